@@ -1,0 +1,68 @@
+# Everything a newcomer types; each target sets up what it needs. `make help` lists them.
+.POSIX:
+.SUFFIXES:
+
+PYTHON = python3
+PY = .venv/bin/python
+TOPOLOGIES = demo/topologies
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+setup: .venv/installed .venv/dbmate ## install everything into .venv (the other targets do it too)
+
+migrate: setup ## bring the database of DATABASE_URL, else the embedded server's, to this layout
+	@$(PY) -m tomato_dao.ops.migrate
+
+demo: setup ## import topologies from 50 threads, change and export them (TOPOLOGIES=dir for your own)
+	@$(PY) -m demo "$(TOPOLOGIES)"
+
+test: setup ## run the tests, on the server of DATABASE_URL, else the embedded one
+	@$(PY) -m pytest -n 2
+
+check: setup ## format, lint, types, generated files up to date
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m sqlfluff lint -p 0 db/migrations db/queries
+	@$(PY) -m tomato_dao.ops.schema --check
+	@$(PY) -m tomato_dao.ops.faces --check
+	@$(PY) -m mypy
+
+format: setup ## format Python and SQL
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+	@$(PY) -m sqlfluff fix -q db/migrations db/queries
+
+schema: setup ## write db/schema.sql and tomato_dao/faces, after a change of migrations or queries
+	@$(PY) -m tomato_dao.ops.schema
+	@$(PY) -m tomato_dao.ops.faces
+
+bench: setup ## measure round trips, import and calls
+	@$(PY) -m benchmarks
+
+wheel: setup ## build dist/tomato_dao-*.whl
+	@$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
+	@ls dist/*.whl
+
+stop: ## stop the embedded server
+	@if [ -x $(PY) ]; then $(PY) -m tomato_dao.ops.embedded stop; fi
+
+clean: ## stop the embedded server and remove all that was made, its data too
+	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao.ops.embedded remove; fi
+	@rm -rf .venv node_modules var dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tomato-dao needs Python 3.11 or later; name one: make PYTHON=python3.12 …")'
+	@echo "setting up .venv …" >&2
+	@$(PYTHON) -m venv .venv
+	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "checkout.pth").write_text(str(pathlib.Path.cwd()))'
+	@touch $@
+
+# dbmate: that of DBMATE or a 2.x on PATH, else the pinned one from npm
+.venv/dbmate: .venv/installed package.json package-lock.json
+	@if [ -z "$$DBMATE" ] && ! dbmate --version 2>/dev/null | grep -q 'version 2\.'; then npm ci --silent; fi
+	@touch $@
+
+.PHONY: help setup migrate demo test check format schema bench wheel stop clean

@@ -1,0 +1,80 @@
+-- name: get(id)^
+-- record_class: HostComponent
+-- The host connection of that id.
+select
+  hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs
+from host_connections hc
+where hc.id = :id;
+
+-- name: list_of_host(host_id, after, limit)
+-- record_class: HostComponent
+-- The links on a host, by id, after that one.
+select
+  hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs
+from host_connections hc
+where hc.host_id = :host_id and hc.id > :after
+order by hc.id
+limit :limit;
+
+-- name: create(host_id, num, type, state, element_id, connection_id, attrs)<!
+-- record_class: HostComponent
+-- nullable: element_id, connection_id
+-- A new host connection.
+insert into host_connections as hc (
+  host_id, num, type, state, element_id, connection_id, attrs
+)
+values (
+  :host_id, :num, :type, :state, :element_id, :connection_id, :attrs
+)
+returning
+  hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs;
+
+-- name: update(id, patch)^
+-- record_class: HostComponent
+-- Change the columns that the patch names.
+update host_connections hc set (
+  num, element_id, connection_id, type, state
+) = (
+  select
+    r.num, r.element_id, r.connection_id, r.type, r.state
+  from jsonb_populate_record(hc, :patch) r
+)
+where hc.id = :id
+returning
+  hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs;
+
+-- name: set_attrs(id, set, remove)^
+-- Set some keys of attrs and remove others; the attrs that it has then.
+update host_connections hc set attrs = (hc.attrs || :set::jsonb) - :remove::text[]
+where hc.id = :id
+returning hc.attrs;
+
+-- name: delete(id)!
+-- Remove a host connection.
+delete from host_connections hc where hc.id = :id;
+
+-- name: get_by_num(host_id, num)^
+-- record_class: HostComponent
+-- The one that a host knows by its own number.
+select
+  hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs
+from host_connections hc
+where hc.host_id = :host_id and hc.num = :num;
+
+-- name: list_of_element(element_id)
+-- record_class: HostComponent
+-- Those that serve an element, by id.
+select
+  hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs
+from host_connections hc
+where hc.element_id = :element_id
+order by hc.id;
+
+-- name: list_of_connection(connection_id)
+-- record_class: HostComponent
+-- Those that serve a connection, by id.
+select
+  hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs
+from host_connections hc
+where hc.connection_id = :connection_id
+order by hc.id;

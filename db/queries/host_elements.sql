@@ -1,0 +1,80 @@
+-- name: get(id)^
+-- record_class: HostComponent
+-- The host element of that id.
+select
+  he.id, he.host_id, he.num, he.element_id, he.connection_id, he.type, he.state, he.usage_id, he.attrs
+from host_elements he
+where he.id = :id;
+
+-- name: list_of_host(host_id, after, limit)
+-- record_class: HostComponent
+-- What runs on a host, by id, after that one.
+select
+  he.id, he.host_id, he.num, he.element_id, he.connection_id, he.type, he.state, he.usage_id, he.attrs
+from host_elements he
+where he.host_id = :host_id and he.id > :after
+order by he.id
+limit :limit;
+
+-- name: create(host_id, num, type, state, element_id, connection_id, attrs)<!
+-- record_class: HostComponent
+-- nullable: element_id, connection_id
+-- A new host element.
+insert into host_elements as he (
+  host_id, num, type, state, element_id, connection_id, attrs
+)
+values (
+  :host_id, :num, :type, :state, :element_id, :connection_id, :attrs
+)
+returning
+  he.id, he.host_id, he.num, he.element_id, he.connection_id, he.type, he.state, he.usage_id, he.attrs;
+
+-- name: update(id, patch)^
+-- record_class: HostComponent
+-- Change the columns that the patch names.
+update host_elements he set (
+  num, element_id, connection_id, type, state
+) = (
+  select
+    r.num, r.element_id, r.connection_id, r.type, r.state
+  from jsonb_populate_record(he, :patch) r
+)
+where he.id = :id
+returning
+  he.id, he.host_id, he.num, he.element_id, he.connection_id, he.type, he.state, he.usage_id, he.attrs;
+
+-- name: set_attrs(id, set, remove)^
+-- Set some keys of attrs and remove others; the attrs that it has then.
+update host_elements he set attrs = (he.attrs || :set::jsonb) - :remove::text[]
+where he.id = :id
+returning he.attrs;
+
+-- name: delete(id)!
+-- Remove a host element.
+delete from host_elements he where he.id = :id;
+
+-- name: get_by_num(host_id, num)^
+-- record_class: HostComponent
+-- The one that a host knows by its own number.
+select
+  he.id, he.host_id, he.num, he.element_id, he.connection_id, he.type, he.state, he.usage_id, he.attrs
+from host_elements he
+where he.host_id = :host_id and he.num = :num;
+
+-- name: list_of_element(element_id)
+-- record_class: HostComponent
+-- Those that serve an element, by id.
+select
+  he.id, he.host_id, he.num, he.element_id, he.connection_id, he.type, he.state, he.usage_id, he.attrs
+from host_elements he
+where he.element_id = :element_id
+order by he.id;
+
+-- name: list_of_connection(connection_id)
+-- record_class: HostComponent
+-- Those that serve a connection, by id.
+select
+  he.id, he.host_id, he.num, he.element_id, he.connection_id, he.type, he.state, he.usage_id, he.attrs
+from host_elements he
+where he.connection_id = :connection_id
+order by he.id;

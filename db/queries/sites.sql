@@ -1,0 +1,77 @@
+-- name: get(id)^
+-- record_class: Site
+-- The site of that id.
+select
+  s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
+  s.attrs
+from sites s
+where s.id = :id;
+
+-- name: get_by_name(name)^
+-- record_class: Site
+-- The site of that name.
+select
+  s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
+  s.attrs
+from sites s
+where s.name = :name;
+
+-- name: list(after, limit)
+-- record_class: Site
+-- All sites, by id, after that one.
+select
+  s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
+  s.attrs
+from sites s
+where s.id > :after
+order by s.id
+limit :limit;
+
+-- name: list_of_organization(organization_id, after, limit)
+-- record_class: Site
+-- The sites of an organization, by id, after that one.
+select
+  s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
+  s.attrs
+from sites s
+where s.organization_id = :organization_id and s.id > :after
+order by s.id
+limit :limit;
+
+-- name: create(name, organization_id, description, location, longitude, latitude, description_text, attrs)<!
+-- record_class: Site
+-- A new site.
+insert into sites as s (
+  name, organization_id, description, location, longitude, latitude, description_text, attrs
+)
+values (
+  :name, :organization_id, :description, :location, :longitude, :latitude, :description_text, :attrs
+)
+returning
+  s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
+  s.attrs;
+
+-- name: update(name, patch)^
+-- record_class: Site
+-- Change the columns that the patch names.
+update sites s set (
+  name, organization_id, description, location, longitude, latitude, description_text
+) = (
+  select
+    r.name, r.organization_id, r.description, r.location, r.longitude, r.latitude, r.description_text
+  from jsonb_populate_record(s, :patch) r
+)
+where s.name = :name
+returning
+  s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
+  s.attrs;
+
+-- name: set_attrs(name, set, remove)^
+-- Set some keys of attrs and remove others; the attrs that it has then.
+update sites s set attrs = (s.attrs || :set::jsonb) - :remove::text[]
+where s.name = :name
+returning s.attrs;
+
+-- name: delete(name)!
+-- Remove a site.
+delete from sites s where s.name = :name;

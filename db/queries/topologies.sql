@@ -1,0 +1,208 @@
+-- name: get(id)^
+-- record_class: Topology
+-- The topology of that id.
+select
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
+from topologies t
+where t.id = :id;
+
+-- name: list(after, limit)
+-- record_class: Topology
+-- All topologies, by id, after that one.
+select
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
+from topologies t
+where t.id > :after
+order by t.id
+limit :limit;
+
+-- name: update(id, patch)^
+-- record_class: Topology
+-- Change the columns that the patch names.
+update topologies t set (
+  name, site_id, timeout_at, timeout_step
+) = (
+  select
+    r.name, r.site_id, r.timeout_at, r.timeout_step
+  from jsonb_populate_record(t, :patch) r
+)
+where t.id = :id
+returning
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs;
+
+-- name: set_attrs(id, set, remove)^
+-- Set some keys of attrs and remove others; the attrs that it has then.
+update topologies t set attrs = (t.attrs || :set::jsonb) - :remove::text[]
+where t.id = :id
+returning t.attrs;
+
+-- name: delete(id)!
+-- Remove a topology.
+delete from topologies t where t.id = :id;
+
+-- name: list_of_user(user_id, after, limit)
+-- record_class: Topology
+-- The topologies on which a user has a permission, by id, after that one.
+select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
+from topology_permissions p
+inner join topologies t on t.id = p.topology_id
+where p.user_id = :user_id and t.id > :after
+order by t.id
+limit :limit;
+
+-- name: list_of_organization(organization_id, after, limit)
+-- record_class: Topology
+-- The topologies that have an owner in an organization, by id, after that one.
+select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
+from topologies t
+where
+  t.id > :after
+  and t.id in (
+    select p.topology_id
+    from users u
+    inner join topology_permissions p on p.user_id = u.id and p.role = 'owner'
+    where u.organization_id = :organization_id
+  )
+order by t.id
+limit :limit;
+
+-- name: create(name, user_id, site_id, attrs)<!
+-- record_class: Topology
+-- nullable: site_id
+-- A new topology of a user's.
+with made as (
+  insert into topologies as t (name, site_id, attrs)
+  values (:name, :site_id, :attrs)
+  returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
+),
+
+owner as (
+  insert into topology_permissions (topology_id, user_id, role)
+  select m.id, :user_id, 'owner'
+  from made m
+)
+
+select m.id, m.name, m.site_id, m.timeout_at, m.timeout_step, m.usage_id, m.attrs
+from made m;
+
+-- name: renew(id, period)^
+-- record_class: Topology
+-- Let a topology time out after a period from now; where that is a day or less, no warning will be sent.
+update topologies t set
+  timeout_at = now() + :period::interval,
+  timeout_step = case when :period::interval <= interval '24 hours' then 9 else 0 end
+where t.id = :id
+returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs;
+
+-- name: full(id)^
+-- record_class: FullTopology
+-- A topology with its permissions, elements, connections and latest 5-minute usage.
+with own_elements as (
+  select
+    e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id, e.template_id,
+    e.profile_id, e.network_id, e.network_instance_id, e.rextfv_started_at, e.next_sync_at, e.usage_id, e.attrs
+  from elements e
+  where e.topology_id = :id
+),
+
+preferred_templates as (
+  select distinct on (tp.tech) tp.tech, tp.id
+  from templates tp
+  order by tp.tech, tp.preference desc, tp.id
+),
+
+preferred_profiles as (
+  select distinct on (pf.tech) pf.tech, pf.id
+  from profiles pf
+  order by pf.tech, pf.preference desc, pf.id
+),
+
+ends as (
+  select e.connection_id, min(e.id) as from_element_id, max(e.id) as to_element_id
+  from own_elements e
+  where e.connection_id is not null
+  group by e.connection_id
+)
+
+select
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs,
+  (
+    select coalesce(json_agg(json_build_array(p.topology_id, p.user_id, p.role) order by p.user_id), '[]')
+    from topology_permissions p
+    where p.topology_id = t.id
+  ) as permissions,
+  (
+    select
+      coalesce(
+        json_agg(
+          json_build_array(
+            e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id,
+            e.template_id, e.profile_id, e.network_id, e.network_instance_id, e.rextfv_started_at, e.next_sync_at,
+            e.usage_id, e.attrs, he.attrs, h.name, s.name, tp.id, tp.name, pf.id, pf.name, pf.ram, pf.cpus,
+            pf.diskspace
+          )
+          order by e.id
+        ),
+        '[]'
+      )
+    from own_elements e
+    left join host_elements he on he.id = e.host_element_id
+    left join hosts h on h.id = he.host_id
+    left join sites s on s.id = h.site_id
+    left join preferred_templates ptp on ptp.tech = e.type
+    left join templates tp on tp.id = coalesce(e.template_id, ptp.id)
+    left join preferred_profiles ppf on ppf.tech = e.type
+    left join profiles pf on pf.id = coalesce(e.profile_id, ppf.id)
+  ) as elements,
+  (
+    select
+      coalesce(
+        json_agg(
+          json_build_array(
+            c.id, c.topology_id, c.type, c.state, c.host_connection1_id, c.host_connection2_id, c.host_element1_id,
+            c.host_element2_id, c.usage_id, c.attrs, n.from_element_id, n.to_element_id,
+            (
+              select
+                coalesce(
+                  json_agg(
+                    json_build_array(
+                      hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id,
+                      hc.attrs
+                    )
+                    order by hc.id
+                  ),
+                  '[]'
+                )
+              from host_connections hc
+              where hc.connection_id = c.id or hc.id in (c.host_connection1_id, c.host_connection2_id)
+            )
+          )
+          order by c.id
+        ),
+        '[]'
+      )
+    from connections c
+    left join ends n on n.connection_id = c.id
+    where c.topology_id = t.id
+  ) as connections,
+  (
+    select
+      coalesce(
+        json_agg(
+          json_build_array(
+            r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
+          )
+        ),
+        '[]'
+      )
+    from (
+      select
+        ur.usage_id, ur.type, ur.begin_at, ur.end_at, ur.measurements, ur.memory, ur.diskspace, ur.traffic, ur.cputime
+      from usage_records ur
+      where ur.usage_id = t.usage_id and ur.type = '5minutes'
+      order by ur.end_at desc
+      limit 1
+    ) r
+  ) as usage
+from topologies t
+where t.id = :id;

@@ -1,0 +1,152 @@
+-- name: export(id)^
+-- record_class: ExportedTopology
+-- A topology's name, attrs, preferred site, elements and connections, names in place of references.
+select
+  t.name, t.attrs, s.name as site_name,
+  (
+    select
+      coalesce(
+        json_agg(
+          json_build_object(
+            'id', e.id, 'type', e.type, 'parent', e.parent_id,
+            'attrs', e.attrs || jsonb_strip_nulls(
+              jsonb_build_object('template', tp.name, 'profile', pf.name, 'site', es.name)
+            )
+          )
+          order by e.id
+        ),
+        '[]'
+      )
+    from elements e
+    left join templates tp on tp.id = e.template_id
+    left join profiles pf on pf.id = e.profile_id
+    left join sites es on es.id = e.site_id
+    where e.topology_id = t.id
+  ) as elements,
+  (
+    select
+      coalesce(
+        json_agg(
+          json_build_object(
+            'id', c.id, 'type', c.type, 'attrs', c.attrs,
+            'elements', (select json_agg(e.id order by e.id) from elements e where e.connection_id = c.id)
+          )
+          order by c.id
+        ),
+        '[]'
+      )
+    from connections c
+    where c.topology_id = t.id
+  ) as connections
+from topologies t
+left join sites s on s.id = t.site_id
+where t.id = :id;
+
+-- name: import_topology(name, site, attrs, elements, connections, user_id)<!
+-- record_class: ImportedTopology
+-- nullable: site
+-- A new topology of a user's out of an export: elements (id, type, parent, attrs) are created in the order of their old ids,
+-- connections (id, type, ends, attrs) between them; known names become references, unknown ones are reported.
+with given_elements as materialized (
+  select
+    nextval(pg_get_serial_sequence('elements', 'id')) as new_id,
+    g.id, g.type, g.parent, g.attrs
+  from (
+    select r.id, r.type, r.parent, r.attrs
+    from jsonb_to_recordset(:elements) r (id bigint, type text, parent bigint, attrs jsonb)
+    order by r.id
+  ) g
+),
+
+given_connections as materialized (
+  select
+    nextval(pg_get_serial_sequence('connections', 'id')) as new_id,
+    g.id, g.type, g.ends, g.attrs
+  from (
+    select r.id, r.type, r.ends, r.attrs
+    from jsonb_to_recordset(:connections) r (id bigint, type text, ends bigint[], attrs jsonb)
+    order by r.id
+  ) g
+),
+
+given_ends as (
+  select g.new_id, unnest(g.ends) as element
+  from given_connections g
+),
+
+named as materialized (
+  select
+    g.new_id, g.id, g.type, g.parent, g.attrs, tp.id as template_id, pf.id as profile_id, s.id as site_id
+  from given_elements g
+  left join templates tp
+    on tp.tech = g.type and tp.name = g.attrs ->> 'template' and jsonb_typeof(g.attrs -> 'template') = 'string'
+  left join profiles pf
+    on pf.tech = g.type and pf.name = g.attrs ->> 'profile' and jsonb_typeof(g.attrs -> 'profile') = 'string'
+  left join sites s on s.name = g.attrs ->> 'site' and jsonb_typeof(g.attrs -> 'site') = 'string'
+),
+
+new_topology as (
+  insert into topologies as t (name, site_id, attrs)
+  select
+    :name, s.id,
+    case
+      when s.id is null and :site::text is not null then :attrs::jsonb || jsonb_build_object('site', :site::text)
+      else :attrs::jsonb
+    end
+  from (values (1)) one
+  left join sites s on s.name = :site
+  returning t.id, t.site_id
+),
+
+new_owner as (
+  insert into topology_permissions (topology_id, user_id, role)
+  select t.id, :user_id, 'owner'
+  from new_topology t
+),
+
+new_connections as (
+  insert into connections (id, topology_id, type, attrs)
+  overriding system value
+  select g.new_id, t.id, g.type, g.attrs
+  from given_connections g
+  cross join new_topology t
+),
+
+new_elements as (
+  insert into elements (id, topology_id, type, parent_id, connection_id, site_id, template_id, profile_id, attrs)
+  overriding system value
+  select
+    n.new_id, t.id, n.type, p.new_id, c.new_id, n.site_id, n.template_id, n.profile_id,
+    n.attrs - array_remove(
+      array[
+        case when n.template_id is not null then 'template' end,
+        case when n.profile_id is not null then 'profile' end,
+        case when n.site_id is not null then 'site' end
+      ],
+      null
+    )
+  from named n
+  cross join new_topology t
+  left join given_elements p on p.id = n.parent
+  left join given_ends c on c.element = n.id
+)
+
+select
+  t.id as topology_id,
+  (select coalesce(json_agg(json_build_array(g.id, g.new_id)), '[]') from given_elements g) as element_ids,
+  (select coalesce(json_agg(json_build_array(g.id, g.new_id)), '[]') from given_connections g) as connection_ids,
+  (
+    select coalesce(json_agg(u.report order by u.id, u.report), '[]')
+    from (
+      select n.id, format('element %s: unknown %s %s', n.id, k.key, n.attrs -> k.key) as report
+      from named n
+      cross join lateral (
+        values ('template', n.template_id), ('profile', n.profile_id), ('site', n.site_id)
+      ) k (key, reference)
+      where k.reference is null and jsonb_typeof(n.attrs -> k.key) <> 'null'
+      union all
+      select 0 as id, format('topology: unknown site %s', to_json(:site::text)) as report
+      where :site::text is not null and t.site_id is null
+    ) u
+  ) as reported
+from new_topology t;

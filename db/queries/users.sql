@@ -1,0 +1,132 @@
+-- name: get(id)^
+-- record_class: User
+-- The user of that id.
+select
+  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
+  u.last_login_at, u.usage_id, u.attrs
+from users u
+where u.id = :id;
+
+-- name: list(after, limit)
+-- record_class: User
+-- All users, by id, after that one.
+select
+  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
+  u.last_login_at, u.usage_id, u.attrs
+from users u
+where u.id > :after
+order by u.id
+limit :limit;
+
+-- name: list_of_organization(organization_id, after, limit)
+-- record_class: User
+-- The users of an organization, by id, after that one.
+select
+  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
+  u.last_login_at, u.usage_id, u.attrs
+from users u
+where u.organization_id = :organization_id and u.id > :after
+order by u.id
+limit :limit;
+
+-- name: update(id, patch)^
+-- record_class: User
+-- Change the columns that the patch names.
+update users u set (
+  name, origin, organization_id, realname, email, flags, password_hash, password_at, last_login_at
+) = (
+  select
+    r.name, r.origin, r.organization_id, r.realname, r.email, r.flags, r.password_hash, r.password_at,
+    r.last_login_at
+  from jsonb_populate_record(u, :patch) r
+)
+where u.id = :id
+returning
+  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
+  u.last_login_at, u.usage_id, u.attrs;
+
+-- name: set_attrs(id, set, remove)^
+-- Set some keys of attrs and remove others; the attrs that it has then.
+update users u set attrs = (u.attrs || :set::jsonb) - :remove::text[]
+where u.id = :id
+returning u.attrs;
+
+-- name: delete(id)!
+-- Remove a user.
+delete from users u where u.id = :id;
+
+-- name: create(name, origin, organization_id, realname, email, flags, password_hash, attrs)<!
+-- record_class: User
+-- nullable: password_hash
+-- A new user, with the default quota.
+with made as (
+  insert into users as u (name, origin, organization_id, realname, email, flags, password_hash, password_at, attrs)
+  select
+    g.name, g.origin, g.organization_id, g.realname, g.email, g.flags, g.password_hash,
+    case when g.password_hash is not null then now() end, g.attrs
+  from (
+    values (
+      :name::text, :origin::text, :organization_id::bigint, :realname::text, :email::text, :flags::text[],
+      :password_hash::text, :attrs::jsonb
+    )
+  ) g (name, origin, organization_id, realname, email, flags, password_hash, attrs)
+  returning
+    u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
+    u.last_login_at, u.usage_id, u.attrs
+),
+
+quota as (
+  insert into quotas (user_id)
+  select m.id from made m
+)
+
+select
+  m.id, m.name, m.origin, m.organization_id, m.realname, m.email, m.flags, m.password_hash, m.password_at,
+  m.last_login_at, m.usage_id, m.attrs
+from made m;
+
+-- name: get_by_name(name, origin)^
+-- record_class: User
+-- The user of that name from that login provider.
+select
+  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
+  u.last_login_at, u.usage_id, u.attrs
+from users u
+where u.name = :name and u.origin = :origin;
+
+-- name: list_by_name(name)
+-- record_class: User
+-- All users of that name, one of each login provider.
+select
+  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
+  u.last_login_at, u.usage_id, u.attrs
+from users u
+where u.name = :name
+order by u.id;
+
+-- name: list_by_flag(flag, after, limit)
+-- record_class: User
+-- The users that have a flag, by id, after that one.
+select
+  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
+  u.last_login_at, u.usage_id, u.attrs
+from users u
+where u.flags @> array[:flag::text] and u.id > :after
+order by u.id
+limit :limit;
+
+-- name: add_flag(id, flag)^
+-- Add a flag; the flags that the user has then.
+update users u set flags = case when :flag::text = any(u.flags) then u.flags else u.flags || :flag::text end
+where u.id = :id
+returning u.flags;
+
+-- name: remove_flag(id, flag)^
+-- Remove a flag; the flags that the user has then.
+update users u set flags = array_remove(u.flags, :flag)
+where u.id = :id
+returning u.flags;
+
+-- name: touch_login(id)!
+-- Note that the user logged in now.
+update users u set last_login_at = now() where u.id = :id;

@@ -1,0 +1,1894 @@
+\restrict dbmate
+
+-- Dumped from database version 18.4
+-- Dumped by pg_dump version 18.4
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET transaction_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: instant; Type: DOMAIN; Schema: public; Owner: -
+--
+
+CREATE DOMAIN public.instant AS timestamp with time zone
+	CONSTRAINT instant_is_finite_and_of_years_1_to_9999 CHECK (((VALUE >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (VALUE < '10000-01-01 00:00:00+00'::timestamp with time zone)));
+
+
+--
+-- Name: check_flags(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.check_flags() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+  known constant text[] := array[
+    'debug', 'error_notify', 'no_topology_create', 'over_quota', 'new_account', 'nomails',
+    'restricted_profiles', 'restricted_templates', 'restricted_networks',
+    'global_admin', 'global_host_manager', 'global_topl_owner', 'global_topl_manager', 'global_topl_user',
+    'global_host_contact', 'global_admin_contact',
+    'orga_admin', 'orga_host_manager', 'orga_topl_owner', 'orga_topl_manager', 'orga_topl_user',
+    'orga_host_contact', 'orga_admin_contact'
+  ];
+  unknown text;
+begin
+  select f into unknown from unnest(new.flags) f
+  where f <> all (known) and (tg_op = 'INSERT' or f <> all (old.flags))
+  limit 1;
+  if found then
+    raise exception 'flag "%" is unknown', unknown using errcode = '23514', constraint = 'users_flags_known', table = 'users';
+  end if;
+  return null;
+end;
+$$;
+
+
+--
+-- Name: check_last_owner(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.check_last_owner() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  update topologies set name = name where id = old.topology_id;
+  if found and not exists (select from topology_permissions where topology_id = old.topology_id and role = 'owner') then
+    raise exception 'user % is the last owner of topology %', old.user_id, old.topology_id
+    using errcode = 'TD003', constraint = 'topology_permissions_last_owner', table = 'topology_permissions';
+  end if;
+  return null;
+end;
+$$;
+
+
+--
+-- Name: check_two_ends(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.check_two_ends() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+  changed bigint;
+begin
+  foreach changed in array case
+    when tg_table_name = 'connections' then array[new.id]
+    when tg_op = 'INSERT' then array[new.connection_id]
+    else array_remove(array[old.connection_id, new.connection_id], null)
+  end
+  loop
+    perform from connections where id = changed for no key update;
+    if found and (select count(*) from elements where connection_id = changed) <> 2 then
+      raise exception 'connection % would not have exactly two ends', changed
+      using errcode = 'TD002', constraint = 'connections_two_ends', table = 'connections';
+    end if;
+  end loop;
+  return null;
+end;
+$$;
+
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: usage_statistics; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_statistics (
+    id bigint NOT NULL,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT usage_statistics_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text))
+);
+
+
+--
+-- Name: new_usage_id(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.new_usage_id() RETURNS bigint
+    LANGUAGE sql
+    BEGIN ATOMIC
+ INSERT INTO public.usage_statistics DEFAULT VALUES
+   RETURNING usage_statistics.id;
+END;
+
+
+--
+-- Name: refuse_removal(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.refuse_removal() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  raise exception 'element % is %', old.id, old.state
+  using errcode = 'TD001', constraint = 'elements_removable', table = 'elements';
+end;
+$$;
+
+
+--
+-- Name: remove_connections(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.remove_connections() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  delete from connections c using removed r where c.id = r.connection_id;
+  return null;
+end;
+$$;
+
+
+--
+-- Name: remove_usage(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.remove_usage() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  delete from usage_statistics u using removed r where u.id = r.usage_id;
+  return null;
+end;
+$$;
+
+
+--
+-- Name: connections; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.connections (
+    id bigint NOT NULL,
+    topology_id bigint NOT NULL,
+    type text DEFAULT 'bridge'::text NOT NULL,
+    state text DEFAULT 'created'::text NOT NULL,
+    host_connection1_id bigint,
+    host_connection2_id bigint,
+    host_element1_id bigint,
+    host_element2_id bigint,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT connections_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT connections_state_check CHECK ((state = ANY (ARRAY['created'::text, 'started'::text])))
+);
+
+
+--
+-- Name: connections_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.connections ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.connections_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: elements; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.elements (
+    id bigint NOT NULL,
+    topology_id bigint NOT NULL,
+    type text NOT NULL,
+    state text DEFAULT 'created'::text NOT NULL,
+    parent_id bigint,
+    parent_type text GENERATED ALWAYS AS (
+CASE type
+    WHEN 'kvmqm_interface'::text THEN 'kvmqm'::text
+    WHEN 'openvz_interface'::text THEN 'openvz'::text
+    WHEN 'repy_interface'::text THEN 'repy'::text
+    WHEN 'tinc_endpoint'::text THEN 'tinc_vpn'::text
+    WHEN 'external_network_endpoint'::text THEN 'external_network'::text
+    ELSE NULL::text
+END) STORED,
+    connection_id bigint,
+    host_element_id bigint,
+    site_id bigint,
+    template_id bigint,
+    profile_id bigint,
+    network_id bigint,
+    network_instance_id bigint,
+    rextfv_started_at public.instant,
+    next_sync_at public.instant,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    sync_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT elements_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT elements_connection_id_check CHECK (((connection_id IS NULL) OR (type = ANY (ARRAY['kvmqm_interface'::text, 'openvz_interface'::text, 'repy_interface'::text, 'tinc_endpoint'::text, 'external_network_endpoint'::text, 'udp_endpoint'::text])))),
+    CONSTRAINT elements_parent_id_check CHECK (
+CASE
+    WHEN (type = ANY (ARRAY['kvmqm_interface'::text, 'openvz_interface'::text, 'repy_interface'::text])) THEN (parent_id IS NOT NULL)
+    WHEN (type = ANY (ARRAY['tinc_endpoint'::text, 'external_network_endpoint'::text])) THEN true
+    ELSE (parent_id IS NULL)
+END),
+    CONSTRAINT elements_state_check CHECK (((state = ANY (ARRAY['created'::text, 'prepared'::text, 'started'::text])) OR ((state = 'default'::text) AND (type = 'external_network_endpoint'::text)))),
+    CONSTRAINT elements_type_check CHECK ((type = ANY (ARRAY['kvmqm'::text, 'kvmqm_interface'::text, 'openvz'::text, 'openvz_interface'::text, 'repy'::text, 'repy_interface'::text, 'tinc_vpn'::text, 'tinc_endpoint'::text, 'external_network'::text, 'external_network_endpoint'::text, 'udp_endpoint'::text])))
+);
+
+
+--
+-- Name: elements_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.elements ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.elements_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: error_dumps; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.error_dumps (
+    source text NOT NULL,
+    dump_id text NOT NULL,
+    group_id text NOT NULL,
+    at public.instant NOT NULL,
+    description jsonb DEFAULT '{}'::jsonb NOT NULL,
+    origin text DEFAULT ''::text NOT NULL,
+    software_version jsonb DEFAULT '{}'::jsonb NOT NULL,
+    data text,
+    data_available boolean DEFAULT false NOT NULL,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT error_dumps_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text))
+);
+
+
+--
+-- Name: error_groups; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.error_groups (
+    group_id text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    removed_dumps bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT error_groups_removed_dumps_check CHECK ((removed_dumps >= 0))
+);
+
+
+--
+-- Name: host_connections; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.host_connections (
+    id bigint NOT NULL,
+    host_id bigint NOT NULL,
+    num bigint NOT NULL,
+    element_id bigint,
+    connection_id bigint,
+    type text NOT NULL,
+    state text NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    orphan_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT host_connections_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT host_connections_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
+);
+
+
+--
+-- Name: host_connections_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.host_connections ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.host_connections_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: host_elements; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.host_elements (
+    id bigint NOT NULL,
+    host_id bigint NOT NULL,
+    num bigint NOT NULL,
+    element_id bigint,
+    connection_id bigint,
+    type text NOT NULL,
+    state text NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    orphan_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT host_elements_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT host_elements_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
+);
+
+
+--
+-- Name: host_elements_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.host_elements ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.host_elements_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: hosts; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.hosts (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    address text NOT NULL,
+    rpcurl text NOT NULL,
+    site_id bigint NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    availability double precision DEFAULT 1 NOT NULL,
+    component_errors integer DEFAULT 0 NOT NULL,
+    info jsonb DEFAULT '{}'::jsonb NOT NULL,
+    info_at public.instant,
+    element_types jsonb DEFAULT '{}'::jsonb NOT NULL,
+    connection_types jsonb DEFAULT '{}'::jsonb NOT NULL,
+    networks jsonb DEFAULT '[]'::jsonb NOT NULL,
+    resources_synced_at public.instant,
+    accounting_at public.instant,
+    dumps_fetched_at public.instant,
+    problem_since public.instant,
+    problem_mailed_at public.instant,
+    description_text text DEFAULT ''::text NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    sync_lease_until public.instant,
+    problem_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT hosts_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT hosts_availability_check CHECK (((availability >= (0)::double precision) AND (availability <= (1)::double precision))),
+    CONSTRAINT hosts_component_errors_check CHECK ((component_errors >= 0)),
+    CONSTRAINT hosts_name_check CHECK (((length(name) <= 255) AND (name !~ '/'::text)))
+);
+
+
+--
+-- Name: hosts_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.hosts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.hosts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: key_values; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.key_values (
+    id bigint NOT NULL,
+    key text NOT NULL,
+    value jsonb NOT NULL,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT key_values_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text))
+);
+
+
+--
+-- Name: key_values_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.key_values ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.key_values_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: link_measurements; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.link_measurements (
+    site_a_id bigint NOT NULL,
+    site_b_id bigint NOT NULL,
+    end_at public.instant NOT NULL,
+    begin_at public.instant NOT NULL,
+    loss double precision NOT NULL,
+    delay_avg double precision NOT NULL,
+    delay_stddev double precision NOT NULL,
+    measurements integer NOT NULL,
+    type text NOT NULL,
+    CONSTRAINT link_measurements_end_at_check CHECK (((end_at)::timestamp with time zone >= (begin_at)::timestamp with time zone)),
+    CONSTRAINT link_measurements_loss_check CHECK (((loss >= (0)::double precision) AND (loss <= (1)::double precision))),
+    CONSTRAINT link_measurements_measurements_check CHECK ((measurements >= 0)),
+    CONSTRAINT link_measurements_site_a_id_check CHECK ((site_a_id <= site_b_id)),
+    CONSTRAINT link_measurements_type_check CHECK ((type = ANY (ARRAY['single'::text, '5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
+);
+
+
+--
+-- Name: network_instances; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.network_instances (
+    id bigint NOT NULL,
+    network_id bigint,
+    host_id bigint NOT NULL,
+    bridge text NOT NULL,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT network_instances_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text))
+);
+
+
+--
+-- Name: network_instances_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.network_instances ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.network_instances_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: networks; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.networks (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    preference integer DEFAULT 0 NOT NULL,
+    label text DEFAULT ''::text NOT NULL,
+    restricted boolean DEFAULT false NOT NULL,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT networks_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text))
+);
+
+
+--
+-- Name: networks_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.networks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.networks_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: organizations; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.organizations (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    homepage_url text DEFAULT ''::text NOT NULL,
+    image_url text DEFAULT ''::text NOT NULL,
+    description_text text DEFAULT ''::text NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT organizations_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT organizations_name_check CHECK (((length(name) <= 50) AND (name !~ '/'::text)))
+);
+
+
+--
+-- Name: organizations_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.organizations ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.organizations_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: profiles; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.profiles (
+    id bigint NOT NULL,
+    tech text NOT NULL,
+    name text NOT NULL,
+    preference integer DEFAULT 0 NOT NULL,
+    label text DEFAULT ''::text NOT NULL,
+    restricted boolean DEFAULT false NOT NULL,
+    ram double precision,
+    cpus double precision,
+    diskspace double precision,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT profiles_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT profiles_cpus_check CHECK (((cpus >= (0)::double precision) AND (cpus <= 'Infinity'::double precision))),
+    CONSTRAINT profiles_diskspace_check CHECK (((diskspace >= (0)::double precision) AND (diskspace <= 'Infinity'::double precision))),
+    CONSTRAINT profiles_ram_check CHECK (((ram >= (0)::double precision) AND (ram <= 'Infinity'::double precision))),
+    CONSTRAINT profiles_tech_check CHECK ((tech = ANY (ARRAY['kvmqm'::text, 'openvz'::text, 'repy'::text])))
+);
+
+
+--
+-- Name: profiles_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.profiles ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.profiles_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: quotas; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.quotas (
+    user_id bigint NOT NULL,
+    monthly_memory double precision DEFAULT '10000000000'::numeric NOT NULL,
+    monthly_diskspace double precision DEFAULT '100000000000'::numeric NOT NULL,
+    monthly_traffic double precision DEFAULT '1620000000000'::numeric NOT NULL,
+    monthly_cputime double precision DEFAULT 12960000 NOT NULL,
+    used_memory double precision DEFAULT 0 NOT NULL,
+    used_diskspace double precision DEFAULT 0 NOT NULL,
+    used_traffic double precision DEFAULT 0 NOT NULL,
+    used_cputime double precision DEFAULT 0 NOT NULL,
+    used_at public.instant DEFAULT now() NOT NULL,
+    continuous_factor double precision DEFAULT 1 NOT NULL,
+    CONSTRAINT quotas_continuous_factor_check CHECK (((continuous_factor >= (0)::double precision) AND (continuous_factor <= 'Infinity'::double precision))),
+    CONSTRAINT quotas_monthly_cputime_check CHECK (((monthly_cputime >= (0)::double precision) AND (monthly_cputime <= 'Infinity'::double precision))),
+    CONSTRAINT quotas_monthly_diskspace_check CHECK (((monthly_diskspace >= (0)::double precision) AND (monthly_diskspace <= 'Infinity'::double precision))),
+    CONSTRAINT quotas_monthly_memory_check CHECK (((monthly_memory >= (0)::double precision) AND (monthly_memory <= 'Infinity'::double precision))),
+    CONSTRAINT quotas_monthly_traffic_check CHECK (((monthly_traffic >= (0)::double precision) AND (monthly_traffic <= 'Infinity'::double precision))),
+    CONSTRAINT quotas_used_cputime_check CHECK (((used_cputime >= (0)::double precision) AND (used_cputime <= 'Infinity'::double precision))),
+    CONSTRAINT quotas_used_diskspace_check CHECK (((used_diskspace >= (0)::double precision) AND (used_diskspace <= 'Infinity'::double precision))),
+    CONSTRAINT quotas_used_memory_check CHECK (((used_memory >= (0)::double precision) AND (used_memory <= 'Infinity'::double precision))),
+    CONSTRAINT quotas_used_traffic_check CHECK (((used_traffic >= (0)::double precision) AND (used_traffic <= 'Infinity'::double precision)))
+);
+
+
+--
+-- Name: schema_migrations; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.schema_migrations (
+    version character varying NOT NULL
+);
+
+
+--
+-- Name: sites; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.sites (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    organization_id bigint NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    location text DEFAULT ''::text NOT NULL,
+    longitude double precision DEFAULT 0 NOT NULL,
+    latitude double precision DEFAULT 0 NOT NULL,
+    description_text text DEFAULT ''::text NOT NULL,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT sites_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT sites_latitude_check CHECK (((latitude >= ('-90'::integer)::double precision) AND (latitude <= (90)::double precision))),
+    CONSTRAINT sites_longitude_check CHECK (((longitude >= ('-180'::integer)::double precision) AND (longitude <= (180)::double precision))),
+    CONSTRAINT sites_name_check CHECK (((length(name) <= 50) AND (name !~ '/'::text)))
+);
+
+
+--
+-- Name: sites_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.sites ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.sites_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: templates; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.templates (
+    id bigint NOT NULL,
+    tech text NOT NULL,
+    name text NOT NULL,
+    preference integer DEFAULT 0 NOT NULL,
+    label text DEFAULT ''::text NOT NULL,
+    subtype text DEFAULT ''::text NOT NULL,
+    restricted boolean DEFAULT false NOT NULL,
+    kblang text DEFAULT 'en-us'::text NOT NULL,
+    torrent_data text DEFAULT ''::text NOT NULL,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT templates_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT templates_tech_check CHECK ((tech = ANY (ARRAY['kvmqm'::text, 'openvz'::text, 'repy'::text])))
+);
+
+
+--
+-- Name: templates_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.templates ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.templates_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: templates_on_hosts; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.templates_on_hosts (
+    host_id bigint NOT NULL,
+    template_id bigint NOT NULL,
+    ready boolean DEFAULT false NOT NULL,
+    changed_at public.instant DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: topologies; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.topologies (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    site_id bigint,
+    timeout_at public.instant DEFAULT (now() + '01:00:00'::interval) NOT NULL,
+    timeout_step smallint DEFAULT 9 NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    timeout_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT topologies_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT topologies_timeout_step_check CHECK ((timeout_step = ANY (ARRAY[0, 9, 10, 20])))
+);
+
+
+--
+-- Name: topologies_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.topologies ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.topologies_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: topology_permissions; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.topology_permissions (
+    topology_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    role text NOT NULL,
+    CONSTRAINT topology_permissions_role_check CHECK ((role = ANY (ARRAY['user'::text, 'manager'::text, 'owner'::text])))
+);
+
+
+--
+-- Name: usage_records; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_records (
+    usage_id bigint NOT NULL,
+    end_at public.instant NOT NULL,
+    begin_at public.instant NOT NULL,
+    memory double precision DEFAULT 0 NOT NULL,
+    diskspace double precision DEFAULT 0 NOT NULL,
+    traffic double precision DEFAULT 0 NOT NULL,
+    cputime double precision DEFAULT 0 NOT NULL,
+    measurements integer DEFAULT 0 NOT NULL,
+    type text NOT NULL,
+    CONSTRAINT usage_records_end_at_check CHECK (((end_at)::timestamp with time zone >= (begin_at)::timestamp with time zone)),
+    CONSTRAINT usage_records_measurements_check CHECK ((measurements >= 0)),
+    CONSTRAINT usage_records_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
+);
+
+
+--
+-- Name: usage_statistics_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.usage_statistics ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.usage_statistics_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: users; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.users (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    origin text DEFAULT ''::text NOT NULL,
+    organization_id bigint NOT NULL,
+    realname text DEFAULT ''::text NOT NULL,
+    email text DEFAULT ''::text NOT NULL,
+    flags text[] DEFAULT '{}'::text[] NOT NULL,
+    password_hash text,
+    password_at public.instant,
+    last_login_at public.instant,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT users_flags_check CHECK ((array_position(flags, NULL::text) IS NULL))
+);
+
+
+--
+-- Name: users_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+ALTER TABLE public.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.users_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: connections connections_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.connections
+    ADD CONSTRAINT connections_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: connections connections_topology_id_id_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.connections
+    ADD CONSTRAINT connections_topology_id_id_key UNIQUE (topology_id, id);
+
+
+--
+-- Name: connections connections_usage_id_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.connections
+    ADD CONSTRAINT connections_usage_id_key UNIQUE (usage_id);
+
+
+--
+-- Name: elements elements_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: elements elements_topology_id_id_type_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_topology_id_id_type_key UNIQUE (topology_id, id, type);
+
+
+--
+-- Name: elements elements_usage_id_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_usage_id_key UNIQUE (usage_id);
+
+
+--
+-- Name: error_dumps error_dumps_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.error_dumps
+    ADD CONSTRAINT error_dumps_pkey PRIMARY KEY (source, dump_id);
+
+
+--
+-- Name: error_groups error_groups_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.error_groups
+    ADD CONSTRAINT error_groups_pkey PRIMARY KEY (group_id);
+
+
+--
+-- Name: host_connections host_connections_host_id_num_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_connections
+    ADD CONSTRAINT host_connections_host_id_num_key UNIQUE (host_id, num);
+
+
+--
+-- Name: host_connections host_connections_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_connections
+    ADD CONSTRAINT host_connections_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: host_connections host_connections_usage_id_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_connections
+    ADD CONSTRAINT host_connections_usage_id_key UNIQUE (usage_id);
+
+
+--
+-- Name: host_elements host_elements_host_id_num_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_elements
+    ADD CONSTRAINT host_elements_host_id_num_key UNIQUE (host_id, num);
+
+
+--
+-- Name: host_elements host_elements_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_elements
+    ADD CONSTRAINT host_elements_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: host_elements host_elements_usage_id_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_elements
+    ADD CONSTRAINT host_elements_usage_id_key UNIQUE (usage_id);
+
+
+--
+-- Name: hosts hosts_name_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.hosts
+    ADD CONSTRAINT hosts_name_key UNIQUE (name);
+
+
+--
+-- Name: hosts hosts_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.hosts
+    ADD CONSTRAINT hosts_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: hosts hosts_rpcurl_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.hosts
+    ADD CONSTRAINT hosts_rpcurl_key UNIQUE (rpcurl);
+
+
+--
+-- Name: hosts hosts_usage_id_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.hosts
+    ADD CONSTRAINT hosts_usage_id_key UNIQUE (usage_id);
+
+
+--
+-- Name: key_values key_values_key_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.key_values
+    ADD CONSTRAINT key_values_key_key UNIQUE (key);
+
+
+--
+-- Name: key_values key_values_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.key_values
+    ADD CONSTRAINT key_values_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: link_measurements link_measurements_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.link_measurements
+    ADD CONSTRAINT link_measurements_pkey PRIMARY KEY (site_a_id, site_b_id, type, end_at);
+
+
+--
+-- Name: network_instances network_instances_host_id_bridge_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.network_instances
+    ADD CONSTRAINT network_instances_host_id_bridge_key UNIQUE (host_id, bridge);
+
+
+--
+-- Name: network_instances network_instances_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.network_instances
+    ADD CONSTRAINT network_instances_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: networks networks_kind_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.networks
+    ADD CONSTRAINT networks_kind_key UNIQUE (kind);
+
+
+--
+-- Name: networks networks_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.networks
+    ADD CONSTRAINT networks_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: organizations organizations_name_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.organizations
+    ADD CONSTRAINT organizations_name_key UNIQUE (name);
+
+
+--
+-- Name: organizations organizations_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.organizations
+    ADD CONSTRAINT organizations_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: organizations organizations_usage_id_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.organizations
+    ADD CONSTRAINT organizations_usage_id_key UNIQUE (usage_id);
+
+
+--
+-- Name: profiles profiles_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.profiles
+    ADD CONSTRAINT profiles_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: profiles profiles_tech_name_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.profiles
+    ADD CONSTRAINT profiles_tech_name_key UNIQUE (tech, name);
+
+
+--
+-- Name: quotas quotas_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.quotas
+    ADD CONSTRAINT quotas_pkey PRIMARY KEY (user_id);
+
+
+--
+-- Name: schema_migrations schema_migrations_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+
+--
+-- Name: sites sites_name_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.sites
+    ADD CONSTRAINT sites_name_key UNIQUE (name);
+
+
+--
+-- Name: sites sites_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.sites
+    ADD CONSTRAINT sites_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: templates_on_hosts templates_on_hosts_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.templates_on_hosts
+    ADD CONSTRAINT templates_on_hosts_pkey PRIMARY KEY (host_id, template_id);
+
+
+--
+-- Name: templates templates_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.templates
+    ADD CONSTRAINT templates_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: templates templates_tech_name_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.templates
+    ADD CONSTRAINT templates_tech_name_key UNIQUE (tech, name);
+
+
+--
+-- Name: topologies topologies_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.topologies
+    ADD CONSTRAINT topologies_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: topologies topologies_usage_id_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.topologies
+    ADD CONSTRAINT topologies_usage_id_key UNIQUE (usage_id);
+
+
+--
+-- Name: topology_permissions topology_permissions_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.topology_permissions
+    ADD CONSTRAINT topology_permissions_pkey PRIMARY KEY (topology_id, user_id);
+
+
+--
+-- Name: usage_records usage_records_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.usage_records
+    ADD CONSTRAINT usage_records_pkey PRIMARY KEY (usage_id, type, end_at);
+
+
+--
+-- Name: usage_statistics usage_statistics_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.usage_statistics
+    ADD CONSTRAINT usage_statistics_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: users users_name_origin_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_name_origin_key UNIQUE (name, origin);
+
+
+--
+-- Name: users users_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: users users_usage_id_key; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_usage_id_key UNIQUE (usage_id);
+
+
+--
+-- Name: connections_host_connection1_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX connections_host_connection1_id_idx ON public.connections USING btree (host_connection1_id);
+
+
+--
+-- Name: connections_host_connection2_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX connections_host_connection2_id_idx ON public.connections USING btree (host_connection2_id);
+
+
+--
+-- Name: connections_host_element1_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX connections_host_element1_id_idx ON public.connections USING btree (host_element1_id);
+
+
+--
+-- Name: connections_host_element2_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX connections_host_element2_id_idx ON public.connections USING btree (host_element2_id);
+
+
+--
+-- Name: elements_connection_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX elements_connection_id_idx ON public.elements USING btree (connection_id, topology_id);
+
+
+--
+-- Name: elements_host_element_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX elements_host_element_id_idx ON public.elements USING btree (host_element_id);
+
+
+--
+-- Name: elements_network_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX elements_network_id_idx ON public.elements USING btree (network_id);
+
+
+--
+-- Name: elements_network_instance_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX elements_network_instance_id_idx ON public.elements USING btree (network_instance_id);
+
+
+--
+-- Name: elements_next_sync_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX elements_next_sync_at_idx ON public.elements USING btree (next_sync_at) WHERE (next_sync_at IS NOT NULL);
+
+
+--
+-- Name: elements_parent_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX elements_parent_id_idx ON public.elements USING btree (parent_id, topology_id, parent_type);
+
+
+--
+-- Name: elements_profile_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX elements_profile_id_idx ON public.elements USING btree (profile_id);
+
+
+--
+-- Name: elements_site_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX elements_site_id_idx ON public.elements USING btree (site_id);
+
+
+--
+-- Name: elements_template_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX elements_template_id_idx ON public.elements USING btree (template_id);
+
+
+--
+-- Name: error_dumps_group_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX error_dumps_group_id_idx ON public.error_dumps USING btree (group_id, at);
+
+
+--
+-- Name: host_connections_connection_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_connections_connection_id_idx ON public.host_connections USING btree (connection_id);
+
+
+--
+-- Name: host_connections_element_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_connections_element_id_idx ON public.host_connections USING btree (element_id);
+
+
+--
+-- Name: host_connections_orphan_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_connections_orphan_idx ON public.host_connections USING btree (id) WHERE ((element_id IS NULL) AND (connection_id IS NULL));
+
+
+--
+-- Name: host_elements_connection_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_elements_connection_id_idx ON public.host_elements USING btree (connection_id);
+
+
+--
+-- Name: host_elements_element_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_elements_element_id_idx ON public.host_elements USING btree (element_id);
+
+
+--
+-- Name: host_elements_orphan_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_elements_orphan_idx ON public.host_elements USING btree (id) WHERE ((element_id IS NULL) AND (connection_id IS NULL));
+
+
+--
+-- Name: hosts_problem_since_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX hosts_problem_since_idx ON public.hosts USING btree (problem_since) WHERE (problem_since IS NOT NULL);
+
+
+--
+-- Name: hosts_site_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX hosts_site_id_idx ON public.hosts USING btree (site_id);
+
+
+--
+-- Name: hosts_sync_due_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX hosts_sync_due_idx ON public.hosts USING btree (resources_synced_at) WHERE enabled;
+
+
+--
+-- Name: link_measurements_site_b_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX link_measurements_site_b_id_idx ON public.link_measurements USING btree (site_b_id);
+
+
+--
+-- Name: network_instances_network_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX network_instances_network_id_idx ON public.network_instances USING btree (network_id);
+
+
+--
+-- Name: profiles_preference_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX profiles_preference_idx ON public.profiles USING btree (tech, preference DESC, id);
+
+
+--
+-- Name: sites_organization_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX sites_organization_id_idx ON public.sites USING btree (organization_id);
+
+
+--
+-- Name: templates_on_hosts_template_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX templates_on_hosts_template_id_idx ON public.templates_on_hosts USING btree (template_id, ready);
+
+
+--
+-- Name: templates_preference_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX templates_preference_idx ON public.templates USING btree (tech, preference DESC, id);
+
+
+--
+-- Name: topologies_site_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX topologies_site_id_idx ON public.topologies USING btree (site_id);
+
+
+--
+-- Name: topologies_timeout_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX topologies_timeout_idx ON public.topologies USING btree (timeout_step, timeout_at);
+
+
+--
+-- Name: topology_permissions_user_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX topology_permissions_user_id_idx ON public.topology_permissions USING btree (user_id, role);
+
+
+--
+-- Name: users_flags_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX users_flags_idx ON public.users USING gin (flags);
+
+
+--
+-- Name: users_organization_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX users_organization_id_idx ON public.users USING btree (organization_id);
+
+
+--
+-- Name: connections connections_two_ends; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER connections_two_ends AFTER INSERT ON public.connections DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.check_two_ends();
+
+
+--
+-- Name: connections connections_usage_removed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER connections_usage_removed AFTER DELETE ON public.connections REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_usage();
+
+
+--
+-- Name: elements elements_connections_removed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER elements_connections_removed AFTER DELETE ON public.elements REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_connections();
+
+
+--
+-- Name: elements elements_inserted_two_ends; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER elements_inserted_two_ends AFTER INSERT ON public.elements DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.connection_id IS NOT NULL)) EXECUTE FUNCTION public.check_two_ends();
+
+
+--
+-- Name: elements elements_removable; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER elements_removable BEFORE DELETE ON public.elements FOR EACH ROW WHEN ((NOT ((old.state = 'created'::text) OR ((old.state = 'prepared'::text) AND (old.type = ANY (ARRAY['kvmqm_interface'::text, 'openvz_interface'::text, 'repy_interface'::text])))))) EXECUTE FUNCTION public.refuse_removal();
+
+
+--
+-- Name: elements elements_updated_two_ends; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER elements_updated_two_ends AFTER UPDATE OF connection_id ON public.elements DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((old.connection_id IS DISTINCT FROM new.connection_id)) EXECUTE FUNCTION public.check_two_ends();
+
+
+--
+-- Name: elements elements_usage_removed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER elements_usage_removed AFTER DELETE ON public.elements REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_usage();
+
+
+--
+-- Name: host_connections host_connections_usage_removed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER host_connections_usage_removed AFTER DELETE ON public.host_connections REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_usage();
+
+
+--
+-- Name: host_elements host_elements_usage_removed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER host_elements_usage_removed AFTER DELETE ON public.host_elements REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_usage();
+
+
+--
+-- Name: hosts hosts_usage_removed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER hosts_usage_removed AFTER DELETE ON public.hosts REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_usage();
+
+
+--
+-- Name: organizations organizations_usage_removed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER organizations_usage_removed AFTER DELETE ON public.organizations REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_usage();
+
+
+--
+-- Name: topologies topologies_usage_removed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER topologies_usage_removed AFTER DELETE ON public.topologies REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_usage();
+
+
+--
+-- Name: topology_permissions topology_permissions_owner_lowered; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER topology_permissions_owner_lowered AFTER UPDATE ON public.topology_permissions FOR EACH ROW WHEN (((old.role = 'owner'::text) AND ((new.role <> 'owner'::text) OR (new.topology_id <> old.topology_id)))) EXECUTE FUNCTION public.check_last_owner();
+
+
+--
+-- Name: topology_permissions topology_permissions_owner_removed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER topology_permissions_owner_removed AFTER DELETE ON public.topology_permissions FOR EACH ROW WHEN ((old.role = 'owner'::text)) EXECUTE FUNCTION public.check_last_owner();
+
+
+--
+-- Name: users users_flags_inserted; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER users_flags_inserted AFTER INSERT ON public.users FOR EACH ROW WHEN ((new.flags <> '{}'::text[])) EXECUTE FUNCTION public.check_flags();
+
+
+--
+-- Name: users users_flags_updated; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER users_flags_updated AFTER UPDATE OF flags ON public.users FOR EACH ROW WHEN ((new.flags IS DISTINCT FROM old.flags)) EXECUTE FUNCTION public.check_flags();
+
+
+--
+-- Name: users users_usage_removed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER users_usage_removed AFTER DELETE ON public.users REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_usage();
+
+
+--
+-- Name: connections connections_host_connection1_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.connections
+    ADD CONSTRAINT connections_host_connection1_id_fkey FOREIGN KEY (host_connection1_id) REFERENCES public.host_connections(id) ON DELETE SET NULL;
+
+
+--
+-- Name: connections connections_host_connection2_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.connections
+    ADD CONSTRAINT connections_host_connection2_id_fkey FOREIGN KEY (host_connection2_id) REFERENCES public.host_connections(id) ON DELETE SET NULL;
+
+
+--
+-- Name: connections connections_host_element1_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.connections
+    ADD CONSTRAINT connections_host_element1_id_fkey FOREIGN KEY (host_element1_id) REFERENCES public.host_elements(id) ON DELETE SET NULL;
+
+
+--
+-- Name: connections connections_host_element2_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.connections
+    ADD CONSTRAINT connections_host_element2_id_fkey FOREIGN KEY (host_element2_id) REFERENCES public.host_elements(id) ON DELETE SET NULL;
+
+
+--
+-- Name: connections connections_topology_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.connections
+    ADD CONSTRAINT connections_topology_id_fkey FOREIGN KEY (topology_id) REFERENCES public.topologies(id) ON DELETE CASCADE;
+
+
+--
+-- Name: connections connections_usage_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.connections
+    ADD CONSTRAINT connections_usage_id_fkey FOREIGN KEY (usage_id) REFERENCES public.usage_statistics(id);
+
+
+--
+-- Name: elements elements_connection_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_connection_id_fkey FOREIGN KEY (topology_id, connection_id) REFERENCES public.connections(topology_id, id) ON DELETE SET NULL (connection_id);
+
+
+--
+-- Name: elements elements_host_element_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_host_element_id_fkey FOREIGN KEY (host_element_id) REFERENCES public.host_elements(id) ON DELETE SET NULL;
+
+
+--
+-- Name: elements elements_network_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_network_id_fkey FOREIGN KEY (network_id) REFERENCES public.networks(id) ON DELETE SET NULL;
+
+
+--
+-- Name: elements elements_network_instance_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_network_instance_id_fkey FOREIGN KEY (network_instance_id) REFERENCES public.network_instances(id) ON DELETE SET NULL;
+
+
+--
+-- Name: elements elements_parent_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_parent_id_fkey FOREIGN KEY (topology_id, parent_id, parent_type) REFERENCES public.elements(topology_id, id, type) ON DELETE CASCADE;
+
+
+--
+-- Name: elements elements_profile_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_profile_id_fkey FOREIGN KEY (profile_id) REFERENCES public.profiles(id) ON DELETE SET NULL;
+
+
+--
+-- Name: elements elements_site_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_site_id_fkey FOREIGN KEY (site_id) REFERENCES public.sites(id) ON DELETE SET NULL;
+
+
+--
+-- Name: elements elements_template_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_template_id_fkey FOREIGN KEY (template_id) REFERENCES public.templates(id) ON DELETE SET NULL;
+
+
+--
+-- Name: elements elements_topology_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_topology_id_fkey FOREIGN KEY (topology_id) REFERENCES public.topologies(id) ON DELETE CASCADE;
+
+
+--
+-- Name: elements elements_usage_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.elements
+    ADD CONSTRAINT elements_usage_id_fkey FOREIGN KEY (usage_id) REFERENCES public.usage_statistics(id);
+
+
+--
+-- Name: error_dumps error_dumps_group_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.error_dumps
+    ADD CONSTRAINT error_dumps_group_id_fkey FOREIGN KEY (group_id) REFERENCES public.error_groups(group_id) ON DELETE CASCADE;
+
+
+--
+-- Name: host_connections host_connections_connection_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_connections
+    ADD CONSTRAINT host_connections_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES public.connections(id) ON DELETE SET NULL;
+
+
+--
+-- Name: host_connections host_connections_element_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_connections
+    ADD CONSTRAINT host_connections_element_id_fkey FOREIGN KEY (element_id) REFERENCES public.elements(id) ON DELETE SET NULL;
+
+
+--
+-- Name: host_connections host_connections_host_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_connections
+    ADD CONSTRAINT host_connections_host_id_fkey FOREIGN KEY (host_id) REFERENCES public.hosts(id);
+
+
+--
+-- Name: host_connections host_connections_usage_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_connections
+    ADD CONSTRAINT host_connections_usage_id_fkey FOREIGN KEY (usage_id) REFERENCES public.usage_statistics(id);
+
+
+--
+-- Name: host_elements host_elements_connection_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_elements
+    ADD CONSTRAINT host_elements_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES public.connections(id) ON DELETE SET NULL;
+
+
+--
+-- Name: host_elements host_elements_element_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_elements
+    ADD CONSTRAINT host_elements_element_id_fkey FOREIGN KEY (element_id) REFERENCES public.elements(id) ON DELETE SET NULL;
+
+
+--
+-- Name: host_elements host_elements_host_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_elements
+    ADD CONSTRAINT host_elements_host_id_fkey FOREIGN KEY (host_id) REFERENCES public.hosts(id);
+
+
+--
+-- Name: host_elements host_elements_usage_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.host_elements
+    ADD CONSTRAINT host_elements_usage_id_fkey FOREIGN KEY (usage_id) REFERENCES public.usage_statistics(id);
+
+
+--
+-- Name: hosts hosts_site_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.hosts
+    ADD CONSTRAINT hosts_site_id_fkey FOREIGN KEY (site_id) REFERENCES public.sites(id);
+
+
+--
+-- Name: hosts hosts_usage_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.hosts
+    ADD CONSTRAINT hosts_usage_id_fkey FOREIGN KEY (usage_id) REFERENCES public.usage_statistics(id);
+
+
+--
+-- Name: link_measurements link_measurements_site_a_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.link_measurements
+    ADD CONSTRAINT link_measurements_site_a_id_fkey FOREIGN KEY (site_a_id) REFERENCES public.sites(id) ON DELETE CASCADE;
+
+
+--
+-- Name: link_measurements link_measurements_site_b_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.link_measurements
+    ADD CONSTRAINT link_measurements_site_b_id_fkey FOREIGN KEY (site_b_id) REFERENCES public.sites(id) ON DELETE CASCADE;
+
+
+--
+-- Name: network_instances network_instances_host_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.network_instances
+    ADD CONSTRAINT network_instances_host_id_fkey FOREIGN KEY (host_id) REFERENCES public.hosts(id) ON DELETE CASCADE;
+
+
+--
+-- Name: network_instances network_instances_network_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.network_instances
+    ADD CONSTRAINT network_instances_network_id_fkey FOREIGN KEY (network_id) REFERENCES public.networks(id) ON DELETE SET NULL;
+
+
+--
+-- Name: organizations organizations_usage_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.organizations
+    ADD CONSTRAINT organizations_usage_id_fkey FOREIGN KEY (usage_id) REFERENCES public.usage_statistics(id);
+
+
+--
+-- Name: quotas quotas_user_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.quotas
+    ADD CONSTRAINT quotas_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+
+--
+-- Name: sites sites_organization_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.sites
+    ADD CONSTRAINT sites_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id);
+
+
+--
+-- Name: templates_on_hosts templates_on_hosts_host_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.templates_on_hosts
+    ADD CONSTRAINT templates_on_hosts_host_id_fkey FOREIGN KEY (host_id) REFERENCES public.hosts(id) ON DELETE CASCADE;
+
+
+--
+-- Name: templates_on_hosts templates_on_hosts_template_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.templates_on_hosts
+    ADD CONSTRAINT templates_on_hosts_template_id_fkey FOREIGN KEY (template_id) REFERENCES public.templates(id) ON DELETE CASCADE;
+
+
+--
+-- Name: topologies topologies_site_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.topologies
+    ADD CONSTRAINT topologies_site_id_fkey FOREIGN KEY (site_id) REFERENCES public.sites(id) ON DELETE SET NULL;
+
+
+--
+-- Name: topologies topologies_usage_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.topologies
+    ADD CONSTRAINT topologies_usage_id_fkey FOREIGN KEY (usage_id) REFERENCES public.usage_statistics(id);
+
+
+--
+-- Name: topology_permissions topology_permissions_topology_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.topology_permissions
+    ADD CONSTRAINT topology_permissions_topology_id_fkey FOREIGN KEY (topology_id) REFERENCES public.topologies(id) ON DELETE CASCADE;
+
+
+--
+-- Name: topology_permissions topology_permissions_user_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.topology_permissions
+    ADD CONSTRAINT topology_permissions_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+
+--
+-- Name: usage_records usage_records_usage_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.usage_records
+    ADD CONSTRAINT usage_records_usage_id_fkey FOREIGN KEY (usage_id) REFERENCES public.usage_statistics(id) ON DELETE CASCADE;
+
+
+--
+-- Name: users users_organization_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id);
+
+
+--
+-- Name: users users_usage_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_usage_id_fkey FOREIGN KEY (usage_id) REFERENCES public.usage_statistics(id);
+
+
+--
+-- PostgreSQL database dump complete
+--
+
+\unrestrict dbmate
+
+
+--
+-- Dbmate schema migrations
+--
+
+INSERT INTO public.schema_migrations (version) VALUES
+    ('20261122080100'),
+    ('20261122080200'),
+    ('20261122080300'),
+    ('20261122080400'),
+    ('20261122080500'),
+    ('20261122080600');

@@ -1,0 +1,36 @@
+"""tomato-dao: the ToMaTo backend's database layer. `connect()` gives a `Database` with a DAO per entity."""
+
+from .database import Database, connect
+from .errors import (
+    AlreadyExists,
+    Ambiguous,
+    Busy,
+    Conflict,
+    InvalidValue,
+    LastOwner,
+    NotAllowed,
+    NotEmpty,
+    NotFound,
+    TomatoError,
+    Unavailable,
+    WrongLayout,
+    WrongState,
+)
+
+__all__ = [
+    "AlreadyExists",
+    "Ambiguous",
+    "Busy",
+    "Conflict",
+    "Database",
+    "InvalidValue",
+    "LastOwner",
+    "NotAllowed",
+    "NotEmpty",
+    "NotFound",
+    "TomatoError",
+    "Unavailable",
+    "WrongLayout",
+    "WrongState",
+    "connect",
+]

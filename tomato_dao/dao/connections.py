@@ -1,0 +1,71 @@
+"""Connections: beside db/queries/connections.sql."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidValue, NotFound, TomatoError, WrongState
+from ..patches import ConnectionPatch, checked
+from ..rows import Connection, JsonIn, JsonObject
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import ConnectionsQueries
+
+
+class Connections:
+    """Links between exactly two elements of one topology; the one with the lower id is its “from”."""
+
+    def __init__(self, queries: "ConnectionsQueries") -> None:
+        self._q = queries
+
+    def create(
+        self,
+        element_a_id: int,
+        element_b_id: int,
+        *,
+        type: str = "bridge",
+        attrs: Mapping[str, JsonIn] | None = None,
+    ) -> Connection:
+        """Connect two elements.
+
+        Raises NotFound, WrongState where one is connected already, InvalidValue where they are not of one topology or one
+        is neither interface nor endpoint.
+        """
+        made = self._q.create(element_a_id, element_b_id, type, attrs or {})
+        if made is None:
+            raise self._why_not([element_a_id, element_b_id])
+        return made
+
+    def get(self, id: int) -> Connection:
+        """The connection of an id. Raises NotFound."""
+        return found(self._q.get(id), "connection", id)
+
+    def list_of_topology(self, topology_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Connection]:
+        """Connections of a topology, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_of_topology(topology_id, after, limit)
+
+    def update(self, id: int, patch: ConnectionPatch) -> Connection:
+        """Change what the patch names. Raises NotFound, InvalidValue."""
+        return found(self._q.update(id, checked(ConnectionPatch, "connection", patch)), "connection", id)
+
+    def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(self._q.set_attrs(id, set, remove), "connection", id)
+
+    def delete(self, id: int) -> None:
+        """Remove a connection; its elements stay, what runs on hosts for it is orphaned. Raises NotFound."""
+        changed(self._q.delete(id), "connection", id)
+
+    def _why_not(self, element_ids: Sequence[int]) -> TomatoError:
+        ends = {end.id: end for end in self._q.list_ends(element_ids)}
+        for id in element_ids:
+            if id not in ends:
+                return NotFound(f"element {id} does not exist", entity="element", key=id)
+        for id, end in ends.items():
+            if end.connection_id is not None:
+                return WrongState(f"element {id} is connected already, by connection {end.connection_id}", entity="element", key=id)
+        return InvalidValue(
+            f"a connection has two ends in one topology; elements {element_ids[0]} and {element_ids[1]} are not such",
+            entity="connection",
+            key=tuple(element_ids),
+        )

@@ -1,0 +1,68 @@
+"""Host elements and host connections: beside db/queries/host_elements.sql and host_connections.sql, which are alike."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..patches import HostComponentPatch, checked
+from ..rows import HostComponent, JsonIn, JsonObject
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import HostElementsQueries
+
+
+class HostComponents:
+    """What hosts really run, and the links between that. When what one serves goes, it stays as an orphan."""
+
+    def __init__(self, queries: "HostElementsQueries", entity: str) -> None:
+        self._q = queries
+        self._entity = entity
+
+    def create(
+        self,
+        host_id: int,
+        num: int,
+        *,
+        type: str,
+        state: str,
+        element_id: int | None = None,
+        connection_id: int | None = None,
+        attrs: Mapping[str, JsonIn] | None = None,
+    ) -> HostComponent:
+        """A new one, for an element or a connection; num is the host's own number for it.
+
+        Raises AlreadyExists (num on that host), NotFound (what it refers to), InvalidValue (it serves both).
+        """
+        return self._q.create(host_id, num, type, state, element_id, connection_id, attrs or {})
+
+    def get(self, id: int) -> HostComponent:
+        """The one of an id. Raises NotFound."""
+        return found(self._q.get(id), self._entity, id)
+
+    def get_by_num(self, host_id: int, num: int) -> HostComponent:
+        """The one that a host knows by its own number. Raises NotFound."""
+        return found(self._q.get_by_num(host_id, num), self._entity, (host_id, num))
+
+    def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 100) -> Sequence[HostComponent]:
+        """Those on a host, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_of_host(host_id, after, limit)
+
+    def list_of_element(self, element_id: int) -> Sequence[HostComponent]:
+        """Those that serve an element, by id."""
+        return self._q.list_of_element(element_id)
+
+    def list_of_connection(self, connection_id: int) -> Sequence[HostComponent]:
+        """Those that serve a connection, by id."""
+        return self._q.list_of_connection(connection_id)
+
+    def update(self, id: int, patch: HostComponentPatch) -> HostComponent:
+        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        return found(self._q.update(id, checked(HostComponentPatch, self._entity, patch)), self._entity, id)
+
+    def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(self._q.set_attrs(id, set, remove), self._entity, id)
+
+    def delete(self, id: int) -> None:
+        """Remove it; what refers to it loses the reference. Raises NotFound."""
+        changed(self._q.delete(id), self._entity, id)

@@ -1,0 +1,55 @@
+"""Organizations: beside db/queries/organizations.sql."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..patches import OrganizationPatch, checked
+from ..rows import Organization, JsonIn, JsonObject
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import OrganizationsQueries
+
+
+class Organizations:
+    """Who owns sites and users; known by their unique names (at most 50 characters, no “/”)."""
+
+    def __init__(self, queries: "OrganizationsQueries") -> None:
+        self._q = queries
+
+    def create(
+        self,
+        name: str,
+        *,
+        description: str = "",
+        homepage_url: str = "",
+        image_url: str = "",
+        description_text: str = "",
+        attrs: Mapping[str, JsonIn] | None = None,
+    ) -> Organization:
+        """A new organization. Raises AlreadyExists, InvalidValue."""
+        return self._q.create(name, description, homepage_url, image_url, description_text, attrs or {})
+
+    def get(self, id: int) -> Organization:
+        """The organization of an id. Raises NotFound."""
+        return found(self._q.get(id), "organization", id)
+
+    def get_by_name(self, name: str) -> Organization:
+        """The organization of a name. Raises NotFound."""
+        return found(self._q.get_by_name(name), "organization", name)
+
+    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Organization]:
+        """All, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list(after, limit)
+
+    def update(self, name: str, patch: OrganizationPatch) -> Organization:
+        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        return found(self._q.update(name, checked(OrganizationPatch, "organization", patch)), "organization", name)
+
+    def set_attrs(self, name: str, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(self._q.set_attrs(name, set, remove), "organization", name)
+
+    def delete(self, name: str) -> None:
+        """Remove an organization. Raises NotFound, NotEmpty while it has sites or users."""
+        changed(self._q.delete(name), "organization", name)

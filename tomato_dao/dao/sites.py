@@ -1,0 +1,61 @@
+"""Sites: beside db/queries/sites.sql."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..patches import SitePatch, checked
+from ..rows import Site, JsonIn, JsonObject
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import SitesQueries
+
+
+class Sites:
+    """Places with hosts; known by their unique names (at most 50 characters, no “/”)."""
+
+    def __init__(self, queries: "SitesQueries") -> None:
+        self._q = queries
+
+    def create(
+        self,
+        name: str,
+        *,
+        organization_id: int,
+        description: str = "",
+        location: str = "",
+        longitude: float = 0,
+        latitude: float = 0,
+        description_text: str = "",
+        attrs: Mapping[str, JsonIn] | None = None,
+    ) -> Site:
+        """A new site, at longitude and latitude in degrees. Raises AlreadyExists, NotFound (the organization), InvalidValue."""
+        return self._q.create(name, organization_id, description, location, longitude, latitude, description_text, attrs or {})
+
+    def get(self, id: int) -> Site:
+        """The site of an id. Raises NotFound."""
+        return found(self._q.get(id), "site", id)
+
+    def get_by_name(self, name: str) -> Site:
+        """The site of a name. Raises NotFound."""
+        return found(self._q.get_by_name(name), "site", name)
+
+    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Site]:
+        """All, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list(after, limit)
+
+    def list_of_organization(self, organization_id: int, *, after: int = 0, limit: int = 100) -> Sequence[Site]:
+        """Sites of an organization, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_of_organization(organization_id, after, limit)
+
+    def update(self, name: str, patch: SitePatch) -> Site:
+        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        return found(self._q.update(name, checked(SitePatch, "site", patch)), "site", name)
+
+    def set_attrs(self, name: str, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(self._q.set_attrs(name, set, remove), "site", name)
+
+    def delete(self, name: str) -> None:
+        """Remove a site; topologies and elements that prefer it lose the preference. Raises NotFound, NotEmpty while it has hosts."""
+        changed(self._q.delete(name), "site", name)

@@ -1,0 +1,82 @@
+"""Topologies: beside db/queries/topologies.sql and, for import and export, topology_exchange.sql."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from .. import exchange
+from ..patches import TopologyPatch, checked
+from ..rows import FullTopology, ImportedTopology, Json, JsonIn, JsonObject, Topology
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import TopologiesQueries, TopologyExchangeQueries
+
+
+class Topologies:
+    """Experiments: each holds elements and the connections between them."""
+
+    def __init__(self, queries: "TopologiesQueries", exchange_queries: "TopologyExchangeQueries") -> None:
+        self._q = queries
+        self._exchange = exchange_queries
+
+    def create(
+        self, name: str, *, owner_id: int, site_id: int | None = None, attrs: Mapping[str, JsonIn] | None = None
+    ) -> Topology:
+        """A new topology with its owner; it times out in an hour. Raises NotFound (the user or the site), InvalidValue."""
+        return self._q.create(name, owner_id, site_id, attrs or {})
+
+    def get(self, id: int) -> Topology:
+        """The topology of an id. Raises NotFound."""
+        return found(self._q.get(id), "topology", id)
+
+    def full(self, id: int) -> FullTopology:
+        """A topology with elements, connections, permissions and latest 5-minute usage. Raises NotFound."""
+        return found(self._q.full(id), "topology", id)
+
+    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Topology]:
+        """All, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list(after, limit)
+
+    def list_of_user(self, user_id: int, *, after: int = 0, limit: int = 100) -> Sequence[Topology]:
+        """Those on which a user has an explicit permission, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_of_user(user_id, after, limit)
+
+    def list_of_organization(self, organization_id: int, *, after: int = 0, limit: int = 100) -> Sequence[Topology]:
+        """Those with an owner in an organization, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_of_organization(organization_id, after, limit)
+
+    def update(self, id: int, patch: TopologyPatch) -> Topology:
+        """Change what the patch names. Raises NotFound, InvalidValue."""
+        return found(self._q.update(id, checked(TopologyPatch, "topology", patch)), "topology", id)
+
+    def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(self._q.set_attrs(id, set, remove), "topology", id)
+
+    def renew(self, id: int, period: timedelta) -> Topology:
+        """Let it time out after a period from now; no warning is sent where that is a day or less (DOMAIN.md, timeouts)."""
+        return found(self._q.renew(id, period), "topology", id)
+
+    def delete(self, id: int) -> None:
+        """Remove a topology with its elements, connections, permissions and usage.
+
+        Raises NotFound, WrongState unless each of its elements could go.
+        """
+        changed(self._q.delete(id), "topology", id)
+
+    def import_(self, export: Json | bytes, *, owner_id: int) -> ImportedTopology:
+        """A new topology out of an export in the frontend's format, version 3, as JSON text or parsed.
+
+        Names of templates, profiles and sites become references; a name that is not known stays in attrs and is reported.
+        Raises InvalidValue, with the place, where the export is wrong, NotFound where there is no such owner; then nothing
+        is imported.
+        """
+        t = exchange.parse(export)
+        made = self._exchange.import_topology(t.name, t.site, t.attrs, t.elements, t.connections, owner_id)
+        made.reported.extend(t.reported)
+        return made
+
+    def export(self, id: int) -> JsonObject:
+        """A topology in the frontend's format, version 3, without what belongs to this installation. Raises NotFound."""
+        return exchange.build(found(self._exchange.export(id), "topology", id))

@@ -1,0 +1,90 @@
+"""Users: beside db/queries/users.sql."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import Ambiguous
+from ..patches import UserPatch, checked
+from ..rows import JsonIn, JsonObject, User
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import UsersQueries
+
+
+class Users:
+    """Accounts; a name is unique among those of one origin (login provider)."""
+
+    def __init__(self, queries: "UsersQueries") -> None:
+        self._q = queries
+
+    def create(
+        self,
+        name: str,
+        *,
+        organization_id: int,
+        origin: str = "",
+        realname: str = "",
+        email: str = "",
+        flags: Sequence[str] = (),
+        password_hash: str | None = None,
+        attrs: Mapping[str, JsonIn] | None = None,
+    ) -> User:
+        """A new user, with the default quota. Raises AlreadyExists, NotFound (the organization), InvalidValue."""
+        return self._q.create(name, origin, organization_id, realname, email, flags, password_hash, attrs or {})
+
+    def get(self, id: int) -> User:
+        """The user of an id. Raises NotFound."""
+        return found(self._q.get(id), "user", id)
+
+    def get_by_name(self, name: str, origin: str) -> User:
+        """The user of a name from a login provider. Raises NotFound."""
+        return found(self._q.get_by_name(name, origin), "user", f"{name}@{origin}")
+
+    def get_unique(self, name: str) -> User:
+        """The user of a name, whatever the login provider. Raises NotFound, Ambiguous where two providers know it."""
+        users = self.list_by_name(name)
+        if len(users) > 1:
+            origins = ", ".join(repr(u.origin) for u in users)
+            raise Ambiguous(f"user {name!r} exists in the origins {origins}", entity="user", key=name)
+        return found(next(iter(users), None), "user", name)
+
+    def list_by_name(self, name: str) -> Sequence[User]:
+        """All users of a name, one per login provider: login tries each."""
+        return self._q.list_by_name(name)
+
+    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[User]:
+        """All, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list(after, limit)
+
+    def list_of_organization(self, organization_id: int, *, after: int = 0, limit: int = 100) -> Sequence[User]:
+        """Users of an organization, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_of_organization(organization_id, after, limit)
+
+    def list_by_flag(self, flag: str, *, after: int = 0, limit: int = 100) -> Sequence[User]:
+        """Users that have a flag, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_by_flag(flag, after, limit)
+
+    def update(self, id: int, patch: UserPatch) -> User:
+        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue (as for an unknown new flag)."""
+        return found(self._q.update(id, checked(UserPatch, "user", patch)), "user", id)
+
+    def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(self._q.set_attrs(id, set, remove), "user", id)
+
+    def add_flag(self, id: int, flag: str) -> Sequence[str]:
+        """Add one flag; the flags then. Raises NotFound, InvalidValue where the flag is unknown (DOMAIN.md, user flags)."""
+        return found(self._q.add_flag(id, flag), "user", id)
+
+    def remove_flag(self, id: int, flag: str) -> Sequence[str]:
+        """Remove one flag; the flags then. Raises NotFound."""
+        return found(self._q.remove_flag(id, flag), "user", id)
+
+    def touch_login(self, id: int) -> None:
+        """Note that the user logged in now. Raises NotFound."""
+        changed(self._q.touch_login(id), "user", id)
+
+    def delete(self, id: int) -> None:
+        """Remove a user, with quota and permissions. Raises NotFound, LastOwner where a topology has no other owner."""
+        changed(self._q.delete(id), "user", id)

@@ -1,0 +1,178 @@
+"""The frontend's format of a topology, version 3: what an import must be, and what an export leaves out."""
+
+import json
+import math
+from dataclasses import dataclass
+
+from .errors import InvalidValue
+from .rows import ExportedTopology, Json, JsonIn, JsonObject
+
+VERSION = 3
+# DOMAIN.md, import/export: what an export leaves out at any depth …
+LEFT_OUT = frozenset(
+    """usage debug bridge capture_port capture_pid websocket_pid websocket_port vmid vncpid vncport vncpassword host
+    host_info host_fileserver_port peers pubkey path port topology state custom_template timeout ipspy_pid last_sync
+    info_sync_date rextfv_supported rextfv_status rextfv_max_size diskspace ram cpus restricted""".split()
+)
+# … of elements, and of the topology's attrs.
+LEFT_OUT_OF_ELEMENTS = frozenset({"children", "connection"})
+LEFT_OUT_OF_TOPOLOGY = frozenset({"_initialized"})
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedTopology:
+    """An export that has been checked: elements as (id, type, parent, attrs), connections as (id, type, ends, attrs)."""
+
+    name: str
+    site: str | None
+    attrs: JsonObject
+    elements: list[JsonIn]
+    connections: list[JsonIn]
+    reported: list[str]
+
+
+def parse(export: Json | bytes) -> ParsedTopology:
+    """Check an export, as JSON text or parsed; InvalidValue, with the place, where it is wrong."""
+    document = _decode(export) if isinstance(export, str | bytes) else export
+    root = _object(document, "the export")
+    version = _object(root.get("file_information"), "file_information").get("version")
+    if version != VERSION or isinstance(version, bool):
+        raise _wrong("file_information.version", f"is {version!r}; only version {VERSION} can be imported")
+    topology = _object(root.get("topology"), "topology")
+    attrs = dict(_object(topology.get("attrs", {}), "topology.attrs"))
+    name = attrs.pop("name", "")
+    if not isinstance(name, str):
+        raise _wrong("topology.attrs.name", f"must be a string, not {name!r}")
+    site = attrs.get("site")
+    if isinstance(site, str):
+        del attrs["site"]
+    reported: list[str] = []
+    elements = _elements(topology, reported)
+    connections = _connections(topology, {e["id"] for e in elements}, reported)
+    return ParsedTopology(
+        name, site if isinstance(site, str) else None, attrs, list(elements), list(connections), reported
+    )
+
+
+def build(topology: ExportedTopology) -> JsonObject:
+    """The export of a topology, without what is left out at any depth."""
+    attrs: JsonObject = {k: v for k, v in topology.attrs.items() if k not in LEFT_OUT_OF_TOPOLOGY}
+    if topology.site_name is not None:
+        attrs["site"] = topology.site_name
+    elements: list[Json] = [_without(e, LEFT_OUT | LEFT_OUT_OF_ELEMENTS) for e in topology.elements]
+    connections: list[Json] = [_without(c, LEFT_OUT) for c in topology.connections]
+    return {
+        "file_information": {"version": VERSION},
+        "topology": {
+            "attrs": {**_object(_without(attrs, LEFT_OUT), "attrs"), "name": topology.name},
+            "elements": elements,
+            "connections": connections,
+        },
+    }
+
+
+def _elements(topology: JsonObject, reported: list[str]) -> list[dict[str, Json]]:
+    items = _items(topology, "elements", reported, {"id", "type", "parent", "attrs"})
+    ids = _unique_ids(items)
+    for place, item in items:
+        parent = item.setdefault("parent", None)
+        if parent is not None and parent not in ids:
+            raise _wrong(f"{place}.parent", f"is {parent!r}, which is no element of this export")
+    return [item for _, item in items]
+
+
+def _connections(topology: JsonObject, elements: set[Json], reported: list[str]) -> list[dict[str, Json]]:
+    items = _items(topology, "connections", reported, {"id", "type", "elements", "attrs"})
+    _unique_ids(items)
+    connected: dict[int, str] = {}
+    for place, item in items:
+        ends = item.pop("elements", None)
+        if not isinstance(ends, list) or len(ends) != 2:
+            raise _wrong(f"{place}.elements", f"must be the ids of two elements, not {ends!r}")
+        for end in ends:
+            if not _is_id(end) or end not in elements:
+                raise _wrong(f"{place}.elements", f"has {end!r}, which is no element of this export")
+            assert isinstance(end, int)
+            if end in connected:
+                raise _wrong(f"{place}.elements", f"has {end}, which {connected[end]} connects already")
+            connected[end] = place
+        item["ends"] = ends
+    return [item for _, item in items]
+
+
+def _items(topology: JsonObject, key: str, reported: list[str], known: set[str]) -> list[tuple[str, JsonObject]]:
+    """The objects of a list, with their places; keys that mean nothing here are reported."""
+    found = topology.get(key, [])
+    if not isinstance(found, list):
+        raise _wrong(f"topology.{key}", f"must be a list, not {_kind(found)}")
+    items = []
+    for n, value in enumerate(found):
+        place = f"topology.{key}[{n}]"
+        item = dict(_object(value, place))
+        if not _is_id(item.get("id")):
+            raise _wrong(f"{place}.id", f"must be a whole number below 2**63, not {item.get('id')!r}")
+        if not isinstance(item.get("type"), str):
+            raise _wrong(f"{place}.type", f"must be a string, not {item.get('type')!r}")
+        item["attrs"] = _object(item.get("attrs", {}), f"{place}.attrs")
+        ignored = sorted(item.keys() - known - LEFT_OUT - LEFT_OUT_OF_ELEMENTS)
+        reported += [f"{key[:-1]} {item['id']}: ignored {name}" for name in ignored]
+        items.append((place, {k: item[k] for k in item if k in known}))
+    return items
+
+
+def _unique_ids(items: list[tuple[str, JsonObject]]) -> set[Json]:
+    places: dict[Json, str] = {}
+    for place, item in items:
+        if item["id"] in places:
+            raise _wrong(f"{place}.id", f"is {item['id']}, as is {places[item['id']]}.id")
+        places[item["id"]] = place
+    return set(places)
+
+
+def _is_id(value: Json) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+
+
+def _without(value: Json, keys: frozenset[str]) -> Json:
+    if isinstance(value, dict):
+        return {k: _without(v, keys) for k, v in value.items() if k not in keys}
+    if isinstance(value, list):
+        return [_without(v, keys) for v in value]
+    return value
+
+
+def _decode(text: str | bytes) -> Json:
+    try:
+        decoded: Json = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        raise _wrong("the export", f"is not valid JSON: {error}") from error
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise _wrong("the export", f"can't be read as JSON: {error}") from error
+    return decoded
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is out of range")
+    return number
+
+
+def _object(value: object, place: str) -> JsonObject:
+    if not isinstance(value, dict):
+        raise _wrong(place, f"must be an object, not {_kind(value)}")
+    return value
+
+
+def _kind(value: object) -> str:
+    return "missing" if value is None else type(value).__name__
+
+
+def _wrong(place: str, what: str) -> InvalidValue:
+    return InvalidValue(f"{place} {what}", entity="topology", key=place)
+
+

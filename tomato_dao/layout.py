@@ -1,0 +1,41 @@
+"""Which layout this code needs (its migrations), and whether a database has it."""
+
+from pathlib import Path
+
+import psycopg
+
+from .errors import WrongLayout
+
+_PACKAGE = Path(__file__).parent
+# A wheel carries db/ inside the package; in a checkout it stands beside it.
+DB_DIR = _PACKAGE / "db" if (_PACKAGE / "db").is_dir() else _PACKAGE.parent / "db"
+
+
+def known() -> list[str]:
+    """The versions of this code's migrations, oldest first."""
+    return sorted(path.name.partition("_")[0] for path in (DB_DIR / "migrations").glob("*.sql"))
+
+
+def applied(connection: psycopg.Connection) -> list[str]:
+    """The versions of the migrations that a database has, oldest first; none where it was never migrated."""
+    with connection.cursor() as cursor:
+        there = cursor.execute("select to_regclass('schema_migrations') is not null").fetchone()
+        if there != (True,):
+            return []
+        return [str(row[0]) for row in cursor.execute("select version from schema_migrations order by version")]
+
+
+def check(connection: psycopg.Connection) -> None:
+    """WrongLayout where a database's migrations are not this code's, saying which and what to do."""
+    have, need = applied(connection), known()
+    where = f"the database {connection.info.dbname}"
+    if unknown := [version for version in have if version not in need]:
+        raise WrongLayout(
+            f"{where} has migrations that this code does not know ({', '.join(unknown)}): "
+            "it belongs to a newer tomato-dao; install that one"
+        )
+    if pending := [version for version in need if version not in have]:
+        raise WrongLayout(
+            f"{where} lacks {len(pending)} of {len(need)} migrations ({pending[0]} is next): run make migrate, "
+            "or python -m tomato_dao.ops.migrate"
+        )

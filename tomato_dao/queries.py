@@ -1,0 +1,145 @@
+"""The named queries of db/queries: read once, checked as they are read, parameters turned into $1, $2, …"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import rows
+from .errors import QueryFileError
+
+_NAME = re.compile(r"^--\s*name\s*:\s*(?P<definition>.*?)\s*$")
+_DEFINITION = re.compile(r"^(?P<name>[a-z]\w*)\s*(?:\((?P<parameters>[\w\s,]*)\))?\s*(?P<kind>\^|\$|!|<!|)$")
+_RECORD_CLASS = re.compile(r"^--\s*record_class\s*:\s*(\w+)\s*$")
+_NULLABLE = re.compile(r"^--\s*nullable\s*:\s*(.+?)\s*$")
+# What is no parameter: strings, quoted names, dollar quotes, comments and casts. Then the parameters.
+_TOKEN = re.compile(
+    r"""(?P<skip>'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*.*?\*/|::)|:(?P<name>[a-z_]\w*)""",
+    re.DOTALL | re.IGNORECASE,
+)
+_CHANGES = re.compile(r"\b(insert)\s+into\b|(?<!for\s)(?<!key\s)(?<!do\s)\b(update)\b|\b(delete)\s+from\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One named query.
+
+    name: file and name, "hosts.get"; parameters: in order; kind: its suffix, "" many rows, "^" one or none,
+    "$" one value, "!" affected rows, "<!" exactly one row; record_class: the class of its rows, or None;
+    nullable: parameters (and "result") that may be null; sql: what the server gets; verb: what it does.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    kind: str
+    record_class: type | None
+    nullable: frozenset[str]
+    doc: str
+    sql: str
+    verb: str
+    path: Path
+    line: int
+    make_row: Callable[..., object] = field(repr=False)
+
+    @property
+    def entity(self) -> str:
+        """The table-like name of the file, "hosts"."""
+        return self.name.partition(".")[0]
+
+
+def load(directory: Path) -> dict[str, Query]:
+    """All queries of a directory's *.sql files, by name ("hosts.get").
+
+    Raises QueryFileError, which names file and line, for anything that is wrong in them.
+    """
+    found: dict[str, Query] = {}
+    for path in sorted(directory.glob("*.sql")):
+        for query in _read(path):
+            if query.name in found:
+                raise _wrong(path, query.line, f"{query.name} is already defined in line {found[query.name].line}")
+            found[query.name] = query
+    return found
+
+
+def _read(path: Path) -> Iterator[Query]:
+    lines = path.read_text("utf-8").split("\n")
+    starts = [n for n, line in enumerate(lines) if _NAME.match(line)]
+    for n, line in enumerate(lines[: starts[0] if starts else None]):
+        if line.strip() and not line.startswith("--"):
+            raise _wrong(path, n + 1, "SQL before the first “-- name:”")
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        yield _parse(path, start + 1, lines[start:end])
+
+
+def _parse(path: Path, line: int, lines: list[str]) -> Query:
+    head = _NAME.match(lines[0])
+    definition = _DEFINITION.match(head["definition"]) if head else None
+    if definition is None:
+        raise _wrong(path, line, f"not a definition, such as “-- name: get(id)^”: {lines[0].strip()}")
+    name = f"{path.stem}.{definition['name']}"
+    declared = tuple(p.strip() for p in (definition["parameters"] or "").split(",") if p.strip())
+    if len(set(declared)) < len(declared):
+        raise _wrong(path, line, f"{name} declares a parameter twice")
+    record_class: type | None = None
+    nullable: frozenset[str] = frozenset()
+    doc: list[str] = []
+    body = 1
+    for n, text in enumerate(lines[1:], 1):
+        if not text.startswith("--"):
+            break
+        body = n + 1
+        if found := _RECORD_CLASS.match(text):
+            record_class = getattr(rows, found[1], None)
+            if not isinstance(record_class, type):
+                raise _wrong(path, line + n, f"{name} names a record class that tomato_dao.rows does not have: {found[1]}")
+        elif found := _NULLABLE.match(text):
+            nullable = frozenset(p.strip() for p in found[1].split(","))
+        else:
+            doc.append(text.removeprefix("--").strip())
+    text = "\n".join(lines[body:]).strip().removesuffix(";").rstrip()
+    bare = _TOKEN.sub(lambda m: "" if m["skip"] and m["skip"] != "::" else m[0], text).strip()
+    if not bare:
+        raise _wrong(path, line, f"{name} is empty")
+    sql, used = _number(text, declared)
+    if undeclared := used - set(declared):
+        raise _wrong(path, line, f"{name} uses parameters that it does not declare: {', '.join(sorted(undeclared))}")
+    if unused := set(declared) - used:
+        raise _wrong(path, line, f"{name} declares parameters that it does not use: {', '.join(sorted(unused))}")
+    if unknown := nullable - set(declared) - {"result"}:
+        raise _wrong(path, line, f"{name} says “nullable” of what it does not have: {', '.join(sorted(unknown))}")
+    change = _CHANGES.search(bare)
+    return Query(
+        name=name,
+        parameters=declared,
+        kind=definition["kind"],
+        record_class=record_class,
+        nullable=nullable,
+        doc=" ".join(doc),
+        sql=_label(sql, name),
+        verb=next(g for g in change.groups() if g).lower() if change else "select",
+        path=path,
+        line=line,
+        make_row=rows.maker(record_class),
+    )
+
+
+def _number(text: str, declared: tuple[str, ...]) -> tuple[str, set[str]]:
+    """The text with $n for each :name, and the names that it uses."""
+    used: set[str] = set()
+
+    def replace(match: re.Match[str]) -> str:
+        if match["skip"]:
+            return match["skip"]
+        used.add(match["name"])
+        return f"${declared.index(match['name']) + 1}" if match["name"] in declared else match[0]
+
+    return _TOKEN.sub(replace, text), used
+
+
+def _label(sql: str, name: str) -> str:
+    """The query's name stands after the first word: leading comments are stripped by PostgreSQL 18."""
+    return re.sub(r"\w+", lambda m: f"{m[0]} /* {name} */", sql, count=1)
+
+
+def _wrong(path: Path, line: int, message: str) -> QueryFileError:
+    return QueryFileError(f"{path}:{line}: {message}")

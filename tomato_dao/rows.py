@@ -1,0 +1,371 @@
+"""What queries return: a frozen dataclass per shape of row, its fields the query's columns in order.
+
+Times are `datetime` in UTC; usage is in bytes and CPU seconds, a profile's ram and diskspace in MB (DOMAIN.md, units).
+A JSON number beyond 64 bits arrives as a float.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, Union
+
+# Union, since a quoted alias could not be part of another one.
+Json: TypeAlias = Union["dict[str, Json]", "list[Json]", str, int, float, bool, None]  # noqa: UP007
+JsonObject: TypeAlias = dict[str, Json]
+# What may be given as JSON.
+JsonIn: TypeAlias = Union["Mapping[str, JsonIn]", "Sequence[JsonIn]", str, int, float, bool, datetime, None]  # noqa: UP007
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Nested = TypeVar("Nested", bound=DataclassInstance)
+else:
+    Nested = TypeVar("Nested")
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """Who owns sites and users."""
+
+    id: int
+    name: str
+    description: str
+    homepage_url: str
+    image_url: str
+    description_text: str
+    usage_id: int | None
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place with hosts; longitude and latitude in degrees."""
+
+    id: int
+    name: str
+    organization_id: int
+    description: str
+    location: str
+    longitude: float
+    latitude: float
+    description_text: str
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine that runs elements; what it reports is in `info` (sizes in KiB)."""
+
+    id: int
+    name: str
+    address: str
+    rpcurl: str
+    site_id: int
+    enabled: bool
+    availability: float
+    component_errors: int
+    info: Json
+    info_at: datetime | None
+    element_types: Json
+    connection_types: Json
+    networks: Json
+    resources_synced_at: datetime | None
+    accounting_at: datetime | None
+    dumps_fetched_at: datetime | None
+    problem_since: datetime | None
+    problem_mailed_at: datetime | None
+    description_text: str
+    usage_id: int | None
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account; origin says which login provider it is from."""
+
+    id: int
+    name: str
+    origin: str
+    organization_id: int
+    realname: str
+    email: str
+    flags: list[str]
+    password_hash: str | None
+    password_at: datetime | None
+    last_login_at: datetime | None
+    usage_id: int | None
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a user may use a month, and has used in this one (bytes, CPU seconds)."""
+
+    user_id: int
+    monthly_memory: float
+    monthly_diskspace: float
+    monthly_traffic: float
+    monthly_cputime: float
+    used_memory: float
+    used_diskspace: float
+    used_traffic: float
+    used_cputime: float
+    used_at: datetime
+    continuous_factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """One experiment; timeout_step is 0 (initial), 9 (warned), 10 (stopped) or 20 (destroyed)."""
+
+    id: int
+    name: str
+    site_id: int | None
+    timeout_at: datetime
+    timeout_step: int
+    usage_id: int | None
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyPermission:
+    """A user's role on a topology: user, manager or owner."""
+
+    topology_id: int
+    user_id: int
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A virtual machine, its interface, a switch, an external network, or an endpoint."""
+
+    id: int
+    topology_id: int
+    type: str
+    state: str
+    parent_id: int | None
+    connection_id: int | None
+    host_element_id: int | None
+    site_id: int | None
+    template_id: int | None
+    profile_id: int | None
+    network_id: int | None
+    network_instance_id: int | None
+    rextfv_started_at: datetime | None
+    next_sync_at: datetime | None
+    usage_id: int | None
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A link between two elements; from_element_id is the lower of their ids."""
+
+    id: int
+    topology_id: int
+    type: str
+    state: str
+    host_connection1_id: int | None
+    host_connection2_id: int | None
+    host_element1_id: int | None
+    host_element2_id: int | None
+    usage_id: int | None
+    attrs: JsonObject
+    from_element_id: int
+    to_element_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEnd:
+    """An element, its topology and what it is connected by."""
+
+    id: int
+    topology_id: int
+    connection_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostComponent:
+    """What a host runs for an element or a connection: a host element or a host connection.
+
+    num is the host's own number for it. Where element_id and connection_id are None it is an orphan.
+    """
+
+    id: int
+    host_id: int
+    num: int
+    element_id: int | None
+    connection_id: int | None
+    type: str
+    state: str
+    usage_id: int | None
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """Measured use from begin_at to end_at: memory, diskspace and traffic in bytes, cputime in CPU seconds."""
+
+    usage_id: int
+    type: str
+    begin_at: datetime
+    end_at: datetime
+    measurements: int
+    memory: float
+    diskspace: float
+    traffic: float
+    cputime: float
+
+
+@dataclass(frozen=True, slots=True)
+class FullElement:
+    """An element with its main host element's attrs, where that runs, and what it would run with.
+
+    run_template_… and run_profile_… are the element's own or else the preferred one of its tech; ram and diskspace in MB,
+    cpus a fraction.
+    """
+
+    id: int
+    topology_id: int
+    type: str
+    state: str
+    parent_id: int | None
+    connection_id: int | None
+    host_element_id: int | None
+    site_id: int | None
+    template_id: int | None
+    profile_id: int | None
+    network_id: int | None
+    network_instance_id: int | None
+    rextfv_started_at: datetime | None
+    next_sync_at: datetime | None
+    usage_id: int | None
+    attrs: JsonObject
+    host_element_attrs: JsonObject | None
+    host_name: str | None
+    host_site_name: str | None
+    run_template_id: int | None
+    run_template_name: str | None
+    run_profile_id: int | None
+    run_profile_name: str | None
+    ram: float | None
+    cpus: float | None
+    diskspace: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FullConnection:
+    """A connection with its two ends and the host connections that serve it."""
+
+    id: int
+    topology_id: int
+    type: str
+    state: str
+    host_connection1_id: int | None
+    host_connection2_id: int | None
+    host_element1_id: int | None
+    host_element2_id: int | None
+    usage_id: int | None
+    attrs: JsonObject
+    from_element_id: int
+    to_element_id: int
+    host_connections: tuple[HostComponent, ...]
+
+    @classmethod
+    def from_row(cls, *columns: object) -> "FullConnection":
+        """A connection from its columns, the host connections among them as a list of lists."""
+        *own, host_connections = columns
+        return cls(*own, nested(HostComponent, host_connections))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class FullTopology:
+    """A topology with everything in it, and its latest 5-minute usage."""
+
+    id: int
+    name: str
+    site_id: int | None
+    timeout_at: datetime
+    timeout_step: int
+    usage_id: int | None
+    attrs: JsonObject
+    permissions: tuple[TopologyPermission, ...]
+    elements: tuple[FullElement, ...]
+    connections: tuple[FullConnection, ...]
+    usage: UsageRecord | None
+
+    @classmethod
+    def from_row(cls, *columns: object) -> "FullTopology":
+        """A topology from its columns, what hangs on it among them as lists of lists."""
+        *own, permissions, elements, connections, usage = columns
+        return cls(
+            *own,  # type: ignore[arg-type]
+            nested(TopologyPermission, permissions),
+            nested(FullElement, elements),
+            nested(FullConnection, connections),
+            next(iter(nested(UsageRecord, usage)), None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedTopology:
+    """What an export is made of: elements and connections as the export's own objects."""
+
+    name: str
+    attrs: JsonObject
+    site_name: str | None
+    elements: list[JsonObject]
+    connections: list[JsonObject]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedTopology:
+    """What an import made: old id → new id of elements and connections, and what could not be turned into a reference."""
+
+    topology_id: int
+    element_ids: dict[int, int]
+    connection_ids: dict[int, int]
+    reported: list[str]
+
+    @classmethod
+    def from_row(
+        cls, topology_id: int, elements: list[list[int]], connections: list[list[int]], unknown: list[str]
+    ) -> "ImportedTopology":
+        """An import from its columns, the ids as lists of pairs."""
+        return cls(topology_id, {e[0]: e[1] for e in elements}, {c[0]: c[1] for c in connections}, unknown)
+
+
+def maker(record_class: type | None) -> Callable[[Sequence[object]], object]:
+    """The function that makes a row of a query's columns; without a class: the value, or the tuple of several."""
+    if record_class is None:
+        return lambda columns: columns[0] if len(columns) == 1 else columns
+    make: Callable[..., object] = getattr(record_class, "from_row", record_class)
+    return lambda columns: make(*columns)
+
+
+def nested(record_class: type[Nested], items: object) -> tuple[Nested, ...]:
+    """Rows that came inside a row, as a JSON list of lists of their columns: times and floats get their types back."""
+    make: Callable[..., Nested] = getattr(record_class, "from_row", record_class)
+    times, floats = _typed_columns(record_class)
+    made = []
+    for columns in items:  # type: ignore[attr-defined]
+        for n in times:
+            if columns[n] is not None:
+                columns[n] = datetime.fromisoformat(columns[n])
+        for n in floats:
+            if columns[n] is not None:
+                columns[n] = float(columns[n])
+        made.append(make(*columns))
+    return tuple(made)
+
+
+@cache
+def _typed_columns(record_class: type) -> tuple[list[int], list[int]]:
+    """Which columns are times, and which are floats: JSON knows neither."""
+    types = [f.type for f in fields(record_class)]
+    return (
+        [n for n, t in enumerate(types) if t in (datetime, datetime | None)],
+        [n for n, t in enumerate(types) if t in (float, float | None)],
+    )
