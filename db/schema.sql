@@ -78,14 +78,17 @@ CREATE FUNCTION public.check_two_ends() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 declare
+  ids bigint[];
   changed bigint;
 begin
-  foreach changed in array case
-    when tg_table_name = 'connections' then array[new.id]
-    when tg_op = 'INSERT' then array[new.connection_id]
-    else array_remove(array[old.connection_id, new.connection_id], null)
-  end
-  loop
+  if tg_table_name = 'connections' then
+    ids := array[new.id];
+  elsif tg_op = 'INSERT' then
+    ids := array[new.connection_id];
+  else
+    ids := array_remove(array[old.connection_id, new.connection_id], null);
+  end if;
+  foreach changed in array ids loop
     perform from connections where id = changed for no key update;
     if found and (select count(*) from elements where connection_id = changed) <> 2 then
       raise exception 'connection % would not have exactly two ends', changed

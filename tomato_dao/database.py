@@ -80,9 +80,7 @@ class Database:
     def __enter__(self) -> "Database":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -189,4 +187,3 @@ def _positional(run: Callable[[Query, Sequence[object]], Any], query: Query, *va
 def _execute(connection: Connection, query: Query, values: Sequence[object]) -> Any:
     prepared, result = statements.run(connection, query, values)
     return result.command_tuples or 0 if query.kind == "!" else prepared.rows(result)
-

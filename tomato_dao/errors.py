@@ -76,8 +76,17 @@ class DatabaseFailure(TomatoError):
 
 # Constraints whose name alone says too little, or whose SQLSTATE would mislead.
 _RULES: dict[str, tuple[type[TomatoError], str]] = {
-    "elements_parent_id_fkey": (InvalidValue, "the parent must be of the same topology and a type that has such children"),
-    "elements_parent_id_check": (InvalidValue, "an interface needs a parent; machines, switches and networks have none"),
+    "organizations_name_check": (InvalidValue, "a name has at most 50 characters and no “/”"),
+    "sites_name_check": (InvalidValue, "a name has at most 50 characters and no “/”"),
+    "hosts_name_check": (InvalidValue, "a name has at most 255 characters and no “/”"),
+    "elements_parent_id_fkey": (
+        InvalidValue,
+        "the parent must be of the same topology and a type that has such children",
+    ),
+    "elements_parent_id_check": (
+        InvalidValue,
+        "an interface needs a parent; machines, switches and networks have none",
+    ),
     "elements_connection_id_fkey": (InvalidValue, "the connection must be of the same topology"),
     "elements_connection_id_check": (InvalidValue, "only interfaces and endpoints can be connected"),
     "elements_state_check": (InvalidValue, "the state must be one that an element of this type can have"),
@@ -131,6 +140,12 @@ class Call:
         return self.values.get(column)
 
     @property
+    def names(self) -> list[str]:
+        """The parameters, and the columns of a patch among them."""
+        patch = self.values.get("patch")
+        return [*self.values, *(patch if isinstance(patch, Mapping) else ())]
+
+    @property
     def key(self) -> object:
         """What was named first: the key in every query that has one."""
         return next(iter(self.values.values()), None)
@@ -138,6 +153,8 @@ class Call:
 
 def entity_of(table: str) -> str:
     """The singular of a table's name, as it stands in messages: "host elements" → "host element"."""
+    if table == "topology_exchange":
+        return "topology"
     words = table.replace("_", " ")
     return words[:-3] + "y" if words.endswith("ies") else words.removesuffix("s")
 
@@ -146,48 +163,40 @@ def from_driver(error: psycopg.Error, call: Call | None = None) -> TomatoError:
     """The error to raise for a driver's error (with it as the cause), by its SQLSTATE, constraint and query's verb."""
     state = error.sqlstate or ""
     diag = error.diag
-    constraint = diag.constraint_name or ""
-    detail = diag.message_primary or str(error).strip().split("\n")[0]
-    if constraint in _RULES:
-        kind, rule = _RULES[constraint]
-        entity = entity_of(diag.table_name or "")
-        key = call.key if call else None
-        return kind(f"{entity}: {rule} ({detail})" if diag.message_primary else rule, entity=entity, key=key)
+    said = ". ".join(filter(None, [diag.message_primary or str(error).strip().split("\n")[0], diag.message_detail]))
     kind = next((_SQLSTATES[state[:n]] for n in (5, 3, 2) if state[:n] in _SQLSTATES), DatabaseFailure)
-    if not state and isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+    if not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         kind = Unavailable
-    if call is None or not constraint:
-        where = f"{call.entity}: " if call and kind is not Unavailable else ""
-        return kind(f"{where}{detail}", entity=call.entity if call else None, key=call.key if call else None)
-    return _constraint_error(kind, state, constraint, diag.table_name or "", detail, call)
+    if diag.constraint_name:
+        return _from_constraint(kind, state, diag.constraint_name, diag.table_name or "", said, call or Call("", "", {}))
+    if call is None or kind is Unavailable:
+        return kind(said)
+    return kind(f"{call.entity}: {said}", entity=call.entity, key=call.key)
 
 
-def _constraint_error(
-    kind: type[TomatoError], state: str, constraint: str, table: str, detail: str, call: Call
-) -> TomatoError:
-    """Constraints are named table_columns_kind, so that name and columns can be read off them."""
+def _from_constraint(kind: type[TomatoError], state: str, constraint: str, table: str, said: str, call: Call) -> TomatoError:
+    """Constraints are named table_column_kind, so that the column can be read off them."""
+    entity = entity_of(table) or call.entity
     column = constraint.removeprefix(f"{table}_")
     for suffix in ("_key", "_fkey", "_check", "_pkey"):
         column = column.removesuffix(suffix)
     value = call.value(column)
+    if constraint in _RULES:
+        kind, rule = _RULES[constraint]
+        detail = said if state.startswith("TD") or value is None else f"{column} is {_short(value)}"
+        return kind(f"{entity}: {rule}: {detail}", entity=entity, key=call.key)
     if kind is AlreadyExists:
-        names = [n for n in call.values if n in column] or [n for n in _patch_keys(call) if n in column]
-        key = ", ".join(f"{n} {call.value(n)!r}" for n in names) or column
-        return AlreadyExists(f"{entity_of(table)} with {key} already exists", entity=entity_of(table), key=key)
-    if state in ("23503", "23001") and (call.verb == "delete" or state == "23001"):
+        taken = ", ".join(f"{n} {_short(call.value(n))}" for n in call.names if n in column) or column
+        return AlreadyExists(f"{entity} with {taken} already exists", entity=entity, key=taken)
+    if state == "23001" or (state == "23503" and call.verb == "delete"):
         text = f"{call.entity} {call.key!r} can't go: it still has {table.replace('_', ' ')}"
         return NotEmpty(text, entity=call.entity, key=call.key)
     if kind is NotFound:
-        entity = column.removesuffix("_id").rstrip("12").replace("_", " ")
-        shown = f"{entity} {value!r}" if value is not None else f"a {entity}"
-        return NotFound(f"{shown} does not exist", entity=entity, key=value)
-    given = f" {column} = {_short(value)}" if value is not None else ""
-    return kind(f"{entity_of(table) or call.entity}:{given} breaks the rule {constraint} ({detail})", entity=call.entity, key=call.key)
-
-
-def _patch_keys(call: Call) -> list[str]:
-    patch = call.values.get("patch")
-    return [str(k) for k in patch] if isinstance(patch, Mapping) else []
+        wanted = column.removesuffix("_id").rstrip("12").replace("_", " ")
+        shown = f"{wanted} {value!r}" if value is not None else f"a {wanted}"
+        return NotFound(f"{shown} does not exist", entity=wanted, key=value)
+    given = f"{column} = {_short(value)} breaks" if value is not None else "a value breaks"
+    return kind(f"{entity}: {given} the rule {constraint}", entity=entity, key=call.key)
 
 
 def _short(value: object) -> str:

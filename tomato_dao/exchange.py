@@ -10,9 +10,40 @@ from .rows import ExportedTopology, Json, JsonIn, JsonObject
 VERSION = 3
 # DOMAIN.md, import/export: what an export leaves out at any depth …
 LEFT_OUT = frozenset(
-    """usage debug bridge capture_port capture_pid websocket_pid websocket_port vmid vncpid vncport vncpassword host
-    host_info host_fileserver_port peers pubkey path port topology state custom_template timeout ipspy_pid last_sync
-    info_sync_date rextfv_supported rextfv_status rextfv_max_size diskspace ram cpus restricted""".split()
+    [
+        "usage",
+        "debug",
+        "bridge",
+        "capture_port",
+        "capture_pid",
+        "websocket_pid",
+        "websocket_port",
+        "vmid",
+        "vncpid",
+        "vncport",
+        "vncpassword",
+        "host",
+        "host_info",
+        "host_fileserver_port",
+        "peers",
+        "pubkey",
+        "path",
+        "port",
+        "topology",
+        "state",
+        "custom_template",
+        "timeout",
+        "ipspy_pid",
+        "last_sync",
+        "info_sync_date",
+        "rextfv_supported",
+        "rextfv_status",
+        "rextfv_max_size",
+        "diskspace",
+        "ram",
+        "cpus",
+        "restricted",
+    ]
 )
 # … of elements, and of the topology's attrs.
 LEFT_OUT_OF_ELEMENTS = frozenset({"children", "connection"})
@@ -49,9 +80,7 @@ def parse(export: Json | bytes) -> ParsedTopology:
     reported: list[str] = []
     elements = _elements(topology, reported)
     connections = _connections(topology, {e["id"] for e in elements}, reported)
-    return ParsedTopology(
-        name, site if isinstance(site, str) else None, attrs, list(elements), list(connections), reported
-    )
+    return ParsedTopology(name, site if isinstance(site, str) else None, attrs, list(elements), list(connections), reported)
 
 
 def build(topology: ExportedTopology) -> JsonObject:
@@ -84,7 +113,7 @@ def _elements(topology: JsonObject, reported: list[str]) -> list[dict[str, Json]
 def _connections(topology: JsonObject, elements: set[Json], reported: list[str]) -> list[dict[str, Json]]:
     items = _items(topology, "connections", reported, {"id", "type", "elements", "attrs"})
     _unique_ids(items)
-    connected: dict[int, str] = {}
+    connected: dict[Json, str] = {}
     for place, item in items:
         ends = item.pop("elements", None)
         if not isinstance(ends, list) or len(ends) != 2:
@@ -92,7 +121,6 @@ def _connections(topology: JsonObject, elements: set[Json], reported: list[str])
         for end in ends:
             if not _is_id(end) or end not in elements:
                 raise _wrong(f"{place}.elements", f"has {end!r}, which is no element of this export")
-            assert isinstance(end, int)
             if end in connected:
                 raise _wrong(f"{place}.elements", f"has {end}, which {connected[end]} connects already")
             connected[end] = place
@@ -174,5 +202,3 @@ def _kind(value: object) -> str:
 
 def _wrong(place: str, what: str) -> InvalidValue:
     return InvalidValue(f"{place} {what}", entity="topology", key=place)
-
-

@@ -23,7 +23,9 @@ def database_url() -> str:
     return embedded.start()
 
 
-def open_pool(url: str, *, size: int, timeout: float, statement_timeout: float, application_name: str) -> ConnectionPool[Connection]:
+def open_pool(
+    url: str, *, size: int, timeout: float, statement_timeout: float, application_name: str
+) -> ConnectionPool[Connection]:
     """A pool of at most `size` connections; a task waits up to `timeout` seconds for its turn."""
     settings = connection_settings(url, application_name)
     options = {

@@ -5,23 +5,16 @@ A JSON number beyond 64 bits arrives as a float.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
-from functools import cache
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, Union
+from functools import cache, partial
+from typing import TypeAlias, Union, get_args, get_origin
 
 # Union, since a quoted alias could not be part of another one.
-Json: TypeAlias = Union["dict[str, Json]", "list[Json]", str, int, float, bool, None]  # noqa: UP007
+Json: TypeAlias = Union["dict[str, Json]", "list[Json]", str, int, float, bool, None]
 JsonObject: TypeAlias = dict[str, Json]
 # What may be given as JSON.
-JsonIn: TypeAlias = Union["Mapping[str, JsonIn]", "Sequence[JsonIn]", str, int, float, bool, datetime, None]  # noqa: UP007
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    Nested = TypeVar("Nested", bound=DataclassInstance)
-else:
-    Nested = TypeVar("Nested")
+JsonIn: TypeAlias = Union["Mapping[str, JsonIn]", "Sequence[JsonIn]", str, int, float, bool, datetime, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,12 +266,6 @@ class FullConnection:
     to_element_id: int
     host_connections: tuple[HostComponent, ...]
 
-    @classmethod
-    def from_row(cls, *columns: object) -> "FullConnection":
-        """A connection from its columns, the host connections among them as a list of lists."""
-        *own, host_connections = columns
-        return cls(*own, nested(HostComponent, host_connections))  # type: ignore[arg-type]
-
 
 @dataclass(frozen=True, slots=True)
 class FullTopology:
@@ -295,18 +282,6 @@ class FullTopology:
     elements: tuple[FullElement, ...]
     connections: tuple[FullConnection, ...]
     usage: UsageRecord | None
-
-    @classmethod
-    def from_row(cls, *columns: object) -> "FullTopology":
-        """A topology from its columns, what hangs on it among them as lists of lists."""
-        *own, permissions, elements, connections, usage = columns
-        return cls(
-            *own,  # type: ignore[arg-type]
-            nested(TopologyPermission, permissions),
-            nested(FullElement, elements),
-            nested(FullConnection, connections),
-            next(iter(nested(UsageRecord, usage)), None),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,43 +304,53 @@ class ImportedTopology:
     connection_ids: dict[int, int]
     reported: list[str]
 
-    @classmethod
-    def from_row(
-        cls, topology_id: int, elements: list[list[int]], connections: list[list[int]], unknown: list[str]
-    ) -> "ImportedTopology":
-        """An import from its columns, the ids as lists of pairs."""
-        return cls(topology_id, {e[0]: e[1] for e in elements}, {c[0]: c[1] for c in connections}, unknown)
-
 
 def maker(record_class: type | None) -> Callable[[Sequence[object]], object]:
     """The function that makes a row of a query's columns; without a class: the value, or the tuple of several."""
     if record_class is None:
         return lambda columns: columns[0] if len(columns) == 1 else columns
-    make: Callable[..., object] = getattr(record_class, "from_row", record_class)
-    return lambda columns: make(*columns)
+    make: Callable[..., object] = record_class
+    inner = [(n, convert) for n, (convert, is_row) in _converters(record_class).items() if is_row]
+    if not inner:
+        return lambda columns: make(*columns)
+
+    def make_tree(columns: Sequence[object]) -> object:
+        values = list(columns)
+        for n, convert in inner:
+            if values[n] is not None:
+                values[n] = convert(values[n])
+        return make(*values)
+
+    return make_tree
 
 
-def nested(record_class: type[Nested], items: object) -> tuple[Nested, ...]:
-    """Rows that came inside a row, as a JSON list of lists of their columns: times and floats get their types back."""
-    make: Callable[..., Nested] = getattr(record_class, "from_row", record_class)
-    times, floats = _typed_columns(record_class)
-    made = []
-    for columns in items:  # type: ignore[attr-defined]
-        for n in times:
-            if columns[n] is not None:
-                columns[n] = datetime.fromisoformat(columns[n])
-        for n in floats:
-            if columns[n] is not None:
-                columns[n] = float(columns[n])
-        made.append(make(*columns))
-    return tuple(made)
+def _from_json(record_class: type, columns: list[object]) -> object:
+    """A row that came inside a row, as a JSON list of its columns."""
+    for n, (convert, _) in _converters(record_class).items():
+        if columns[n] is not None:
+            columns[n] = convert(columns[n])
+    make: Callable[..., object] = record_class
+    return make(*columns)
 
 
 @cache
-def _typed_columns(record_class: type) -> tuple[list[int], list[int]]:
-    """Which columns are times, and which are floats: JSON knows neither."""
-    types = [f.type for f in fields(record_class)]
-    return (
-        [n for n, t in enumerate(types) if t in (datetime, datetime | None)],
-        [n for n, t in enumerate(types) if t in (float, float | None)],
-    )
+def _converters(record_class: type) -> dict[int, tuple[Callable[..., object], bool]]:
+    """How columns get back the types that JSON does not know, by position, and whether they are rows or ids themselves."""
+    found: dict[int, tuple[Callable[..., object], bool]] = {}
+    for n, field in enumerate(fields(record_class)):
+        first, *_ = get_args(field.type) or (None,)
+        if field.type in (datetime, datetime | None):
+            found[n] = datetime.fromisoformat, False
+        elif field.type in (float, float | None):
+            found[n] = float, False
+        elif field.type == dict[int, int]:
+            found[n] = dict, True
+        elif get_origin(field.type) is tuple:
+            found[n] = partial(_all_from_json, first), True
+        elif isinstance(first, type) and is_dataclass(first):
+            found[n] = partial(_from_json, first), True
+    return found
+
+
+def _all_from_json(record_class: type, items: list[list[object]]) -> tuple[object, ...]:
+    return tuple(_from_json(record_class, columns) for columns in items)

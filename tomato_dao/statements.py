@@ -8,18 +8,20 @@ import json
 import struct
 from collections.abc import Sequence
 from datetime import datetime
+from types import NoneType
 from typing import Any
 
 import orjson
 import psycopg
 from psycopg import pq
-from psycopg.abc import Buffer
-from psycopg.adapt import Dumper, PyFormat, Transformer
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.abc import Dumper as DumperProtocol
+from psycopg.adapt import AdaptersMap, Dumper, PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
-from psycopg.types.json import Json, Jsonb, JsonbBinaryDumper, set_json_dumps, set_json_loads
+from psycopg.types.json import Json, Jsonb, set_json_dumps, set_json_loads
 from psycopg.types.string import StrBinaryDumper
 
 from .errors import InvalidValue, entity_of
@@ -56,7 +58,9 @@ class Prepared:
         pgconn.send_describe_prepared(self.name)
         described = _result(connection)
         self._transformer = Transformer(connection)
-        self._dumpers = [_dumper(self._transformer, described.param_type(n)) for n in range(described.nparams)]
+        self._dumpers = [
+            _dumper(connection.adapters, self._transformer, described.param_type(n)) for n in range(described.nparams)
+        ]
         self._formats = [d.format if d else pq.Format.TEXT for d in self._dumpers]
         columns = [described.ftype(n) for n in range(described.nfields)]
         self._transformer.set_loader_types(columns, pq.Format.BINARY)
@@ -79,9 +83,7 @@ class Prepared:
 
     def run(self, connection: Connection, values: Sequence[Buffer | None]) -> PGresult:
         """Send, wait, and return the result; raises psycopg's class for the SQLSTATE."""
-        connection.pgconn.send_query_prepared(
-            self.name, values, param_formats=self._formats, result_format=pq.Format.BINARY
-        )
+        connection.pgconn.send_query_prepared(self.name, values, param_formats=self._formats, result_format=pq.Format.BINARY)
         return _result(connection)
 
     def rows(self, result: PGresult) -> list[Any]:
@@ -117,17 +119,16 @@ def run(connection: Connection, query: Query, values: Sequence[object]) -> tuple
 
 
 def _result(connection: Connection) -> PGresult:
-    results = connection.wait(execute(connection.pgconn))
-    result = results[-1]
+    result: PGresult = connection.wait(execute(connection.pgconn))[-1]
     if result.status not in _OK:
         raise error_from_result(result, encoding="utf-8")
     return result
 
 
-def _dumper(transformer: Transformer, oid: int) -> "Dumper | None":
+def _dumper(adapters: AdaptersMap, context: AdaptContext, oid: int) -> DumperProtocol | None:
     """psycopg's dumper for a type of the server; None where it has none (enums, domains): then the value decides."""
     try:
-        return transformer.get_dumper_by_oid(oid, pq.Format.BINARY)  # type: ignore[return-value]
+        return adapters.get_dumper_by_oid(oid, pq.Format.BINARY)(NoneType, context)
     except psycopg.ProgrammingError:
         return None
 

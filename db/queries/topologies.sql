@@ -187,22 +187,13 @@ select
   ) as connections,
   (
     select
-      coalesce(
-        json_agg(
-          json_build_array(
-            r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
-          )
-        ),
-        '[]'
+      json_build_array(
+        r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
       )
-    from (
-      select
-        ur.usage_id, ur.type, ur.begin_at, ur.end_at, ur.measurements, ur.memory, ur.diskspace, ur.traffic, ur.cputime
-      from usage_records ur
-      where ur.usage_id = t.usage_id and ur.type = '5minutes'
-      order by ur.end_at desc
-      limit 1
-    ) r
+    from usage_records r
+    where r.usage_id = t.usage_id and r.type = '5minutes'
+    order by r.end_at desc
+    limit 1
   ) as usage
 from topologies t
 where t.id = :id;

@@ -63,7 +63,9 @@ class Connections:
                 return NotFound(f"element {id} does not exist", entity="element", key=id)
         for id, end in ends.items():
             if end.connection_id is not None:
-                return WrongState(f"element {id} is connected already, by connection {end.connection_id}", entity="element", key=id)
+                return WrongState(
+                    f"element {id} is connected already, by connection {end.connection_id}", entity="element", key=id
+                )
         return InvalidValue(
             f"a connection has two ends in one topology; elements {element_ids[0]} and {element_ids[1]} are not such",
             entity="connection",

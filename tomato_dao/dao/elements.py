@@ -37,7 +37,16 @@ class Elements:
     ) -> Element:
         """A new element. Raises NotFound (what it refers to), InvalidValue (type, state, or a parent that can't be)."""
         return self._q.create(
-            topology_id, type, state, parent_id, site_id, template_id, profile_id, network_id, network_instance_id, attrs or {}
+            topology_id,
+            type,
+            state,
+            parent_id,
+            site_id,
+            template_id,
+            profile_id,
+            network_id,
+            network_instance_id,
+            attrs or {},
         )
 
     def get(self, id: int) -> Element:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..patches import OrganizationPatch, checked
-from ..rows import Organization, JsonIn, JsonObject
+from ..rows import JsonIn, JsonObject, Organization
 from . import changed, found
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..patches import SitePatch, checked
-from ..rows import Site, JsonIn, JsonObject
+from ..rows import JsonIn, JsonObject, Site
 from . import changed, found
 
 if TYPE_CHECKING:
@@ -57,5 +57,5 @@ class Sites:
         return found(self._q.set_attrs(name, set, remove), "site", name)
 
     def delete(self, name: str) -> None:
-        """Remove a site; topologies and elements that prefer it lose the preference. Raises NotFound, NotEmpty while it has hosts."""
+        """Remove a site; who prefers it loses the preference. Raises NotFound, NotEmpty while it has hosts."""
         changed(self._q.delete(name), "site", name)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from ..errors import TomatoError
 
@@ -13,7 +14,7 @@ def run_command(main: Callable[[], None]) -> None:
         main()
         sys.stdout.flush()
     except TomatoError as error:
-        print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

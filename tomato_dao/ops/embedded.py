@@ -126,7 +126,7 @@ class _Server:
         run = self.home / "run"
         if len(os.fsencode(run / _SOCKET_NAME)) <= _LONGEST_SOCKET:
             return run
-        return Path("/tmp") / f"tomato-dao-{os.geteuid()}-{hashlib.sha256(os.fsencode(run)).hexdigest()[:16]}"
+        return Path("/tmp") / f"tomato-dao-{os.geteuid()}-{hashlib.sha256(os.fsencode(run)).hexdigest()[:16]}"  # noqa: S108 (checked by _private)
 
     def url(self) -> str:
         return f"postgresql://tomato@/tomato?host={quote(os.fspath(self.socket_dir()), safe='')}"
@@ -224,7 +224,10 @@ class _Server:
     def _can_run(self, directory: Path) -> bool:
         try:
             done = subprocess.run(
-                [directory / "postgres", "--version"], cwd="/", capture_output=True, **self._identity()  # type: ignore[call-overload]
+                [directory / "postgres", "--version"],
+                cwd="/",
+                capture_output=True,
+                **self._identity(),  # type: ignore[call-overload]
             )
         except PermissionError:
             return False
@@ -239,7 +242,9 @@ class _Server:
                 os.chown(directory, self.user.pw_uid, self.user.pw_gid)
         found = directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
-            raise Unavailable(f"{directory} must be a directory of user {owner} with mode 0700; remove it or set TOMATO_DATA_DIR")
+            raise Unavailable(
+                f"{directory} must be a directory of user {owner} with mode 0700; remove it or set TOMATO_DATA_DIR"
+            )
 
 
 def main() -> None:
@@ -257,5 +262,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     run_command(main)
-
-

@@ -66,7 +66,9 @@ def _method(connection: psycopg.Connection, query: Query) -> str:
 
 def _scalar(connection: psycopg.Connection, query: Query, described: pq.abc.PGresult) -> str:
     if described.nfields != 1:
-        raise QueryFileError(f"{query.path}:{query.line}: {query.name} returns {described.nfields} columns, and no record class")
+        raise QueryFileError(
+            f"{query.path}:{query.line}: {query.name} returns {described.nfields} columns, and no record class"
+        )
     # attrs is checked to be an object by the layout
     is_attrs = described.fname(0) == b"attrs"
     type_ = "rows.JsonObject" if is_attrs else _RESULTS[_type_name(connection, query, described.ftype(0))]

@@ -62,7 +62,9 @@ def create_database(url: str) -> None:
             except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                 pass  # another process was first
             except psycopg.Error as error:
-                raise Unavailable(f"the database {name} is not there and can't be made: {error.diag.message_primary}") from error
+                raise Unavailable(
+                    f"the database {name} is not there and can't be made: {error.diag.message_primary}"
+                ) from error
 
 
 def dbmate(url: str, *arguments: str, path: str | None = None) -> str:
@@ -82,7 +84,10 @@ def dbmate(url: str, *arguments: str, path: str | None = None) -> str:
         environment["PGPASSWORD"] = password
     options = [] if "dump" in arguments else ["--no-dump-schema"]
     done = subprocess.run(
-        [_dbmate_program(), "--env-file", os.devnull, *options, *arguments], env=environment, capture_output=True, text=True
+        [_dbmate_program(), "--env-file", os.devnull, *options, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         said = " ".join((done.stderr or done.stdout).split())
@@ -138,5 +143,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     run_command(main)
-
-

@@ -1,0 +1,62 @@
+"""A pytest plugin for tests of code that uses tomato_dao: `pytest_plugins = ["tomato_dao.testing"]` in conftest.py.
+
+Needs the extra “testing”. The server is that of DATABASE_URL (whose user may create databases), else the embedded one; the
+database that DATABASE_URL names is not touched.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from pytest_postgresql.janitor import DatabaseJanitor
+
+from . import Database, connect
+from .ops.migrate import migrate
+from .ops.scratch import with_database
+from .pool import database_url
+
+
+@pytest.fixture(scope="session")
+def tomato_server_url() -> str:
+    """The URL of the server that tests run on."""
+    return database_url()
+
+
+@pytest.fixture(scope="session")
+def tomato_template(tomato_server_url: str) -> Iterator[str]:
+    """The name of a migrated, empty database, from which each test's own is cloned."""
+    name = f"tomato_template_{secrets.token_hex(6)}"
+    with _janitor(tomato_server_url, name, as_template=True):
+        migrate(with_database(tomato_server_url, name))
+        yield name
+
+
+@pytest.fixture
+def tomato_url(tomato_server_url: str, tomato_template: str) -> Iterator[str]:
+    """The URL of a migrated, empty database of the test's own."""
+    name = f"tomato_test_{secrets.token_hex(6)}"
+    with _janitor(tomato_server_url, name, template=tomato_template):
+        yield with_database(tomato_server_url, name)
+
+
+@pytest.fixture
+def tomato_db(tomato_url: str) -> Iterator[Database]:
+    """A Database on a migrated, empty database of the test's own."""
+    with connect(tomato_url, pool_size=4) as db:
+        yield db
+
+
+def _janitor(url: str, name: str, *, template: str | None = None, as_template: bool = False) -> DatabaseJanitor:
+    settings = conninfo_to_dict(url)
+    return DatabaseJanitor(
+        host=str(settings.get("host") or os.environ.get("PGHOST", "")),
+        port=str(settings.get("port") or os.environ.get("PGPORT", "5432")),
+        user=str(settings.get("user") or os.environ.get("PGUSER", "")),
+        password=str(settings["password"]) if "password" in settings else None,
+        dbname=name,
+        template_dbname=template or "template0",
+        as_template=as_template,
+        connection_timeout=10,
+    )
