@@ -48,6 +48,16 @@ LEFT_OUT = frozenset(
 # … of elements, and of the topology's attrs.
 LEFT_OUT_OF_ELEMENTS = frozenset({"children", "connection"})
 LEFT_OUT_OF_TOPOLOGY = frozenset({"_initialized"})
+# DOMAIN.md, element types: what may stand alone, and what parent the others have.
+_ALONE = frozenset({"kvmqm", "openvz", "repy", "tinc_vpn", "external_network"})
+_PARENTS = {
+    "kvmqm_interface": "kvmqm",
+    "openvz_interface": "openvz",
+    "repy_interface": "repy",
+    "tinc_endpoint": "tinc_vpn",
+    "external_network_endpoint": "external_network",
+    "udp_endpoint": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ def parse(export: Json | bytes) -> ParsedTopology:
         del attrs["site"]
     reported: list[str] = []
     elements = _elements(topology, reported)
-    connections = _connections(topology, {e["id"] for e in elements}, reported)
+    connections = _connections(topology, {e["id"]: str(e["type"]) for e in elements}, reported)
     return ParsedTopology(name, site if isinstance(site, str) else None, attrs, list(elements), list(connections), reported)
 
 
@@ -102,15 +112,23 @@ def build(topology: ExportedTopology) -> JsonObject:
 
 def _elements(topology: JsonObject, reported: list[str]) -> list[dict[str, Json]]:
     items = _items(topology, "elements", reported, {"id", "type", "parent", "attrs"})
-    ids = _unique_ids(items)
+    _unique_ids(items)
+    types = {item["id"]: str(item["type"]) for _, item in items}
     for place, item in items:
-        parent = item.setdefault("parent", None)
-        if parent is not None and parent not in ids:
+        type_, parent = str(item["type"]), item.setdefault("parent", None)
+        if type_ not in _ALONE and type_ not in _PARENTS:
+            raise _wrong(f"{place}.type", f"is {type_!r}, which is no type of element")
+        if parent is None:
+            if type_.endswith("_interface"):
+                raise _wrong(f"{place}.parent", f"is missing: a {type_} is part of a {_PARENTS[type_]}")
+        elif not _is_id(parent) or parent not in types:
             raise _wrong(f"{place}.parent", f"is {parent!r}, which is no element of this export")
+        elif types[parent] != _PARENTS.get(type_):
+            raise _wrong(f"{place}.parent", f"is a {types[parent]}, which can't have a {type_}")
     return [item for _, item in items]
 
 
-def _connections(topology: JsonObject, elements: set[Json], reported: list[str]) -> list[dict[str, Json]]:
+def _connections(topology: JsonObject, types: dict[Json, str], reported: list[str]) -> list[dict[str, Json]]:
     items = _items(topology, "connections", reported, {"id", "type", "elements", "attrs"})
     _unique_ids(items)
     connected: dict[Json, str] = {}
@@ -119,8 +137,10 @@ def _connections(topology: JsonObject, elements: set[Json], reported: list[str])
         if not isinstance(ends, list) or len(ends) != 2:
             raise _wrong(f"{place}.elements", f"must be the ids of two elements, not {ends!r}")
         for end in ends:
-            if not _is_id(end) or end not in elements:
+            if not _is_id(end) or end not in types:
                 raise _wrong(f"{place}.elements", f"has {end!r}, which is no element of this export")
+            if types[end] in _ALONE:
+                raise _wrong(f"{place}.elements", f"has {end}, a {types[end]}: only interfaces and endpoints can be connected")
             if end in connected:
                 raise _wrong(f"{place}.elements", f"has {end}, which {connected[end]} connects already")
             connected[end] = place
@@ -148,13 +168,12 @@ def _items(topology: JsonObject, key: str, reported: list[str], known: set[str])
     return items
 
 
-def _unique_ids(items: list[tuple[str, JsonObject]]) -> set[Json]:
+def _unique_ids(items: list[tuple[str, JsonObject]]) -> None:
     places: dict[Json, str] = {}
     for place, item in items:
         if item["id"] in places:
             raise _wrong(f"{place}.id", f"is {item['id']}, as is {places[item['id']]}.id")
         places[item["id"]] = place
-    return set(places)
 
 
 def _is_id(value: Json) -> bool:

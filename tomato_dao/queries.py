@@ -114,7 +114,7 @@ def _parse(path: Path, line: int, lines: list[str]) -> Query:
         kind=definition["kind"],
         record_class=record_class,
         nullable=nullable,
-        doc=" ".join(doc),
+        doc="\n".join(doc),
         sql=_label(sql, name),
         verb=next(g for g in change.groups() if g).lower() if change else "select",
         path=path,

@@ -1,0 +1,157 @@
+"""`make demo`: imports topologies from 50 threads over a pool of 8, changes states, exports, compares, and tells."""
+
+import argparse
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import tomato_dao
+from tomato_dao import Database, TomatoError
+from tomato_dao.exchange import LEFT_OUT, LEFT_OUT_OF_ELEMENTS, LEFT_OUT_OF_TOPOLOGY
+from tomato_dao.ops.cli import run_command
+from tomato_dao.ops.migrate import migrate
+from tomato_dao.ops.scratch import drop_database, with_database
+from tomato_dao.pool import database_url
+from tomato_dao.rows import Json, JsonObject
+
+THREADS = 50
+POOL = 8
+IMPORTS = 400
+NAME = "tomato_demo"
+
+Result = TypeVar("Result")
+
+
+class Counted:
+    """Counts the DAO calls of all threads."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, call: Callable[..., Result], *args: object, **kwargs: object) -> Result:
+        """Make a call and count it."""
+        with self._lock:
+            self.calls += 1
+        return call(*args, **kwargs)
+
+
+def main() -> None:
+    """`python -m demo DIRECTORY`"""
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser.add_argument("topologies", type=Path, help="a directory of topology exports (*.json)")
+    directory: Path = parser.parse_args().topologies
+    files = sorted(directory.glob("*.json"))
+    if not files:
+        raise TomatoError(f"there are no topology exports (*.json) in {directory}")
+    exports = {file: file.read_text("utf-8") for file in files}
+
+    url = with_database(database_url(), NAME)
+    drop_database(url)
+    migrate(url)
+    with tomato_dao.connect(url, pool_size=POOL, application_name=NAME) as db:
+        owners = _make_testbed(db)
+        counted = Counted()
+        jobs = [(files[n % len(files)], owners[n % len(owners)]) for n in range(IMPORTS)]
+        start = time.perf_counter()
+        with ThreadPoolExecutor(THREADS) as threads:
+            reported = sum(threads.map(lambda job: _one_topology(db, counted, job[0], exports[job[0]], job[1]), jobs))
+        seconds = time.perf_counter() - start
+        _tell(db, len(files), directory, reported, counted.calls, seconds)
+
+
+def _make_testbed(db: Database) -> list[int]:
+    """Organizations, sites, hosts, templates and users; the users' ids."""
+    users = []
+    for place in ("north", "south"):
+        organization = db.organizations.create(f"demo-org-{place}", description=f"the {place} of the testbed")
+        site = db.sites.create(f"demo-{place}", organization_id=organization.id, longitude=8.5, latitude=47.4)
+        for n in range(3):
+            name = f"{place}{n}.example"
+            db.hosts.create(name, address=f"10.0.0.{n}", rpcurl=f"ssl+jsonrpc://{name}:8003", site_id=site.id)
+        users += [db.users.create(f"{place}-user{n}", organization_id=organization.id).id for n in range(3)]
+    with db.connection() as connection:
+        for tech, template, profile in (
+            ("openvz", "debian-7.0_x86_64", "normal"),
+            ("kvmqm", "ubuntu-12.04_x86_64", "normal"),
+            ("kvmqm", "debian-7.0_x86_64", "large"),
+            ("repy", "repy-1.0", "tiny"),
+        ):
+            connection.execute("insert into templates (tech, name) values (%s, %s)", [tech, template])
+            connection.execute("insert into profiles (tech, name, ram) values (%s, %s, 512)", [tech, profile])
+    return users
+
+
+def _one_topology(db: Database, counted: Counted, file: Path, export: str, owner: int) -> int:
+    """Import a topology, start and stop its machines, export it, compare; how many names were not known."""
+    made = counted(db.topologies.import_, export, owner_id=owner)
+    machines = [e for e in counted(db.topologies.full, made.topology_id).elements if e.type in ("openvz", "kvmqm", "repy")]
+    for state in ("prepared", "started", "created"):
+        for machine in machines:
+            counted(db.elements.update, machine.id, {"state": state})
+    came_out = counted(db.topologies.export, made.topology_id)
+    went_in = _comparable(json.loads(export), made.element_ids, made.connection_ids)
+    same = {new: new for new in made.element_ids.values()}, {new: new for new in made.connection_ids.values()}
+    if went_in != _comparable(came_out, *same):
+        raise TomatoError(f"{file}: what came out of topology {made.topology_id} is not what went in")
+    return len(made.reported)
+
+
+def _comparable(document: JsonObject, elements: dict[int, int], connections: dict[int, int]) -> dict[str, object]:
+    """An export with new ids, in the order of ids, without what an export leaves out."""
+
+    def kept(value: Json, left_out: frozenset[str] = LEFT_OUT) -> Json:
+        if isinstance(value, dict):
+            return {k: kept(v, left_out) for k, v in value.items() if k not in left_out}
+        return [kept(v, left_out) for v in value] if isinstance(value, list) else value
+
+    topology = json.loads(json.dumps(document["topology"]))
+    return {
+        "attrs": kept(topology["attrs"], LEFT_OUT | LEFT_OUT_OF_TOPOLOGY),
+        "elements": {
+            elements[e["id"]]: [
+                e["type"],
+                elements[e["parent"]] if e["parent"] else None,
+                kept(e["attrs"], LEFT_OUT | LEFT_OUT_OF_ELEMENTS),
+            ]
+            for e in topology["elements"]
+        },
+        "connections": {
+            connections[c["id"]]: [c["type"], sorted(elements[end] for end in c["elements"]), kept(c["attrs"])]
+            for c in topology["connections"]
+        },
+    }
+
+
+def _tell(db: Database, files: int, directory: Path, reported: int, calls: int, seconds: float) -> None:
+    with db.connection() as connection:
+        row = connection.execute(
+            """
+            select (select count(*) from topologies), (select count(*) from elements), (select count(*) from connections),
+              (select count(*) from pg_stat_activity where application_name = %s and datname = current_database()),
+              current_setting('server_version')
+            """,
+            [NAME],
+        ).fetchone()
+    topologies, elements, connections, used, version = row or (0, 0, 0, 0, "")
+    for name, value, note in (
+        ("exports", files, f"from {directory}"),
+        ("topologies", topologies, f"imported by {THREADS} threads at once, one round trip each"),
+        ("elements", elements, "their machines prepared, started, stopped"),
+        ("connections", connections, ""),
+        ("unknown names", reported, "kept in attrs and reported"),
+        ("exported", topologies, "each is what went in"),
+        ("calls", calls, f"in {seconds:.1f} s: {calls / seconds:,.0f} a second"),
+        ("server connections", used, f"of a pool of {POOL}, on PostgreSQL {version}"),
+    ):
+        print(f"{name:<20}{value:>8,}  {note}".rstrip())
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "demo"
+    run_command(main)

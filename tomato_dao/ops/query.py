@@ -1,0 +1,125 @@
+"""`bin/query`: lists the named queries, or runs one by hand and prints what it returns."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+import psycopg
+
+from .. import layout
+from ..database import QUERIES
+from ..errors import Call, NotAllowed, from_driver
+from ..pool import database_url, probe
+from ..queries import Query
+from .cli import run_command
+
+_WIDEST = 40  # characters of a cell, where there are several rows
+
+
+def main() -> None:
+    """`python -m tomato_dao.ops.query [NAME [PARAMETER=VALUE …]]`"""
+    parser = argparse.ArgumentParser(
+        prog="query",
+        description="List the named queries of db/queries, or run one and print a table.",
+        epilog="Values are text as PostgreSQL reads it: id=5 'ids={1,2}' 'patch={\"address\": \"10.0.0.1\"}'. "
+        "A parameter that may be null is null where it is left out.",
+    )
+    parser.add_argument("name", nargs="?", help="of the query, as hosts.get_by_name; without one: list all")
+    parser.add_argument("parameters", nargs="*", metavar="parameter=value")
+    parser.add_argument("--json", action="store_true", help="print a JSON array of objects")
+    parser.add_argument("--write", action="store_true", help="let it change something (default: a read-only transaction)")
+    options = parser.parse_args()
+    if options.name is None:
+        _print_list()
+        return
+    if options.name not in QUERIES:
+        parser.error(f"there is no query {options.name!r}; run query without a name to list them")
+    query = QUERIES[options.name]
+    columns, rows = _run(query, _values(parser, query, options.parameters), write=options.write)
+    if options.json:
+        objects = [dict(zip(columns, row, strict=True)) for row in rows]
+        print(json.dumps(objects, default=_as_text, ensure_ascii=False, indent=2))
+    elif query.kind == "!":
+        print(f"{rows[0][0]} {'row' if rows[0][0] == 1 else 'rows'}")
+    elif len(rows) == 1:
+        _print_record(columns, rows[0])
+    else:
+        _print_table(columns, rows)
+
+
+def _values(parser: argparse.ArgumentParser, query: Query, given: Sequence[str]) -> list[str | None]:
+    """The values in the query's order; misuse (exit 2) where they are not its parameters."""
+    values: dict[str, str | None] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or name not in query.parameters:
+            parser.error(f"{query.name} takes {_signature(query) or 'no parameters'}, not {pair!r}")
+        values[name] = value
+    if missing := [p for p in query.parameters if p not in values and p not in query.nullable]:
+        parser.error(f"{query.name} needs {', '.join(f'{p}=…' for p in missing)} as well")
+    return [values.get(p) for p in query.parameters]
+
+
+def _run(query: Query, values: Sequence[str | None], *, write: bool) -> tuple[list[str], list[tuple[object, ...]]]:
+    """The names of the columns, and the rows; of a query that returns none, the number of rows that it changed."""
+    with probe(database_url()) as connection:
+        layout.check(connection)
+        connection.read_only = not write
+        try:
+            with connection.transaction(), psycopg.RawCursor(connection) as cursor:
+                cursor.execute(query.sql.encode(), values)
+                if cursor.description is None:
+                    return ["rows"], [(cursor.rowcount,)]
+                return [column.name for column in cursor.description], cursor.fetchall()
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            raise NotAllowed(f"{query.name} changes the database: say --write to let it") from error
+        except psycopg.Error as error:
+            named = dict(zip(query.parameters, values, strict=True))
+            raise from_driver(error, Call(query.entity, query.verb, named)) from error
+
+
+def _print_list() -> None:
+    width = max(len(f"{q.name} {_signature(q)}") for q in QUERIES.values() if len(q.parameters) < 4)
+    for query in QUERIES.values():
+        print(f"{f'{query.name} {_signature(query)}':{width}}  {query.doc.partition(chr(10))[0]}")
+
+
+def _signature(query: Query) -> str:
+    return " ".join(f"[{p}=…]" if p in query.nullable else f"{p}=…" for p in query.parameters)
+
+
+def _print_record(columns: Sequence[str], row: Sequence[object]) -> None:
+    width = max(map(len, columns))
+    for column, value in zip(columns, row, strict=True):
+        print(f"{column:{width}}  {_as_text(value)}")
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    if not rows:
+        print("no rows")
+        return
+    cells = [[_shortened(_as_text(value)) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for line in [columns, ["-" * width for width in widths], *cells]:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+    print(f"{len(rows)} rows")
+
+
+def _shortened(text: str) -> str:
+    line = text.replace("\n", "⏎")
+    return line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "…"
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return "" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "query"
+    run_command(main)
