@@ -23,7 +23,6 @@ test: setup ## run the tests, on the server of DATABASE_URL, else the embedded o
 check: setup ## format, lint, types, generated files up to date
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
-	@$(PY) -m sqlfluff lint -p 0 db/migrations db/queries
 	@$(PY) -m tomato_dao.ops.schema --check
 	@$(PY) -m tomato_dao.ops.faces --check
 	@$(PY) -m mypy
@@ -31,7 +30,6 @@ check: setup ## format, lint, types, generated files up to date
 format: setup ## format Python and SQL
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
-	@$(PY) -m sqlfluff fix -q db/migrations db/queries
 
 schema: setup ## write db/schema.sql and tomato_dao/faces, after a change of migrations or queries
 	@$(PY) -m tomato_dao.ops.schema

@@ -1,0 +1,119 @@
+"""The commands as their users type them: bin/query, make help, the migrate command."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from conftest import CHECKOUT, World
+
+from tomato_dao import Database
+
+
+def run(command: list[str], url: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd="/",
+        env={**os.environ, "DATABASE_URL": url, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def query(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run([str(CHECKOUT / "bin" / "query"), *arguments], url)
+
+
+def test_query_lists_every_query_with_what_it_does(tomato_url: str) -> None:
+    done = query(tomato_url)
+    assert done.returncode == 0
+    assert "hosts.get_by_name name=…" in done.stdout
+    assert "The host of that name." in done.stdout
+
+
+def test_query_prints_a_row_as_a_record(tomato_url: str, world: World) -> None:
+    done = query(tomato_url, "hosts.get_by_name", "name=host1")
+    assert done.returncode == 0, done.stderr
+    assert ["address", "10.0.0.1"] in [line.split() for line in done.stdout.splitlines()]
+
+
+def test_query_prints_rows_as_a_table(tomato_url: str, db: Database, world: World) -> None:
+    db.organizations.create("second")
+    done = query(tomato_url, "organizations.list", "after=0", "limit=10")
+    head, line, first, _, count = done.stdout.splitlines()
+    assert head.split()[:2] == ["id", "name"]
+    assert set(line) == {"-", " "}
+    assert first.split()[:2] == [str(world.organization.id), "uni"]
+    assert count == "2 rows"
+
+
+def test_query_prints_json(tomato_url: str, world: World) -> None:
+    (row,) = json.loads(query(tomato_url, "users.get", f"id={world.user.id}", "--json").stdout)
+    assert (row["name"], row["flags"], row["last_login_at"]) == ("alice", [], None)
+
+
+def test_query_changes_nothing_unless_told_to(tomato_url: str, db: Database, world: World) -> None:
+    refused = query(tomato_url, "users.touch_login", f"id={world.user.id}")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "users.touch_login changes the database: say --write to let it" in refused.stderr
+    assert db.users.get(world.user.id).last_login_at is None
+    assert query(tomato_url, "users.touch_login", f"id={world.user.id}", "--write").stdout == "1 row\n"
+    assert db.users.get(world.user.id).last_login_at is not None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["hosts.nope"], ["hosts.get"], ["hosts.get", "name=x"], ["hosts.get", "id"], ["hosts.get", "id=1", "--nope"]],
+    ids=" ".join,
+)
+def test_query_calls_misuse_misuse(tomato_url: str, arguments: list[str]) -> None:
+    done = query(tomato_url, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: query")
+
+
+def test_query_says_what_is_wrong_with_a_value(tomato_url: str) -> None:
+    done = query(tomato_url, "hosts.get", "id=x")
+    assert done.returncode == 1
+    assert 'invalid input syntax for type bigint: "x"' in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_parameter_that_may_be_null_can_be_left_out(tomato_url: str, world: World) -> None:
+    done = query(tomato_url, "topologies.create", "name=t", f"user_id={world.user.id}", "attrs={}", "--write", "--json")
+    assert json.loads(done.stdout)[0]["site_id"] is None
+
+
+def test_query_ends_quietly_when_its_reader_does(tomato_url: str) -> None:
+    script = f"'{CHECKOUT}/bin/query' | head -n 1"
+    done = run(["bash", "-c", script], tomato_url)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://u:s3cret@127.0.0.1:1/x", "can't connect to 127.0.0.1:1, database x"),
+        ("postgresql://u:s3cret@no-such-host.invalid/x", "can't connect to no-such-host.invalid:5432"),
+        ("postgresql://u:s3cret@127.0.0.1:x/x", 'invalid integer value "x" for connection option "port"'),
+        ("postgresql://u:s3cret@127.0.0.1/x?nope=1", "is not of the form postgresql://"),
+        ("mysql://u:s3cret@127.0.0.1/x", "is not of the form postgresql://"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_one_line_without_the_password(url: str, said: str) -> None:
+    for command in ([str(CHECKOUT / "bin" / "query"), "hosts.get", "id=1"], ["make", "-s", "-C", str(CHECKOUT), "migrate"]):
+        done = run(command, url)
+        assert done.returncode != 0
+        line = done.stderr.splitlines()[0]
+        assert said in line
+        assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_make_help_lists_every_target() -> None:
+    done = run(["make", "-s", "-C", str(CHECKOUT)], "")
+    listed = {line.split()[1] for line in done.stdout.splitlines()}
+    phony = (CHECKOUT / "Makefile").read_text().split(".PHONY:")[1].split()
+    assert listed == set(phony)

@@ -1,0 +1,101 @@
+"""The embedded server: started once, shared, private, in any path."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tomato_dao import WrongLayout
+from tomato_dao.ops import embedded
+
+START = "from tomato_dao.ops import embedded; print(embedded.start())"
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    """A data directory in a path with a space, whose server is gone at the end."""
+    path = tmp_path / "data dir"
+    yield path
+    embedded.remove(path)
+
+
+def answers(url: str) -> bool:
+    settings = url.replace("/tomato?", "/postgres?")
+    with psycopg.connect(settings) as connection:
+        return connection.execute("select 1").fetchone() == (1,)
+
+
+def test_processes_that_start_it_at_once_share_one_server(data_dir: Path) -> None:
+    environment = {**os.environ, "TOMATO_DATA_DIR": str(data_dir)}
+
+    def start(_: int) -> str:
+        command = [sys.executable, "-c", START]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    with ThreadPoolExecutor(4) as threads:
+        urls = set(threads.map(start, range(4)))
+    assert len(urls) == 1
+    assert answers(urls.pop())
+
+
+def test_it_keeps_its_data_when_stopped(data_dir: Path) -> None:
+    url = embedded.start(data_dir)
+    with psycopg.connect(url.replace("/tomato?", "/postgres?"), autocommit=True) as connection:
+        connection.execute("create table kept (x int)")
+    assert embedded.stop(data_dir)
+    assert not embedded.stop(data_dir)
+    with psycopg.connect(embedded.start(data_dir).replace("/tomato?", "/postgres?")) as connection:
+        assert connection.execute("select count(*) from kept").fetchone() == (0,)
+
+
+def test_only_its_user_can_enter_data_and_socket(data_dir: Path) -> None:
+    data_dir.mkdir(mode=0o755)
+    embedded.start(data_dir)
+    server = embedded._Server.of(data_dir)
+    for private in (server.data, server.socket_dir()):
+        assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o755
+    assert server.data.stat().st_uid != 0
+
+
+def test_a_path_that_is_too_long_for_a_socket_works(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["a-rather-long-directory-name"] * 4)
+    try:
+        url = embedded.start(deep)
+        assert answers(url)
+        assert len(os.fsencode(embedded._Server.of(deep).socket_dir() / embedded._SOCKET_NAME)) <= 107
+    finally:
+        embedded.remove(deep)
+
+
+def test_a_data_directory_of_another_major_version_is_named(data_dir: Path) -> None:
+    embedded.start(data_dir)
+    embedded.stop(data_dir)
+    version = embedded._Server.of(data_dir).data / "PG_VERSION"
+    version.write_text("16\n")
+    with pytest.raises(WrongLayout, match=r"is of PostgreSQL 16, the embedded server is 18"):
+        embedded.start(data_dir)
+    version.write_text("18\n")
+
+
+def test_a_start_that_was_killed_halfway_is_made_good(data_dir: Path) -> None:
+    server = embedded._Server.of(data_dir)
+    half = server.home / "data.new"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18\n")
+    assert answers(embedded.start(data_dir))
+
+
+def test_a_socket_directory_of_somebody_else_is_refused(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = embedded._Server.of(data_dir)
+    server.home.mkdir(parents=True)
+    (server.home / "run").mkdir()
+    (server.home / "run").chmod(0o777)
+    with pytest.raises(embedded.Unavailable, match=r"run must be a directory of user \d+ with mode 0700"):
+        embedded.start(data_dir)
