@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tomato_dao import WrongLayout
+from tomato_dao import Unavailable, WrongLayout
 from tomato_dao.ops import embedded
 
 START = "from tomato_dao.ops import embedded; print(embedded.start())"
@@ -97,5 +97,5 @@ def test_a_socket_directory_of_somebody_else_is_refused(data_dir: Path, monkeypa
     server.home.mkdir(parents=True)
     (server.home / "run").mkdir()
     (server.home / "run").chmod(0o777)
-    with pytest.raises(embedded.Unavailable, match=r"run must be a directory of user \d+ with mode 0700"):
+    with pytest.raises(Unavailable, match=r"run must be a directory of user \d+ with mode 0700"):
         embedded.start(data_dir)

@@ -67,6 +67,8 @@ def remove(data_dir: Path | None = None) -> None:
     (server.home / "lock").unlink(missing_ok=True)
     with suppress(OSError):
         server.home.rmdir()
+    if server.user and all(path.name.startswith("postgresql-") for path in _ROOT_HOME.glob("*")):
+        shutil.rmtree(_ROOT_HOME, ignore_errors=True)  # only copies of the programs are left
 
 
 def default_data_dir() -> Path:
