@@ -2,7 +2,9 @@
 
 import json
 import os
+import socket
 import subprocess
+import time
 
 import pytest
 from conftest import CHECKOUT, World
@@ -117,3 +119,16 @@ def test_make_help_lists_every_target() -> None:
     listed = {line.split()[1] for line in done.stdout.splitlines()}
     phony = (CHECKOUT / "Makefile").read_text().split(".PHONY:")[1].split()
     assert listed == set(phony)
+
+
+def test_a_server_that_never_answers_is_given_up_in_time() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"postgresql://u:s3cret@127.0.0.1:{silent.getsockname()[1]}/x"
+        for command in ([str(CHECKOUT / "bin" / "query"), "hosts.get", "id=1"], ["make", "-s", "-C", str(CHECKOUT), "migrate"]):
+            start = time.monotonic()
+            done = run(command, url)
+            assert time.monotonic() - start < 15
+            assert "connection timeout expired" in done.stderr
+            assert "s3cret" not in done.stderr

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from .. import layout
 from ..errors import TomatoError, Unavailable
-from ..pool import connection_settings, database_url, probe
+from ..pool import connection_settings, database_url, probe, unreachable
 from .cli import run_command
 
 _LOCK = 0x746F6D61746F  # "tomato"
@@ -40,31 +40,30 @@ def migrate(url: str | None = None) -> list[str]:
 
 
 def create_database(url: str) -> None:
-    """Make the database that a URL names, encoded in UTF8, where it isn't there."""
+    """Make the database that a URL names, encoded in UTF8, where it isn't there. Raises Unavailable where it can't."""
     settings = connection_settings(url, "tomato-dao migrate")
     name = str(settings.get("dbname") or settings.get("user") or "")
     try:
-        psycopg.connect(autocommit=True, **settings).close()  # type: ignore[arg-type]
+        psycopg.connect(**settings).close()  # type: ignore[arg-type]
         return
-    except psycopg.OperationalError:
-        pass  # there, but closed to us, or not there: the maintenance database tells
+    except psycopg.errors.ConnectionTimeout as error:
+        raise unreachable(settings, error) from error
+    except psycopg.OperationalError as error:
+        failed = unreachable(settings, error)  # closed to us, or not there: the maintenance database tells
     try:
-        connection = psycopg.connect(autocommit=True, **{**settings, "dbname": "postgres"})  # type: ignore[arg-type]
+        maintenance = psycopg.connect(autocommit=True, **{**settings, "dbname": "postgres"})  # type: ignore[arg-type]
     except psycopg.OperationalError:
-        return  # the probe that follows says what is wrong
-    with connection:
-        there = connection.execute("select from pg_database where datname = %s", [name]).fetchone()
-        if there is None:
-            try:
-                connection.execute(
-                    sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name))
-                )
-            except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                pass  # another process was first
-            except psycopg.Error as error:
-                raise Unavailable(
-                    f"the database {name} is not there and can't be made: {error.diag.message_primary}"
-                ) from error
+        raise failed from None
+    with maintenance:
+        if maintenance.execute("select from pg_database where datname = %s", [name]).fetchone():
+            raise failed
+        try:
+            maintenance.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name)))
+        except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+            pass  # another process was first
+        except psycopg.Error as error:
+            said = error.diag.message_primary
+            raise Unavailable(f"the database {name} is not there and can't be made: {said}") from error
 
 
 def dbmate(url: str, *arguments: str, path: str | None = None) -> str:
