@@ -3,15 +3,15 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from types import SimpleNamespace, TracebackType
 from typing import Any
 
 import psycopg
 from psycopg import IsolationLevel
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
 
-from . import layout, queries, statements
+from . import layout, queries
 from .dao.connections import Connections
 from .dao.elements import Elements
 from .dao.host_components import HostComponents
@@ -22,8 +22,8 @@ from .dao.sites import Sites
 from .dao.topologies import Topologies
 from .dao.topology_permissions import TopologyPermissions
 from .dao.users import Users
-from .errors import Call, InvalidValue, Unavailable, entity_of, from_driver
-from .pool import database_url, open_pool, probe
+from .errors import InvalidValue, WrongState, from_driver
+from .pool import Pool, database_url, probe
 from .queries import Query
 from .statements import Connection
 
@@ -37,23 +37,36 @@ def connect(
     timeout: float = 30,
     statement_timeout: float = 60,
     application_name: str = "tomato-dao",
+    prepare: bool = True,
 ) -> "Database":
     """Connect to a database whose layout is this code's.
 
     url: a PostgreSQL URL (default: DATABASE_URL, else the embedded server). pool_size: how many connections this
     process holds at most. timeout: seconds that a call waits for one of them. statement_timeout: seconds that a
-    statement may run, and a transaction may idle. application_name: how the server shows this process.
+    statement may run, and a transaction may idle. application_name: how the server shows this process. prepare: False
+    for a server behind a transaction pooler that can't keep prepared statements; the timeout is the role's then.
 
     Raises Unavailable where the server can't be reached, WrongLayout where it, its encoding or its layout doesn't fit.
     """
     url = url or database_url()
     with probe(url) as connection:
         layout.check(connection)
-    pool = open_pool(
-        url, size=pool_size, timeout=timeout, statement_timeout=statement_timeout, application_name=application_name
+    return Database(
+        Pool(
+            url,
+            size=pool_size,
+            timeout=timeout,
+            statement_timeout=statement_timeout,
+            application_name=application_name,
+            prepare=prepare,
+        )
     )
-    pool.open()
-    return Database(pool)
+
+
+class _Local(threading.local):
+    """Each thread's own: the connection of the transaction that it is in."""
+
+    connection: Connection | None = None
 
 
 class Database:
@@ -62,9 +75,9 @@ class Database:
     Each DAO method is one statement, atomic by itself. Get one from `connect()`.
     """
 
-    def __init__(self, pool: ConnectionPool[Connection]) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._local = threading.local()
+        self._local = _Local()
         self.organizations = Organizations(self._bind("organizations"))
         self.sites = Sites(self._bind("sites"))
         self.hosts = Hosts(self._bind("hosts"))
@@ -83,9 +96,9 @@ class Database:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Close the pool; calls that wait for a connection fail with Unavailable."""
-        self._pool.close()
+    def close(self, grace: float = 5) -> None:
+        """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable."""
+        self._pool.close(grace)
 
     @contextmanager
     def transaction(self, *, isolation: IsolationLevel | None = None, read_only: bool = False) -> Iterator[None]:
@@ -94,96 +107,94 @@ class Database:
         isolation, read_only: of the outermost transaction (default: the server's). Whatever leaves the block as an
         exception rolls it back.
         """
-        outer: Connection | None = getattr(self._local, "connection", None)
-        if outer is not None:
-            if isolation is not None or read_only:
-                raise InvalidValue("isolation and read_only are for the outermost transaction")
-            with outer.transaction():
+        outer = self._local.connection
+        if outer is None:
+            with self._outermost(isolation, read_only):
                 yield
-            return
-        with self._lease() as connection:
-            connection.isolation_level, connection.read_only = isolation, read_only or None
-            self._local.connection = connection
+        elif isolation is not None or read_only:
+            raise InvalidValue("isolation and read_only are for the outermost transaction")
+        else:
             try:
-                with connection.transaction():
+                with outer.transaction():
                     yield
+                    _check_not_failed(outer)
             except psycopg.Error as error:
                 raise from_driver(error) from error
-            finally:
-                self._local.connection = None
-                if not connection.closed:
-                    connection.isolation_level = connection.read_only = None
 
     @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-        """The escape hatch: a leased psycopg connection in autocommit mode (inside `transaction()`: its connection)."""
-        current: Connection | None = getattr(self._local, "connection", None)
-        if current is not None:
-            yield current
-        else:
-            with self._lease() as connection:
-                yield connection
-
-    def query(self, name: str, values: dict[str, object]) -> list[object]:
-        """Run a named query ("hosts.get") with its parameters by name: its rows, or the number of rows that it changed.
-
-        For tools; code calls the DAO. Raises InvalidValue where there is no such query or the parameters are not its.
-        """
-        if name not in QUERIES:
-            raise InvalidValue(f"there is no query {name!r}")
-        query = QUERIES[name]
-        if set(values) != set(query.parameters):
-            raise InvalidValue(f"{name} takes the parameters ({', '.join(query.parameters)}), not ({', '.join(values)})")
-        found = self._run(query, [values[p] for p in query.parameters])
-        return [found] if query.kind == "!" else found
-
-    @contextmanager
-    def _lease(self) -> Iterator[Connection]:
+    def _outermost(self, isolation: IsolationLevel | None, read_only: bool) -> Iterator[None]:
+        connection = self._pool.lease()
         try:
-            connection = self._pool.getconn()
-        except PoolTimeout as error:
-            stats = self._pool.get_stats()
-            raise Unavailable(
-                f"no connection free after {self._pool.timeout:g} s: all {self._pool.max_size} of this process's pool are "
-                f"at work and {stats.get('requests_waiting', 0)} more tasks wait"
-            ) from error
-        except PoolClosed as error:
-            raise Unavailable("the database is closed") from error
+            connection.isolation_level, connection.read_only = isolation, read_only or None
+            self._local.connection = connection
+            with connection.transaction():
+                yield
+                _check_not_failed(connection)
+        except psycopg.Error as error:
+            connection.ended(error)
+            raise from_driver(error) from error
+        finally:
+            self._local.connection = None
+            if not connection.closed:
+                connection.isolation_level = connection.read_only = None
+            self._pool.give_back(connection)
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
+        """The escape hatch: a leased psycopg connection in autocommit mode (inside `transaction()`: its connection)."""
+        if self._local.connection is not None:
+            yield self._local.connection
+            return
+        connection = self._pool.lease()
         try:
             yield connection
         finally:
-            self._pool.putconn(connection)
+            if not connection.closed and not connection.autocommit:
+                connection.rollback()
+                connection.autocommit = True
+            self._pool.give_back(connection)
 
-    def _bind(self, entity: str) -> Any:
+    def _bind(self, file: str) -> Any:
         """The queries of one file as functions of their parameters, typed by the face of the same name in dao/faces."""
-        kinds = {"": self._run, "!": self._run, "^": self._first, "<!": self._only, "$": self._only}
-        own = (q for q in QUERIES.values() if q.entity == entity)
-        return SimpleNamespace(**{q.name.partition(".")[2]: partial(_positional, kinds[q.kind], q) for q in own})
+        own = (query for query in QUERIES.values() if query.file == file)
+        return SimpleNamespace(**{query.name.partition(".")[2]: self._function(query) for query in own})
 
-    def _first(self, query: Query, values: Sequence[object]) -> Any:
-        rows = self._run(query, values)
-        return rows[0] if rows else None
+    def _function(self, query: Query) -> Callable[..., Any]:
+        run = self._run
 
-    def _only(self, query: Query, values: Sequence[object]) -> Any:
-        return self._run(query, values)[0]
+        def many(*values: object) -> Any:
+            return run(query, values)
+
+        def first(*values: object) -> Any:
+            rows = run(query, values)
+            return rows[0] if rows else None
+
+        def only(*values: object) -> Any:
+            return run(query, values)[0]
+
+        return {"^": first, "<!": only, "$": only}.get(query.kind, many)
 
     def _run(self, query: Query, values: Sequence[object]) -> Any:
-        """The query's rows; of a query that returns none, how many rows it changed."""
-        connection: Connection | None = getattr(self._local, "connection", None)
-        try:
-            if connection is not None:
-                return _execute(connection, query, values)
-            with self._lease() as leased:
-                return _execute(leased, query, values)
-        except psycopg.Error as error:
-            named = dict(zip(query.parameters, values, strict=True))
-            raise from_driver(error, Call(entity_of(query.entity), query.verb, named)) from error
+        """The query's rows, or the number of rows that it changed; a driver's error becomes one of ours.
+
+        Where a connection turns out to be dead, a query that only reads is run again on another.
+        """
+        inside = self._local.connection
+        pool = self._pool
+        for attempts_left in range(pool.size + 1, -1, -1):
+            connection = inside or pool.lease()
+            try:
+                return connection.run(query, values)
+            except psycopg.Error as error:
+                if not connection.ended(error) or inside or query.verb != "select" or not attempts_left:
+                    raise from_driver(error, query.call(values)) from error
+            finally:
+                if inside is None:
+                    pool.give_back(connection)
+        raise AssertionError("the last attempt returns or raises")
 
 
-def _positional(run: Callable[[Query, Sequence[object]], Any], query: Query, *values: object) -> Any:
-    return run(query, values)
-
-
-def _execute(connection: Connection, query: Query, values: Sequence[object]) -> Any:
-    prepared, result = statements.run(connection, query, values)
-    return result.command_tuples or 0 if query.kind == "!" else prepared.rows(result)
+def _check_not_failed(connection: Connection) -> None:
+    """WrongState where a call failed and its error was swallowed: the server would roll back without a word."""
+    if connection.pgconn.transaction_status == TransactionStatus.INERROR:
+        raise WrongState("a call inside the transaction failed, so it can't be committed")

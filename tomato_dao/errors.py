@@ -107,6 +107,7 @@ _SQLSTATES: dict[str, type[TomatoError]] = {
     "22": InvalidValue,
     "21": InvalidValue,
     "25006": NotAllowed,
+    "25P03": Unavailable,
     "25P02": WrongState,
     "42501": NotAllowed,
     "40": Conflict,
@@ -121,34 +122,42 @@ _SQLSTATES: dict[str, type[TomatoError]] = {
 }
 
 
+# Unique keys of several columns; the others are named after their one column.
+_KEYS: dict[str, tuple[str, ...]] = {
+    "users_name_origin_key": ("name", "origin"),
+    "host_elements_host_id_num_key": ("host_id", "num"),
+    "host_connections_host_id_num_key": ("host_id", "num"),
+    "templates_tech_name_key": ("tech", "name"),
+    "profiles_tech_name_key": ("tech", "name"),
+    "network_instances_host_id_bridge_key": ("host_id", "bridge"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What was asked for when it failed: for the message, and for what SQLSTATE alone can't tell.
 
-    entity: what the query is about; verb: select, insert, update or delete; values: its parameters by name.
+    entity: what the query is about; verb: select, insert, update or delete; key: the names of the parameters that say which
+    one it is about; values: all parameters by name.
     """
 
     entity: str
     verb: str
+    key_names: tuple[str, ...]
     values: Mapping[str, object]
 
     def value(self, column: str) -> object:
-        """What was given for a column, as a parameter or inside a patch; None where it can't be told."""
+        """What was given for a column, inside a patch or as a parameter; None where it can't be told."""
         patch = self.values.get("patch")
         if isinstance(patch, Mapping) and column in patch:
             return patch[column]
         return self.values.get(column)
 
     @property
-    def names(self) -> list[str]:
-        """The parameters, and the columns of a patch among them."""
-        patch = self.values.get("patch")
-        return [*self.values, *(patch if isinstance(patch, Mapping) else ())]
-
-    @property
     def key(self) -> object:
-        """What was named first: the key in every query that has one."""
-        return next(iter(self.values.values()), None)
+        """Which one the call is about: a value, or several of them; None for a new one or a list."""
+        values = tuple(self.values[name] for name in self.key_names)
+        return values if len(values) > 1 else next(iter(values), None)
 
 
 def entity_of(table: str) -> str:
@@ -163,12 +172,14 @@ def from_driver(error: psycopg.Error, call: Call | None = None) -> TomatoError:
     """The error to raise for a driver's error (with it as the cause), by its SQLSTATE, constraint and query's verb."""
     state = error.sqlstate or ""
     diag = error.diag
-    said = ". ".join(filter(None, [diag.message_primary or str(error).strip().split("\n")[0], diag.message_detail]))
+    said = diag.message_primary or str(error).strip().split("\n")[0]
+    if state.startswith("22") and diag.message_detail:  # of other classes it may show a whole row
+        said += f": {diag.message_detail}"
     kind = next((_SQLSTATES[state[:n]] for n in (5, 3, 2) if state[:n] in _SQLSTATES), DatabaseFailure)
     if not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         kind = Unavailable
     if diag.constraint_name:
-        return _from_constraint(kind, state, diag.constraint_name, diag.table_name or "", said, call or Call("", "", {}))
+        return _from_constraint(kind, state, diag.constraint_name, diag.table_name or "", said, call or Call("", "", (), {}))
     if call is None or kind is Unavailable:
         return kind(said)
     return kind(f"{call.entity}: {said}", entity=call.entity, key=call.key)
@@ -176,21 +187,22 @@ def from_driver(error: psycopg.Error, call: Call | None = None) -> TomatoError:
 
 def _from_constraint(kind: type[TomatoError], state: str, constraint: str, table: str, said: str, call: Call) -> TomatoError:
     """Constraints are named table_column_kind, so that the column can be read off them."""
-    entity = entity_of(table) or call.entity
+    entity = call.entity or entity_of(table)
     column = constraint.removeprefix(f"{table}_")
     for suffix in ("_key", "_fkey", "_check", "_pkey"):
         column = column.removesuffix(suffix)
     value = call.value(column)
     if constraint in _RULES:
         kind, rule = _RULES[constraint]
-        detail = said if state.startswith("TD") or value is None else f"{column} is {_short(value)}"
-        return kind(f"{entity}: {rule}: {detail}", entity=entity, key=call.key)
+        given = f"{column} is {_short(value)}" if value is not None else ""
+        detail = said if state.startswith("TD") else given
+        return kind(f"{entity}: {rule}{f': {detail}' if detail else ''}", entity=entity, key=call.key)
     if kind is AlreadyExists:
-        taken = ", ".join(f"{n} {_short(call.value(n))}" for n in call.names if n in column) or column
-        return AlreadyExists(f"{entity} with {taken} already exists", entity=entity, key=taken)
+        columns = {name: call.value(name) for name in _KEYS.get(constraint, (column,))}
+        taken = ", ".join(f"the same {n}" if v is None else f"{n} {_short(v)}" for n, v in columns.items())
+        return AlreadyExists(f"{entity_of(table)} with {taken} already exists", entity=entity_of(table), key=taken)
     if state == "23001" or (state == "23503" and call.verb == "delete"):
-        text = f"{call.entity} {call.key!r} can't go: it still has {table.replace('_', ' ')}"
-        return NotEmpty(text, entity=call.entity, key=call.key)
+        return NotEmpty(f"{entity} {call.key!r} can't go: it still has {table.replace('_', ' ')}", entity=entity, key=call.key)
     if kind is NotFound:
         wanted = column.removesuffix("_id").rstrip("12").replace("_", " ")
         shown = f"{wanted} {value!r}" if value is not None else f"a {wanted}"

@@ -141,6 +141,8 @@ def checked(kind: type, entity: str, patch: Mapping[str, Any]) -> dict[str, Json
         if accepted and (not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted)):
             names = " or ".join(t.__name__ for t in accepted)
             raise InvalidValue(f"{entity}: {key} is {names}, not {value!r}", entity=entity, key=key)
+        if isinstance(value, datetime) and value.tzinfo is None:
+            raise InvalidValue(f"{entity}: {key} is a datetime with a time zone, not {value!r}", entity=entity, key=key)
     return dict(patch)
 
 

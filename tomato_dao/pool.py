@@ -1,17 +1,134 @@
-"""The pool: psycopg_pool with everything about a connection set in this one place."""
+"""The pool: psycopg_pool, with everything about a connection set in this one place, and a shorter way between two calls."""
 
 import os
+import threading
+from collections import deque
 from collections.abc import Mapping
+from time import monotonic, sleep
+from weakref import WeakSet
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from .adapters import adapt, log_notice
 from .errors import InvalidValue, Unavailable, WrongLayout
-from .statements import Connection, configure
+from .queries import Query
+from .statements import Connection, Shape
 
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT = 5  # seconds, for each address that a host name has
+_LIFETIME = 3600  # seconds that a connection is used for
+_IDLE_AFTER = 60  # seconds without work after which a connection goes back to psycopg_pool, which closes what is too many
+_IDLE = pq.TransactionStatus.IDLE
+
+
+class Pool:
+    """At most `size` connections for all threads of a process; who comes first is served first.
+
+    psycopg_pool makes and replaces the connections and keeps the queue of those who wait. Taking a connection from it
+    and giving it back costs as much as a statement, so while nobody waits a connection stays here between two calls.
+    """
+
+    def __init__(
+        self, url: str, *, size: int, timeout: float, statement_timeout: float, application_name: str, prepare: bool
+    ) -> None:
+        self.size = size
+        self._shapes: dict[Query, Shape] | None = None if prepare else {}
+        self._all: WeakSet[Connection] = WeakSet()
+        self._idle: deque[Connection] = deque()
+        self._waiting = 0  # who must be served through psycopg_pool's queue
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._pool = ConnectionPool(
+            connection_class=Connection,
+            kwargs={
+                **_settings(url, application_name, statement_timeout if prepare else None),
+                "autocommit": True,
+                "prepare_threshold": None,
+            },
+            configure=self._configure,
+            min_size=1,
+            max_size=size,
+            max_lifetime=_LIFETIME,
+            timeout=timeout,
+            name=application_name,
+            open=False,
+        )
+        self._pool.open()
+        threading.Thread(target=self._tidy, name=f"{application_name}-tidy", daemon=True).start()
+
+    def lease(self) -> Connection:
+        """A connection for the caller alone, until `give_back`; Unavailable where none is free in time."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        with self._lock:
+            self._waiting += 1
+        try:
+            # Who gave one back before it could see us waiting has left it here.
+            return self._idle.pop() if self._idle else self._pool.getconn()
+        except IndexError:
+            return self._pool.getconn()
+        except PoolTimeout as error:
+            raise Unavailable(
+                f"no connection free after {self._pool.timeout:g} s: all {self.size} of this process's pool are at work "
+                f"and {self._waiting - 1} more tasks wait; make the pool larger or the tasks shorter"
+            ) from error
+        except PoolClosed as error:
+            raise Unavailable("the database is closed") from error
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def give_back(self, connection: Connection) -> None:
+        """The end of a lease."""
+        connection.used_at = now = monotonic()
+        if self._waiting or connection.pgconn.transaction_status != _IDLE or now > connection.expires_at:
+            self._pool.putconn(connection)
+            return
+        self._idle.append(connection)
+        if self._waiting:  # since we looked
+            self._return_idle()
+
+    def close(self, grace: float) -> None:
+        """Let what runs go on for `grace` seconds, cancel the rest, close all connections."""
+        with self._lock:
+            self._waiting += 1  # for ever: what is given back goes to psycopg_pool, which closes it
+        self._closed.set()
+        self._return_idle()
+        self._pool.close()
+        deadline = monotonic() + grace
+        while self._at_work() and monotonic() < deadline:
+            sleep(0.01)
+        for connection in self._at_work():
+            connection.cancel_safe(timeout=grace)
+
+    def _at_work(self) -> list[Connection]:
+        return [c for c in self._all if c.pgconn.transaction_status == pq.TransactionStatus.ACTIVE]
+
+    def _return_idle(self, *, unused_since: float | None = None) -> None:
+        """Give connections back to psycopg_pool: those unused since a time, longest unused first, else all."""
+        try:
+            while unused_since is None or self._idle[0].used_at < unused_since:
+                self._pool.putconn(self._idle.popleft())
+        except IndexError:
+            pass
+
+    def _tidy(self) -> None:
+        while not self._closed.wait(_IDLE_AFTER / 2):
+            self._return_idle(unused_since=monotonic() - _IDLE_AFTER)
+
+    def _configure(self, connection: Connection) -> None:
+        adapt(connection)
+        connection.add_notice_handler(log_notice)
+        connection.shapes = self._shapes
+        connection.expires_at = monotonic() + _LIFETIME
+        if self._shapes is not None:
+            connection.execute("set timezone = 'UTC'")  # a pooler refuses it as an option of the connection, but keeps it
+        self._all.add(connection)
 
 
 def database_url() -> str:
@@ -23,28 +140,13 @@ def database_url() -> str:
     return embedded.start()
 
 
-def open_pool(
-    url: str, *, size: int, timeout: float, statement_timeout: float, application_name: str
-) -> ConnectionPool[Connection]:
-    """A pool of at most `size` connections; a task waits up to `timeout` seconds for its turn."""
+def _settings(url: str, application_name: str, statement_timeout: float | None) -> dict[str, object]:
     settings = connection_settings(url, application_name)
-    options = {
-        "statement_timeout": f"{round(statement_timeout * 1000)}",
-        "idle_in_transaction_session_timeout": f"{round(statement_timeout * 1000)}",
-        "timezone": "UTC",
-    }
-    given = str(settings.get("options", ""))
-    settings["options"] = " ".join([*(f"-c {name}={value}" for name, value in options.items()), given]).strip()
-    return ConnectionPool(
-        connection_class=Connection,
-        kwargs={**settings, "autocommit": True, "prepare_threshold": None},
-        configure=configure,
-        min_size=1,
-        max_size=size,
-        timeout=timeout,
-        name=application_name,
-        open=False,
-    )
+    if statement_timeout is not None:
+        milliseconds = round(statement_timeout * 1000)
+        ours = f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds} -c timezone=UTC"
+        settings["options"] = f"{ours} {settings.get('options', '')}".strip()
+    return settings
 
 
 def connection_settings(url: str, application_name: str) -> dict[str, object]:
@@ -53,6 +155,8 @@ def connection_settings(url: str, application_name: str) -> dict[str, object]:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise InvalidValue("the database URL is not of the form postgresql://user@host:port/database") from None
+    if any("@" in str(given.get(name, "")) for name in ("host", "port", "dbname")):
+        raise InvalidValue("the database URL has an @ or / in its password: write them as %40 and %2F")
     return {
         "application_name": application_name,
         "connect_timeout": CONNECT_TIMEOUT,

@@ -1,12 +1,13 @@
 """The named queries of db/queries: read once, checked as they are read, parameters turned into $1, $2, …"""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from . import rows
-from .errors import QueryFileError
+from .errors import Call, QueryFileError, entity_of
 
 _NAME = re.compile(r"^--\s*name\s*:\s*(?P<definition>.*?)\s*$")
 _DEFINITION = re.compile(r"^(?P<name>[a-z]\w*)\s*(?:\((?P<parameters>[\w\s,]*)\))?\s*(?P<kind>\^|\$|!|<!|)$")
@@ -14,9 +15,10 @@ _RECORD_CLASS = re.compile(r"^--\s*record_class\s*:\s*(\w+)\s*$")
 _NULLABLE = re.compile(r"^--\s*nullable\s*:\s*(.+?)\s*$")
 # What is no parameter: strings, quoted names, dollar quotes, comments and casts. Then the parameters.
 _TOKEN = re.compile(
-    r"""(?P<skip>'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*.*?\*/|::)|:(?P<name>[a-z_]\w*)""",
+    r"""(?P<skip>(?<!\w)e'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*(?:/\*.*?\*/|.)*?\*/|::)|:(?P<name>[a-z_]\w*)""",
     re.DOTALL | re.IGNORECASE,
 )
+_FIRST_WORD = re.compile(r"^(?:\s|--[^\n]*\n|/\*(?:/\*.*?\*/|.)*?\*/)*\w+", re.DOTALL)
 _CHANGES = re.compile(r"\b(insert)\s+into\b|(?<!for\s)(?<!key\s)(?<!do\s)\b(update)\b|\b(delete)\s+from\b", re.IGNORECASE)
 
 
@@ -42,9 +44,21 @@ class Query:
     make_row: Callable[..., object] = field(repr=False)
 
     @property
-    def entity(self) -> str:
-        """The table-like name of the file, "hosts"."""
+    def file(self) -> str:
+        """The name of the file, "hosts"."""
         return self.name.partition(".")[0]
+
+    @property
+    def entity(self) -> str:
+        """What the query is about, "host"."""
+        return entity_of(self.file)
+
+    def call(self, values: Sequence[object]) -> Call:
+        """A call of the query with its values, for an error to tell."""
+        new = self.verb == "insert" and "on conflict" not in self.sql
+        keys = [p for p in self.parameters if p in ("id", "name") or p.endswith("_id")]
+        which = () if new or "list" in self.name else tuple(keys)
+        return Call(self.entity, self.verb, which, dict(zip(self.parameters, values, strict=True)))
 
 
 def load(directory: Path) -> dict[str, Query]:
@@ -62,12 +76,15 @@ def load(directory: Path) -> dict[str, Query]:
 
 
 def _read(path: Path) -> Iterator[Query]:
-    lines = path.read_text("utf-8").split("\n")
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise QueryFileError(f"{path}: not UTF-8: {error}") from error
     starts = [n for n, line in enumerate(lines) if _NAME.match(line)]
     for n, line in enumerate(lines[: starts[0] if starts else None]):
         if line.strip() and not line.startswith("--"):
             raise _wrong(path, n + 1, "SQL before the first “-- name:”")
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, end in pairwise([*starts, len(lines)]):
         yield _parse(path, start + 1, lines[start:end])
 
 
@@ -107,7 +124,7 @@ def _parse(path: Path, line: int, lines: list[str]) -> Query:
         raise _wrong(path, line, f"{name} declares parameters that it does not use: {', '.join(sorted(unused))}")
     if unknown := nullable - set(declared) - {"result"}:
         raise _wrong(path, line, f"{name} says “nullable” of what it does not have: {', '.join(sorted(unknown))}")
-    change = _CHANGES.search(bare)
+    change = _CHANGES.search(" ".join(bare.split()))
     return Query(
         name=name,
         parameters=declared,
@@ -138,7 +155,7 @@ def _number(text: str, declared: tuple[str, ...]) -> tuple[str, set[str]]:
 
 def _label(sql: str, name: str) -> str:
     """The query's name stands after the first word: leading comments are stripped by PostgreSQL 18."""
-    return re.sub(r"\w+", lambda m: f"{m[0]} /* {name} */", sql, count=1)
+    return _FIRST_WORD.sub(lambda m: f"{m[0]} /* {name} */", sql, count=1)
 
 
 def _wrong(path: Path, line: int, message: str) -> QueryFileError:

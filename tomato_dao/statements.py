@@ -4,203 +4,216 @@ psycopg's cursor costs more than the rest of a call, so statements go through th
 and rows go through psycopg's own adapters, and waiting through psycopg's own wait, so that Ctrl-C and cancellation work.
 """
 
-import json
 import struct
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
 from types import NoneType
 from typing import Any
 
-import orjson
 import psycopg
 from psycopg import pq
-from psycopg.abc import AdaptContext, Buffer
-from psycopg.abc import Dumper as DumperProtocol
-from psycopg.adapt import AdaptersMap, Dumper, PyFormat, Transformer
+from psycopg.abc import Buffer
+from psycopg.abc import Transformer as TransformerProtocol
+from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
-from psycopg.types.json import Json, Jsonb, set_json_dumps, set_json_loads
-from psycopg.types.string import StrBinaryDumper
 
-from .errors import InvalidValue, entity_of
+from .errors import InvalidValue
 from .queries import Query
 
-_OK = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
+_BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
+_TUPLES, _DONE = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK
+_IDLE = pq.TransactionStatus.IDLE
 # What adapting a value of a wrong type or range raises, in Python or in psycopg.
 _ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, struct.error, psycopg.Error)
-# SQLSTATEs of a prepared statement that a change of the layout has made stale.
+# SQLSTATEs of a statement that a change of the layout has made stale. Each is raised before anything is changed.
 _STALE = frozenset({"0A000", "26000", "42883"})
+# SQLSTATEs after which the server has ended the session, or is about to.
+_ENDED = ("57P01", "57P02", "57P03", "08")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the server says of a query: its parameters' types, the same without domains, and its columns' types."""
+
+    types: tuple[int, ...]
+    parameters: tuple[int, ...]
+    columns: tuple[int, ...]
 
 
 class Connection(psycopg.Connection[TupleRow]):
-    """A connection that keeps the statements it has prepared."""
+    """A psycopg connection that runs named queries, and keeps the statements it has prepared for them.
+
+    shapes: where the shapes of queries are kept that are sent as they are, for a server behind a pooler that can't keep
+    prepared statements; None where statements are prepared. used_at, expires_at: the pool's, by its monotonic clock.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.prepared: dict[Query, Prepared] = {}
-        self.prepared_count = 0
+        self.shapes: dict[Query, Shape] | None = None
+        self.used_at = self.expires_at = monotonic()
+        self._statements: dict[Query, Statement] = {}
+        self._base_types: dict[int, int] = {}
+        self._count = 0
 
+    def run(self, query: Query, values: Sequence[object]) -> Any:
+        """The query's rows; of a query that returns none, the number of rows that it changed.
 
-class Prepared:
-    """A statement on one connection: its name there, and how its parameters and columns are adapted."""
+        Raises psycopg's class for the server's SQLSTATE, InvalidValue for a value that does not fit. Where a change of the
+        layout has made the statement stale it is prepared and run again, outside a transaction; what the server may have
+        carried out is never repeated.
+        """
+        statement = self._statements.get(query)
+        if statement is not None:
+            try:
+                return statement(values)
+            except InvalidValue:
+                pass  # by what was the parameter's type; the layout may have changed
+            except psycopg.Error as error:
+                if error.sqlstate not in _STALE:
+                    raise
+                self.forget(query)
+                if self.pgconn.transaction_status != _IDLE:
+                    raise
+        statement = self._statements[query] = self._prepare(query)
+        return statement(values)
 
-    __slots__ = ("_dumpers", "_formats", "_transformer", "name", "query")
+    def forget(self, query: Query) -> None:
+        """Prepare the query anew at its next call."""
+        self._statements.pop(query, None)
+        if self.shapes is not None:
+            self.shapes.pop(query, None)
 
-    def __init__(self, connection: Connection, query: Query) -> None:
-        self.query = query
-        connection.prepared_count += 1
-        self.name = f"{query.name}:{connection.prepared_count}".encode()
-        pgconn = connection.pgconn
-        pgconn.send_prepare(self.name, query.sql.encode())
-        _result(connection)
-        pgconn.send_describe_prepared(self.name)
-        described = _result(connection)
-        self._transformer = Transformer(connection)
-        self._dumpers = [
-            _dumper(connection.adapters, self._transformer, described.param_type(n)) for n in range(described.nparams)
-        ]
-        self._formats = [d.format if d else pq.Format.TEXT for d in self._dumpers]
+    def ended(self, error: psycopg.Error) -> bool:
+        """Whether an error means that the session is over; then it is closed."""
+        if not self.broken and not (error.sqlstate or "").startswith(_ENDED):
+            return False
+        self.close()
+        return True
+
+    def _prepare(self, query: Query) -> "Statement":
+        if self.shapes is None:
+            self._count += 1
+            name = f"{query.name}:{self._count}".encode()
+            return Statement(self, query, self._describe(name, query), name)
+        if query not in self.shapes:
+            with self.transaction():  # so that the pooler sends both steps to one server
+                self.shapes[query] = self._describe(b"", query)
+        return Statement(self, query, self.shapes[query], None)
+
+    def _describe(self, name: bytes, query: Query) -> Shape:
+        self.pgconn.send_prepare(name, query.sql.encode())
+        self._result()
+        self.pgconn.send_describe_prepared(name)
+        described = self._result()
+        types = [described.param_type(n) for n in range(described.nparams)]
         columns = [described.ftype(n) for n in range(described.nfields)]
-        self._transformer.set_loader_types(columns, pq.Format.BINARY)
+        return Shape(tuple(types), tuple(self._without_domain(oid) for oid in types), tuple(columns))
 
-    def dump(self, values: Sequence[object]) -> list[Buffer | None]:
-        """The values in the types that the server has found for the parameters; InvalidValue where one does not fit."""
-        dumped: list[Buffer | None] = []
+    def _without_domain(self, oid: int) -> int:
+        """The type that a domain is of, and any other type itself."""
+        if oid in self._base_types or self.adapters.types.get(oid):
+            return self._base_types.get(oid, oid)
+        row = self.execute(
+            """
+            with recursive base as (
+              select t.oid, t.typbasetype from pg_type t where t.oid = %s
+              union all
+              select t.oid, t.typbasetype from base b inner join pg_type t on t.oid = b.typbasetype
+            )
+            select b.oid::int8 from base b where b.typbasetype = 0
+            """,
+            [oid],
+        ).fetchone()
+        self._base_types[oid] = row[0] if row else oid
+        return self._base_types[oid]
+
+    def _result(self) -> PGresult:
+        result: PGresult = self.wait(execute(self.pgconn))[-1]
+        if result.status not in (_TUPLES, _DONE):
+            raise error_from_result(result, encoding="utf-8")
+        return result
+
+
+class Statement:
+    """A query on one connection, ready to be called with its values."""
+
+    __slots__ = ("_connection", "_dumpers", "_formats", "_name", "_query", "_result_format", "_shape", "_transformer")
+
+    def __init__(self, connection: Connection, query: Query, shape: Shape, name: bytes | None) -> None:
+        self._connection = connection
+        self._query = query
+        self._shape = shape
+        self._name = name
+        self._transformer = Transformer(connection)
+        adapters = connection.adapters
+        # Where psycopg knows no binary form of a column's type (an enum), the whole row comes as text.
+        known = all(adapters.get_loader(oid, _BINARY) for oid in shape.columns)
+        self._result_format = _BINARY if known else _TEXT
+        self._transformer.set_loader_types(shape.columns, self._result_format)
+        self._dumpers: list[Callable[[Any], Buffer | None]] = []
+        self._formats: list[int] = []
+        for parameter, oid in zip(query.parameters, shape.parameters, strict=True):
+            try:
+                dump = adapters.get_dumper_by_oid(oid, _BINARY)(NoneType, self._transformer).dump
+                self._formats.append(_BINARY)
+            except psycopg.ProgrammingError:  # psycopg knows no such type (an enum): the value decides
+                dump = partial(_dump_as_text, self._transformer, oid)
+                self._formats.append(_TEXT)
+            self._dumpers.append(partial(_dump_or_null, dump) if parameter in query.nullable else dump)
+
+    def __call__(self, values: Sequence[object]) -> Any:
+        """The rows, or the number of rows that were changed."""
         try:
-            for dumper, value in zip(self._dumpers, values, strict=True):
-                if value is None:
-                    dumped.append(None)
-                elif dumper:
-                    dumped.append(dumper.dump(value))
-                else:
-                    dumped.append(self._transformer.get_dumper(value, PyFormat.TEXT).dump(value))
-        except _ADAPTATION_ERRORS as error:
-            name, entity = self.query.parameters[len(dumped)], entity_of(self.query.entity)
-            raise InvalidValue(f"{entity}: {name}: {error}", entity=entity, key=name) from error
-        return dumped
-
-    def run(self, connection: Connection, values: Sequence[Buffer | None]) -> PGresult:
-        """Send, wait, and return the result; raises psycopg's class for the SQLSTATE."""
-        connection.pgconn.send_query_prepared(self.name, values, param_formats=self._formats, result_format=pq.Format.BINARY)
-        return _result(connection)
-
-    def rows(self, result: PGresult) -> list[Any]:
-        """The rows of a result, each made by the query's record class."""
-        transformer = self._transformer
-        transformer.set_pgresult(result, set_loaders=False)
-        try:
-            return transformer.load_rows(0, result.ntuples, self.query.make_row)
-        finally:
-            transformer.set_pgresult(None, set_loaders=False)
-
-
-def run(connection: Connection, query: Query, values: Sequence[object]) -> tuple[Prepared, PGresult]:
-    """Run a query on a connection that nobody else uses meanwhile.
-
-    A statement that a change of the layout made stale is prepared and run again; outside a transaction only, since the
-    error has ended what was open. Nothing is repeated that the server may have carried out.
-    """
-    prepared = connection.prepared.get(query)
-    if prepared is None:
-        prepared = connection.prepared[query] = Prepared(connection, query)
-        return prepared, prepared.run(connection, prepared.dump(values))
-    try:
-        return prepared, prepared.run(connection, prepared.dump(values))
-    except psycopg.Error as error:
-        if error.sqlstate not in _STALE:
-            raise
-        del connection.prepared[query]
-        if connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            raise
-    prepared = connection.prepared[query] = Prepared(connection, query)
-    return prepared, prepared.run(connection, prepared.dump(values))
-
-
-def _result(connection: Connection) -> PGresult:
-    result: PGresult = connection.wait(execute(connection.pgconn))[-1]
-    if result.status not in _OK:
+            dumped = [dump(value) for dump, value in zip(self._dumpers, values, strict=True)]
+        except _ADAPTATION_ERRORS:
+            raise self._invalid(values) from None
+        connection = self._connection
+        pgconn = connection.pgconn
+        if self._name is not None:
+            pgconn.send_query_prepared(self._name, dumped, self._formats, self._result_format)
+        else:
+            pgconn.send_query_params(self._query.sql.encode(), dumped, self._shape.types, self._formats, self._result_format)
+        result = connection.wait(execute(pgconn))[-1]
+        status = result.status
+        if status == _TUPLES:
+            transformer = self._transformer
+            transformer.set_pgresult(result, set_loaders=False)
+            try:
+                return transformer.load_rows(0, result.ntuples, self._query.make_row)
+            finally:
+                transformer.set_pgresult(None, set_loaders=False)
+        if status == _DONE:
+            return result.command_tuples or 0
         raise error_from_result(result, encoding="utf-8")
-    return result
+
+    def _invalid(self, values: Sequence[object]) -> InvalidValue:
+        """The error for the first value that can't be adapted, with the adaptation's error as its cause."""
+        entity = self._query.entity
+        for name, oid, dump, value in zip(self._query.parameters, self._shape.parameters, self._dumpers, values, strict=True):
+            try:
+                dump(value)
+            except _ADAPTATION_ERRORS as error:
+                type_ = self._connection.adapters.types.get(oid)
+                given = repr(value) if isinstance(value, int | float | None) else f"a {type(value).__name__}"
+                text = f"{entity}: {name}: {given} does not fit {type_.name if type_ else 'the type'}: {error}"
+                invalid = InvalidValue(text, entity=entity, key=name)
+                invalid.__cause__ = error
+                return invalid
+        raise AssertionError("all values can be adapted")
 
 
-def _dumper(adapters: AdaptersMap, context: AdaptContext, oid: int) -> DumperProtocol | None:
-    """psycopg's dumper for a type of the server; None where it has none (enums, domains): then the value decides."""
-    try:
-        return adapters.get_dumper_by_oid(oid, pq.Format.BINARY)(NoneType, context)
-    except psycopg.ProgrammingError:
-        return None
+def _dump_or_null(dump: Callable[[Any], Buffer | None], value: object) -> Buffer | None:
+    return None if value is None else dump(value)
 
 
-# psycopg's own dumpers by type trust the value: 2**31 for an int4 would be stored as -2**31, "x" for a boolean as true.
-
-
-class _Int2(Dumper):
-    format = pq.Format.BINARY
-    oid = psycopg.postgres.types["int2"].oid
-
-    def dump(self, obj: Any) -> Buffer:
-        return struct.pack("!h", obj)
-
-
-class _Int4(_Int2):
-    oid = psycopg.postgres.types["int4"].oid
-
-    def dump(self, obj: Any) -> Buffer:
-        return struct.pack("!i", obj)
-
-
-class _Int8(_Int2):
-    oid = psycopg.postgres.types["int8"].oid
-
-    def dump(self, obj: Any) -> Buffer:
-        return struct.pack("!q", obj)
-
-
-class _Float8(_Int2):
-    oid = psycopg.postgres.types["float8"].oid
-
-    def dump(self, obj: Any) -> Buffer:
-        return struct.pack("!d", obj)
-
-
-class _Bool(_Int2):
-    oid = psycopg.postgres.types["bool"].oid
-
-    def dump(self, obj: Any) -> Buffer:
-        if obj is True or obj is False:
-            return b"\x01" if obj else b"\x00"
-        raise TypeError(f"required is True or False, not {obj!r}")
-
-
-class _Text(StrBinaryDumper):
-    def dump(self, obj: Any) -> Buffer | None:
-        if not isinstance(obj, str):
-            raise TypeError(f"required is a str, not {type(obj).__name__}")
-        return super().dump(obj)
-
-
-def dump_json(value: object) -> str:
-    """JSON that keeps every digit; ValueError for what JSON does not have: NaN and infinities."""
-    return _ENCODER.encode(value)
-
-
-class _Encoder(json.JSONEncoder):
-    def default(self, o: object) -> object:
-        if isinstance(o, datetime):
-            return o.isoformat()
-        return super().default(o)
-
-
-_ENCODER = _Encoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-
-
-def configure(connection: Connection) -> None:
-    """Give a new connection the adapters of this layer; its cursors use psycopg's own for Python's types."""
-    for dumper in (_Int2, _Int4, _Int8, _Float8, _Bool, _Text):
-        connection.adapters.register_dumper(None, dumper)
-    set_json_dumps(dump_json, connection)
-    connection.adapters.register_dumper(None, connection.adapters.get_dumper(Jsonb, PyFormat.BINARY))
-    connection.adapters.register_dumper(None, connection.adapters.get_dumper(Json, PyFormat.BINARY))
-    set_json_loads(orjson.loads, connection)
+def _dump_as_text(transformer: TransformerProtocol, oid: int, value: object) -> Buffer | None:
+    """By psycopg's dumper for the value's own class, unless that is meant for another type of the server."""
+    dumper = transformer.get_dumper(value, PyFormat.TEXT)
+    if value is None or dumper.oid not in (0, oid):
+        raise TypeError(f"a {type(value).__name__} is of another type")
+    return dumper.dump(value)

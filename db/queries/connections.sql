@@ -67,7 +67,7 @@ delete from connections c where c.id = :id;
 with ends as (
   select e.id, e.topology_id
   from elements e
-  where e.id in (:element_a_id, :element_b_id) and e.connection_id is null
+  where e.id in (:element_a_id, :element_b_id) and e.connection_id is null and e.type ~ '_(interface|endpoint)$'
   order by e.id
   for no key update
 ),
@@ -98,7 +98,7 @@ from made m;
 -- name: list_ends(element_ids)
 -- record_class: ConnectionEnd
 -- What elements are connected by, to say why they can't be connected.
-select e.id, e.topology_id, e.connection_id
+select e.id, e.type, e.connection_id
 from elements e
 where e.id = any(:element_ids)
 order by e.id;

@@ -62,6 +62,9 @@ class Connections:
             if id not in ends:
                 return NotFound(f"element {id} does not exist", entity="element", key=id)
         for id, end in ends.items():
+            if not end.type.endswith(("_interface", "_endpoint")):
+                text = f"element {id} is a {end.type}: only interfaces and endpoints can be connected"
+                return InvalidValue(text, entity="element", key=id)
             if end.connection_id is not None:
                 return WrongState(
                     f"element {id} is connected already, by connection {end.connection_id}", entity="element", key=id

@@ -40,8 +40,8 @@ def faces() -> str:
     with scratch_database(embedded.start()) as url, psycopg.connect(url, autocommit=True) as connection:
         file = ""
         for query in QUERIES.values():
-            if query.entity != file:
-                file = query.entity
+            if query.file != file:
+                file = query.file
                 lines += ["", f"class {''.join(word.capitalize() for word in file.split('_'))}Queries(Protocol):"]
             lines.append(_method(connection, query))
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ import psycopg
 
 from .. import layout
 from ..database import QUERIES
-from ..errors import Call, NotAllowed, from_driver
+from ..errors import NotAllowed, from_driver
 from ..pool import database_url, probe
 from ..queries import Query
 from .cli import run_command
@@ -76,8 +76,7 @@ def _run(query: Query, values: Sequence[str | None], *, write: bool) -> tuple[li
         except psycopg.errors.ReadOnlySqlTransaction as error:
             raise NotAllowed(f"{query.name} changes the database: say --write to let it") from error
         except psycopg.Error as error:
-            named = dict(zip(query.parameters, values, strict=True))
-            raise from_driver(error, Call(query.entity, query.verb, named)) from error
+            raise from_driver(error, query.call(values)) from error
 
 
 def _print_list() -> None:
