@@ -100,7 +100,7 @@ def test_a_file_that_is_not_utf8_is_refused_with_its_name(tmp_path: Path) -> Non
 def test_the_same_name_may_stand_in_two_files(tmp_path: Path) -> None:
     (tmp_path / "cats.sql").write_text("-- name: get()\nselect 1;\n")
     (tmp_path / "dogs.sql").write_text("-- name: get()\nselect 2;\n")
-    assert [(q.name, q.entity) for q in load(tmp_path).values()] == [("cats.get", "cats"), ("dogs.get", "dogs")]
+    assert [(q.name, q.file) for q in load(tmp_path).values()] == [("cats.get", "cats"), ("dogs.get", "dogs")]
 
 
 def test_a_directory_without_files_has_no_queries(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_query_is_all_that_its_head_says(one: Callable[[str], Query], tmp_path
         "-- About the file.\n\n-- name: find(id, kind)^\n-- record_class: Host\n-- nullable: kind, result\n"
         "-- The thing\n-- of that id.\nselect :kind::text, :id;\n\n"
     )
-    assert (query.name, query.entity, query.parameters, query.kind) == ("things.find", "things", ("id", "kind"), "^")
+    assert (query.name, query.file, query.parameters, query.kind) == ("things.find", "things", ("id", "kind"), "^")
     assert query.record_class is rows.Host
     assert query.nullable == {"kind", "result"}
     assert query.doc.split() == ["The", "thing", "of", "that", "id."]
@@ -295,8 +295,8 @@ def labelled(tomato_url: str) -> Iterator[Database]:
 def test_every_label_reaches_the_server(labelled: Database, server: psycopg.Connection) -> None:
     shown = {}
     for name, query in QUERIES.items():
-        with suppress(TomatoError):  # nulls break many a rule; the statement was sent all the same
-            labelled.query(name, dict.fromkeys(query.parameters))
+        with suppress(TomatoError):  # few take nulls; the statement was prepared all the same
+            labelled._run(query, [None] * len(query.parameters))
         row = server.execute(
             "select query from pg_stat_activity where datname = current_database() and application_name = 'labels'"
         ).fetchone()

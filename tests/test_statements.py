@@ -35,7 +35,8 @@ NOT_INTERVAL: list[object] = ["1 day", 5, 1.5, NEW_YEAR, []]
 
 def query(directory: Path, sql: str, parameters: str = "") -> Query:
     """The query of that SQL, loaded from a file."""
-    (directory / "adhoc.sql").write_text(f"-- name: run({parameters})\n{sql};\n", "utf-8")
+    nullable = f"-- nullable: {parameters}\n" if parameters else ""
+    (directory / "adhoc.sql").write_text(f"-- name: run({parameters})\n{nullable}{sql};\n", "utf-8")
     return load(directory)["adhoc.run"]
 
 
@@ -117,7 +118,6 @@ def echo(lasting: Database, tmp_path_factory: pytest.TempPathFactory) -> Echo:
         ("timestamptz[]", [NEW_YEAR, None]),
         ("jsonb[]", [{"a": 1}, 5, None]),
         ("numeric[]", [Decimal("1.50")]),
-        ("mood[]", ["sad", None]),
         *[("int4range", r) for r in (Range(1, 5), Range(None, 5), Range(empty=True))],
         ("int8range", Range(2**40, None)),
         ("numrange", Range(Decimal("0.5"), Decimal("1.5"), "[]")),
@@ -155,7 +155,6 @@ def test_none_in_a_jsonb_parameter_is_null_and_not_a_json_null(lasting: Database
         ("jsonb", {"at": NEW_YEAR}, {"at": "2020-01-01T00:00:00+00:00"}),
         ("int8[]", (1, 2), [1, 2]),
         ("int8[]", (), []),
-        ("int8[]", ((1, 2), (3, 4)), [[1, 2], [3, 4]]),
         ("text[]", ("a", None), ["a", None]),
         ("text[]", (), []),
         ("float8[]", [1, 1.5], [1.0, 1.5]),
@@ -203,7 +202,6 @@ def test_a_value_of_a_kindred_type_is_taken(echo: Echo, kind: str, given: object
         *[("jsonb[]", v) for v in ([math.nan], [object()], 5)],
         *[("mood[]", v) for v in (["angry"], [5], "sad")],
         *[("int4range", v) for v in (Range(1, 2**40), Range(5, 1), "[1,5)", 5, [1, 5])],
-        *[("tstzrange", v) for v in (Range(NAIVE, None), "x")],
     ],
     ids=lambda value: re.sub(" at 0x.*", "", ascii(value))[:30],
 )
@@ -232,6 +230,7 @@ WRONG: dict[str, Sequence[object]] = {
 FITTING: dict[str, object] = {
     "bigint": 1,
     "boolean": True,
+    "double precision": 1.5,
     "interval": timedelta(1),
     "jsonb": {},
     "text": "x",

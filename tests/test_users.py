@@ -84,9 +84,9 @@ def test_a_name_can_be_used_once_per_origin(db: Database, world: World) -> None:
 
 def test_a_user_that_moves_to_an_origin_which_has_its_name_is_told_both(db: Database, world: World) -> None:
     db.users.create("alice", organization_id=world.organization.id, origin="idp")
-    with pytest.raises(AlreadyExists, match=r"alice.*idp"):
+    with pytest.raises(AlreadyExists, match=r", origin 'idp'"):
         db.users.update(world.user.id, {"origin": "idp"})
-    with pytest.raises(AlreadyExists, match=r"alice.*idp"):
+    with pytest.raises(AlreadyExists, match=r", origin 'idp'"):
         db.users.update(world.user.id, {"origin": "idp", "name": "alice"})
     assert db.users.get(world.user.id) == world.user
 
@@ -228,12 +228,10 @@ def test_an_unknown_flag_is_refused(db: Database, world: World) -> None:
 
 
 def test_a_flag_is_never_null(db: Database, world: World) -> None:
-    for call in (
-        lambda: db.users.add_flag(world.user.id, None),  # type: ignore[arg-type]
-        lambda: db.users.update(world.user.id, {"flags": ["debug", None]}),  # type: ignore[list-item]
-    ):
-        with refused(InvalidValue, "user", world.user.id):
-            call()
+    with refused(InvalidValue, "user", "flag"):
+        db.users.add_flag(world.user.id, None)  # type: ignore[arg-type]
+    with refused(InvalidValue, "user", world.user.id):
+        db.users.update(world.user.id, {"flags": ["debug", None]})  # type: ignore[list-item]
     assert db.users.get(world.user.id).flags == []
 
 

@@ -152,9 +152,14 @@ class _TimestamptzArray(_FixedArray):
         return [_microseconds(item) for item in items]
 
 
-_ARRAYS: list[type[Dumper]] = [_Int8Array, _Float8Array, _TimestamptzArray] + [
-    type(f"_{name.title()}Array", (_Array,), {"oid": _TYPES[name].array_oid, "element_oid": _TYPES[name].oid})
-    for name in ("int2", "int4", "bool", "text", "jsonb", "interval", "numeric", "date", "uuid")
+_ARRAYS: list[type[Dumper]] = [
+    _Int8Array,
+    _Float8Array,
+    _TimestamptzArray,
+    *(
+        type(f"_{name.title()}Array", (_Array,), {"oid": _TYPES[name].array_oid, "element_oid": _TYPES[name].oid})
+        for name in ("int2", "int4", "bool", "text", "jsonb", "interval", "numeric", "date", "uuid")
+    ),
 ]
 
 
@@ -197,7 +202,8 @@ def adapt(context: AdaptContext) -> None:
     set_json_loads(load_json, context)
     adapters.register_dumper(None, adapters.get_dumper(Jsonb, PyFormat.BINARY))
     adapters.register_dumper(None, adapters.get_dumper(Json, PyFormat.BINARY))
-    for dumper in (_Int2, _Int4, _Int8, _Float4, _Float8, _Timestamptz, *_GUARDED, *_ARRAYS):
+    dumpers: list[type[Dumper]] = [_Int2, _Int4, _Int8, _Float4, _Float8, _Timestamptz, *_GUARDED, *_ARRAYS]
+    for dumper in dumpers:
         adapters.register_dumper(None, dumper)
 
 

@@ -18,7 +18,7 @@ _TOKEN = re.compile(
     r"""(?P<skip>(?<!\w)e'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*(?:/\*.*?\*/|.)*?\*/|::)|:(?P<name>[a-z_]\w*)""",
     re.DOTALL | re.IGNORECASE,
 )
-_FIRST_WORD = re.compile(r"^(?:\s|--[^\n]*\n|/\*(?:/\*.*?\*/|.)*?\*/)*\w+", re.DOTALL)
+_FIRST_WORD = re.compile(r"^(?:[\s(]|--[^\n]*\n|/\*(?:/\*.*?\*/|.)*?\*/)*\w+", re.DOTALL)
 _CHANGES = re.compile(r"\b(insert)\s+into\b|(?<!for\s)(?<!key\s)(?<!do\s)\b(update)\b|\b(delete)\s+from\b", re.IGNORECASE)
 
 
@@ -55,10 +55,11 @@ class Query:
 
     def call(self, values: Sequence[object]) -> Call:
         """A call of the query with its values, for an error to tell."""
-        new = self.verb == "insert" and "on conflict" not in self.sql
-        keys = [p for p in self.parameters if p in ("id", "name") or p.endswith("_id")]
-        which = () if new or "list" in self.name else tuple(keys)
-        return Call(self.entity, self.verb, which, dict(zip(self.parameters, values, strict=True)))
+        if self.verb == "insert" and "on conflict" not in self.sql:  # what is new has at most a name
+            which = [p for p in self.parameters if p == "name"]
+        else:
+            which = [p for p in self.parameters if (p in ("id", "name") or p.endswith("_id")) and "list" not in self.name]
+        return Call(self.entity, self.verb, tuple(which), dict(zip(self.parameters, values, strict=True)))
 
 
 def load(directory: Path) -> dict[str, Query]:

@@ -60,7 +60,8 @@ begin
   where f <> all (known) and (tg_op = 'INSERT' or f <> all (old.flags))
   limit 1;
   if found then
-    raise exception 'flag "%" is unknown', unknown using errcode = '23514', constraint = 'users_flags_known', table = 'users';
+    raise exception 'flag "%" is unknown', unknown
+    using errcode = 'TD004', constraint = 'users_flags_known', table = 'users';
   end if;
   return null;
 end;
