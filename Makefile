@@ -38,6 +38,9 @@ schema: setup ## write db/schema.sql and tomato_dao/faces, after a change of mig
 bench: setup ## measure round trips, import and calls
 	@$(PY) -m benchmarks
 
+bench-calls: setup .venv/peers ## compare what a call costs with libpq, psycopg by hand, asyncpg, SQLAlchemy, Django
+	@$(PY) -m benchmarks.calls
+
 wheel: setup ## build dist/tomato_dao-*.whl
 	@$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
@@ -63,4 +66,9 @@ clean: ## stop the embedded server and remove all that was made, its data too
 	@if [ -z "$$DBMATE" ] && ! dbmate --version 2>/dev/null | grep -q 'version 2\.'; then npm ci --silent; fi
 	@touch $@
 
-.PHONY: help setup migrate demo test check format schema bench wheel stop clean
+# what benchmarks compare with
+.venv/peers: .venv/installed benchmarks/requirements.lock
+	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
+	@touch $@
+
+.PHONY: help setup migrate demo test check format schema bench bench-calls wheel stop clean

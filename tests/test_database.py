@@ -475,21 +475,16 @@ def test_a_server_that_cannot_be_reached_is_told_in_one_line_without_the_passwor
     assert "s3cret" not in everything_said(refused.value)
 
 
-def test_a_wrong_password_is_told_without_the_password(server: psycopg.Connection, tomato_url: str) -> None:
-    role = f"guest_{server.info.backend_pid}"
-    server.execute(sql.SQL("create role {} login password 'right'").format(sql.Identifier(role)))
-    url = f"{tomato_url}&user={role}&password=s3cret"
+def test_a_wrong_password_is_told_without_the_password(tomato_url: str) -> None:
+    url = make_conninfo(tomato_url, password="s3cret")
     try:
-        try:
-            psycopg.connect(url).close()
-        except psycopg.OperationalError:
-            with pytest.raises(Unavailable, match="check user and password") as refused:
-                connect(url)
-            assert "s3cret" not in everything_said(refused.value)
-        else:
-            pytest.skip("this server asks for no password")
-    finally:
-        server.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        with pytest.raises(Unavailable, match="check user and password") as refused:
+            connect(url)
+        assert "s3cret" not in everything_said(refused.value)
+    else:
+        pytest.skip("this server asks for no password")
 
 
 # Sessions that the server ended.

@@ -1,0 +1,233 @@
+"""`make bench-calls`: what a call costs, against libpq alone, psycopg by hand and the libraries people use.
+
+All contestants do the same work on the same server in one interleaved run: every round gives each a few calls of each
+workload, in changing order. Pinned: client and server share one CPU, so that the figures are what the code costs.
+"""
+
+import argparse
+import gc
+import os
+import random
+import statistics
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+
+import tomato_dao
+from tomato_dao.ops.scratch import scratch_database
+from tomato_dao.pool import database_url
+
+from .__main__ import thirty_elements
+from .contestants import Contestant, all_of
+
+WORKLOADS = {"point": 20, "list": 5, "full": 2, "insert": 10, "batch": 1}  # calls a round
+TITLES = {
+    "point": "point read",
+    "list": "50 rows",
+    "full": "topology in full",
+    "insert": "insert returning",
+    "batch": "batch of 1,000",
+}
+THREADS = 25
+CALLS = 10000
+PICTURE = Path(__file__).parents[1] / "docs" / "calls.svg"
+
+Medians = dict[tuple[str, str], float]
+
+
+def main() -> None:
+    """Print the tables and draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=150, help="how often each contestant has its turn")
+    rounds: int = parser.parse_args().rounds
+    with scratch_database(database_url()) as url:
+        topology, usage_id = _fill(url)
+        contestants = all_of(url, topology, usage_id)
+        gc.collect()
+        gc.freeze()
+        free = os.sched_getaffinity(0)
+        print("µs a call, pinned to one CPU (client and server)")
+        _pin(url, {min(free)})
+        pinned = _measure(contestants, rounds)
+        _print(contestants, pinned)
+        threads_pinned = _threads(contestants)
+        _pin(url, free)
+        print("\nµs a call, not pinned")
+        _print(contestants, _measure(contestants, rounds // 3))
+        threads_free = _threads(contestants)
+        print(f"\npoint reads a second by {THREADS} threads (asyncpg: tasks) over 8 connections")
+        for name in threads_pinned:
+            print(f"  {name:<36}{threads_pinned[name]:>10,.0f} pinned{threads_free[name]:>10,.0f} not pinned")
+        _goals(pinned, threads_pinned)
+        _draw(contestants, pinned)
+        for contestant in contestants:
+            contestant.close()
+
+
+def _fill(url: str) -> tuple[int, int]:
+    """A small testbed with usage records, and a topology of 30 elements that run on it; its id, and a usage id for batches."""
+    with tomato_dao.connect(url) as db:
+        for n in range(100):
+            made = db.organizations.create(f"org{n}", description=f"number {n}", attrs={"n": n, "_note": "a note"})
+        owner = db.users.create("owner", organization_id=made.id)
+        site = db.sites.create("site", organization_id=made.id)
+        for n in range(20):
+            db.hosts.create(f"host{n}", address=f"10.0.0.{n}", rpcurl=f"ssl+jsonrpc://10.0.0.{n}:8003", site_id=site.id)
+        with db.connection() as connection:
+            connection.execute("insert into templates (tech, name) select 'kvmqm', 't' || n from generate_series(1, 20) n")
+            connection.execute(
+                "insert into profiles (tech, name, ram) select 'kvmqm', 'p' || n, n from generate_series(1, 9) n"
+            )
+            for _ in range(200):
+                topology = db.topologies.import_(thirty_elements(), owner_id=owner.id).topology_id
+            connection.execute(TESTBED)
+            connection.execute("vacuum analyze")
+    assert owner.usage_id is not None
+    return topology, owner.usage_id
+
+
+TESTBED = """
+with served as (
+  insert into host_elements (host_id, num, element_id, type, state, attrs)
+  select 1 + e.id % 20, e.id, e.id, e.type, 'started', '{"vncport": 5901}'
+  from elements e
+  returning id, element_id
+),
+linked as (
+  insert into host_connections (host_id, num, connection_id, type, state)
+  select 1 + c.id % 20, c.id, c.id, c.type, 'started'
+  from connections c
+),
+used as (
+  insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
+  select t.usage_id, '5minutes', now() - (n + 1) * interval '5 min', now() - n * interval '5 min', 5, 1e9, 1e10, 1e7, 99.5
+  from topologies t
+  cross join generate_series(1, 12) n
+)
+update elements e set
+  host_element_id = s.id,
+  template_id = case when e.type = 'kvmqm' then 1 + e.id % 20 end,
+  profile_id = case when e.type = 'kvmqm' then 1 + e.id % 9 end
+from served s
+where s.element_id = e.id
+"""
+
+
+def _measure(contestants: list[Contestant], rounds: int) -> Medians:
+    """The median time of a call, in µs, by contestant and workload."""
+    times: dict[tuple[str, str], list[float]] = {}
+    turns = [(c, w) for c in contestants for w in WORKLOADS if w in c.calls]
+    for contestant, workload in turns:
+        for _ in range(10):
+            contestant.calls[workload]()  # to warm up: statements are prepared, caches filled
+    for _ in range(rounds):
+        random.shuffle(turns)
+        for contestant, workload in turns:
+            call, count = contestant.calls[workload], WORKLOADS[workload]
+            start = time.perf_counter()
+            for _ in range(count):
+                call()
+            times.setdefault((contestant.name, workload), []).append((time.perf_counter() - start) / count)
+    return {key: statistics.median(found) * 1e6 for key, found in times.items()}
+
+
+def _threads(contestants: list[Contestant]) -> dict[str, float]:
+    """Point reads a second of 25 threads over a pool of 8: the median of five interleaved runs."""
+    rates: dict[str, list[float]] = {}
+    for _ in range(5):
+        for contestant in contestants:
+            if not (contestant.many_threads or contestant.many):
+                continue
+            start = time.perf_counter()
+            if contestant.many:
+                contestant.many(CALLS)
+            else:
+                _run_threads(contestant)
+            rates.setdefault(contestant.name, []).append(CALLS / (time.perf_counter() - start))
+    return {name: statistics.median(found) for name, found in rates.items()}
+
+
+def _run_threads(contestant: Contestant) -> None:
+    call = contestant.calls["point"]
+
+    def work() -> None:
+        for _ in range(CALLS // THREADS):
+            call()
+
+    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _pin(url: str, cpus: set[int]) -> None:
+    """Let this process, the server and its sessions run on these CPUs only."""
+    os.sched_setaffinity(0, cpus)
+    with psycopg.connect(url) as connection:
+        pids = {row[0] for row in connection.execute("select pid from pg_stat_activity")}
+        pids.add(int(Path(f"/proc/{connection.info.backend_pid}/stat").read_text().rsplit(")")[1].split()[1]))
+    for pid in pids:
+        with suppress(FileNotFoundError):  # it has ended meanwhile
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(task.name), cpus)
+    for task in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(task.name), cpus)
+
+
+def _print(contestants: list[Contestant], medians: Medians) -> None:
+    print(f"  {'':<36}" + "".join(f"{title:>20}" for title in TITLES.values()))
+    for contestant in contestants:
+        cells = ""
+        for workload in TITLES:
+            found, mine = medians.get((contestant.name, workload)), medians[("tomato_dao", workload)]
+            cells += f"{'':>20}" if found is None else f"{found:>11,.1f} ({found / mine:5.2f})"
+        print(f"  {contestant.name:<36}{cells}")
+    print("  (in brackets: the ratio to tomato_dao)")
+
+
+def _goals(medians: Medians, threads: dict[str, float]) -> None:
+    """What was to be reached, and what was."""
+
+    def ratio(workload: str, peer: str) -> float:
+        return medians[("tomato_dao", workload)] / medians[(peer, workload)]
+
+    hand = "psycopg by hand, autocommit pool"
+    print("\ngoals (pinned)")
+    for what, reached, bound in (
+        ("point read / libpq", ratio("point", "libpq (floor)"), "at most 2.3"),
+        ("point read / psycopg by hand", ratio("point", hand), "at most 0.45"),
+        ("point read / asyncpg, bare", ratio("point", "asyncpg, bare connection"), "at most 0.65"),
+        ("50 rows / psycopg by hand", ratio("list", hand), "at most 0.6"),
+        ("topology in full / Django's ORM", ratio("full", "Django ORM"), "at most 0.1"),
+        ("batch of 1,000 / COPY", ratio("batch", "psycopg COPY"), "at most 2"),
+        ("25 threads, calls a second / by hand", threads["tomato_dao"] / threads[hand], "at least 2"),
+    ):
+        print(f"  {what:<40}{reached:6.2f}  {bound}")
+
+
+def _draw(contestants: list[Contestant], medians: Medians) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    for axis, workload in zip(axes, ("point", "list", "full"), strict=True):
+        found = [(c.name, medians[(c.name, workload)]) for c in contestants if (c.name, workload) in medians]
+        found.sort(key=lambda pair: -pair[1])
+        colours = ["tab:red" if name == "tomato_dao" else "lightgray" for name, _ in found]
+        bars = axis.barh([name for name, _ in found], [value for _, value in found], color=colours)
+        axis.bar_label(bars, fmt="%.0f", padding=3)
+        axis.set_title(f"{TITLES[workload]}, µs")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.margins(x=0.15)
+    PICTURE.parent.mkdir(exist_ok=True)
+    figure.savefig(PICTURE, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+"""The contestants of benchmarks/calls.py: the same work by libpq alone, by hand, by libraries, and by this layer.
+
+Each has a function per workload, as far as it has a natural way to do it; rows become typed objects, as users make them.
+"""
+
+import asyncio
+import itertools
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiosql
+import asyncpg
+import orjson
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import class_row
+from psycopg_pool import ConnectionPool
+
+import tomato_dao
+from tomato_dao import layout, rows
+from tomato_dao.database import QUERIES
+from tomato_dao.rows import Organization
+
+COLUMNS = "id, name, description, homepage_url, image_url, description_text, usage_id, attrs"
+NAME = "org5"
+BATCH = 1000
+_numbers = itertools.count(1)
+_moments = itertools.count(1)
+
+
+@dataclass
+class Contestant:
+    """A name and a function per workload: point, list, full, insert, batch."""
+
+    name: str
+    calls: dict[str, Callable[[], Any]]
+    close: Callable[[], None]
+    many_threads: bool = False  # takes part in the run of 25 threads
+    many: Callable[[int], None] | None = field(default=None)  # runs n point reads by itself, concurrently (asyncio)
+
+
+def fresh_name() -> str:
+    """A name that no organization has yet."""
+    return f"new{next(_numbers)}"
+
+
+def batch_rows(usage_id: int) -> list[tuple[int, datetime, datetime, float, float, float, float, int, str]]:
+    """Usage records that are not there yet."""
+    start = datetime(2001, 1, 1, tzinfo=UTC) + timedelta(days=3 * next(_moments))
+    step = timedelta(minutes=1)
+    return [
+        (usage_id, start + n * step, start + n * step, 1e9 + n, 1e10 + n, 5e6 + n, 100.5 + n, 1, "5minutes")
+        for n in range(BATCH)
+    ]
+
+
+BATCH_SQL = """
+insert into usage_records (usage_id, end_at, begin_at, memory, diskspace, traffic, cputime, measurements, type)
+select * from unnest(
+  {0}::bigint[], {1}::timestamptz[], {2}::timestamptz[], {3}::float8[], {4}::float8[], {5}::float8[], {6}::float8[],
+  {7}::bigint[], {8}::text[]
+)
+"""
+
+
+def libpq(url: str, topology: int) -> Contestant:
+    """The floor: prepared statements through libpq's blocking call, nothing decoded."""
+    connection = psycopg.connect(url, autocommit=True)
+    pgconn = connection.pgconn
+    for name in ("organizations.get_by_name", "organizations.list", "topologies.full", "organizations.create"):
+        pgconn.prepare(name.encode(), QUERIES[name].sql.encode())
+
+    def call(name: str, values: Sequence[bytes]) -> None:
+        result = pgconn.exec_prepared(name.encode(), values, [1] * len(values), 1)
+        assert result.status == pq.ExecStatus.TUPLES_OK, result.get_error_message()
+
+    page = [struct.pack("!q", 0), struct.pack("!q", 50)]
+    return Contestant(
+        "libpq (floor)",
+        {
+            "point": lambda: call("organizations.get_by_name", [NAME.encode()]),
+            "list": lambda: call("organizations.list", page),
+            "full": lambda: call("topologies.full", [struct.pack("!q", topology)]),
+            "insert": lambda: call("organizations.create", [fresh_name().encode(), b"", b"", b"", b"", b'\x01{"a":1}']),
+        },
+        connection.close,
+    )
+
+
+def by_hand(url: str, topology: int, usage_id: int, *, autocommit: bool) -> Contestant:
+    """Psycopg as its manual shows it: a pool, a cursor, class_row."""
+    pool = ConnectionPool(url, kwargs={"autocommit": autocommit}, min_size=1, max_size=8, open=True)
+    insert = f"insert into organizations (name, attrs) values (%s, %s) returning {COLUMNS}"
+
+    def fetch(sql: str, values: Sequence[object]) -> list[Organization]:
+        with pool.connection() as connection, connection.cursor(row_factory=class_row(Organization)) as cursor:
+            return cursor.execute(sql.encode(), values).fetchall()
+
+    def full() -> object:
+        """One query per table, as one writes it by hand."""
+        with pool.connection() as connection:
+            parts: list[object] = []
+            for sql, cls in (
+                (
+                    "select id, name, site_id, timeout_at, timeout_step, usage_id, attrs from topologies where id = %s",
+                    rows.Topology,
+                ),
+                ("select topology_id, user_id, role from topology_permissions where topology_id = %s", rows.TopologyPermission),
+                (ELEMENTS_BY_HAND, rows.FullElement),
+                (CONNECTIONS_BY_HAND, rows.Connection),
+            ):
+                with connection.cursor(row_factory=class_row(cls)) as cursor:
+                    parts.append(cursor.execute(sql.encode(), [topology]).fetchall())
+            return parts
+
+    def batch() -> None:
+        columns = [list(column) for column in zip(*batch_rows(usage_id), strict=True)]
+        with pool.connection() as connection:
+            connection.execute(BATCH_SQL.format(*["%s"] * 9).encode(), columns)
+
+    return Contestant(
+        f"psycopg by hand, {'autocommit' if autocommit else 'default'} pool",
+        {
+            "point": lambda: fetch(f"select {COLUMNS} from organizations where name = %s", [NAME])[0],
+            "list": lambda: fetch(f"select {COLUMNS} from organizations where id > %s order by id limit %s", [0, 50]),
+            "full": full,
+            "insert": lambda: fetch(insert, [fresh_name(), psycopg.types.json.Jsonb({"a": 1})])[0],
+            "batch": batch,
+        },
+        pool.close,
+        many_threads=True,
+    )
+
+
+ELEMENTS_BY_HAND = """
+select e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id, e.template_id,
+  e.profile_id, e.network_id, e.network_instance_id, e.rextfv_started_at, e.next_sync_at, e.usage_id, e.attrs,
+  he.attrs as host_element_attrs, h.name as host_name, s.name as host_site_name, t.id as run_template_id,
+  t.name as run_template_name, p.id as run_profile_id, p.name as run_profile_name, p.ram, p.cpus, p.diskspace
+from elements e
+left join host_elements he on he.id = e.host_element_id
+left join hosts h on h.id = he.host_id
+left join sites s on s.id = h.site_id
+left join templates t on t.id = e.template_id
+left join profiles p on p.id = e.profile_id
+where e.topology_id = %s
+order by e.id
+"""
+CONNECTIONS_BY_HAND = """
+select c.id, c.topology_id, c.type, c.state, c.host_connection1_id, c.host_connection2_id, c.host_element1_id,
+  c.host_element2_id, c.usage_id, c.attrs, min(e.id) as from_element_id, max(e.id) as to_element_id
+from connections c
+inner join elements e on e.connection_id = c.id
+where c.topology_id = %s
+group by c.id
+order by c.id
+"""
+
+
+def with_aiosql(url: str) -> Contestant:
+    """The query files of this layer, read and run by aiosql."""
+    pool = ConnectionPool(url, kwargs={"autocommit": True}, min_size=1, max_size=8, open=True)
+    path = layout.DB_DIR / "queries" / "organizations.sql"
+    queries = aiosql.from_path(path, "psycopg", record_classes={"Organization": Organization})
+
+    def run(call: Callable[[Any], Any]) -> Any:
+        with pool.connection() as connection:
+            return call(connection)
+
+    return Contestant(
+        "aiosql + pool",
+        {
+            "point": lambda: run(lambda connection: queries.get_by_name(connection, name=NAME)),
+            "list": lambda: run(lambda connection: list(queries.list(connection, after=0, limit=50))),
+        },
+        pool.close,
+        many_threads=True,
+    )
+
+
+def ours(url: str, topology: int, usage_id: int) -> Contestant:
+    """This layer."""
+    db = tomato_dao.connect(url, pool_size=8)
+    insert = _adhoc(BATCH_SQL.format(*(f":a{n}" for n in range(9))))
+
+    def batch() -> None:
+        db._run(insert, [list(column) for column in zip(*batch_rows(usage_id), strict=True)])
+
+    return Contestant(
+        "tomato_dao",
+        {
+            "point": lambda: db.organizations.get_by_name(NAME),
+            "list": lambda: db.organizations.list(limit=50),
+            "full": lambda: db.topologies.full(topology),
+            "insert": lambda: db.organizations.create(fresh_name(), attrs={"a": 1}),
+            "batch": batch,
+        },
+        db.close,
+        many_threads=True,
+    )
+
+
+def _adhoc(sql: str) -> Any:
+    """A query that no DAO has."""
+    import tempfile
+    from pathlib import Path
+
+    from tomato_dao import queries
+
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "adhoc.sql").write_text(f"-- name: batch({', '.join(f'a{n}' for n in range(9))})!\n{sql.strip()};\n")
+        return queries.load(Path(directory))["adhoc.batch"]
+
+
+def copy(url: str, usage_id: int) -> Contestant:
+    """COPY, for the batch only: what batches are measured by."""
+    connection = psycopg.connect(url, autocommit=True)
+    columns = "usage_id, end_at, begin_at, memory, diskspace, traffic, cputime, measurements, type"
+
+    def batch() -> None:
+        types = ["int8", "timestamptz", "timestamptz", "float8", "float8", "float8", "float8", "int4", "text"]
+        with connection.cursor() as cursor, cursor.copy(f"copy usage_records ({columns}) from stdin (format binary)") as into:
+            into.set_types(types)
+            for row in batch_rows(usage_id):
+                into.write_row(row)
+
+    return Contestant("psycopg COPY", {"batch": batch}, connection.close)
+
+
+def with_asyncpg(url: str, *, pooled: bool) -> Contestant:
+    """Asyncpg, on its own event loop: a bare connection, or its pool."""
+    settings = conninfo_to_dict(url)
+    loop = asyncio.new_event_loop()
+    arguments: dict[str, Any] = {
+        "host": settings.get("host"),
+        "port": settings.get("port"),
+        "user": settings.get("user"),
+        "password": settings.get("password"),
+        "database": settings["dbname"],
+    }
+
+    async def prepare(connection: Any) -> None:
+        await connection.set_type_codec(
+            "jsonb", schema="pg_catalog", format="binary",
+            encoder=lambda v: b"\x01" + orjson.dumps(v), decoder=lambda b: orjson.loads(b[1:]),
+        )  # fmt: skip
+
+    async def make() -> Any:
+        if pooled:
+            return await asyncpg.create_pool(**arguments, min_size=1, max_size=8, init=prepare)
+        connection = await asyncpg.connect(**arguments)
+        await prepare(connection)
+        return connection
+
+    source = loop.run_until_complete(make())
+
+    def run(method: str, sql: str, *values: object) -> Any:
+        return loop.run_until_complete(getattr(source, method)(sql, *values))
+
+    point_sql = f"select {COLUMNS} from organizations where name = $1"
+    list_sql = f"select {COLUMNS} from organizations where id > $1 order by id limit $2"
+    insert_sql = f"insert into organizations (name, attrs) values ($1, $2) returning {COLUMNS}"
+
+    async def points(calls: int) -> None:
+        async def one() -> None:
+            for _ in range(calls // 25):
+                Organization(*await source.fetchrow(point_sql, NAME))
+
+        await asyncio.gather(*(one() for _ in range(25)))
+
+    return Contestant(
+        f"asyncpg, {'pool' if pooled else 'bare connection'}",
+        {
+            "point": lambda: Organization(*run("fetchrow", point_sql, NAME)),
+            "list": lambda: [Organization(*row) for row in run("fetch", list_sql, 0, 50)],
+            "insert": lambda: Organization(*run("fetchrow", insert_sql, fresh_name(), {"a": 1})),
+        },
+        lambda: (loop.run_until_complete(source.close()), loop.close())[1],
+        many=(lambda calls: loop.run_until_complete(points(calls))) if pooled else None,
+    )
+
+
+def all_of(url: str, topology: int, usage_id: int) -> list[Contestant]:
+    """All contestants on one database."""
+    from . import orms
+
+    return [
+        libpq(url, topology),
+        ours(url, topology, usage_id),
+        by_hand(url, topology, usage_id, autocommit=True),
+        by_hand(url, topology, usage_id, autocommit=False),
+        with_aiosql(url),
+        with_asyncpg(url, pooled=False),
+        with_asyncpg(url, pooled=True),
+        orms.sqlalchemy_core(url),
+        orms.sqlalchemy_orm(url, topology),
+        orms.django_orm(url, topology),
+        copy(url, usage_id),
+    ]

@@ -1,0 +1,182 @@
+"""The tables of the benchmark as Django's unmanaged models; imported once Django's settings are made."""
+
+from django.db import models
+
+
+class _Table(models.Model):
+    class Meta:
+        abstract = True
+        managed = False
+        app_label = "benchmarks"
+
+
+class Organization(_Table):
+    """organizations, by Django."""
+
+    name = models.TextField()
+    description = models.TextField(default="")
+    homepage_url = models.TextField(default="")
+    image_url = models.TextField(default="")
+    description_text = models.TextField(default="")
+    usage_id = models.BigIntegerField(null=True)
+    attrs = models.JSONField()
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "organizations"
+
+
+class Site(_Table):
+    """sites, by Django."""
+
+    name = models.TextField()
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "sites"
+
+
+class Host(_Table):
+    """hosts, by Django."""
+
+    name = models.TextField()
+    site = models.ForeignKey(Site, models.DO_NOTHING)
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "hosts"
+
+
+class Template(_Table):
+    """templates, by Django."""
+
+    tech = models.TextField()
+    name = models.TextField()
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "templates"
+
+
+class Profile(_Table):
+    """profiles, by Django."""
+
+    tech = models.TextField()
+    name = models.TextField()
+    ram = models.FloatField(null=True)
+    cpus = models.FloatField(null=True)
+    diskspace = models.FloatField(null=True)
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "profiles"
+
+
+class Topology(_Table):
+    """topologies, by Django."""
+
+    name = models.TextField()
+    site = models.ForeignKey(Site, models.DO_NOTHING, null=True)
+    timeout_at = models.DateTimeField()
+    timeout_step = models.SmallIntegerField()
+    usage_id = models.BigIntegerField(null=True)
+    attrs = models.JSONField()
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "topologies"
+
+
+class Permission(_Table):
+    """topology_permissions, by Django."""
+
+    pk = models.CompositePrimaryKey("topology_id", "user_id")
+    topology = models.ForeignKey(Topology, models.DO_NOTHING, related_name="permissions")
+    user_id = models.BigIntegerField()
+    role = models.TextField()
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "topology_permissions"
+
+
+class HostElement(_Table):
+    """host_elements, by Django."""
+
+    host = models.ForeignKey(Host, models.DO_NOTHING)
+    attrs = models.JSONField()
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "host_elements"
+
+
+class Connection(_Table):
+    """connections, by Django."""
+
+    topology = models.ForeignKey(Topology, models.DO_NOTHING, related_name="connections")
+    type = models.TextField()
+    state = models.TextField()
+    usage_id = models.BigIntegerField(null=True)
+    attrs = models.JSONField()
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "connections"
+
+
+class HostConnection(_Table):
+    """host_connections, by Django."""
+
+    host = models.ForeignKey(Host, models.DO_NOTHING)
+    num = models.BigIntegerField()
+    connection = models.ForeignKey(Connection, models.DO_NOTHING, null=True, related_name="host_connections")
+    type = models.TextField()
+    state = models.TextField()
+    attrs = models.JSONField()
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "host_connections"
+
+
+class Element(_Table):
+    """elements, by Django."""
+
+    topology = models.ForeignKey(Topology, models.DO_NOTHING, related_name="elements")
+    type = models.TextField()
+    state = models.TextField()
+    parent_id = models.BigIntegerField(null=True)
+    connection_id = models.BigIntegerField(null=True)
+    host_element = models.ForeignKey(HostElement, models.DO_NOTHING, null=True)
+    site_id = models.BigIntegerField(null=True)
+    template = models.ForeignKey(Template, models.DO_NOTHING, null=True)
+    profile = models.ForeignKey(Profile, models.DO_NOTHING, null=True)
+    usage_id = models.BigIntegerField(null=True)
+    attrs = models.JSONField()
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "elements"
