@@ -111,7 +111,7 @@ def test_a_task_that_waits_when_the_database_is_closed_is_told_so(single: Databa
     with ThreadPoolExecutor() as threads, single.connection():
         waiting = threads.submit(single.organizations.list)
         deadline = monotonic() + 10
-        while single._pool._pool.get_stats().get("requests_waiting", 0) == 0:
+        while not single._pool._waiters:
             assert monotonic() < deadline
             sleep(0.005)
         single.close()

@@ -17,7 +17,7 @@ import orjson
 import psycopg
 from psycopg import pq
 from psycopg.abc import AdaptContext, Buffer
-from psycopg.adapt import Dumper, PyFormat
+from psycopg.adapt import Dumper, Loader, PyFormat
 from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Json, Jsonb, set_json_dumps, set_json_loads
 
@@ -180,12 +180,21 @@ def dump_json(value: object) -> str:
     return _ENCODER.encode(value)
 
 
-def load_json(text: bytes | str) -> Any:
+def load_json(text: bytes | str | memoryview) -> Any:
     """JSON as Python reads it; an integer beyond 64 bits is a float, beyond every float an int again."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return json.loads(text, parse_int=_huge)
+        return json.loads(text if isinstance(text, str) else bytes(text), parse_int=_huge)
+
+
+class _JsonbLoader(Loader):
+    """What psycopg's does, with one call and one copy less: jsonb in binary is its text after a version."""
+
+    format = pq.Format.BINARY
+
+    def load(self, data: Buffer) -> Any:
+        return load_json(memoryview(data)[1:])
 
 
 def _huge(digits: str) -> int | float:
@@ -200,6 +209,7 @@ def adapt(context: AdaptContext) -> None:
     adapters = context.adapters
     set_json_dumps(dump_json, context)
     set_json_loads(load_json, context)
+    adapters.register_loader("jsonb", _JsonbLoader)
     adapters.register_dumper(None, adapters.get_dumper(Jsonb, PyFormat.BINARY))
     adapters.register_dumper(None, adapters.get_dumper(Json, PyFormat.BINARY))
     dumpers: list[type[Dumper]] = [_Int2, _Int4, _Int8, _Float4, _Float8, _Timestamptz, *_GUARDED, *_ARRAYS]

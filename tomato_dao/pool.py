@@ -3,7 +3,8 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import monotonic, sleep
 from weakref import WeakSet
 
@@ -24,21 +25,35 @@ _IDLE_AFTER = 60  # seconds without work after which a connection goes back to p
 _IDLE = pq.TransactionStatus.IDLE
 
 
+class _Waiter:
+    """A task in the queue: its lock is released when it is given a connection, or None to look again."""
+
+    __slots__ = ("connection", "ready")
+
+    def __init__(self) -> None:
+        self.connection: Connection | None = None
+        self.ready = threading.Lock()
+        self.ready.acquire()
+
+
 class Pool:
     """At most `size` connections for all threads of a process; who comes first is served first.
 
-    psycopg_pool makes and replaces the connections and keeps the queue of those who wait. Taking a connection from it
-    and giving it back costs as much as a statement, so while nobody waits a connection stays here between two calls.
+    psycopg_pool makes the connections, replaces those that broke or are old, and closes what is too many. Taking one from
+    it and giving it back costs as much as a statement, so between two calls a connection stays here or goes straight to
+    the next in our queue.
     """
 
     def __init__(
         self, url: str, *, size: int, timeout: float, statement_timeout: float, application_name: str, prepare: bool
     ) -> None:
         self.size = size
+        self._timeout = timeout
         self._shapes: dict[Query, Shape] | None = None if prepare else {}
         self._all: WeakSet[Connection] = WeakSet()
-        self._idle: deque[Connection] = deque()
-        self._waiting = 0  # who must be served through psycopg_pool's queue
+        self._idle: deque[Connection] = deque()  # is looked at without the lock
+        self._waiters: deque[_Waiter] = deque()
+        self._taken = 0  # from psycopg_pool
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._pool = ConnectionPool(
@@ -64,41 +79,22 @@ class Pool:
         try:
             return self._idle.pop()
         except IndexError:
-            pass
-        with self._lock:
-            self._waiting += 1
-        try:
-            # Who gave one back before it could see us waiting has left it here.
-            return self._idle.pop() if self._idle else self._pool.getconn()
-        except IndexError:
-            return self._pool.getconn()
-        except PoolTimeout as error:
-            raise Unavailable(
-                f"no connection free after {self._pool.timeout:g} s: all {self.size} of this process's pool are at work "
-                f"and {self._waiting - 1} more tasks wait; make the pool larger or the tasks shorter"
-            ) from error
-        except PoolClosed as error:
-            raise Unavailable("the database is closed") from error
-        finally:
-            with self._lock:
-                self._waiting -= 1
+            return self._lease_slowly(monotonic() + self._timeout)
 
     def give_back(self, connection: Connection) -> None:
         """The end of a lease."""
         connection.used_at = now = monotonic()
-        if self._waiting or connection.pgconn.transaction_status != _IDLE or now > connection.expires_at:
-            self._pool.putconn(connection)
-            return
-        self._idle.append(connection)
-        if self._waiting:  # since we looked
-            self._return_idle()
+        if connection.pgconn.transaction_status != _IDLE or now > connection.expires_at or self._closed.is_set():
+            self._return([connection])
+        else:
+            self._idle.append(connection)
+            if self._waiters or self._closed.is_set():
+                self._serve()
 
     def close(self, grace: float) -> None:
         """Let what runs go on for `grace` seconds, cancel the rest, close all connections."""
-        with self._lock:
-            self._waiting += 1  # for ever: what is given back goes to psycopg_pool, which closes it
         self._closed.set()
-        self._return_idle()
+        self._serve()
         self._pool.close()
         deadline = monotonic() + grace
         while self._at_work() and monotonic() < deadline:
@@ -106,20 +102,103 @@ class Pool:
         for connection in self._at_work():
             connection.cancel_safe(timeout=grace)
 
-    def _at_work(self) -> list[Connection]:
-        return [c for c in self._all if c.pgconn.transaction_status == pq.TransactionStatus.ACTIVE]
+    def _lease_slowly(self, deadline: float) -> Connection:
+        while True:
+            with self._lock:
+                if self._closed.is_set():
+                    raise Unavailable("the database is closed")
+                if self._idle and not self._waiters:
+                    with suppress(IndexError):
+                        return self._idle.pop()
+                if grow := self._taken < self.size:
+                    self._taken += 1
+                else:
+                    waiter = _Waiter()
+                    self._waiters.append(waiter)
+            connection = self._grow(deadline) if grow else self._wait(waiter, deadline)
+            if connection is not None:
+                return connection
+
+    def _grow(self, deadline: float) -> Connection:
+        """One more from psycopg_pool."""
+        try:
+            return self._pool.getconn(deadline - monotonic())
+        except BaseException as error:
+            with self._lock:
+                self._taken -= 1
+            self._serve()
+            if isinstance(error, PoolTimeout):
+                raise Unavailable(f"the server gave no connection within {self._timeout:g} s") from error
+            if isinstance(error, PoolClosed):
+                raise Unavailable("the database is closed") from error
+            raise
+
+    def _wait(self, waiter: _Waiter, deadline: float) -> Connection | None:
+        """What the queue brings: a connection, or None to look again."""
+        try:
+            served = waiter.ready.acquire(timeout=max(0, deadline - monotonic()))
+        except BaseException:
+            self._leave(waiter)
+            raise
+        if not served:
+            self._leave(waiter)
+            raise Unavailable(
+                f"no connection free after {self._timeout:g} s: all {self.size} of this process's pool are at work "
+                f"and {len(self._waiters)} more tasks wait; make the pool larger or the tasks shorter"
+            )
+        return waiter.connection
+
+    def _leave(self, waiter: _Waiter) -> None:
+        """Take a task out of the queue; what it was given meanwhile goes on to the next."""
+        with self._lock, suppress(ValueError):
+            self._waiters.remove(waiter)
+        if waiter.connection is not None:
+            self.give_back(waiter.connection)
+        elif waiter.ready.acquire(blocking=False):
+            self._serve()
+
+    def _serve(self) -> None:
+        """Give idle connections to those who wait; where there is room for more, let the first look again."""
+        with self._lock:
+            closed = self._closed.is_set()
+            while self._waiters and (closed or self._idle or self._taken < self.size):
+                try:
+                    connection = None if closed else self._idle.popleft()
+                except IndexError:
+                    if self._taken >= self.size:
+                        return
+                    connection = None
+                waiter = self._waiters.popleft()
+                waiter.connection = connection
+                waiter.ready.release()
+                if connection is None and not closed:
+                    return
+        if closed:
+            self._return_idle()
+
+    def _return(self, connections: Sequence[Connection]) -> None:
+        """Give connections to psycopg_pool, which replaces the broken and old."""
+        for connection in connections:
+            self._pool.putconn(connection)
+        with self._lock:
+            self._taken -= len(connections)
+        if self._waiters:
+            self._serve()
 
     def _return_idle(self, *, unused_since: float | None = None) -> None:
-        """Give connections back to psycopg_pool: those unused since a time, longest unused first, else all."""
-        try:
+        """Give idle connections to psycopg_pool: those unused since a time, or all."""
+        unused = []
+        with suppress(IndexError):
             while unused_since is None or self._idle[0].used_at < unused_since:
-                self._pool.putconn(self._idle.popleft())
-        except IndexError:
-            pass
+                unused.append(self._idle.popleft())
+        self._return(unused)
 
     def _tidy(self) -> None:
         while not self._closed.wait(_IDLE_AFTER / 2):
             self._return_idle(unused_since=monotonic() - _IDLE_AFTER)
+
+    def _at_work(self) -> list[Connection]:
+        return [c for c in self._all if c.pgconn.transaction_status == pq.TransactionStatus.ACTIVE]
 
     def _configure(self, connection: Connection) -> None:
         adapt(connection)
