@@ -27,11 +27,11 @@ check: setup ## format, lint, types, generated files up to date
 	@$(PY) -m tomato_dao.ops.faces --check
 	@$(PY) -m mypy
 
-format: setup ## format Python and SQL
+format: setup ## format Python
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-schema: setup ## write db/schema.sql and tomato_dao/faces, after a change of migrations or queries
+schema: setup ## write db/schema.sql and tomato_dao/dao/faces.pyi, after a change of migrations or queries
 	@$(PY) -m tomato_dao.ops.schema
 	@$(PY) -m tomato_dao.ops.faces
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import tomato_dao
-from tomato_dao import Database, TomatoError
+from tomato_dao import Database, InvalidValue, TomatoError
 from tomato_dao.exchange import LEFT_OUT, LEFT_OUT_OF_ELEMENTS, LEFT_OUT_OF_TOPOLOGY
 from tomato_dao.ops.cli import run_command
 from tomato_dao.ops.migrate import migrate
@@ -49,7 +49,7 @@ def main() -> None:
     files = sorted(directory.glob("*.json"))
     if not files:
         raise TomatoError(f"there are no topology exports (*.json) in {directory}")
-    exports = {file: file.read_text("utf-8") for file in files}
+    exports = {file: file.read_bytes() for file in files}
 
     url = with_database(database_url(), NAME)
     drop_database(url)
@@ -87,9 +87,12 @@ def _make_testbed(db: Database) -> list[int]:
     return users
 
 
-def _one_topology(db: Database, counted: Counted, file: Path, export: str, owner: int) -> int:
+def _one_topology(db: Database, counted: Counted, file: Path, export: bytes, owner: int) -> int:
     """Import a topology, start and stop its machines, export it, compare; how many names were not known."""
-    made = counted(db.topologies.import_, export, owner_id=owner)
+    try:
+        made = counted(db.topologies.import_, export, owner_id=owner)
+    except InvalidValue as error:
+        raise InvalidValue(f"{file}: {error}") from error
     machines = [e for e in counted(db.topologies.full, made.topology_id).elements if e.type in ("openvz", "kvmqm", "repy")]
     for state in ("prepared", "started", "created"):
         for machine in machines:

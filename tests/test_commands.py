@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 
+import psycopg
 import pytest
 from conftest import CHECKOUT, World
 
@@ -132,3 +133,13 @@ def test_a_server_that_never_answers_is_given_up_in_time() -> None:
             assert time.monotonic() - start < 15
             assert "connection timeout expired" in done.stderr
             assert "s3cret" not in done.stderr
+
+
+def test_options_may_stand_anywhere(tomato_url: str, world: World) -> None:
+    done = query(tomato_url, "users.touch_login", "--write", f"id={world.user.id}")
+    assert (done.stdout, done.returncode) == ("1 row\n", 0)
+
+
+def test_query_tells_times_in_utc(tomato_url: str, world: World, server: psycopg.Connection) -> None:
+    server.execute(f"alter database \"{server.info.dbname}\" set timezone to 'Asia/Tokyo'".encode())
+    assert "+00:00" in query(tomato_url, "quotas.get", f"user_id={world.user.id}").stdout

@@ -1,6 +1,7 @@
 """The embedded server: started once, shared, private, in any path."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -99,3 +100,25 @@ def test_a_socket_directory_of_somebody_else_is_refused(data_dir: Path, monkeypa
     (server.home / "run").chmod(0o777)
     with pytest.raises(Unavailable, match=r"run must be a directory of user \d+ with mode 0700"):
         embedded.start(data_dir)
+
+
+def test_a_server_whose_socket_was_tidied_away_is_found_again(data_dir: Path) -> None:
+    url = embedded.start(data_dir)
+    shutil.rmtree(embedded._Server.of(data_dir).socket_dir())
+    assert embedded.start(data_dir) == url
+    assert answers(url)
+    shutil.rmtree(embedded._Server.of(data_dir).socket_dir())
+    assert embedded.stop(data_dir)
+
+
+def test_the_environment_of_other_servers_does_not_lead_astray(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPORT", "5555")
+    assert answers(embedded.start(data_dir))
+
+
+def test_a_narrow_umask_does_not_keep_it_from_starting(data_dir: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert answers(embedded.start(data_dir))
+    finally:
+        os.umask(before)

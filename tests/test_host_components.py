@@ -83,9 +83,7 @@ def test_a_component_keeps_what_it_is_given(components: HostComponents, served: 
 def test_a_number_is_taken_once_per_host(components: HostComponents, entity: str, served: Served) -> None:
     host_id = served.host.id
     first = components.create(host_id, 1, type="x", state="started")
-    with refused(
-        AlreadyExists, entity, f"host_id {host_id}, num 1", f"^{entity} with host_id {host_id}, num 1 already exists$"
-    ) as caught:
+    with refused(AlreadyExists, entity, (host_id, 1), f"^{entity} with host_id {host_id}, num 1 already exists$") as caught:
         components.create(host_id, 1, type="x", state="started")
     assert isinstance(caught.value.__cause__, errors.UniqueViolation)
     other = components.create(served.other_host.id, 1, type="x", state="started")

@@ -1,6 +1,5 @@
 """Organizations, sites and hosts: names, references, patches, attrs."""
 
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -71,7 +70,8 @@ def assert_threads_keep_each_others_attrs(dao: Any, key: object) -> None:
 
 def assert_wrong_types_are_refused(dao: Any, entity: str, key: object, values: list[tuple[str, object]]) -> None:
     for column, value in values:
-        with refused(InvalidValue, entity, column, f"^{entity}: {column} is .*, not {re.escape(repr(value))}$"):
+        given = "None" if value is None else type(value).__name__
+        with refused(InvalidValue, entity, column, f"^{entity}: {column} is .*, not {given}$"):
             dao.update(key, {column: value})
 
 
@@ -212,9 +212,7 @@ def test_what_can_be_no_id_is_refused(places: list[Place]) -> None:
 def test_a_name_is_taken_once(db: Database, world: World, places: list[Place]) -> None:
     for place in places:
         name = place.row.name
-        with refused(
-            AlreadyExists, place.entity, f"name '{name}'", f"^{place.entity} with name '{name}' already exists$"
-        ) as caught:
+        with refused(AlreadyExists, place.entity, name, f"^{place.entity} with name '{name}' already exists$") as caught:
             another(db, world, place.entity, name)
         assert isinstance(caught.value.__cause__, errors.UniqueViolation)
 
@@ -222,7 +220,7 @@ def test_a_name_is_taken_once(db: Database, world: World, places: list[Place]) -
 def test_a_place_is_not_renamed_to_a_name_that_is_taken(db: Database, world: World, places: list[Place]) -> None:
     for place in places:
         another(db, world, place.entity, "other")
-        with refused(AlreadyExists, place.entity, "name 'other'", f"^{place.entity} with name 'other' already exists$"):
+        with refused(AlreadyExists, place.entity, "other", f"^{place.entity} with name 'other' already exists$"):
             place.dao.update(place.row.name, {"name": "other"})
         assert place.dao.get(place.row.id) == place.row
 
@@ -417,10 +415,10 @@ def test_a_value_that_its_column_cannot_hold_is_refused(db: Database, world: Wor
 
 def test_an_rpcurl_is_taken_once(db: Database, world: World) -> None:
     url = world.host.rpcurl
-    with refused(AlreadyExists, "host", f"rpcurl '{url}'", "^host with rpcurl '.*' already exists$"):
+    with refused(AlreadyExists, "host", url, "^host with rpcurl '.*' already exists$"):
         db.hosts.create("host2", address="10.0.0.2", rpcurl=url, site_id=world.site.id)
     db.hosts.create("host2", address="10.0.0.1", rpcurl="rpc://2", site_id=world.site.id)
-    with refused(AlreadyExists, "host", f"rpcurl '{url}'"):
+    with refused(AlreadyExists, "host", url):
         db.hosts.update("host2", {"rpcurl": url})
 
 

@@ -31,37 +31,32 @@ logger = logging.getLogger("tomato_dao")
 class _Int2(Dumper):
     format = pq.Format.BINARY
     oid = _TYPES["int2"].oid
+    pack = struct.Struct("!h").pack
 
     def dump(self, obj: Any) -> Buffer:
-        return struct.pack("!h", obj)
+        if obj is True or obj is False:
+            raise TypeError("required is a number, not bool")
+        return self.pack(obj)
 
 
 class _Int4(_Int2):
     oid = _TYPES["int4"].oid
-
-    def dump(self, obj: Any) -> Buffer:
-        return struct.pack("!i", obj)
+    pack = struct.Struct("!i").pack
 
 
 class _Int8(_Int2):
     oid = _TYPES["int8"].oid
-
-    def dump(self, obj: Any) -> Buffer:
-        return struct.pack("!q", obj)
-
-
-class _Float8(_Int2):
-    oid = _TYPES["float8"].oid
-
-    def dump(self, obj: Any) -> Buffer:
-        return struct.pack("!d", obj)
+    pack = struct.Struct("!q").pack
 
 
 class _Float4(_Int2):
     oid = _TYPES["float4"].oid
+    pack = struct.Struct("!f").pack
 
-    def dump(self, obj: Any) -> Buffer:
-        return struct.pack("!f", obj)
+
+class _Float8(_Int2):
+    oid = _TYPES["float8"].oid
+    pack = struct.Struct("!d").pack
 
 
 class _Timestamptz(_Int2):

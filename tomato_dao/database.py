@@ -1,8 +1,7 @@
 """`connect()` and what it returns: a Database with a DAO per entity, over one pool that all threads share."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace, TracebackType
 from typing import Any
 
@@ -22,7 +21,7 @@ from .dao.sites import Sites
 from .dao.topologies import Topologies
 from .dao.topology_permissions import TopologyPermissions
 from .dao.users import Users
-from .errors import InvalidValue, WrongState, from_driver
+from .errors import InvalidValue, Unavailable, WrongState, from_driver
 from .pool import Pool, database_url, probe
 from .queries import Query
 from .statements import Connection
@@ -63,12 +62,6 @@ def connect(
     )
 
 
-class _Local(threading.local):
-    """Each thread's own: the connection of the transaction that it is in."""
-
-    connection: Connection | None = None
-
-
 class Database:
     """A DAO per entity over one pool; safe to share between threads; `with` closes it.
 
@@ -77,7 +70,6 @@ class Database:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._local = _Local()
         self.organizations = Organizations(self._bind("organizations"))
         self.sites = Sites(self._bind("sites"))
         self.hosts = Hosts(self._bind("hosts"))
@@ -107,52 +99,69 @@ class Database:
         isolation, read_only: of the outermost transaction (default: the server's). Whatever leaves the block as an
         exception rolls it back.
         """
-        outer = self._local.connection
+        outer = self._pool.local.connection
         if outer is None:
             with self._outermost(isolation, read_only):
                 yield
         elif isolation is not None or read_only:
             raise InvalidValue("isolation and read_only are for the outermost transaction")
         else:
-            try:
-                with outer.transaction():
-                    yield
-                    _check_not_failed(outer)
-            except psycopg.Error as error:
-                raise from_driver(error) from error
+            with _our_errors(outer), outer.transaction():
+                yield
+                _check_not_failed(outer)
 
     @contextmanager
     def _outermost(self, isolation: IsolationLevel | None, read_only: bool) -> Iterator[None]:
-        connection = self._pool.lease()
-        try:
-            connection.isolation_level, connection.read_only = isolation, read_only or None
-            self._local.connection = connection
-            with connection.transaction():
+        with ExitStack() as stack:
+            connection = self._begin(stack, isolation, read_only)
+            try:
+                self._pool.local.connection = connection
                 yield
                 _check_not_failed(connection)
-        except psycopg.Error as error:
-            connection.ended(error)
-            raise from_driver(error) from error
-        finally:
-            self._local.connection = None
-            if not connection.closed:
-                connection.isolation_level = connection.read_only = None
-            self._pool.give_back(connection)
+                if self._pool.over:
+                    raise Unavailable("the database is closed")
+            finally:
+                self._pool.local.connection = None
+
+    def _begin(self, stack: ExitStack, isolation: IsolationLevel | None, read_only: bool) -> Connection:
+        """A leased connection in a transaction, both ended by the stack; another one where one turns out to be dead."""
+        for attempts_left in range(self._pool.size + 1, -1, -1):
+            connection = self._pool.lease()
+            with ExitStack() as attempt:
+                attempt.callback(self._end, connection)
+                attempt.enter_context(_our_errors(connection))
+                connection.isolation_level, connection.read_only = isolation, read_only or None
+                try:
+                    attempt.enter_context(connection.transaction())
+                except psycopg.Error as error:
+                    if not connection.ended(error) or not attempts_left:
+                        raise
+                    continue
+                stack.push(attempt.pop_all())
+                return connection
+        raise AssertionError("the last attempt returns or raises")
+
+    def _end(self, connection: Connection) -> None:
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            connection.isolation_level = connection.read_only = None
+        else:  # the end of the transaction was interrupted
+            connection.close()
+        self._pool.give_back(connection)
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
         """The escape hatch: a leased psycopg connection in autocommit mode (inside `transaction()`: its connection)."""
-        if self._local.connection is not None:
-            yield self._local.connection
+        if self._pool.local.connection is not None:
+            yield self._pool.local.connection
             return
         connection = self._pool.lease()
         try:
             yield connection
         finally:
-            if not connection.closed and not connection.autocommit:
-                connection.rollback()
-                connection.autocommit = True
-            self._pool.give_back(connection)
+            try:
+                self._pool.clean(connection)
+            finally:
+                self._pool.give_back(connection)
 
     def _bind(self, file: str) -> Any:
         """The queries of one file as functions of their parameters, typed by the face of the same name in dao/faces."""
@@ -179,9 +188,11 @@ class Database:
 
         Where a connection turns out to be dead, a query that only reads is run again on another.
         """
-        inside = self._local.connection
+        inside = self._pool.local.connection
         pool = self._pool
         for attempts_left in range(pool.size + 1, -1, -1):
+            if inside and pool.over:
+                raise Unavailable("the database is closed")
             connection = inside or pool.lease()
             try:
                 return connection.run(query, values)
@@ -192,6 +203,15 @@ class Database:
                 if inside is None:
                     pool.give_back(connection)
         raise AssertionError("the last attempt returns or raises")
+
+
+@contextmanager
+def _our_errors(connection: Connection) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        connection.ended(error)
+        raise from_driver(error) from error
 
 
 def _check_not_failed(connection: Connection) -> None:

@@ -108,6 +108,9 @@ _SQLSTATES: dict[str, type[TomatoError]] = {
     "21": InvalidValue,
     "25006": NotAllowed,
     "25P03": Unavailable,
+    "25P04": Unavailable,
+    "54": InvalidValue,
+    "0A": InvalidValue,
     "25P02": WrongState,
     "42501": NotAllowed,
     "40": Conflict,
@@ -180,7 +183,7 @@ def from_driver(error: psycopg.Error, call: Call | None = None) -> TomatoError:
         kind = Unavailable
     if diag.constraint_name:
         return _from_constraint(kind, state, diag.constraint_name, diag.table_name or "", said, call or Call("", "", (), {}))
-    if call is None or kind is Unavailable:
+    if call is None or not state:
         return kind(said)
     return kind(f"{call.entity}: {said}", entity=call.entity, key=call.key)
 
@@ -200,7 +203,8 @@ def _from_constraint(kind: type[TomatoError], state: str, constraint: str, table
     if kind is AlreadyExists:
         columns = {name: call.value(name) for name in _KEYS.get(constraint, (column,))}
         taken = ", ".join(f"the same {n}" if v is None else f"{n} {_short(v)}" for n, v in columns.items())
-        return AlreadyExists(f"{entity_of(table)} with {taken} already exists", entity=entity_of(table), key=taken)
+        key = tuple(columns.values()) if len(columns) > 1 else call.value(column)
+        return AlreadyExists(f"{entity_of(table)} with {taken} already exists", entity=entity_of(table), key=key)
     if state == "23001" or (state == "23503" and call.verb == "delete"):
         return NotEmpty(f"{entity} {call.key!r} can't go: it still has {table.replace('_', ' ')}", entity=entity, key=call.key)
     if kind is NotFound:

@@ -85,9 +85,11 @@ def parse(export: Json | bytes) -> ParsedTopology:
     if not isinstance(name, str):
         raise _wrong("topology.attrs.name", f"must be a string, not {name!r}")
     site = attrs.get("site")
+    reported: list[str] = []
     if isinstance(site, str):
         del attrs["site"]
-    reported: list[str] = []
+    elif site is not None:
+        reported.append(f"topology: unknown site {json.dumps(site)}")
     elements = _elements(topology, reported)
     connections = _connections(topology, {e["id"]: str(e["type"]) for e in elements}, reported)
     return ParsedTopology(name, site if isinstance(site, str) else None, attrs, list(elements), list(connections), reported)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psycopg
 
-from .errors import WrongLayout
+from .errors import WrongLayout, from_driver
 
 _PACKAGE = Path(__file__).parent
 # A wheel carries db/ inside the package; in a checkout it stands beside it.
@@ -18,11 +18,13 @@ def known() -> list[str]:
 
 def applied(connection: psycopg.Connection) -> list[str]:
     """The versions of the migrations that a database has, oldest first; none where it was never migrated."""
-    with connection.cursor() as cursor:
-        there = cursor.execute("select to_regclass('schema_migrations') is not null").fetchone()
+    try:
+        there = connection.execute("select to_regclass('schema_migrations') is not null").fetchone()
         if there != (True,):
             return []
-        return [str(row[0]) for row in cursor.execute("select version from schema_migrations order by version")]
+        return [str(row[0]) for row in connection.execute("select version from schema_migrations order by version")]
+    except psycopg.Error as error:
+        raise from_driver(error) from error
 
 
 def check(connection: psycopg.Connection) -> None:

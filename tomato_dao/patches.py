@@ -133,6 +133,8 @@ def checked(kind: type, entity: str, patch: Mapping[str, Any]) -> dict[str, Json
 
     The server would turn 5 into '5' for a text column without a word, so the types are looked at here.
     """
+    if not isinstance(patch, Mapping):
+        raise InvalidValue(f"{entity}: a patch is a dict, not {type(patch).__name__}", entity=entity)
     types = _types(kind)
     for key, value in patch.items():
         if key not in types:
@@ -140,9 +142,12 @@ def checked(kind: type, entity: str, patch: Mapping[str, Any]) -> dict[str, Json
         accepted = types[key]
         if accepted and (not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted)):
             names = " or ".join(t.__name__ for t in accepted)
-            raise InvalidValue(f"{entity}: {key} is {names}, not {value!r}", entity=entity, key=key)
+            given = "None" if value is None else type(value).__name__
+            raise InvalidValue(f"{entity}: {key} is {names}, not {given}", entity=entity, key=key)
         if isinstance(value, datetime) and value.tzinfo is None:
-            raise InvalidValue(f"{entity}: {key} is a datetime with a time zone, not {value!r}", entity=entity, key=key)
+            raise InvalidValue(f"{entity}: {key} is a datetime with a time zone", entity=entity, key=key)
+        if isinstance(value, list) and accepted and not all(isinstance(item, str) for item in value):
+            raise InvalidValue(f"{entity}: {key} is a list of str", entity=entity, key=key)
     return dict(patch)
 
 

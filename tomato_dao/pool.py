@@ -6,15 +6,16 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from time import monotonic, sleep
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from .adapters import adapt, log_notice
-from .errors import InvalidValue, Unavailable, WrongLayout
+from .errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
 from .queries import Query
 from .statements import Connection, Shape
 
@@ -26,7 +27,7 @@ _IDLE = pq.TransactionStatus.IDLE
 
 
 class _Waiter:
-    """A task in the queue: its lock is released when it is given a connection, or None to look again."""
+    """A task in the queue: its lock is released when it is given a connection, or None where the pool is closed."""
 
     __slots__ = ("connection", "ready")
 
@@ -34,6 +35,12 @@ class _Waiter:
         self.connection: Connection | None = None
         self.ready = threading.Lock()
         self.ready.acquire()
+
+
+class _Local(threading.local):
+    """Each thread's own: the connection of the transaction that it is in."""
+
+    connection: Connection | None = None
 
 
 class Pool:
@@ -47,32 +54,57 @@ class Pool:
     def __init__(
         self, url: str, *, size: int, timeout: float, statement_timeout: float, application_name: str, prepare: bool
     ) -> None:
+        if size < 1:
+            raise InvalidValue(f"a pool has at least one connection, not {size}")
         self.size = size
+        self._url = url
         self._timeout = timeout
-        self._shapes: dict[Query, Shape] | None = None if prepare else {}
+        self._prepare = prepare
+        self._settings = _settings(url, application_name, statement_timeout if prepare else None)
+        self._open()
+        _pools.add(self)
+
+    def _open(self) -> None:
+        """Start without connections: at first, and in a child after a fork."""
+        self.local = _Local()
+        self.over = False  # closed, and the grace has passed: transactions must end
+        self._shapes: dict[Query, Shape] | None = None if self._prepare else {}
         self._all: WeakSet[Connection] = WeakSet()
         self._idle: deque[Connection] = deque()  # is looked at without the lock
         self._waiters: deque[_Waiter] = deque()
-        self._taken = 0  # from psycopg_pool
+        self._taken = 0  # from psycopg_pool, those that are coming included
+        self._coming = 0
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        name = str(self._settings["application_name"])
         self._pool = ConnectionPool(
             connection_class=Connection,
-            kwargs={
-                **_settings(url, application_name, statement_timeout if prepare else None),
-                "autocommit": True,
-                "prepare_threshold": None,
-            },
+            kwargs={**self._settings, "autocommit": True, "prepare_threshold": None},
             configure=self._configure,
             min_size=1,
-            max_size=size,
+            max_size=self.size,
             max_lifetime=_LIFETIME,
-            timeout=timeout,
-            name=application_name,
+            timeout=self._timeout,
+            name=name,
             open=False,
         )
         self._pool.open()
-        threading.Thread(target=self._tidy, name=f"{application_name}-tidy", daemon=True).start()
+        tidy = threading.Thread(target=_tidy, args=(ref(self), self._closed), name=f"{name}-tidy", daemon=True)
+        tidy.start()
+
+    def after_fork_in_child(self) -> None:
+        """The connections are the parent's: leave them, and open new ones.
+
+        Their sockets become /dev/null here, so that what libpq says when it ends them never reaches the server.
+        """
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for connection in self._all:
+            if not connection.closed:
+                os.dup2(nowhere, connection.pgconn.socket)
+        os.close(nowhere)
+        self._pool._closed = True  # its threads did not come along, so it can't be closed
+        if not self._closed.is_set():
+            self._open()
 
     def lease(self) -> Connection:
         """A connection for the caller alone, until `give_back`; Unavailable where none is free in time."""
@@ -99,42 +131,23 @@ class Pool:
         deadline = monotonic() + grace
         while self._at_work() and monotonic() < deadline:
             sleep(0.01)
+        self.over = True
         for connection in self._at_work():
-            connection.cancel_safe(timeout=grace)
+            if connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+                connection.cancel_safe(timeout=5)
 
     def _lease_slowly(self, deadline: float) -> Connection:
-        while True:
-            with self._lock:
-                if self._closed.is_set():
-                    raise Unavailable("the database is closed")
-                if self._idle and not self._waiters:
-                    with suppress(IndexError):
-                        return self._idle.pop()
-                if grow := self._taken < self.size:
-                    self._taken += 1
-                else:
-                    waiter = _Waiter()
-                    self._waiters.append(waiter)
-            connection = self._grow(deadline) if grow else self._wait(waiter, deadline)
-            if connection is not None:
-                return connection
-
-    def _grow(self, deadline: float) -> Connection:
-        """One more from psycopg_pool."""
-        try:
-            return self._pool.getconn(deadline - monotonic())
-        except BaseException as error:
-            with self._lock:
-                self._taken -= 1
+        with self._lock:
+            if self._closed.is_set():
+                raise Unavailable("the database is closed")
+            if self._idle and not self._waiters:
+                with suppress(IndexError):
+                    return self._idle.pop()
+            waiter = _Waiter()
+            self._waiters.append(waiter)
+            self._grow()
+        if self._idle:  # given back between our look and our place in the queue
             self._serve()
-            if isinstance(error, PoolTimeout):
-                raise Unavailable(f"the server gave no connection within {self._timeout:g} s") from error
-            if isinstance(error, PoolClosed):
-                raise Unavailable("the database is closed") from error
-            raise
-
-    def _wait(self, waiter: _Waiter, deadline: float) -> Connection | None:
-        """What the queue brings: a connection, or None to look again."""
         try:
             served = waiter.ready.acquire(timeout=max(0, deadline - monotonic()))
         except BaseException:
@@ -142,11 +155,49 @@ class Pool:
             raise
         if not served:
             self._leave(waiter)
-            raise Unavailable(
-                f"no connection free after {self._timeout:g} s: all {self.size} of this process's pool are at work "
-                f"and {len(self._waiters)} more tasks wait; make the pool larger or the tasks shorter"
-            )
+            raise Unavailable(self._why_none())
+        if waiter.connection is None:
+            raise Unavailable("the database is closed")
         return waiter.connection
+
+    def _grow(self) -> None:
+        """Ask for as many connections as there are tasks that wait, and room; with the lock held.
+
+        In threads of their own: a task that is interrupted while it waits inside psycopg_pool loses a connection.
+        """
+        while self._coming < len(self._waiters) and self._taken < self.size:
+            self._taken += 1
+            self._coming += 1
+            threading.Thread(target=self._fetch, name=f"{self._pool.name}-fetch", daemon=True).start()
+
+    def _fetch(self) -> None:
+        """Bring one more connection from psycopg_pool, for as long as somebody waits."""
+        while True:
+            try:
+                connection = self._pool.getconn()
+            except (PoolTimeout, PoolClosed) as error:
+                with self._lock:
+                    if isinstance(error, PoolClosed) or not self._waiters:
+                        self._taken -= 1
+                        self._coming -= 1
+                        return
+            else:
+                with self._lock:
+                    self._coming -= 1
+                self.give_back(connection)
+                return
+
+    def _why_none(self) -> str:
+        waited = f"no connection free after {self._timeout:g} s: "
+        if sum(not connection.closed for connection in self._all) < self.size:
+            try:
+                probe(self._url).close()
+            except TomatoError as error:
+                return f"{waited}{error}"
+        return (
+            f"{waited}all {self.size} of this process's pool are at work and {len(self._waiters)} more tasks wait; "
+            "make the pool larger or the tasks shorter"
+        )
 
     def _leave(self, waiter: _Waiter) -> None:
         """Take a task out of the queue; what it was given meanwhile goes on to the next."""
@@ -154,27 +205,21 @@ class Pool:
             self._waiters.remove(waiter)
         if waiter.connection is not None:
             self.give_back(waiter.connection)
-        elif waiter.ready.acquire(blocking=False):
-            self._serve()
 
     def _serve(self) -> None:
-        """Give idle connections to those who wait; where there is room for more, let the first look again."""
+        """Give idle connections to those who wait; once closed, tell them so."""
         with self._lock:
             closed = self._closed.is_set()
-            while self._waiters and (closed or self._idle or self._taken < self.size):
-                try:
+            with suppress(IndexError):
+                while self._waiters:
                     connection = None if closed else self._idle.popleft()
-                except IndexError:
-                    if self._taken >= self.size:
-                        return
-                    connection = None
-                waiter = self._waiters.popleft()
-                waiter.connection = connection
-                waiter.ready.release()
-                if connection is None and not closed:
-                    return
+                    waiter = self._waiters.popleft()
+                    waiter.connection = connection
+                    waiter.ready.release()
+            if not closed:
+                self._grow()
         if closed:
-            self._return_idle()
+            self.return_idle()
 
     def _return(self, connections: Sequence[Connection]) -> None:
         """Give connections to psycopg_pool, which replaces the broken and old."""
@@ -182,10 +227,10 @@ class Pool:
             self._pool.putconn(connection)
         with self._lock:
             self._taken -= len(connections)
-        if self._waiters:
-            self._serve()
+            if not self._closed.is_set():
+                self._grow()
 
-    def _return_idle(self, *, unused_since: float | None = None) -> None:
+    def return_idle(self, *, unused_since: float | None = None) -> None:
         """Give idle connections to psycopg_pool: those unused since a time, or all."""
         unused = []
         with suppress(IndexError):
@@ -193,12 +238,10 @@ class Pool:
                 unused.append(self._idle.popleft())
         self._return(unused)
 
-    def _tidy(self) -> None:
-        while not self._closed.wait(_IDLE_AFTER / 2):
-            self._return_idle(unused_since=monotonic() - _IDLE_AFTER)
-
     def _at_work(self) -> list[Connection]:
-        return [c for c in self._all if c.pgconn.transaction_status == pq.TransactionStatus.ACTIVE]
+        """The connections that run a statement or are in a transaction."""
+        rest = (_IDLE, pq.TransactionStatus.UNKNOWN)
+        return [c for c in self._all if c.pgconn.transaction_status not in rest]
 
     def _configure(self, connection: Connection) -> None:
         adapt(connection)
@@ -208,6 +251,40 @@ class Pool:
         if self._shapes is not None:
             connection.execute("set timezone = 'UTC'")  # a pooler refuses it as an option of the connection, but keeps it
         self._all.add(connection)
+
+    def clean(self, connection: Connection) -> None:
+        """Undo what the escape hatch may have set on a leased connection; close it where that fails."""
+        if connection.closed:
+            return
+        try:
+            connection.rollback()
+            connection.autocommit = True
+            connection.isolation_level = connection.read_only = connection.deferrable = None
+            connection.row_factory = tuple_row
+            connection.execute("reset session authorization")
+            connection.execute("reset all")
+            if self._shapes is not None:
+                connection.execute("set timezone = 'UTC'")
+        except psycopg.Error:
+            connection.close()
+
+
+_pools: WeakSet[Pool] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for pool in list(_pools):
+        pool.after_fork_in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _tidy(pool: "ref[Pool]", closed: threading.Event) -> None:
+    """Let psycopg_pool have what is unused, which closes what is too many; ends with the pool."""
+    while not closed.wait(_IDLE_AFTER / 2) and (found := pool()) is not None:
+        found.return_idle(unused_since=monotonic() - _IDLE_AFTER)
+        del found
 
 
 def database_url() -> str:
@@ -244,6 +321,7 @@ def connection_settings(url: str, application_name: str) -> dict[str, object]:
         "keepalives_count": 3,
         "tcp_user_timeout": 60000,
         **given,
+        "client_encoding": "UTF8",
     }
 
 
@@ -258,6 +336,8 @@ def probe(url: str) -> psycopg.Connection:
         connection = psycopg.connect(autocommit=True, **settings)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
         raise unreachable(settings, error) from error
+    except psycopg.Error as error:
+        raise from_driver(error) from error
     try:
         check_server(connection)
     except WrongLayout:
@@ -289,7 +369,10 @@ def unreachable(settings: Mapping[str, object], error: psycopg.OperationalError)
     elif error.pgconn is not None and error.pgconn.used_password:
         advice = "check user and password in DATABASE_URL"
     else:
-        advice = "check that the server runs and that DATABASE_URL names its host, port, user and database"
+        advice = (
+            "check that the server runs and that DATABASE_URL names its host, port, user and database (make migrate makes the "
+            "database where it isn't there yet)"
+        )
     return Unavailable(f"can't connect to {_place(settings)}: {said}; {advice}")
 
 

@@ -175,6 +175,7 @@ class ConnectionEnd:
     """An element and what it is connected by."""
 
     id: int
+    topology_id: int
     type: str
     connection_id: int | None
 

@@ -6,6 +6,7 @@ and rows go through psycopg's own adapters, and waiting through psycopg's own wa
 
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
@@ -29,9 +30,10 @@ _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
 _TUPLES, _DONE = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK
 _IDLE = pq.TransactionStatus.IDLE
 # What adapting a value of a wrong type or range raises, in Python or in psycopg.
-_ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, struct.error, psycopg.Error)
-# SQLSTATEs of a statement that a change of the layout has made stale. Each is raised before anything is changed.
-_STALE = frozenset({"0A000", "26000", "42883"})
+_ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, struct.error, psycopg.Error)
+# Classes of SQLSTATEs of a statement that a change of the layout has made stale: its result, itself, what it names and
+# the types that it was prepared for are not there any more.
+_STALE = ("0A", "26", "42", "XX")
 # SQLSTATEs after which the server has ended the session, or is about to.
 _ENDED = ("57P01", "57P02", "57P03", "08")
 
@@ -64,29 +66,27 @@ class Connection(psycopg.Connection[TupleRow]):
         """The query's rows; of a query that returns none, the number of rows that it changed.
 
         Raises psycopg's class for the server's SQLSTATE, InvalidValue for a value that does not fit. Where a change of the
-        layout has made the statement stale it is prepared and run again, outside a transaction; what the server may have
-        carried out is never repeated.
+        layout has made the statement stale it is prepared and run again, outside a transaction: a statement that failed
+        has changed nothing. One that the server may have carried out is never repeated.
         """
-        statement = self._statements.get(query)
-        if statement is not None:
+        for attempts_left in (2, 1, 0):
+            statement = self._statements.get(query)
             try:
+                if statement is None:
+                    fresh = self._statements[query] = self._prepare(query)
+                    return fresh(values)
                 return statement(values)
             except InvalidValue:
-                pass  # by what was the parameter's type; the layout may have changed
+                if statement is None or not self._has_changed(statement):
+                    raise
+                self._forget(query)  # by its new types the value may fit
             except psycopg.Error as error:
-                if error.sqlstate not in _STALE:
+                if not (error.sqlstate or "").startswith(_STALE):
                     raise
-                self.forget(query)
-                if self.pgconn.transaction_status != _IDLE:
+                self._forget(query)
+                if not attempts_left or self.pgconn.transaction_status != _IDLE:
                     raise
-        statement = self._statements[query] = self._prepare(query)
-        return statement(values)
-
-    def forget(self, query: Query) -> None:
-        """Prepare the query anew at its next call."""
-        self._statements.pop(query, None)
-        if self.shapes is not None:
-            self.shapes.pop(query, None)
+        raise AssertionError("the last attempt returns or raises")
 
     def ended(self, error: psycopg.Error) -> bool:
         """Whether an error means that the session is over; then it is closed."""
@@ -95,15 +95,36 @@ class Connection(psycopg.Connection[TupleRow]):
         self.close()
         return True
 
+    def _forget(self, query: Query) -> None:
+        """Prepare the query anew at its next call."""
+        statement = self._statements.pop(query, None)
+        if self.shapes is not None:
+            self.shapes.pop(query, None)
+        elif statement and statement.name and self.pgconn.transaction_status == _IDLE:
+            with suppress(psycopg.Error):  # it may be gone already
+                self.pgconn.send_query(b'deallocate "%b"' % statement.name)
+                self._result()
+
+    def _has_changed(self, statement: "Statement") -> bool:
+        """Whether the server sees other types in a query than when the statement was made."""
+        if self.pgconn.transaction_status == pq.TransactionStatus.INERROR:
+            return False
+        return self._describe_alone(statement.query) != statement.shape
+
     def _prepare(self, query: Query) -> "Statement":
         if self.shapes is None:
             self._count += 1
             name = f"{query.name}:{self._count}".encode()
             return Statement(self, query, self._describe(name, query), name)
-        if query not in self.shapes:
-            with self.transaction():  # so that the pooler sends both steps to one server
-                self.shapes[query] = self._describe(b"", query)
-        return Statement(self, query, self.shapes[query], None)
+        shape = self.shapes.get(query)
+        if shape is None:
+            shape = self.shapes[query] = self._describe_alone(query)
+        return Statement(self, query, shape, b"")
+
+    def _describe_alone(self, query: Query) -> Shape:
+        """The shape of a query, of which nothing stays prepared."""
+        with self.transaction():  # so that a pooler sends both steps to one server
+            return self._describe(b"", query)
 
     def _describe(self, name: bytes, query: Query) -> Shape:
         self.pgconn.send_prepare(name, query.sql.encode())
@@ -142,13 +163,13 @@ class Connection(psycopg.Connection[TupleRow]):
 class Statement:
     """A query on one connection, ready to be called with its values."""
 
-    __slots__ = ("_connection", "_dumpers", "_formats", "_name", "_query", "_result_format", "_shape", "_transformer")
+    __slots__ = ("_connection", "_dumpers", "_formats", "_result_format", "_transformer", "name", "query", "shape")
 
-    def __init__(self, connection: Connection, query: Query, shape: Shape, name: bytes | None) -> None:
+    def __init__(self, connection: Connection, query: Query, shape: Shape, name: bytes) -> None:
         self._connection = connection
-        self._query = query
-        self._shape = shape
-        self._name = name
+        self.query = query
+        self.shape = shape
+        self.name = name  # empty where it is sent as it is
         self._transformer = Transformer(connection)
         adapters = connection.adapters
         # Where psycopg knows no binary form of a column's type (an enum), the whole row comes as text.
@@ -174,17 +195,18 @@ class Statement:
             raise self._invalid(values) from None
         connection = self._connection
         pgconn = connection.pgconn
-        if self._name is not None:
-            pgconn.send_query_prepared(self._name, dumped, self._formats, self._result_format)
+        if self.name:
+            pgconn.send_query_prepared(self.name, dumped, self._formats, self._result_format)
         else:
-            pgconn.send_query_params(self._query.sql.encode(), dumped, self._shape.types, self._formats, self._result_format)
+            pgconn.send_query_params(self.query.sql.encode(), dumped, self.shape.types, self._formats, self._result_format)
         result = connection.wait(execute(pgconn))[-1]
         status = result.status
         if status == _TUPLES:
             transformer = self._transformer
-            transformer.set_pgresult(result, set_loaders=False)
+            # Of what was not prepared the types may be others than when it was described.
+            transformer.set_pgresult(result, set_loaders=not self.name)
             try:
-                return transformer.load_rows(0, result.ntuples, self._query.make_row)
+                return transformer.load_rows(0, result.ntuples, self.query.make_row)
             finally:
                 transformer.set_pgresult(None, set_loaders=False)
         if status == _DONE:
@@ -193,8 +215,8 @@ class Statement:
 
     def _invalid(self, values: Sequence[object]) -> InvalidValue:
         """The error for the first value that can't be adapted, with the adaptation's error as its cause."""
-        entity = self._query.entity
-        for name, oid, dump, value in zip(self._query.parameters, self._shape.parameters, self._dumpers, values, strict=True):
+        entity = self.query.entity
+        for name, oid, dump, value in zip(self.query.parameters, self.shape.parameters, self._dumpers, values, strict=True):
             try:
                 dump(value)
             except _ADAPTATION_ERRORS as error:

@@ -36,7 +36,12 @@ update users u set (
   name, origin, organization_id, realname, email, flags, password_hash, password_at, last_login_at
 ) = (
   select
-    r.name, r.origin, r.organization_id, r.realname, r.email, r.flags, r.password_hash, r.password_at,
+    r.name, r.origin, r.organization_id, r.realname, r.email, r.flags, r.password_hash,
+    case
+      when :patch::jsonb ? 'password_hash' and not :patch::jsonb ? 'password_at' then now()
+      else r.password_at
+    end,
+   
     r.last_login_at
   from jsonb_populate_record(u, :patch) r
 )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidValue, NotFound, TomatoError, WrongState
+from ..errors import Conflict, InvalidValue, NotFound, TomatoError, WrongState
 from ..patches import ConnectionPatch, checked
 from ..rows import Connection, JsonIn, JsonObject
 from . import changed, found
@@ -69,8 +69,8 @@ class Connections:
                 return WrongState(
                     f"element {id} is connected already, by connection {end.connection_id}", entity="element", key=id
                 )
-        return InvalidValue(
-            f"a connection has two ends in one topology; elements {element_ids[0]} and {element_ids[1]} are not such",
-            entity="connection",
-            key=tuple(element_ids),
-        )
+        if len(ends) == 1 or len({end.topology_id for end in ends.values()}) == 2:
+            text = f"a connection has two ends in one topology; elements {element_ids[0]} and {element_ids[1]} are not such"
+            return InvalidValue(text, entity="connection", key=tuple(element_ids))
+        text = f"elements {element_ids[0]} and {element_ids[1]} were changed by somebody else at that moment; try again"
+        return Conflict(text, entity="connection", key=tuple(element_ids))

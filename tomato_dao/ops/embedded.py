@@ -50,23 +50,21 @@ def start(data_dir: Path | None = None) -> str:
 def stop(data_dir: Path | None = None) -> bool:
     """Stop the server of a data directory; False where none ran. Raises Unavailable where it won't stop."""
     server = _Server.of(data_dir)
-    if not server.running():
+    if not server.data.exists():
         return False
     with server.lock():
-        server.run("pg_ctl", "stop", "-D", str(server.data), "-m", "fast", "-w")
-        server.forget_socket()
-    return True
+        return server.stop()
 
 
 def remove(data_dir: Path | None = None) -> None:
     """Stop the server and remove its data."""
-    stop(data_dir)
     server = _Server.of(data_dir)
-    for path in (server.data, server.data.with_name("data.new"), server.home / "run"):
-        shutil.rmtree(path, ignore_errors=True)
-    (server.home / "lock").unlink(missing_ok=True)
-    with suppress(OSError):
-        server.home.rmdir()
+    if not server.home.exists():
+        return
+    with server.lock():
+        if server.data.exists():
+            server.stop()
+        shutil.rmtree(server.home)
     if server.user and all(path.name.startswith("postgresql-") for path in _ROOT_HOME.glob("*")):
         shutil.rmtree(_ROOT_HOME, ignore_errors=True)  # only copies of the programs are left
 
@@ -131,12 +129,15 @@ class _Server:
         return Path("/tmp") / f"tomato-dao-{os.geteuid()}-{hashlib.sha256(os.fsencode(run)).hexdigest()[:16]}"  # noqa: S108 (checked by _private)
 
     def url(self) -> str:
-        return f"postgresql://tomato@/tomato?host={quote(os.fspath(self.socket_dir()), safe='')}"
+        return f"postgresql://tomato@/tomato?host={quote(os.fspath(self.socket_dir()), safe='')}&port=5432"
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One process at a time starts or stops the server."""
-        self.home.mkdir(mode=0o755 if self.user else 0o700, parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.user:  # root's own umask may close it to the server's user
+            for directory in (_ROOT_HOME, self.home):
+                directory.chmod(0o755)
         descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -166,6 +167,7 @@ class _Server:
 
     def launch(self) -> None:
         """Start the server and wait until it accepts connections."""
+        self.stop()  # one that runs without a socket, since somebody tidied it away
         run, sockets = self.home / "run", self.socket_dir()
         self._private(run)
         self._private(sockets)
@@ -175,6 +177,14 @@ class _Server:
         )
         self.run("pg_ctl", "start", "-D", str(self.data), "-l", str(run / "log"), "-o", options, "-w", "-t", "60")
 
+    def stop(self) -> bool:
+        """Stop the server; False where none runs."""
+        if self._execute("pg_ctl", "status", "-D", str(self.data)).returncode != 0:
+            return False
+        self.run("pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w")
+        self.forget_socket()
+        return True
+
     def forget_socket(self) -> None:
         sockets = self.socket_dir()
         if sockets.parent != self.home:
@@ -183,19 +193,23 @@ class _Server:
 
     def run(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs as the server's user; Unavailable, with what it said, where it fails."""
-        path = self._reachable_binaries() / program
-        done = subprocess.run(
-            [path, *arguments],
+        done = self._execute(program, *arguments)
+        if done.returncode != 0:
+            said = (done.stderr or b"").decode(errors="replace").strip() or self._end_of_log()
+            raise Unavailable(f"the embedded server's {program} failed in {self.home}: {said or 'it said nothing'}")
+
+    def _execute(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+        done: subprocess.CompletedProcess[bytes] = subprocess.run(
+            [self._reachable_binaries() / program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # the server inherits it: a pipe would stay open for as long as the server runs
             stderr=subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE,
             cwd="/",
             env={"PATH": os.defpath, "LC_ALL": "C"},
+            check=False,
             **self._identity(),  # type: ignore[call-overload]
         )
-        if done.returncode != 0:
-            said = (done.stderr or b"").decode(errors="replace").strip() or self._end_of_log()
-            raise Unavailable(f"the embedded server's {program} failed in {self.home}: {said or 'it said nothing'}")
+        return done
 
     def _identity(self) -> dict[str, object]:
         if self.user is None:
@@ -217,6 +231,8 @@ class _Server:
         if not copy.exists():
             new = copy.with_name(f"{copy.name}.{os.getpid()}")
             shutil.copytree(installed.parent, new, ignore=shutil.ignore_patterns("include"))
+            for path in [new, *new.rglob("*")]:  # whatever root's files are closed to
+                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
             try:
                 new.rename(copy)
             except OSError:  # another process was first
@@ -250,7 +266,7 @@ class _Server:
 
 
 def main() -> None:
-    """`python -m tomato_dao.ops.embedded start|stop|remove|url`"""
+    """`python -m tomato_dao.ops.embedded start|stop|remove`"""
     parser = argparse.ArgumentParser(prog="embedded", description="The embedded PostgreSQL server of TOMATO_DATA_DIR.")
     parser.add_argument("action", choices=["start", "stop", "remove"])
     action = parser.parse_args().action

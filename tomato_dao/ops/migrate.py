@@ -11,8 +11,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from .. import layout
-from ..errors import TomatoError, Unavailable
-from ..pool import connection_settings, database_url, probe, unreachable
+from ..errors import TomatoError, Unavailable, from_driver
+from ..pool import check_server, connection_settings, database_url, probe, unreachable
 from .cli import run_command
 
 _LOCK = 0x746F6D61746F  # "tomato"
@@ -50,6 +50,8 @@ def create_database(url: str) -> None:
         raise unreachable(settings, error) from error
     except psycopg.OperationalError as error:
         failed = unreachable(settings, error)  # closed to us, or not there: the maintenance database tells
+    except psycopg.Error as error:
+        raise from_driver(error) from error
     try:
         maintenance = psycopg.connect(autocommit=True, **{**settings, "dbname": "postgres"})  # type: ignore[arg-type]
     except psycopg.OperationalError:
@@ -57,6 +59,7 @@ def create_database(url: str) -> None:
     with maintenance:
         if maintenance.execute("select from pg_database where datname = %s", [name]).fetchone():
             raise failed
+        check_server(maintenance)
         try:
             maintenance.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name)))
         except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
@@ -117,7 +120,9 @@ def _without_password(url: str) -> tuple[str, str | None]:
     password = settings.pop("password", None)
     host, port = settings.pop("host", ""), settings.pop("port", "")
     user, name = settings.pop("user", ""), settings.pop("dbname", "")
-    settings.setdefault("sslmode", os.environ.get("PGSSLMODE", "prefer"))
+    if settings.setdefault("sslmode", os.environ.get("PGSSLMODE", "prefer")) in ("prefer", "allow"):
+        with probe(url) as connection:  # not every dbmate 2 knows these
+            settings["sslmode"] = "require" if connection.pgconn.ssl_in_use else "disable"
     for ours in ("options", "application_name"):
         settings.pop(ours, None)
     if not host or host.startswith("/"):

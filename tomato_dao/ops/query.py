@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("parameters", nargs="*", metavar="parameter=value")
     parser.add_argument("--json", action="store_true", help="print a JSON array of objects")
     parser.add_argument("--write", action="store_true", help="let it change something (default: a read-only transaction)")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.name is None:
         _print_list()
         return
@@ -66,6 +66,7 @@ def _run(query: Query, values: Sequence[str | None], *, write: bool) -> tuple[li
     """The names of the columns, and the rows; of a query that returns none, the number of rows that it changed."""
     with probe(database_url()) as connection:
         layout.check(connection)
+        connection.execute("set timezone = 'UTC'")
         connection.read_only = not write
         try:
             with connection.transaction(), psycopg.RawCursor(connection) as cursor:
