@@ -23,7 +23,7 @@ from tomato_dao.pool import database_url
 from .__main__ import thirty_elements
 from .contestants import Contestant, all_of
 
-WORKLOADS = {"point": 20, "list": 5, "full": 2, "insert": 10, "batch": 1}  # calls a round
+WORKLOADS = {"point": 100, "list": 20, "full": 5, "insert": 10, "batch": 1}  # calls a round
 TITLES = {
     "point": "point read",
     "list": "50 rows",

@@ -188,20 +188,32 @@ class Database:
 
         Where a connection turns out to be dead, a query that only reads is run again on another.
         """
-        inside = self._pool.local.connection
         pool = self._pool
-        for attempts_left in range(pool.size + 1, -1, -1):
-            if inside and pool.over:
-                raise Unavailable("the database is closed")
-            connection = inside or pool.lease()
+        inside = pool.local.connection
+        if inside is not None and pool.over:
+            raise Unavailable("the database is closed")
+        connection = inside or pool.lease()
+        try:
+            return connection.run(query, values)
+        except psycopg.Error as error:
+            if not connection.ended(error) or inside is not None or query.verb != "select":
+                raise from_driver(error, query.call(values)) from error
+        finally:
+            if inside is None:
+                pool.give_back(connection)
+        return self._run_again(query, values)
+
+    def _run_again(self, query: Query, values: Sequence[object]) -> Any:
+        """Run a query that only reads on one connection after the other: after a restart of the server all are dead."""
+        for attempts_left in range(self._pool.size, -1, -1):
+            connection = self._pool.lease()
             try:
                 return connection.run(query, values)
             except psycopg.Error as error:
-                if not connection.ended(error) or inside or query.verb != "select" or not attempts_left:
+                if not connection.ended(error) or not attempts_left:
                     raise from_driver(error, query.call(values)) from error
             finally:
-                if inside is None:
-                    pool.give_back(connection)
+                self._pool.give_back(connection)
         raise AssertionError("the last attempt returns or raises")
 
 

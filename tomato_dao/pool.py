@@ -38,9 +38,10 @@ class _Waiter:
 
 
 class _Local(threading.local):
-    """Each thread's own: the connection of the transaction that it is in."""
+    """Each thread's own: the connection of the transaction that it is in, and its place in the queue to use again."""
 
     connection: Connection | None = None
+    waiter: _Waiter | None = None
 
 
 class Pool:
@@ -75,7 +76,8 @@ class Pool:
         self._taken = 0  # from psycopg_pool, those that are coming included
         self._coming = 0
         self._lock = threading.Lock()
-        self._closed = threading.Event()
+        self._closing = False
+        self._closed = threading.Event()  # for the thread that tidies
         name = str(self._settings["application_name"])
         self._pool = ConnectionPool(
             connection_class=Connection,
@@ -103,28 +105,40 @@ class Pool:
                 os.dup2(nowhere, connection.pgconn.socket)
         os.close(nowhere)
         self._pool._closed = True  # its threads did not come along, so it can't be closed
-        if not self._closed.is_set():
+        if not self._closing:
             self._open()
 
     def lease(self) -> Connection:
         """A connection for the caller alone, until `give_back`; Unavailable where none is free in time."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._lease_slowly(monotonic() + self._timeout)
+        if self._idle:
+            try:
+                return self._idle.pop()
+            except IndexError:
+                pass
+        return self._wait()
 
     def give_back(self, connection: Connection) -> None:
         """The end of a lease."""
         connection.used_at = now = monotonic()
-        if connection.pgconn.transaction_status != _IDLE or now > connection.expires_at or self._closed.is_set():
+        if connection.pgconn.transaction_status != _IDLE or now > connection.expires_at or self._closing:
             self._return([connection])
-        else:
-            self._idle.append(connection)
-            if self._waiters or self._closed.is_set():
-                self._serve()
+            return
+        if self._waiters:
+            try:
+                waiter = self._waiters.popleft()
+            except IndexError:
+                pass
+            else:
+                waiter.connection = connection
+                waiter.ready.release()
+                return
+        self._idle.append(connection)
+        if self._waiters or self._closing:  # since we looked
+            self._serve()
 
     def close(self, grace: float) -> None:
         """Let what runs go on for `grace` seconds, cancel the rest, close all connections."""
+        self._closing = True
         self._closed.set()
         self._serve()
         self._pool.close()
@@ -136,20 +150,17 @@ class Pool:
             if connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
                 connection.cancel_safe(timeout=5)
 
-    def _lease_slowly(self, deadline: float) -> Connection:
-        with self._lock:
-            if self._closed.is_set():
-                raise Unavailable("the database is closed")
-            if self._idle and not self._waiters:
-                with suppress(IndexError):
-                    return self._idle.pop()
-            waiter = _Waiter()
-            self._waiters.append(waiter)
+    def _wait(self) -> Connection:
+        """Join the queue. The deques' own operations are atomic; the lock is for the counts of connections only."""
+        waiter = self.local.waiter or _Waiter()
+        waiter.connection = self.local.waiter = None
+        self._waiters.append(waiter)
+        if self._taken < self.size:
             self._grow()
-        if self._idle:  # given back between our look and our place in the queue
+        if self._idle or self._closing:  # since we looked
             self._serve()
         try:
-            served = waiter.ready.acquire(timeout=max(0, deadline - monotonic()))
+            served = waiter.ready.acquire(timeout=self._timeout)
         except BaseException:
             self._leave(waiter)
             raise
@@ -158,17 +169,41 @@ class Pool:
             raise Unavailable(self._why_none())
         if waiter.connection is None:
             raise Unavailable("the database is closed")
+        self.local.waiter = waiter  # its lock is taken again, as that of a new one
         return waiter.connection
 
+    def _leave(self, waiter: _Waiter) -> None:
+        """Take a task out of the queue; what it is given all the same goes on to the next."""
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            waiter.ready.acquire()  # it has been called: that takes no time any more
+            if waiter.connection is not None:
+                self.give_back(waiter.connection)
+
+    def _serve(self) -> None:
+        """Give idle connections to those who wait; once closed, tell them so."""
+        with suppress(IndexError):
+            while self._closing:
+                self._waiters.popleft().ready.release()
+        if self._closing:
+            self.return_idle()
+            return
+        while self._waiters and self._idle:
+            with suppress(IndexError):
+                self.give_back(self._idle.popleft())
+        self._grow()
+
     def _grow(self) -> None:
-        """Ask for as many connections as there are tasks that wait, and room; with the lock held.
+        """Ask for as many connections as there are tasks that wait, and room.
 
         In threads of their own: a task that is interrupted while it waits inside psycopg_pool loses a connection.
         """
-        while self._coming < len(self._waiters) and self._taken < self.size:
-            self._taken += 1
-            self._coming += 1
-            threading.Thread(target=self._fetch, name=f"{self._pool.name}-fetch", daemon=True).start()
+        with self._lock:
+            while self._coming < len(self._waiters) and self._taken < self.size and not self._closing:
+                self._taken += 1
+                self._coming += 1
+                threading.Thread(target=self._fetch, name=f"{self._pool.name}-fetch", daemon=True).start()
 
     def _fetch(self) -> None:
         """Bring one more connection from psycopg_pool, for as long as somebody waits."""
@@ -199,36 +234,13 @@ class Pool:
             "make the pool larger or the tasks shorter"
         )
 
-    def _leave(self, waiter: _Waiter) -> None:
-        """Take a task out of the queue; what it was given meanwhile goes on to the next."""
-        with self._lock, suppress(ValueError):
-            self._waiters.remove(waiter)
-        if waiter.connection is not None:
-            self.give_back(waiter.connection)
-
-    def _serve(self) -> None:
-        """Give idle connections to those who wait; once closed, tell them so."""
-        with self._lock:
-            closed = self._closed.is_set()
-            with suppress(IndexError):
-                while self._waiters:
-                    connection = None if closed else self._idle.popleft()
-                    waiter = self._waiters.popleft()
-                    waiter.connection = connection
-                    waiter.ready.release()
-            if not closed:
-                self._grow()
-        if closed:
-            self.return_idle()
-
     def _return(self, connections: Sequence[Connection]) -> None:
         """Give connections to psycopg_pool, which replaces the broken and old."""
         for connection in connections:
             self._pool.putconn(connection)
         with self._lock:
             self._taken -= len(connections)
-            if not self._closed.is_set():
-                self._grow()
+        self._grow()
 
     def return_idle(self, *, unused_since: float | None = None) -> None:
         """Give idle connections to psycopg_pool: those unused since a time, or all."""
