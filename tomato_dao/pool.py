@@ -153,7 +153,7 @@ class Pool:
     def _wait(self) -> Connection:
         """Join the queue. The deques' own operations are atomic; the lock is for the counts of connections only."""
         waiter = self.local.waiter or _Waiter()
-        waiter.connection = self.local.waiter = None
+        self.local.waiter = None
         self._waiters.append(waiter)
         if self._taken < self.size:
             self._grow()
@@ -167,10 +167,11 @@ class Pool:
         if not served:
             self._leave(waiter)
             raise Unavailable(self._why_none())
-        if waiter.connection is None:
+        connection, waiter.connection = waiter.connection, None
+        if connection is None:
             raise Unavailable("the database is closed")
         self.local.waiter = waiter  # its lock is taken again, as that of a new one
-        return waiter.connection
+        return connection
 
     def _leave(self, waiter: _Waiter) -> None:
         """Take a task out of the queue; what it is given all the same goes on to the next."""

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
 
+import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from ..errors import Unavailable
 from ..pool import probe
 from .migrate import create_database, migrate
 
@@ -36,7 +38,16 @@ def with_database(url: str, name: str) -> str:
 
 
 def drop_database(url: str) -> None:
-    """Drop the database that a URL names, and end who is connected to it; fine where it isn't there."""
+    """Drop the database that a URL names, and end this user's sessions in it; fine where it isn't there.
+
+    Raises Unavailable where somebody else is connected to it. (“with (force)” would want to end autovacuum's sessions too,
+    which only a superuser may.)
+    """
     name = str(conninfo_to_dict(url)["dbname"])
     with probe(make_conninfo(url, dbname="postgres")) as connection:
-        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        ours = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s and usename = current_user"
+        connection.execute(ours, [name])
+        try:
+            connection.execute(sql.SQL("drop database if exists {}").format(sql.Identifier(name)))
+        except psycopg.Error as error:
+            raise Unavailable(f"the database {name} can't be dropped: {error.diag.message_primary}") from error
