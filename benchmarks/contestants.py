@@ -27,14 +27,13 @@ from tomato_dao.rows import Organization
 
 COLUMNS = "id, name, description, homepage_url, image_url, description_text, usage_id, attrs"
 NAME = "org5"
-BATCH = 1000
 _numbers = itertools.count(1)
 _moments = itertools.count(1)
 
 
 @dataclass
 class Contestant:
-    """A name and a function per workload: point, list, full, insert, batch."""
+    """A name and a function per workload: point, list, full, insert, batch, large batch."""
 
     name: str
     calls: dict[str, Callable[[], Any]]
@@ -48,13 +47,13 @@ def fresh_name() -> str:
     return f"new{next(_numbers)}"
 
 
-def batch_rows(usage_id: int) -> list[tuple[int, datetime, datetime, float, float, float, float, int, str]]:
+def batch_rows(usage_id: int, rows: int) -> list[tuple[int, datetime, datetime, float, float, float, float, int, str]]:
     """Usage records that are not there yet."""
-    start = datetime(2001, 1, 1, tzinfo=UTC) + timedelta(days=3 * next(_moments))
+    start = datetime(2001, 1, 1, tzinfo=UTC) + timedelta(days=7 * next(_moments))
     step = timedelta(minutes=1)
     return [
         (usage_id, start + n * step, start + n * step, 1e9 + n, 1e10 + n, 5e6 + n, 100.5 + n, 1, "5minutes")
-        for n in range(BATCH)
+        for n in range(rows)
     ]
 
 
@@ -117,8 +116,8 @@ def by_hand(url: str, topology: int, usage_id: int, *, autocommit: bool) -> Cont
                     parts.append(cursor.execute(sql.encode(), [topology]).fetchall())
             return parts
 
-    def batch() -> None:
-        columns = [list(column) for column in zip(*batch_rows(usage_id), strict=True)]
+    def batch(rows: int) -> None:
+        columns = [list(column) for column in zip(*batch_rows(usage_id, rows), strict=True)]
         with pool.connection() as connection:
             connection.execute(BATCH_SQL.format(*["%s"] * 9).encode(), columns)
 
@@ -129,7 +128,8 @@ def by_hand(url: str, topology: int, usage_id: int, *, autocommit: bool) -> Cont
             "list": lambda: fetch(f"select {COLUMNS} from organizations where id > %s order by id limit %s", [0, 50]),
             "full": full,
             "insert": lambda: fetch(insert, [fresh_name(), psycopg.types.json.Jsonb({"a": 1})])[0],
-            "batch": batch,
+            "batch": lambda: batch(1000),
+            "large batch": lambda: batch(10000),
         },
         pool.close,
         many_threads=True,
@@ -187,8 +187,8 @@ def ours(url: str, topology: int, usage_id: int) -> Contestant:
     db = tomato_dao.connect(url, pool_size=8)
     insert = _adhoc(BATCH_SQL.format(*(f":a{n}" for n in range(9))))
 
-    def batch() -> None:
-        db._run(insert, [list(column) for column in zip(*batch_rows(usage_id), strict=True)])
+    def batch(rows: int) -> None:
+        db._run(insert, [list(column) for column in zip(*batch_rows(usage_id, rows), strict=True)])
 
     return Contestant(
         "tomato_dao",
@@ -197,7 +197,8 @@ def ours(url: str, topology: int, usage_id: int) -> Contestant:
             "list": lambda: db.organizations.list(limit=50),
             "full": lambda: db.topologies.full(topology),
             "insert": lambda: db.organizations.create(fresh_name(), attrs={"a": 1}),
-            "batch": batch,
+            "batch": lambda: batch(1000),
+            "large batch": lambda: batch(10000),
         },
         db.close,
         many_threads=True,
@@ -221,14 +222,14 @@ def copy(url: str, usage_id: int) -> Contestant:
     connection = psycopg.connect(url, autocommit=True)
     columns = "usage_id, end_at, begin_at, memory, diskspace, traffic, cputime, measurements, type"
 
-    def batch() -> None:
+    def batch(rows: int) -> None:
         types = ["int8", "timestamptz", "timestamptz", "float8", "float8", "float8", "float8", "int4", "text"]
         with connection.cursor() as cursor, cursor.copy(f"copy usage_records ({columns}) from stdin (format binary)") as into:
             into.set_types(types)
-            for row in batch_rows(usage_id):
+            for row in batch_rows(usage_id, rows):
                 into.write_row(row)
 
-    return Contestant("psycopg COPY", {"batch": batch}, connection.close)
+    return Contestant("psycopg COPY", {"batch": lambda: batch(1000), "large batch": lambda: batch(10000)}, connection.close)
 
 
 def with_asyncpg(url: str, *, pooled: bool) -> Contestant:
