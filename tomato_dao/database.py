@@ -22,8 +22,9 @@ from .dao.topologies import Topologies
 from .dao.topology_permissions import TopologyPermissions
 from .dao.users import Users
 from .errors import InvalidValue, Unavailable, WrongState, from_driver
-from .pool import Pool, database_url, probe
+from .pool import Pool
 from .queries import Query
+from .server import database_url, probe
 from .statements import Connection
 
 QUERIES = queries.load(layout.DB_DIR / "queries")

@@ -3,24 +3,22 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic, sleep
 from weakref import WeakSet, ref
 
 import psycopg
 from psycopg import pq
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from .adapters import adapt, log_notice
-from .errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
+from .errors import InvalidValue, TomatoError, Unavailable
 from .queries import Query
+from .server import probe, session_settings
 from .statements import Connection, Shape
 
-OLDEST_SERVER = 150000
-CONNECT_TIMEOUT = 5  # seconds, for each address that a host name has
 _LIFETIME = 3600  # seconds that a connection is used for
 _IDLE_AFTER = 60  # seconds without work after which a connection goes back to psycopg_pool, which closes what is too many
 _IDLE = pq.TransactionStatus.IDLE
@@ -61,7 +59,7 @@ class Pool:
         self._url = url
         self._timeout = timeout
         self._prepare = prepare
-        self._settings = _settings(url, application_name, statement_timeout if prepare else None)
+        self._settings = session_settings(url, application_name, statement_timeout if prepare else None)
         self._open()
         _pools.add(self)
 
@@ -298,97 +296,3 @@ def _tidy(pool: "ref[Pool]", closed: threading.Event) -> None:
     while not closed.wait(_IDLE_AFTER / 2) and (found := pool()) is not None:
         found.return_idle(unused_since=monotonic() - _IDLE_AFTER)
         del found
-
-
-def database_url() -> str:
-    """Where the database is: DATABASE_URL, else that of the embedded server, which is started where it isn't running."""
-    if url := os.environ.get("DATABASE_URL"):
-        return url
-    from .ops import embedded
-
-    return embedded.start()
-
-
-def _settings(url: str, application_name: str, statement_timeout: float | None) -> dict[str, object]:
-    settings = connection_settings(url, application_name)
-    if statement_timeout is not None:
-        milliseconds = round(statement_timeout * 1000)
-        ours = f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds} -c timezone=UTC"
-        settings["options"] = f"{ours} {settings.get('options', '')}".strip()
-    return settings
-
-
-def connection_settings(url: str, application_name: str) -> dict[str, object]:
-    """What libpq is given for a URL: the URL's own settings win. InvalidValue, without the URL, where it isn't one."""
-    try:
-        given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        raise InvalidValue("the database URL is not of the form postgresql://user@host:port/database") from None
-    if any("@" in str(given.get(name, "")) for name in ("host", "port", "dbname")):
-        raise InvalidValue("the database URL has an @ or / in its password: write them as %40 and %2F")
-    return {
-        "application_name": application_name,
-        "connect_timeout": CONNECT_TIMEOUT,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 60000,
-        **given,
-        "client_encoding": "UTF8",
-    }
-
-
-def probe(url: str) -> psycopg.Connection:
-    """A connection to a server that this code can use.
-
-    Raises Unavailable where there is none, in one line that says which and what to do and never the password, and
-    WrongLayout for a server older than PostgreSQL 15 or another encoding than UTF8.
-    """
-    settings = connection_settings(url, "tomato-dao")
-    try:
-        connection = psycopg.connect(autocommit=True, **settings)  # type: ignore[arg-type]
-    except psycopg.OperationalError as error:
-        raise unreachable(settings, error) from error
-    except psycopg.Error as error:
-        raise from_driver(error) from error
-    try:
-        check_server(connection)
-    except WrongLayout:
-        connection.close()
-        raise
-    return connection
-
-
-def check_server(connection: psycopg.Connection) -> None:
-    """WrongLayout for a server that is too old or a database of another encoding."""
-    version = connection.info.server_version
-    if version < OLDEST_SERVER:
-        raise WrongLayout(
-            f"the server at {_place(connection.info.get_parameters())} is PostgreSQL {version // 10000}; "
-            "tomato-dao needs 15 or later: upgrade the server, or point DATABASE_URL at another"
-        )
-    if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
-        raise WrongLayout(
-            f"the database {connection.info.dbname} is encoded in {encoding}; tomato-dao needs UTF8: create it anew with "
-            "create database … encoding 'UTF8' template template0"
-        )
-
-
-def unreachable(settings: Mapping[str, object], error: psycopg.OperationalError) -> Unavailable:
-    """One line: which server, what it said, what to do."""
-    said = " ".join(str(error).split())
-    if error.pgconn is not None and error.pgconn.needs_password:
-        advice = "give a password in the URL, in PGPASSWORD or in ~/.pgpass"
-    elif error.pgconn is not None and error.pgconn.used_password:
-        advice = "check user and password in DATABASE_URL"
-    else:
-        advice = (
-            "check that the server runs and that DATABASE_URL names its host, port, user and database (make migrate makes the "
-            "database where it isn't there yet)"
-        )
-    return Unavailable(f"can't connect to {_place(settings)}: {said}; {advice}")
-
-
-def _place(settings: Mapping[str, object]) -> str:
-    host, port = settings.get("host", "the default host"), settings.get("port", 5432)
-    return f"{host}:{port}, database {settings.get('dbname', '(default)')}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import rows
 from .errors import Call, QueryFileError, entity_of
+from .row_factory import row_factory
 
 _NAME = re.compile(r"^--\s*name\s*:\s*(?P<definition>.*?)\s*$")
 _DEFINITION = re.compile(r"^(?P<name>[a-z]\w*)\s*(?:\((?P<parameters>[\w\s,]*)\))?\s*(?P<kind>\^|\$|!|<!|)$")
@@ -137,7 +138,7 @@ def _parse(path: Path, line: int, lines: list[str]) -> Query:
         verb=next(g for g in change.groups() if g).lower() if change else "select",
         path=path,
         line=line,
-        make_row=rows.maker(record_class),
+        make_row=row_factory(record_class),
     )
 
 

@@ -4,11 +4,10 @@ Times are `datetime` in UTC; usage is in bytes and CPU seconds, a profile's ram 
 A JSON number beyond 64 bits arrives as a float.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, make_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
-from typing import TypeAlias, Union, get_args, get_origin
+from typing import TypeAlias, Union
 
 # Union, since a quoted alias could not be part of another one.
 Json: TypeAlias = Union["dict[str, Json]", "list[Json]", str, int, float, bool, None]
@@ -304,71 +303,3 @@ class ImportedTopology:
     element_ids: dict[int, int]
     connection_ids: dict[int, int]
     reported: list[str]
-
-
-def maker(record_class: type | None) -> Callable[[Sequence[object]], object]:
-    """The function that makes a row of a query's columns; without a class: the value, or the tuple of several."""
-    if record_class is None:
-        return lambda columns: columns[0] if len(columns) == 1 else columns
-    make = _builder(record_class)
-    inner = [(n, convert) for n, (convert, is_row) in _converters(record_class).items() if is_row]
-    if not inner:
-        return make
-
-    def make_tree(columns: Sequence[object]) -> object:
-        values = list(columns)
-        for n, convert in inner:
-            if values[n] is not None:
-                values[n] = convert(values[n])
-        return make(values)
-
-    return make_tree
-
-
-def _from_json(record_class: type, columns: list[object]) -> object:
-    """A row that came inside a row, as a JSON list of its columns."""
-    for n, (convert, _) in _converters(record_class).items():
-        if columns[n] is not None:
-            columns[n] = convert(columns[n])
-    return _builder(record_class)(columns)
-
-
-@cache
-def _builder(record_class: type) -> Callable[[Sequence[object]], object]:
-    """What builds a row of a class out of its columns.
-
-    A frozen dataclass sets each field through object.__setattr__. An instance of a twin, with the same slots but not
-    frozen, that then becomes one of the class is the same object in a sixth of the time.
-    """
-    names = [field.name for field in fields(record_class)]
-    twin = make_dataclass(f"_{record_class.__name__}", names, slots=True, eq=False, repr=False)
-
-    def build(columns: Sequence[object]) -> object:
-        row = twin(*columns)
-        row.__class__ = record_class
-        return row
-
-    return build
-
-
-@cache
-def _converters(record_class: type) -> dict[int, tuple[Callable[..., object], bool]]:
-    """How columns get back the types that JSON does not know, by position, and whether they are rows or ids themselves."""
-    found: dict[int, tuple[Callable[..., object], bool]] = {}
-    for n, field in enumerate(fields(record_class)):
-        first, *_ = get_args(field.type) or (None,)
-        if field.type in (datetime, datetime | None):
-            found[n] = datetime.fromisoformat, False
-        elif field.type in (float, float | None):
-            found[n] = float, False
-        elif field.type == dict[int, int]:
-            found[n] = dict, True
-        elif get_origin(field.type) is tuple:
-            found[n] = partial(_all_from_json, first), True
-        elif isinstance(first, type) and is_dataclass(first):
-            found[n] = partial(_from_json, first), True
-    return found
-
-
-def _all_from_json(record_class: type, items: list[list[object]]) -> tuple[object, ...]:
-    return tuple(_from_json(record_class, columns) for columns in items)

@@ -16,7 +16,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from . import Database, connect
 from .ops.migrate import migrate
 from .ops.scratch import with_database
-from .pool import database_url
+from .server import database_url
 
 
 @pytest.fixture(scope="session")

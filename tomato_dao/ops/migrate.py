@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from .. import layout
 from ..errors import TomatoError, Unavailable, from_driver
-from ..pool import check_server, connection_settings, database_url, probe, unreachable
+from ..server import check_server, connection_settings, database_url, probe, unreachable
 from .cli import run_command
 
 _LOCK = 0x746F6D61746F  # "tomato"

@@ -11,8 +11,8 @@ import psycopg
 from .. import layout
 from ..database import QUERIES
 from ..errors import NotAllowed, from_driver
-from ..pool import database_url, probe
 from ..queries import Query
+from ..server import database_url, probe
 from .cli import run_command
 
 _WIDEST = 40  # characters of a cell, where there are several rows
