@@ -46,10 +46,12 @@ wheel: setup ## build dist/tomato_dao-*.whl
 	@ls dist/*.whl
 
 stop: ## stop the embedded server
-	@if [ -x $(PY) ]; then $(PY) -m tomato_dao.ops.embedded stop; fi
+	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao.ops.embedded stop; \
+	else echo "stop: not set up, so nothing was stopped (make setup stop does)" >&2; fi
 
 clean: ## stop the embedded server and remove all that was made, its data too
-	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao.ops.embedded remove; fi
+	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao.ops.embedded remove; \
+	else echo "clean: not set up, so no embedded server was looked for (make setup clean does)" >&2; fi
 	@rm -rf .venv node_modules var dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

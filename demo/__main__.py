@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("topologies", type=Path, help="a directory of topology exports (*.json)")
     directory: Path = parser.parse_args().topologies
     files = sorted(directory.glob("*.json"))
+    if not directory.is_dir():
+        raise TomatoError(f"there is no directory {directory}")
     if not files:
         raise TomatoError(f"there are no topology exports (*.json) in {directory}")
     exports = {file: file.read_bytes() for file in files}
@@ -148,7 +150,7 @@ def _tell(db: Database, files: int, directory: Path, reported: int, calls: int, 
         ("elements", elements, "their machines prepared, started, stopped"),
         ("connections", connections, ""),
         ("unknown names", reported, "kept in attrs and reported"),
-        ("exported", topologies, "each is what went in"),
+        ("exported", topologies, "each is what went in, but for ids"),
         ("calls", calls, f"in {seconds:.1f} s: {calls / seconds:,.0f} a second"),
         ("server connections", used, f"of a pool of {POOL}, on PostgreSQL {version}"),
     ):

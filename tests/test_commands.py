@@ -77,6 +77,12 @@ def test_query_calls_misuse_misuse(tomato_url: str, arguments: list[str]) -> Non
     assert done.stderr.startswith("usage: query")
 
 
+def test_query_refuses_a_patch_of_what_is_not_there(tomato_url: str, world: World) -> None:
+    done = query(tomato_url, "hosts.update", "name=host1", 'patch={"adress": "x"}', "--write")
+    assert done.returncode == 2
+    assert "hosts.update: a patch can't have adress" in done.stderr
+
+
 def test_query_says_what_is_wrong_with_a_value(tomato_url: str) -> None:
     done = query(tomato_url, "hosts.get", "id=x")
     assert done.returncode == 1

@@ -230,4 +230,4 @@ def _our_errors(connection: Connection) -> Iterator[None]:
 def _check_not_failed(connection: Connection) -> None:
     """WrongState where a call failed and its error was swallowed: the server would roll back without a word."""
     if connection.pgconn.transaction_status == TransactionStatus.INERROR:
-        raise WrongState("a call inside the transaction failed, so it can't be committed")
+        raise WrongState("a call in the transaction failed, so it is rolled back; let such a call have a nested transaction()")

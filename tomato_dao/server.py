@@ -96,8 +96,8 @@ def unreachable(settings: Mapping[str, object], error: psycopg.OperationalError)
         advice = "check user and password in DATABASE_URL"
     else:
         advice = (
-            "check that the server runs and that DATABASE_URL names its host, port, user and database (make migrate makes the "
-            "database where it isn't there yet)"
+            "check that the server runs and that DATABASE_URL names its host, port, user and database (a database that isn't "
+            "there yet is made by make migrate, or python -m tomato_dao.ops.migrate)"
         )
     return Unavailable(f"can't connect to {_place(settings)}: {said}; {advice}")
 

@@ -16,7 +16,6 @@ import shutil
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -274,8 +273,9 @@ def main() -> None:
         print(start())
     elif action == "remove":
         remove()
-    elif not stop():
-        print("the embedded server is not running", file=sys.stderr)
+        print("removed the embedded server and its data")
+    else:
+        print("stopped the embedded server" if stop() else "the embedded server was not running")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import psycopg
 
-from .. import layout
+from .. import layout, patches
 from ..database import QUERIES
 from ..errors import NotAllowed, from_driver
 from ..queries import Query
@@ -43,7 +43,7 @@ def main() -> None:
         print(json.dumps(objects, default=_as_text, ensure_ascii=False, indent=2))
     elif query.kind == "!":
         print(f"{rows[0][0]} {'row' if rows[0][0] == 1 else 'rows'}")
-    elif len(rows) == 1:
+    elif query.kind and rows:
         _print_record(columns, rows[0])
     else:
         _print_table(columns, rows)
@@ -57,9 +57,21 @@ def _values(parser: argparse.ArgumentParser, query: Query, given: Sequence[str])
         if not equals or name not in query.parameters:
             parser.error(f"{query.name} takes {_signature(query) or 'no parameters'}, not {pair!r}")
         values[name] = value
+    if "patch" in values and (unknown := _unknown_columns(query, values["patch"] or "")):
+        parser.error(f"{query.name}: a patch can't have {', '.join(sorted(unknown))}")
     if missing := [p for p in query.parameters if p not in values and p not in query.nullable]:
         parser.error(f"{query.name} needs {', '.join(f'{p}=…' for p in missing)} as well")
     return [values.get(p) for p in query.parameters]
+
+
+def _unknown_columns(query: Query, patch: str) -> set[str]:
+    """The keys of a patch that its query would pass over; none where it is no JSON object: the server says so."""
+    try:
+        keys = set(json.loads(patch))
+    except (ValueError, TypeError):
+        return set()
+    record = query.record_class.__name__ if query.record_class else ""
+    return keys - set(getattr(patches, f"{record}Patch").__annotations__)
 
 
 def _run(query: Query, values: Sequence[str | None], *, write: bool) -> tuple[list[str], list[tuple[object, ...]]]:
