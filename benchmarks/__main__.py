@@ -76,9 +76,8 @@ def _round_trips(db: Database, call: Callable[[], Any], *, fresh: bool) -> int:
     fresh: on a connection that has prepared nothing yet.
     """
     with db.transaction(), db.connection() as connection, tempfile.TemporaryFile() as trace:
-        prepared = connection.prepared  # type: ignore[attr-defined]
         if fresh:
-            prepared.clear()
+            connection._statements.clear()  # type: ignore[attr-defined]
         connection.pgconn.trace(trace.fileno())
         call()
         connection.pgconn.untrace()

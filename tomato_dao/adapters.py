@@ -59,6 +59,11 @@ class _Float8(_Int2):
     pack = struct.Struct("!d").pack
 
 
+class _Text(_Int2):
+    oid = _TYPES["text"].oid
+    dump = staticmethod(str.encode)  # type: ignore[assignment]  # takes nothing but a str
+
+
 class _Timestamptz(_Int2):
     oid = _TYPES["timestamptz"].oid
 
@@ -94,7 +99,6 @@ def _guarded(name: str, *accepted: type, refused: tuple[type, ...] = ()) -> type
 
 _GUARDED = [
     _guarded("bool", bool),
-    _guarded("text", str),
     _guarded("varchar", str),
     _guarded("name", str),
     _guarded("bytea", bytes, bytearray, memoryview),
@@ -207,7 +211,7 @@ def adapt(context: AdaptContext) -> None:
     adapters.register_loader("jsonb", _JsonbLoader)
     adapters.register_dumper(None, adapters.get_dumper(Jsonb, PyFormat.BINARY))
     adapters.register_dumper(None, adapters.get_dumper(Json, PyFormat.BINARY))
-    dumpers: list[type[Dumper]] = [_Int2, _Int4, _Int8, _Float4, _Float8, _Timestamptz, *_GUARDED, *_ARRAYS]
+    dumpers: list[type[Dumper]] = [_Int2, _Int4, _Int8, _Float4, _Float8, _Text, _Timestamptz, *_GUARDED, *_ARRAYS]
     for dumper in dumpers:
         adapters.register_dumper(None, dumper)
 
