@@ -370,12 +370,13 @@ def test_refused_values_leave_no_statements_behind(lasting_url: str) -> None:
 # Ctrl-C.
 
 INTERRUPTED = """
-import sys, threading
+import signal, sys, threading
 from time import monotonic, sleep
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tomato_dao import connect
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where a shell runs the tests in the background
 url, how = sys.argv[1:]
 db = connect(url, pool_size=1, application_name="interrupted")
 db.hosts.get_by_name("host1")
