@@ -8,8 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import World
-from psycopg import errors
-from test_places import (
+from dao_cases import (
     MOMENT,
     NOBODY,
     assert_threads_keep_each_others_attrs,
@@ -18,6 +17,7 @@ from test_places import (
     refused,
     usage_is_gone,
 )
+from psycopg import errors
 
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound
 from tomato_dao.dao.host_components import HostComponents

@@ -1,78 +1,26 @@
 """Organizations, sites and hosts: names, references, patches, attrs."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
-from threading import Barrier
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 import pytest
 from conftest import World
+from dao_cases import (
+    MOMENT,
+    NOBODY,
+    assert_threads_keep_each_others_attrs,
+    assert_wrong_types_are_refused,
+    at_once,
+    refused,
+    usage_is_gone,
+)
 from psycopg import errors
 
-from tomato_dao import AlreadyExists, Database, InvalidValue, NotEmpty, NotFound, TomatoError
+from tomato_dao import AlreadyExists, Database, InvalidValue, NotEmpty, NotFound
 from tomato_dao.rows import Host, Organization, Site
-
-T = TypeVar("T")
-NOBODY = 987654321  # an id that nothing has
-MOMENT = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
-
-
-def at_once(*calls: Callable[[], object]) -> list[object]:
-    """What each call returned, or how it was refused; all start at the same moment, each in a thread of its own."""
-    start = Barrier(len(calls))
-
-    def run(call: Callable[[], object]) -> object:
-        start.wait(10)
-        try:
-            return call()
-        except TomatoError as error:
-            return error
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return list(threads.map(run, calls))
-
-
-def timed(db: Database, call: Callable[[], T]) -> tuple[T, datetime]:
-    """What a call returned, and the time that it was on the server."""
-    with db.transaction(), db.connection() as connection:
-        result = call()
-        row = connection.execute("select now()").fetchone()
-    assert row
-    return result, row[0]
-
-
-@contextmanager
-def refused(
-    kind: type[TomatoError], entity: str | None, key: object, match: str | None = None
-) -> Iterator[pytest.ExceptionInfo[TomatoError]]:
-    """What stands inside is refused with an error of exactly that kind, entity and key."""
-    with pytest.raises(kind, match=match) as caught:
-        yield caught
-    assert (caught.type, caught.value.entity, caught.value.key) == (kind, entity, key)
-
-
-def set_many_attrs(dao: Any, key: object, prefix: str) -> None:
-    for n in range(20):
-        dao.set_attrs(key, {f"{prefix}{n}": n}, [f"{prefix}{n - 1}"])
-        dao.set_attrs(key, {f"{prefix}{n}": n, f"{prefix}_kept_{n}": n})
-
-
-def assert_threads_keep_each_others_attrs(dao: Any, key: object) -> None:
-    assert at_once(*(partial(set_many_attrs, dao, key, prefix) for prefix in "abc")) == [None, None, None]
-    left = {f"{prefix}_kept_{n}": n for prefix in "abc" for n in range(20)} | dict.fromkeys(["a19", "b19", "c19"], 19)
-    assert dao.set_attrs(key, {}) == left
-
-
-def assert_wrong_types_are_refused(dao: Any, entity: str, key: object, values: list[tuple[str, object]]) -> None:
-    for column, value in values:
-        given = "None" if value is None else type(value).__name__
-        with refused(InvalidValue, entity, column, f"^{entity}: {column} is .*, not {given}$"):
-            dao.update(key, {column: value})
 
 
 @dataclass(frozen=True)
@@ -101,16 +49,6 @@ def another(db: Database, world: World, entity: str, name: str) -> Any:
     if entity == "site":
         return db.sites.create(name, organization_id=world.organization.id)
     return db.hosts.create(name, address="10.0.0.2", rpcurl=f"rpc://{name}", site_id=world.site.id)
-
-
-def usage_is_gone(server: psycopg.Connection, *usage_ids: int | None) -> bool:
-    """Neither the usage identities nor records of them are left."""
-    left = server.execute(
-        "select id from usage_statistics where id = any(%(ids)s)"
-        " union all select usage_id from usage_records where usage_id = any(%(ids)s)",
-        {"ids": list(usage_ids)},
-    )
-    return None not in usage_ids and left.fetchall() == []
 
 
 def test_an_organization_keeps_what_it_is_given(db: Database) -> None:

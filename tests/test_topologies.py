@@ -10,8 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import World
-from psycopg import IsolationLevel, errors
-from test_places import (
+from dao_cases import (
     MOMENT,
     NOBODY,
     assert_threads_keep_each_others_attrs,
@@ -21,6 +20,7 @@ from test_places import (
     timed,
     usage_is_gone,
 )
+from psycopg import IsolationLevel, errors
 
 from tomato_dao import Conflict, Database, InvalidValue, LastOwner, NotFound, WrongState
 from tomato_dao.rows import (

@@ -9,8 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import World
-from psycopg import errors
-from test_places import (
+from dao_cases import (
     MOMENT,
     NOBODY,
     assert_threads_keep_each_others_attrs,
@@ -20,6 +19,7 @@ from test_places import (
     timed,
     usage_is_gone,
 )
+from psycopg import errors
 
 from tomato_dao import AlreadyExists, Ambiguous, Database, InvalidValue, LastOwner, NotFound
 from tomato_dao.rows import Quota, User

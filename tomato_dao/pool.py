@@ -153,11 +153,11 @@ class Pool:
         waiter = self.local.waiter or _Waiter()
         self.local.waiter = None
         self._waiters.append(waiter)
-        if self._taken < self.size:
-            self._grow()
-        if self._idle or self._closing:  # since we looked
-            self._serve()
         try:
+            if self._taken < self.size:
+                self._grow()
+            if self._idle or self._closing:  # since we looked
+                self._serve()
             served = waiter.ready.acquire(timeout=self._timeout)
         except BaseException:
             self._leave(waiter)

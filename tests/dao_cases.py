@@ -1,0 +1,81 @@
+"""What the tests of DAOs share: calls at one moment, refusals that say what they are about, attrs that threads change."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from threading import Barrier
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+
+from tomato_dao import Database, InvalidValue, TomatoError
+
+T = TypeVar("T")
+NOBODY = 987654321  # an id that nothing has
+MOMENT = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
+
+
+def at_once(*calls: Callable[[], object]) -> list[object]:
+    """What each call returned, or how it was refused; all start at the same moment, each in a thread of its own."""
+    start = Barrier(len(calls))
+
+    def run(call: Callable[[], object]) -> object:
+        start.wait(10)
+        try:
+            return call()
+        except TomatoError as error:
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))
+
+
+def timed(db: Database, call: Callable[[], T]) -> tuple[T, datetime]:
+    """What a call returned, and the time that it was on the server."""
+    with db.transaction(), db.connection() as connection:
+        result = call()
+        row = connection.execute("select now()").fetchone()
+    assert row
+    return result, row[0]
+
+
+@contextmanager
+def refused(
+    kind: type[TomatoError], entity: str | None, key: object, match: str | None = None
+) -> Iterator[pytest.ExceptionInfo[TomatoError]]:
+    """What stands inside is refused with an error of exactly that kind, entity and key."""
+    with pytest.raises(kind, match=match) as caught:
+        yield caught
+    assert (caught.type, caught.value.entity, caught.value.key) == (kind, entity, key)
+
+
+def set_many_attrs(dao: Any, key: object, prefix: str) -> None:
+    for n in range(20):
+        dao.set_attrs(key, {f"{prefix}{n}": n}, [f"{prefix}{n - 1}"])
+        dao.set_attrs(key, {f"{prefix}{n}": n, f"{prefix}_kept_{n}": n})
+
+
+def assert_threads_keep_each_others_attrs(dao: Any, key: object) -> None:
+    assert at_once(*(partial(set_many_attrs, dao, key, prefix) for prefix in "abc")) == [None, None, None]
+    left = {f"{prefix}_kept_{n}": n for prefix in "abc" for n in range(20)} | dict.fromkeys(["a19", "b19", "c19"], 19)
+    assert dao.set_attrs(key, {}) == left
+
+
+def assert_wrong_types_are_refused(dao: Any, entity: str, key: object, values: list[tuple[str, object]]) -> None:
+    for column, value in values:
+        given = "None" if value is None else type(value).__name__
+        with refused(InvalidValue, entity, column, f"^{entity}: {column} is .*, not {given}$"):
+            dao.update(key, {column: value})
+
+
+def usage_is_gone(server: psycopg.Connection, *usage_ids: int | None) -> bool:
+    """Neither the usage identities nor records of them are left."""
+    left = server.execute(
+        "select id from usage_statistics where id = any(%(ids)s)"
+        " union all select usage_id from usage_records where usage_id = any(%(ids)s)",
+        {"ids": list(usage_ids)},
+    )
+    return None not in usage_ids and left.fetchall() == []
