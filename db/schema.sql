@@ -658,6 +658,17 @@ ALTER TABLE public.sites ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 
 --
+-- Name: tasks; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.tasks (
+    name text NOT NULL,
+    started_at public.instant NOT NULL,
+    run_lease_until public.instant
+);
+
+
+--
 -- Name: templates; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -748,6 +759,58 @@ CREATE TABLE public.topology_permissions (
 
 
 --
+-- Name: users; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.users (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    origin text DEFAULT ''::text NOT NULL,
+    organization_id bigint NOT NULL,
+    realname text DEFAULT ''::text NOT NULL,
+    email text DEFAULT ''::text NOT NULL,
+    flags text[] DEFAULT '{}'::text[] NOT NULL,
+    password_hash text,
+    password_at public.instant,
+    last_login_at public.instant,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT users_flags_check CHECK ((array_position(flags, NULL::text) IS NULL))
+);
+
+
+--
+-- Name: topology_roles; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.topology_roles AS
+ SELECT t.id AS topology_id,
+    u.id AS user_id,
+    p.role AS explicit_role,
+    (ARRAY['user'::text, 'manager'::text, 'owner'::text])[GREATEST(
+        CASE
+            WHEN ('global_topl_owner'::text = ANY (u.flags)) THEN 3
+            WHEN ('global_topl_manager'::text = ANY (u.flags)) THEN 2
+            WHEN ('global_topl_user'::text = ANY (u.flags)) THEN 1
+            ELSE NULL::integer
+        END, array_position(ARRAY['user'::text, 'manager'::text, 'owner'::text], p.role),
+        CASE
+            WHEN (NOT (u.flags && ARRAY['orga_topl_owner'::text, 'orga_topl_manager'::text, 'orga_topl_user'::text])) THEN NULL::integer
+            WHEN (NOT (EXISTS ( SELECT
+               FROM (public.topology_permissions op
+                 JOIN public.users o ON ((o.id = op.user_id)))
+              WHERE ((op.topology_id = t.id) AND (op.role = 'owner'::text) AND (o.organization_id = u.organization_id))))) THEN NULL::integer
+            WHEN ('orga_topl_owner'::text = ANY (u.flags)) THEN 3
+            WHEN ('orga_topl_manager'::text = ANY (u.flags)) THEN 2
+            ELSE 1
+        END)] AS role
+   FROM ((public.topologies t
+     CROSS JOIN public.users u)
+     LEFT JOIN public.topology_permissions p ON (((p.topology_id = t.id) AND (p.user_id = u.id))));
+
+
+--
 -- Name: usage_records; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -778,28 +841,6 @@ ALTER TABLE public.usage_statistics ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-
---
--- Name: users; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.users (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    origin text DEFAULT ''::text NOT NULL,
-    organization_id bigint NOT NULL,
-    realname text DEFAULT ''::text NOT NULL,
-    email text DEFAULT ''::text NOT NULL,
-    flags text[] DEFAULT '{}'::text[] NOT NULL,
-    password_hash text,
-    password_at public.instant,
-    last_login_at public.instant,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT users_flags_check CHECK ((array_position(flags, NULL::text) IS NULL))
 );
 
 
@@ -1087,6 +1128,14 @@ ALTER TABLE ONLY public.sites
 
 ALTER TABLE ONLY public.sites
     ADD CONSTRAINT sites_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: tasks tasks_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.tasks
+    ADD CONSTRAINT tasks_pkey PRIMARY KEY (name);
 
 
 --
@@ -1409,10 +1458,24 @@ CREATE INDEX users_flags_idx ON public.users USING gin (flags);
 
 
 --
+-- Name: users_last_login_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX users_last_login_at_idx ON public.users USING btree (origin, last_login_at);
+
+
+--
 -- Name: users_organization_id_idx; Type: INDEX; Schema: public; Owner: -
 --
 
 CREATE INDEX users_organization_id_idx ON public.users USING btree (organization_id);
+
+
+--
+-- Name: users_password_at_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX users_password_at_idx ON public.users USING btree (origin, password_at) WHERE (password_hash IS NOT NULL);
 
 
 --
@@ -1895,4 +1958,6 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261122080300'),
     ('20261122080400'),
     ('20261122080500'),
-    ('20261122080600');
+    ('20261122080600'),
+    ('20261122110100'),
+    ('20261122110110');

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from threading import Barrier
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 import psycopg
@@ -79,3 +80,12 @@ def usage_is_gone(server: psycopg.Connection, *usage_ids: int | None) -> bool:
         {"ids": list(usage_ids)},
     )
     return None not in usage_ids and left.fetchall() == []
+
+
+def until(server: psycopg.Connection, condition: str, *values: object) -> None:
+    """Wait, 10 seconds at most, until the server says that the condition holds."""
+    deadline = monotonic() + 10
+    while server.execute(f"select {condition}", values).fetchone() != (True,):
+        assert monotonic() < deadline, f"never became true: {condition}"
+        sleep(0.005)
+        server.execute("select pg_stat_clear_snapshot()")  # a transaction sees pg_stat_activity as it was at first

@@ -10,6 +10,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 from conftest import World
+from dao_cases import until
 from psycopg import IsolationLevel, sql
 from psycopg.conninfo import make_conninfo
 
@@ -29,15 +30,6 @@ from tomato_dao import (
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 
 BACKENDS: LiteralString = "from pg_stat_activity where datname = current_database() and application_name = %s"
-
-
-def until(server: psycopg.Connection, condition: LiteralString, *values: object) -> None:
-    """Wait, 10 seconds at most, until the server says that the condition holds."""
-    deadline = monotonic() + 10
-    while server.execute("select " + condition, values).fetchone() != (True,):
-        assert monotonic() < deadline, f"never became true: {condition}"
-        sleep(0.005)
-        server.execute("select pg_stat_clear_snapshot()")  # a transaction sees pg_stat_activity as it was at first
 
 
 def names(db: Database) -> list[str]:

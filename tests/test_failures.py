@@ -18,7 +18,8 @@ from time import monotonic
 import psycopg
 import pytest
 from conftest import World
-from test_database import BACKENDS, blocked, names, until
+from dao_cases import until
+from test_database import BACKENDS, blocked, names
 from test_statements import query, run
 
 from tomato_dao import Database, InvalidValue, NotFound, Unavailable, connect

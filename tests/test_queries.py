@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from inspect import Parameter
 from pathlib import Path
-from time import monotonic, sleep
 
 import aiosql
 import psycopg
 import pytest
 from conftest import CHECKOUT, World
+from dao_cases import until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,15 +44,6 @@ def one(read: Load) -> Callable[[str], Query]:
         return query
 
     return read_one
-
-
-def until(server: psycopg.Connection, condition: str, *values: object) -> None:
-    """Wait, 10 seconds at most, until the server says that the condition holds."""
-    deadline = monotonic() + 10
-    while server.execute(f"select {condition}", values).fetchone() != (True,):
-        assert monotonic() < deadline, f"never became true: {condition}"
-        sleep(0.005)
-        server.execute("select pg_stat_clear_snapshot()")  # a transaction sees pg_stat_activity as it was at first
 
 
 @pytest.mark.parametrize(

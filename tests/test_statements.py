@@ -224,6 +224,7 @@ WRONG: dict[str, Sequence[object]] = {
     "interval": ["1 day", 5, 1.5, NEW_YEAR],
     "bigint[]": [5, "12", ["5"], [2**63], [1.5], {1}],
     "text[]": [5, "abc", [5], ["\ud800"], {"a"}, {"a": 1}],
+    "jsonb[]": [5, "abc", [math.nan], [{1}], {"a": 1}],
 }
 
 
@@ -236,6 +237,9 @@ FITTING: dict[str, object] = {
     "text": "x",
     "bigint[]": [1],
     "text[]": ["x"],
+    "jsonb[]": [{}],
+    "instant": NEW_YEAR,
+    "timestamp with time zone": NEW_YEAR,
 }
 
 

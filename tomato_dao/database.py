@@ -18,6 +18,8 @@ from .dao.hosts import Hosts
 from .dao.organizations import Organizations
 from .dao.quotas import Quotas
 from .dao.sites import Sites
+from .dao.statistics import Statistics
+from .dao.tasks import Tasks
 from .dao.topologies import Topologies
 from .dao.topology_permissions import TopologyPermissions
 from .dao.users import Users
@@ -82,6 +84,8 @@ class Database:
         self.connections = Connections(self._bind("connections"))
         self.host_elements = HostComponents(self._bind("host_elements"), "host element")
         self.host_connections = HostComponents(self._bind("host_connections"), "host connection")
+        self.tasks = Tasks(self._bind("tasks"))
+        self.statistics = Statistics(self._bind("statistics"))
 
     def __enter__(self) -> "Database":
         return self

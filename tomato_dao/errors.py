@@ -42,6 +42,10 @@ class Busy(TomatoError):
     """Somebody else is at work on it."""
 
 
+class LockLost(TomatoError):
+    """What was this worker's alone no longer is: the lease or the lock's connection ended, so another may be at work."""
+
+
 class WrongState(TomatoError):
     """Its state does not allow that."""
 

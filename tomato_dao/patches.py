@@ -107,6 +107,23 @@ class ElementPatch(TypedDict, total=False):
     next_sync_at: datetime | None
 
 
+class _Typed(TypedDict):
+    type: str
+
+
+class NewElement(_Typed, total=False):
+    """One of several elements to create; only its type must be there."""
+
+    state: str
+    parent_id: int | None
+    site_id: int | None
+    template_id: int | None
+    profile_id: int | None
+    network_id: int | None
+    network_instance_id: int | None
+    attrs: Mapping[str, JsonIn]
+
+
 class ConnectionPatch(TypedDict, total=False):
     """Of a connection; its ends stay."""
 

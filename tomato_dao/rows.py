@@ -91,6 +91,25 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    """Whom to tell."""
+
+    id: int
+    name: str
+    origin: str
+    realname: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredUsers:
+    """Who was removed, and who is left though expired: a topology has no other owner."""
+
+    removed: tuple[Contact, ...]
+    kept: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Quota:
     """What a user may use a month, and has used in this one (bytes, CPU seconds)."""
 
@@ -121,12 +140,37 @@ class Topology:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedTopology:
+    """A topology with the role of who asks (None: none) and the highest state of its elements (None where it has none)."""
+
+    id: int
+    name: str
+    site_id: int | None
+    timeout_at: datetime
+    timeout_step: int
+    usage_id: int | None
+    attrs: JsonObject
+    role: str | None
+    state: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TopologyPermission:
     """A user's role on a topology: user, manager or owner."""
 
     topology_id: int
     user_id: int
     role: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyRole:
+    """What a user may effectively do on a topology, and by explicit permission: user, manager, owner, or None."""
+
+    topology_id: int
+    user_id: int
+    explicit_role: str | None
+    role: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +239,20 @@ class HostComponent:
     state: str
     usage_id: int | None
     attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class HostUse:
+    """What a host runs, and for which topology: None for an orphan."""
+
+    id: int
+    num: int
+    type: str
+    state: str
+    element_id: int | None
+    connection_id: int | None
+    topology_id: int | None
+    topology_name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,3 +361,93 @@ class ImportedTopology:
     element_ids: dict[int, int]
     connection_ids: dict[int, int]
     reported: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutClaim:
+    """A topology whose owners are to be warned, or that is to be stopped or destroyed (action: warn, stop, destroy)."""
+
+    id: int
+    name: str
+    timeout_at: datetime
+    timeout_step: int
+    action: str
+    owners: tuple[Contact, ...]
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SyncClaim:
+    """A machine that is to be looked at, and where it runs; None where it has no host element."""
+
+    id: int
+    topology_id: int
+    type: str
+    state: str
+    host_element_id: int | None
+    host_element_num: int | None
+    host_name: str | None
+    rpcurl: str | None
+    rextfv_started_at: datetime | None
+    next_sync_at: datetime
+    attrs: JsonObject
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanClaim:
+    """A host element or host connection that serves nothing, to be removed from its host."""
+
+    id: int
+    host_id: int
+    host_name: str
+    rpcurl: str
+    num: int
+    type: str
+    state: str
+    attrs: JsonObject
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TaskClaim:
+    """A task that is this worker's until then."""
+
+    name: str
+    started_at: datetime
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task: when it was last begun, and until when it is some worker's (None: it was finished)."""
+
+    name: str
+    started_at: datetime
+    lease_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many there are of everything; elements also by their types and states."""
+
+    organizations: int
+    sites: int
+    hosts: int
+    users: int
+    topologies: int
+    elements: int
+    elements_by_type: dict[str, int]
+    elements_by_state: dict[str, int]
+    connections: int
+    host_elements: int
+    host_connections: int
+    templates: int
+    profiles: int
+    networks: int
+    network_instances: int
+    error_groups: int
+    error_dumps: int
+    key_values: int
+    link_measurements: int
+    usage_records: int

@@ -74,3 +74,99 @@ select
 from elements e
 where e.parent_id = :parent_id
 order by e.id;
+
+-- name: create_many(topology_id, types, states, parent_ids, site_ids, template_ids, profile_ids, network_ids, network_instance_ids, attrs)
+-- record_class: Element
+-- New elements of a topology, in the order of the arrays.
+insert into elements as e (
+  topology_id, type, state, parent_id, site_id, template_id, profile_id, network_id, network_instance_id, attrs
+)
+select
+  :topology_id, g.type, g.state, g.parent_id, g.site_id, g.template_id, g.profile_id, g.network_id,
+  g.network_instance_id, g.attrs
+from unnest(
+  :types::text[], :states::text[], :parent_ids::bigint[], :site_ids::bigint[], :template_ids::bigint[],
+  :profile_ids::bigint[], :network_ids::bigint[], :network_instance_ids::bigint[], :attrs::jsonb[]
+) with ordinality g (
+  type, state, parent_id, site_id, template_id, profile_id, network_id, network_instance_id, attrs, n
+)
+order by g.n
+returning
+  e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id,
+  e.template_id, e.profile_id, e.network_id, e.network_instance_id, e.rextfv_started_at, e.next_sync_at,
+  e.usage_id, e.attrs;
+
+-- name: set_state_in_topology(topology_id, state, types, states)
+-- Give the elements of a topology that are of some types and in some states another state; the ids of those that changed.
+update elements e set state = :state
+where
+  e.topology_id = :topology_id and e.type = any(:types) and e.state = any(:states) and e.state <> :state
+returning e.id;
+
+-- name: set_state_of_tree(id, state)^
+-- Give an element and all its descendants a state; the ids of those that changed.
+with recursive tree as (
+  select e.id
+  from elements e
+  where e.id = :id
+  union all
+  select e.id
+  from tree t
+  inner join elements e on e.parent_id = t.id
+),
+
+changed as (
+  update elements e set state = :state
+  from tree t
+  where e.id = t.id and e.state <> :state
+  returning e.id
+)
+
+select (select coalesce(array_agg(c.id order by c.id), '{}') from changed c) as changed
+from elements e
+where e.id = :id;
+
+-- name: start_sync(id)!
+-- The machine starts now; it is to be looked at in a second.
+update elements e set rextfv_started_at = now(), next_sync_at = now() + interval '1 second', sync_lease_until = null
+where e.id = :id and e.type in ('kvmqm', 'openvz', 'repy');
+
+-- name: claim_syncs(limit, lease)
+-- record_class: SyncClaim
+-- Machines that are to be looked at, as this worker's for the time of the lease.
+with due as materialized (
+  select e.id
+  from elements e
+  where
+    e.next_sync_at <= now() and e.type in ('kvmqm', 'openvz', 'repy')
+    and (e.sync_lease_until is null or e.sync_lease_until <= now())
+  order by e.next_sync_at
+  limit :limit
+  for update skip locked
+),
+
+claimed as (
+  update elements e set sync_lease_until = now() + :lease::interval
+  from due d
+  where e.id = d.id
+  returning
+    e.id, e.topology_id, e.type, e.state, e.host_element_id, e.rextfv_started_at, e.next_sync_at, e.attrs,
+    e.sync_lease_until as lease_until
+)
+
+select
+  c.id, c.topology_id, c.type, c.state, c.host_element_id, he.num as host_element_num, h.name as host_name, h.rpcurl,
+  c.rextfv_started_at, c.next_sync_at, c.attrs, c.lease_until
+from claimed c
+left join host_elements he on he.id = c.host_element_id
+left join hosts h on h.id = he.host_id
+order by c.next_sync_at, c.id;
+
+-- name: finish_sync(id, lease_until)!
+-- The machine was looked at: again after a 24th of the time that it has run, until it has run a day.
+update elements e set
+  next_sync_at = case
+    when now() - e.rextfv_started_at < interval '1 day' then now() + (now() - e.rextfv_started_at) / 24
+  end,
+  sync_lease_until = null
+where e.id = :id and e.sync_lease_until = :lease_until;

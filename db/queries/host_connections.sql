@@ -78,3 +78,48 @@ select
 from host_connections hc
 where hc.connection_id = :connection_id
 order by hc.id;
+
+-- name: list_uses_of_host(host_id, after, limit)
+-- record_class: HostUse
+-- What runs on a host and for which topology, by id, after that one.
+select
+  hc.id, hc.num, hc.type, hc.state, hc.element_id, hc.connection_id, t.id as topology_id, t.name as topology_name
+from host_connections hc
+left join elements e on e.id = hc.element_id
+left join connections c on c.id = hc.connection_id
+left join topologies t on t.id = coalesce(e.topology_id, c.topology_id)
+where hc.host_id = :host_id and hc.id > :after
+order by hc.id
+limit :limit;
+
+-- name: claim_orphans(limit, lease)
+-- record_class: OrphanClaim
+-- What serves nothing any more and is to be removed from its host, as this worker's for the time of the lease.
+with due as materialized (
+  select hc.id
+  from host_connections hc
+  where
+    hc.element_id is null and hc.connection_id is null
+    and (hc.orphan_lease_until is null or hc.orphan_lease_until <= now())
+  order by hc.id
+  limit :limit
+  for update skip locked
+),
+
+claimed as (
+  update host_connections hc set orphan_lease_until = now() + :lease::interval
+  from due d
+  where hc.id = d.id
+  returning hc.id, hc.host_id, hc.num, hc.type, hc.state, hc.attrs, hc.orphan_lease_until as lease_until
+)
+
+select c.id, c.host_id, h.name as host_name, h.rpcurl, c.num, c.type, c.state, c.attrs, c.lease_until
+from claimed c
+inner join hosts h on h.id = c.host_id
+order by c.id;
+
+-- name: finish_orphan(id, lease_until)!
+-- It is gone from its host: forget it, unless the lease was lost or it serves something again.
+delete from host_connections hc
+where
+  hc.id = :id and hc.orphan_lease_until = :lease_until and hc.element_id is null and hc.connection_id is null;

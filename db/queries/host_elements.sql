@@ -78,3 +78,48 @@ select
 from host_elements he
 where he.connection_id = :connection_id
 order by he.id;
+
+-- name: list_uses_of_host(host_id, after, limit)
+-- record_class: HostUse
+-- What runs on a host and for which topology, by id, after that one.
+select
+  he.id, he.num, he.type, he.state, he.element_id, he.connection_id, t.id as topology_id, t.name as topology_name
+from host_elements he
+left join elements e on e.id = he.element_id
+left join connections c on c.id = he.connection_id
+left join topologies t on t.id = coalesce(e.topology_id, c.topology_id)
+where he.host_id = :host_id and he.id > :after
+order by he.id
+limit :limit;
+
+-- name: claim_orphans(limit, lease)
+-- record_class: OrphanClaim
+-- What serves nothing any more and is to be removed from its host, as this worker's for the time of the lease.
+with due as materialized (
+  select he.id
+  from host_elements he
+  where
+    he.element_id is null and he.connection_id is null
+    and (he.orphan_lease_until is null or he.orphan_lease_until <= now())
+  order by he.id
+  limit :limit
+  for update skip locked
+),
+
+claimed as (
+  update host_elements he set orphan_lease_until = now() + :lease::interval
+  from due d
+  where he.id = d.id
+  returning he.id, he.host_id, he.num, he.type, he.state, he.attrs, he.orphan_lease_until as lease_until
+)
+
+select c.id, c.host_id, h.name as host_name, h.rpcurl, c.num, c.type, c.state, c.attrs, c.lease_until
+from claimed c
+inner join hosts h on h.id = c.host_id
+order by c.id;
+
+-- name: finish_orphan(id, lease_until)!
+-- It is gone from its host: forget it, unless the lease was lost or it serves something again.
+delete from host_elements he
+where
+  he.id = :id and he.orphan_lease_until = :lease_until and he.element_id is null and he.connection_id is null;

@@ -6,24 +6,15 @@ select
 from topologies t
 where t.id = :id;
 
--- name: list(after, limit)
--- record_class: Topology
--- All topologies, by id, after that one.
-select
-  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
-from topologies t
-where t.id > :after
-order by t.id
-limit :limit;
-
 -- name: update(id, patch)^
 -- record_class: Topology
 -- Change the columns that the patch names.
 update topologies t set (
-  name, site_id, timeout_at, timeout_step
+  name, site_id, timeout_at, timeout_step, timeout_lease_until
 ) = (
   select
-    r.name, r.site_id, r.timeout_at, r.timeout_step
+    r.name, r.site_id, r.timeout_at, r.timeout_step,
+    case when not :patch::jsonb ?| array['timeout_at', 'timeout_step'] then t.timeout_lease_until end
   from jsonb_populate_record(t, :patch) r
 )
 where t.id = :id
@@ -40,31 +31,88 @@ returning t.attrs;
 -- Remove a topology.
 delete from topologies t where t.id = :id;
 
--- name: list_of_user(user_id, after, limit)
--- record_class: Topology
--- The topologies on which a user has a permission, by id, after that one.
-select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
-from topology_permissions p
-inner join topologies t on t.id = p.topology_id
-where p.user_id = :user_id and t.id > :after
-order by t.id
-limit :limit;
+-- name: list(asking_user_id, after, limit)
+-- record_class: ListedTopology
+-- nullable: asking_user_id
+-- All topologies, by id, after that one, each with the role of who asks and its highest element state.
+with page as (
+  select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
+  from topologies t
+  where t.id > :after
+  order by t.id
+  limit :limit
+)
 
--- name: list_of_organization(organization_id, after, limit)
--- record_class: Topology
--- The topologies that have an owner in an organization, by id, after that one.
-select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
-from topologies t
-where
-  t.id > :after
-  and t.id in (
-    select p.topology_id
-    from users u
-    inner join topology_permissions p on p.user_id = u.id and p.role = 'owner'
-    where u.organization_id = :organization_id
-  )
-order by t.id
-limit :limit;
+select
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role,
+  (
+    select e.state
+    from elements e
+    where e.topology_id = t.id
+    order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
+    limit 1
+  ) as state
+from page t
+left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+order by t.id;
+
+-- name: list_of_user(user_id, asking_user_id, after, limit)
+-- record_class: ListedTopology
+-- nullable: asking_user_id
+-- The topologies on which a user has a permission, by id, after that one, each with the role of who asks and its highest element state.
+with page as (
+  select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
+  from topology_permissions p
+  inner join topologies t on t.id = p.topology_id
+  where p.user_id = :user_id and p.topology_id > :after
+  order by t.id
+  limit :limit
+)
+
+select
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role,
+  (
+    select e.state
+    from elements e
+    where e.topology_id = t.id
+    order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
+    limit 1
+  ) as state
+from page t
+left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+order by t.id;
+
+-- name: list_of_organization(organization_id, asking_user_id, after, limit)
+-- record_class: ListedTopology
+-- nullable: asking_user_id
+-- The topologies that have an owner in an organization, by id, after that one, each with the role of who asks and its highest element state.
+with page as (
+  select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
+  from topologies t
+  where
+    t.id > :after
+    and t.id in (
+      select p.topology_id
+      from users u
+      inner join topology_permissions p on p.user_id = u.id and p.role = 'owner'
+      where u.organization_id = :organization_id
+    )
+  order by t.id
+  limit :limit
+)
+
+select
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role,
+  (
+    select e.state
+    from elements e
+    where e.topology_id = t.id
+    order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
+    limit 1
+  ) as state
+from page t
+left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+order by t.id;
 
 -- name: create(name, user_id, site_id, attrs)<!
 -- record_class: Topology
@@ -90,9 +138,56 @@ from made m;
 -- Let a topology time out after a period from now; where that is a day or less, no warning will be sent.
 update topologies t set
   timeout_at = now() + :period::interval,
-  timeout_step = case when :period::interval <= interval '24 hours' then 9 else 0 end
+  timeout_step = case when :period::interval <= interval '24 hours' then 9 else 0 end,
+  timeout_lease_until = null
 where t.id = :id
 returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs;
+
+-- name: claim_timeouts(limit, lease)
+-- record_class: TimeoutClaim
+-- Topologies whose timeout asks for something, as this worker's for the time of the lease.
+with due as materialized (
+  select d.id, s.action
+  from (
+    values (0, 'warn', interval '24 hours'), (9, 'stop', interval '0'), (10, 'destroy', interval '-24 hours')
+  ) s (step, action, ahead)
+  cross join lateral (
+    select t.id
+    from topologies t
+    where
+      t.timeout_step = s.step and t.timeout_at <= now() + s.ahead
+      and (t.timeout_lease_until is null or t.timeout_lease_until <= now())
+    order by t.timeout_at
+    for update skip locked
+  ) d
+  limit :limit
+),
+
+claimed as (
+  update topologies t set timeout_lease_until = now() + :lease::interval
+  from due d
+  where t.id = d.id
+  returning t.id, t.name, t.timeout_at, t.timeout_step, d.action, t.timeout_lease_until as lease_until
+)
+
+select
+  c.id, c.name, c.timeout_at, c.timeout_step, c.action,
+  (
+    select coalesce(json_agg(json_build_array(u.id, u.name, u.origin, u.realname, u.email) order by u.id), '[]')
+    from topology_permissions p
+    inner join users u on u.id = p.user_id
+    where p.topology_id = c.id and p.role = 'owner'
+  ) as owners,
+  c.lease_until
+from claimed c
+order by c.timeout_at, c.id;
+
+-- name: finish_timeout(id, lease_until)!
+-- What the timeout asked for is done: on to the next step, unless the lease was lost or the timeout changed.
+update topologies t set
+  timeout_step = case t.timeout_step when 0 then 9 when 9 then 10 else 20 end,
+  timeout_lease_until = null
+where t.id = :id and t.timeout_lease_until = :lease_until;
 
 -- name: full(id)^
 -- record_class: FullTopology

@@ -33,3 +33,32 @@ returning p.topology_id, p.user_id, p.role;
 -- name: delete(topology_id, user_id)!
 -- Take a user's role on a topology away.
 delete from topology_permissions p where p.topology_id = :topology_id and p.user_id = :user_id;
+
+-- name: role(topology_id, user_id)^
+-- record_class: TopologyRole
+-- The role that a user effectively has on a topology.
+select r.topology_id, r.user_id, r.explicit_role, r.role
+from topology_roles r
+where r.topology_id = :topology_id and r.user_id = :user_id;
+
+-- name: matrix(topology_id)
+-- record_class: TopologyRole
+-- Everybody who effectively has a role on a topology, by user.
+with asked as (
+  select p.user_id
+  from topology_permissions p
+  where p.topology_id = :topology_id
+  union
+  select u.id
+  from users u
+  where
+    u.flags && array[
+      'global_topl_owner', 'global_topl_manager', 'global_topl_user', 'orga_topl_owner', 'orga_topl_manager', 'orga_topl_user'
+    ]
+)
+
+select r.topology_id, r.user_id, r.explicit_role, r.role
+from asked a
+inner join topology_roles r on r.user_id = a.user_id and r.topology_id = :topology_id
+where r.role is not null
+order by r.user_id;

@@ -135,3 +135,50 @@ returning u.flags;
 -- name: touch_login(id)!
 -- Note that the user logged in now.
 update users u set last_login_at = now() where u.id = :id;
+
+-- name: expire_passwords(origin, age)!
+-- Forget the cached passwords of a login provider's users that are of an age.
+update users u set password_hash = null, password_at = null
+where u.origin = :origin and u.password_hash is not null and u.password_at <= now() - :age::interval;
+
+-- name: expire(origin, age)<!
+-- record_class: ExpiredUsers
+-- Remove the users of a login provider whose last login is of an age, but for those who are some topology's only owner. Where all
+-- owners of a topology expire, the first stays.
+with due as materialized (
+  select u.id, u.name, u.origin, u.organization_id
+  from users u
+  where u.origin = :origin and u.last_login_at <= now() - :age::interval
+),
+
+kept as materialized (
+  select d.id
+  from due d
+  inner join topology_permissions p on p.user_id = d.id and p.role = 'owner'
+  where not exists (
+    select
+    from topology_permissions o
+    left join due od on od.id = o.user_id
+    where
+      o.topology_id = p.topology_id and o.role = 'owner' and o.user_id <> d.id
+      and (od.id is null or od.id < d.id)
+  )
+),
+
+gone as (
+  delete from users u
+  using due d
+  where u.id = d.id and u.last_login_at <= now() - :age::interval and d.id not in (select k.id from kept k)
+  returning u.id, u.name, u.origin, u.realname, u.email
+)
+
+select
+  (
+    select coalesce(json_agg(json_build_array(g.id, g.name, g.origin, g.realname, g.email) order by g.id), '[]')
+    from gone g
+  ) as removed,
+  (
+    select coalesce(json_agg(json_build_array(u.id, u.name, u.origin, u.realname, u.email) order by u.id), '[]')
+    from users u
+    where u.id in (select k.id from kept k)
+  ) as kept;

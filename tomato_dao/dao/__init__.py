@@ -1,8 +1,9 @@
 """The DAOs: one thin class per entity, whose methods are one named query each; faces.pyi tells their types."""
 
+from datetime import timedelta
 from typing import TypeVar
 
-from ..errors import NotFound
+from ..errors import InvalidValue, LockLost, NotFound
 
 Row = TypeVar("Row")
 
@@ -18,3 +19,17 @@ def changed(count: int, entity: str, key: object) -> None:
     """NotFound, with entity and key, where a query changed nothing."""
     if count == 0:
         raise NotFound(f"{entity} {key!r} does not exist", entity=entity, key=key)
+
+
+def positive(lease: timedelta) -> timedelta:
+    """The lease of a claim; InvalidValue unless it lasts at all."""
+    if not isinstance(lease, timedelta) or lease <= timedelta():
+        raise InvalidValue(f"a lease is a timedelta above zero, not {lease!r}", key="lease")
+    return lease
+
+
+def finished(count: int, entity: str, key: object) -> None:
+    """LockLost, with entity and key, where the lease was no longer the caller's."""
+    if count == 0:
+        text = f"{entity} {key!r} is not this worker's any more: its lease ran out, or it was changed or removed"
+        raise LockLost(text, entity=entity, key=key)

@@ -1,11 +1,13 @@
 """Elements: beside db/queries/elements.sql."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ..patches import ElementPatch, checked
-from ..rows import Element, JsonIn, JsonObject
-from . import changed, found
+from ..errors import InvalidValue
+from ..patches import ElementPatch, NewElement, checked
+from ..rows import Element, JsonIn, JsonObject, SyncClaim
+from . import changed, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import ElementsQueries
@@ -49,6 +51,24 @@ class Elements:
             attrs or {},
         )
 
+    def create_many(self, topology_id: int, elements: Sequence[NewElement]) -> Sequence[Element]:
+        """New elements of a topology, all or none, in that order. Raises as `create` does."""
+        for n, element in enumerate(elements):
+            if "type" not in checked(NewElement, "element", element):
+                raise InvalidValue(f"element {n} of the list has no type", entity="element", key="type")
+        return self._q.create_many(
+            topology_id,
+            [e["type"] for e in elements],
+            [e.get("state", "created") for e in elements],
+            [e.get("parent_id") for e in elements],
+            [e.get("site_id") for e in elements],
+            [e.get("template_id") for e in elements],
+            [e.get("profile_id") for e in elements],
+            [e.get("network_id") for e in elements],
+            [e.get("network_instance_id") for e in elements],
+            [e.get("attrs", {}) for e in elements],
+        )
+
     def get(self, id: int) -> Element:
         """The element of an id. Raises NotFound."""
         return found(self._q.get(id), "element", id)
@@ -68,6 +88,37 @@ class Elements:
     def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
         """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
         return found(self._q.set_attrs(id, set, remove), "element", id)
+
+    def set_state_in_topology(
+        self, topology_id: int, state: str, *, types: Sequence[str], states: Sequence[str]
+    ) -> Sequence[int]:
+        """Give the elements of a topology that are of these types and in these states another; the ids of those that changed.
+
+        Raises InvalidValue, and then changes none.
+        """
+        return self._q.set_state_in_topology(topology_id, state, types, states)
+
+    def set_state_of_tree(self, id: int, state: str) -> Sequence[int]:
+        """Give an element and all its descendants a state; the ids of those that changed. Raises NotFound, InvalidValue."""
+        return found(self._q.set_state_of_tree(id, state), "element", id)
+
+    def start_sync(self, id: int) -> None:
+        """A machine starts now: it is due to be looked at in a second (DOMAIN.md, VM sync). Raises NotFound."""
+        changed(self._q.start_sync(id), "machine", id)
+
+    def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[SyncClaim]:
+        """At most `limit` machines that are due to be looked at, with where they run.
+
+        They are this worker's for the time of the lease; `finish_sync` moves each on. Raises InvalidValue.
+        """
+        return self._q.claim_syncs(limit, positive(lease))
+
+    def finish_sync(self, id: int, lease_until: datetime) -> None:
+        """A machine was looked at: due again after a 24th of the time since it started, until that is a day.
+
+        lease_until: the claim's. Raises LockLost, as after a new start.
+        """
+        finished(self._q.finish_sync(id, lease_until), "element", id)
 
     def delete(self, id: int) -> None:
         """Remove an element with its children and their connections; what runs on hosts for it is orphaned.

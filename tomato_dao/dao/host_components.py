@@ -1,11 +1,12 @@
 """Host elements and host connections: beside db/queries/host_elements.sql and host_connections.sql, which are alike."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..patches import HostComponentPatch, checked
-from ..rows import HostComponent, JsonIn, JsonObject
-from . import changed, found
+from ..rows import HostComponent, HostUse, JsonIn, JsonObject, OrphanClaim
+from . import changed, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import HostElementsQueries
@@ -47,6 +48,10 @@ class HostComponents:
         """Those on a host, by id: at most `limit` of those with an id above `after`."""
         return self._q.list_of_host(host_id, after, limit)
 
+    def list_uses_of_host(self, host_id: int, *, after: int = 0, limit: int = 100) -> Sequence[HostUse]:
+        """Who uses a host: those on it with their topology, by id, at most `limit` of those with an id above `after`."""
+        return self._q.list_uses_of_host(host_id, after, limit)
+
     def list_of_element(self, element_id: int) -> Sequence[HostComponent]:
         """Those that serve an element, by id."""
         return self._q.list_of_element(element_id)
@@ -62,6 +67,17 @@ class HostComponents:
     def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
         """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
         return found(self._q.set_attrs(id, set, remove), self._entity, id)
+
+    def claim_orphans(self, *, limit: int, lease: timedelta) -> Sequence[OrphanClaim]:
+        """At most `limit` of those that serve nothing, to be removed from their hosts.
+
+        They are this worker's for the time of the lease; `finish_orphan` forgets each. Raises InvalidValue.
+        """
+        return self._q.claim_orphans(limit, positive(lease))
+
+    def finish_orphan(self, id: int, lease_until: datetime) -> None:
+        """It is gone from its host: remove it. lease_until: the claim's. Raises LockLost, also where it serves again."""
+        finished(self._q.finish_orphan(id, lease_until), self._entity, id)
 
     def delete(self, id: int) -> None:
         """Remove it; what refers to it loses the reference. Raises NotFound."""

@@ -1,13 +1,13 @@
 """Topologies: beside db/queries/topologies.sql and, for import and export, topology_exchange.sql."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .. import exchange
 from ..patches import TopologyPatch, checked
-from ..rows import FullTopology, ImportedTopology, Json, JsonIn, JsonObject, Topology
-from . import changed, found
+from ..rows import FullTopology, ImportedTopology, Json, JsonIn, JsonObject, ListedTopology, TimeoutClaim, Topology
+from . import changed, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import TopologiesQueries, TopologyExchangeQueries
@@ -34,17 +34,21 @@ class Topologies:
         """A topology with elements, connections, permissions and latest 5-minute usage. Raises NotFound."""
         return found(self._q.full(id), "topology", id)
 
-    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Topology]:
-        """All, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list(after, limit)
+    def list(self, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100) -> Sequence[ListedTopology]:
+        """All, by id: at most `limit` of those with an id above `after`, each with the role of the user who asks."""
+        return self._q.list(asking_user_id, after, limit)
 
-    def list_of_user(self, user_id: int, *, after: int = 0, limit: int = 100) -> Sequence[Topology]:
-        """Those on which a user has an explicit permission, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list_of_user(user_id, after, limit)
+    def list_of_user(
+        self, user_id: int, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100
+    ) -> Sequence[ListedTopology]:
+        """Those on which a user has an explicit permission, as `list` gives them."""
+        return self._q.list_of_user(user_id, asking_user_id, after, limit)
 
-    def list_of_organization(self, organization_id: int, *, after: int = 0, limit: int = 100) -> Sequence[Topology]:
-        """Those with an owner in an organization, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list_of_organization(organization_id, after, limit)
+    def list_of_organization(
+        self, organization_id: int, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100
+    ) -> Sequence[ListedTopology]:
+        """Those with an owner in an organization, as `list` gives them."""
+        return self._q.list_of_organization(organization_id, asking_user_id, after, limit)
 
     def update(self, id: int, patch: TopologyPatch) -> Topology:
         """Change what the patch names. Raises NotFound, InvalidValue."""
@@ -57,6 +61,17 @@ class Topologies:
     def renew(self, id: int, period: timedelta) -> Topology:
         """Let it time out after a period from now; no warning is sent where that is a day or less (DOMAIN.md, timeouts)."""
         return found(self._q.renew(id, period), "topology", id)
+
+    def claim_timeouts(self, *, limit: int, lease: timedelta) -> Sequence[TimeoutClaim]:
+        """At most `limit` topologies that are to be stopped or destroyed, or whose owners warned (DOMAIN.md, timeouts).
+
+        They are this worker's for the time of the lease; `finish_timeout` moves each on. Raises InvalidValue.
+        """
+        return self._q.claim_timeouts(limit, positive(lease))
+
+    def finish_timeout(self, id: int, lease_until: datetime) -> None:
+        """What was claimed is done: on to the next step. lease_until: the claim's. Raises LockLost, as after a renewal."""
+        finished(self._q.finish_timeout(id, lease_until), "topology", id)
 
     def delete(self, id: int) -> None:
         """Remove a topology with its elements, connections, permissions and usage.

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..rows import TopologyPermission
+from ..errors import NotFound
+from ..rows import TopologyPermission, TopologyRole
 from . import changed, found
 
 if TYPE_CHECKING:
@@ -35,3 +36,18 @@ class TopologyPermissions:
     def delete(self, topology_id: int, user_id: int) -> None:
         """Take a user's role away. Raises NotFound, LastOwner."""
         changed(self._q.delete(topology_id, user_id), "topology permission", (topology_id, user_id))
+
+    def role(self, topology_id: int, user_id: int) -> str | None:
+        """What a user may effectively do: the highest of explicit permission and flags (DOMAIN.md, role of a user).
+
+        user, manager, owner, or None. Raises NotFound where there is no such topology or user.
+        """
+        row = self._q.role(topology_id, user_id)
+        if row is None:
+            text = f"topology {topology_id} or user {user_id} does not exist"
+            raise NotFound(text, entity="topology permission", key=(topology_id, user_id))
+        return row.role
+
+    def matrix(self, topology_id: int) -> Sequence[TopologyRole]:
+        """Everybody who effectively has a role on a topology, by user; explicit_role is None where only flags give it."""
+        return self._q.matrix(topology_id)

@@ -1,11 +1,12 @@
 """Users: beside db/queries/users.sql."""
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import Ambiguous
 from ..patches import UserPatch, checked
-from ..rows import JsonIn, JsonObject, User
+from ..rows import ExpiredUsers, JsonIn, JsonObject, User
 from . import changed, found
 
 if TYPE_CHECKING:
@@ -84,6 +85,18 @@ class Users:
     def touch_login(self, id: int) -> None:
         """Note that the user logged in now. Raises NotFound."""
         changed(self._q.touch_login(id), "user", id)
+
+    def expire_passwords(self, origin: str, age: timedelta) -> int:
+        """Forget the cached passwords of a login provider's users that are of that age; how many there were."""
+        return self._q.expire_passwords(origin, age)
+
+    def expire(self, origin: str, age: timedelta) -> ExpiredUsers:
+        """Remove the users of a login provider who logged in last that long ago; who never did is left alone.
+
+        Some topology's only owner is left and reported; where all owners of one expire, so is the first. Raises LastOwner
+        where an owner was taken away at that moment: nobody is removed then.
+        """
+        return self._q.expire(origin, age)
 
     def delete(self, id: int) -> None:
         """Remove a user, with quota and permissions. Raises NotFound, LastOwner where a topology has no other owner."""

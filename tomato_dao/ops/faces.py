@@ -22,7 +22,8 @@ _RESULTS = {
     "text[]": "builtins.list[str]", "int8[]": "builtins.list[int]",
 }  # fmt: skip
 _PARAMETERS = _RESULTS | {
-    "json": "rows.JsonIn", "jsonb": "rows.JsonIn", "text[]": "Sequence[str]", "int8[]": "Sequence[int]"
+    "json": "rows.JsonIn", "jsonb": "rows.JsonIn", "text[]": "Sequence[str]", "int8[]": "Sequence[int | None]",
+    "jsonb[]": "Sequence[rows.JsonIn]",
 }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def _type_name(connection: psycopg.Connection, query: Query, oid: int) -> str:
         """,
         [oid],
     ).fetchone()
-    if row is None or row[0] not in _RESULTS:
+    if row is None or row[0] not in _PARAMETERS:
         raise QueryFileError(f"{query.path}:{query.line}: {query.name} has a type that faces.py does not know: {row}")
     return str(row[0])
 

@@ -1,0 +1,24 @@
+-- name: claim(name, period, lease)^
+-- record_class: TaskClaim
+-- A task as this worker's for the time of the lease, where its period since it was begun is over or a lease on it ran out.
+insert into tasks as t (name, started_at, run_lease_until)
+values (:name, now(), now() + :lease::interval)
+on conflict (name) do update set started_at = excluded.started_at, run_lease_until = excluded.run_lease_until
+where
+  case
+    when t.run_lease_until is null then t.started_at <= now() - :period::interval
+    else t.run_lease_until <= now()
+  end
+returning t.name, t.started_at, t.run_lease_until as lease_until;
+
+-- name: finish(name, lease_until)!
+-- The task is done, until its period is over.
+update tasks t set run_lease_until = null
+where t.name = :name and t.run_lease_until = :lease_until;
+
+-- name: list()
+-- record_class: Task
+-- All tasks that were ever claimed, by name.
+select t.name, t.started_at, t.run_lease_until as lease_until
+from tasks t
+order by t.name;

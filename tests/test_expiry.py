@@ -1,0 +1,112 @@
+"""What expires by age: cached passwords and accounts, per login provider; a topology keeps an owner."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+
+import psycopg
+import pytest
+from conftest import World
+from dao_cases import at_once, refused, until
+
+from tomato_dao import Database, LastOwner, NotFound
+from tomato_dao.rows import Contact, User
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def users(db: Database, server: psycopg.Connection, world: World) -> dict[str, User]:
+    """Users of the provider ldap whose password and login are days old, and one who never logged in."""
+    made = {}
+    for name, days in (("old", 90), ("older", 100), ("fresh", 1), ("never", None)):
+        user = db.users.create(name, origin="ldap", organization_id=world.organization.id, password_hash="secret")
+        age = None if days is None else days * DAY
+        server.execute(
+            "update users set last_login_at = now() - %s::interval, password_at = now() - coalesce(%s, interval '90 days')"
+            " where id = %s",
+            [age, age, user.id],
+        )
+        made[name] = user
+    return made
+
+
+def left(db: Database) -> set[str]:
+    return {u.name for u in db.users.list()}
+
+
+def names(contacts: tuple[Contact, ...]) -> list[str]:
+    return [c.name for c in contacts]
+
+
+def test_cached_passwords_of_a_provider_are_forgotten_by_age(db: Database, users: dict[str, User]) -> None:
+    assert db.users.expire_passwords("", timedelta()) == 0
+    assert db.users.expire_passwords("ldap", 30 * DAY) == 3
+    for name, user in users.items():
+        found = db.users.get(user.id)
+        assert (found.password_hash, found.password_at is None) == (("secret", False) if name == "fresh" else (None, True))
+    assert db.users.expire_passwords("ldap", 30 * DAY) == 0
+
+
+def test_accounts_of_a_provider_expire_by_their_last_login(db: Database, users: dict[str, User]) -> None:
+    assert db.users.expire("", timedelta()).removed == ()
+    gone = db.users.expire("ldap", 95 * DAY)
+    assert gone.removed == (Contact(users["older"].id, "older", "ldap", "", ""),)
+    assert gone.kept == ()
+    assert names(db.users.expire("ldap", 30 * DAY).removed) == ["old"]
+    assert left(db) == {"alice", "fresh", "never"}
+    with refused(NotFound, "quota", users["old"].id):
+        db.quotas.get(users["old"].id)
+
+
+def test_a_topologys_only_owner_is_left_and_reported(db: Database, world: World, users: dict[str, User]) -> None:
+    topology = db.topologies.create("t", owner_id=users["old"].id)
+    db.topology_permissions.set(topology.id, users["older"].id, "manager")
+    db.topology_permissions.set(topology.id, users["fresh"].id, "user")
+    expired = db.users.expire("ldap", 30 * DAY)
+    assert (names(expired.removed), expired.kept) == (["older"], (Contact(users["old"].id, "old", "ldap", "", ""),))
+    db.topology_permissions.set(topology.id, users["fresh"].id, "owner")
+    assert names(db.users.expire("ldap", 30 * DAY).removed) == ["old"]
+
+
+def test_where_all_owners_expire_the_first_stays(db: Database, users: dict[str, User]) -> None:
+    for owner, other in (("old", "older"), ("older", "old")):
+        topology = db.topologies.create("t", owner_id=users[owner].id)
+        db.topology_permissions.set(topology.id, users[other].id, "owner")
+    expired = db.users.expire("ldap", 30 * DAY)
+    assert (names(expired.removed), names(expired.kept)) == (["older"], ["old"])
+    assert {p.user_id for t in db.topologies.list() for p in db.topology_permissions.list_of_topology(t.id)} == {
+        users["old"].id
+    }
+
+
+def test_an_owner_taken_away_at_that_moment_leaves_no_topology_without(db: Database, users: dict[str, User]) -> None:
+    for _ in range(10):
+        ids = [db.users.create(name, origin="x", organization_id=users["old"].organization_id).id for name in "ab"]
+        topology = db.topologies.create("t", owner_id=ids[0])
+        db.topology_permissions.set(topology.id, ids[1], "owner")
+        db.users.touch_login(ids[0])
+        outcomes = at_once(
+            partial(db.users.expire, "x", timedelta()), partial(db.topology_permissions.delete, topology.id, ids[1])
+        )
+        assert len([o for o in outcomes if isinstance(o, LastOwner)]) <= 1
+        assert len(db.topology_permissions.list_of_topology(topology.id)) == 1
+        db.topologies.delete(topology.id)
+        for id in ids:
+            if id in {u.id for u in db.users.list()}:
+                db.users.delete(id)
+
+
+def test_who_logs_in_at_that_moment_stays(db: Database, server: psycopg.Connection, users: dict[str, User]) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        with db.transaction():
+            db.users.touch_login(users["old"].id)
+            expiry = thread.submit(db.users.expire, "ldap", 30 * DAY)
+            until(server, "exists (select from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'users.expire')")
+        assert names(expiry.result(10).removed) == ["older"]
+    assert "old" in left(db)
+
+
+def test_nobody_expires_where_nobody_is(db: Database) -> None:
+    assert db.users.expire("nowhere", timedelta()).removed == ()
+    assert db.users.expire_passwords("nowhere", timedelta()) == 0

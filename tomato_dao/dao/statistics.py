@@ -1,0 +1,19 @@
+"""Statistics: beside db/queries/statistics.sql."""
+
+from typing import TYPE_CHECKING
+
+from ..rows import Counts
+
+if TYPE_CHECKING:
+    from .faces import StatisticsQueries
+
+
+class Statistics:
+    """Numbers about the whole installation."""
+
+    def __init__(self, queries: "StatisticsQueries") -> None:
+        self._q = queries
+
+    def counts(self) -> Counts:
+        """How many there are of everything."""
+        return self._q.counts()
