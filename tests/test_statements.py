@@ -224,6 +224,10 @@ WRONG: dict[str, Sequence[object]] = {
     "interval": ["1 day", 5, 1.5, NEW_YEAR],
     "bigint[]": [5, "12", ["5"], [2**63], [1.5], {1}],
     "text[]": [5, "abc", [5], ["\ud800"], {"a"}, {"a": 1}],
+    "integer[]": [5, ["5"], [2**31], [1.5]],
+    "boolean[]": [True, [1], ["true"]],
+    "double precision[]": [1.5, ["1.5"], [NEW_YEAR]],
+    "timestamp with time zone[]": [NEW_YEAR, [NAIVE], ["2020-01-01"]],
 }
 
 
@@ -231,11 +235,18 @@ FITTING: dict[str, object] = {
     "bigint": 1,
     "boolean": True,
     "double precision": 1.5,
+    "instant": NEW_YEAR,
+    "integer": 1,
+    "timestamp with time zone": NEW_YEAR,
     "interval": timedelta(1),
     "jsonb": {},
     "text": "x",
     "bigint[]": [1],
     "text[]": ["x"],
+    "integer[]": [1],
+    "boolean[]": [True],
+    "double precision[]": [1.5],
+    "timestamp with time zone[]": [NEW_YEAR],
 }
 
 
