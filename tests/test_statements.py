@@ -235,7 +235,6 @@ FITTING: dict[str, object] = {
     "bigint": 1,
     "boolean": True,
     "double precision": 1.5,
-    "instant": NEW_YEAR,
     "integer": 1,
     "timestamp with time zone": NEW_YEAR,
     "interval": timedelta(1),

@@ -32,7 +32,7 @@ with stored as (
     source, dump_id, group_id, at, description, origin, software_version, data, data_available, attrs
   )
   values (
-    :source, :dump_id, :group, :at, :description, :origin, :software_version, :data, :data_available, :attrs
+    :source, :dump_id, :group, :at::timestamptz, :description, :origin, :software_version, :data, :data_available, :attrs
   )
   on conflict (source, dump_id) do nothing
   returning d.group_id

@@ -19,8 +19,8 @@ insert into link_measurements (
   site_a_id, site_b_id, type, begin_at, end_at, loss, delay_avg, delay_stddev, measurements
 )
 values (
-  least(:site_a_id::bigint, :site_b_id::bigint), greatest(:site_a_id::bigint, :site_b_id::bigint), :type, :begin_at,
-  :end_at, :loss, :delay_avg, :delay_stddev, :measurements
+  least(:site_a_id::bigint, :site_b_id::bigint), greatest(:site_a_id::bigint, :site_b_id::bigint), :type,
+  :begin_at::timestamptz, :end_at::timestamptz, :loss, :delay_avg, :delay_stddev, :measurements
 )
 on conflict (site_a_id, site_b_id, type, end_at) do nothing;
 
