@@ -170,9 +170,11 @@ def test_a_group_and_its_dumps_can_be_changed(db: Database) -> None:
         "data_available": True,
     }
     for key, value in patch.items():
-        assert getattr(db.error_dumps.update("host1", "1", {key: value}), key) == value  # type: ignore[misc]
+        changed = db.error_dumps.update("host1", "1", {key: value})  # type: ignore[misc]
+        assert db.error_dumps.list_of_group("g") == [changed]
     assert asdict(db.error_dumps.get("host1", "1")).items() >= patch.items()
-    assert db.error_dumps.update("host1", "1", {"data": None}).data is None
+    db.error_dumps.update("host1", "1", {"data": None})
+    assert db.error_dumps.get("host1", "1").data is None
     with refused(InvalidValue, "error dump", "group_id"):
         db.error_dumps.update("host1", "1", {"group_id": "x"})  # type: ignore[typeddict-unknown-key]
     with refused(InvalidValue, "error dump", ("host1", "1"), "null value"):

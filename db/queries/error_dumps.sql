@@ -49,7 +49,7 @@ new_group as (
 select exists (select from new_group) as is_new;
 
 -- name: update(source, dump_id, patch)^
--- record_class: FullErrorDump
+-- record_class: ErrorDump
 -- Change the columns that the patch names.
 update error_dumps d set (
   description, origin, software_version, data, data_available
@@ -60,7 +60,7 @@ update error_dumps d set (
 )
 where d.source = :source and d.dump_id = :dump_id
 returning
-  d.source, d.dump_id, d.group_id, d.at, d.description, d.origin, d.software_version, d.data_available, d.attrs, d.data;
+  d.source, d.dump_id, d.group_id, d.at, d.description, d.origin, d.software_version, d.data_available, d.attrs;
 
 -- name: set_attrs(source, dump_id, set, remove)^
 -- Set some keys of attrs and remove others; the attrs that it has then.

@@ -64,8 +64,8 @@ class ErrorDumps:
         """The dumps of a group with their data, oldest first."""
         return self._q.list_full_of_group(group_id)
 
-    def update(self, source: str, dump_id: str, patch: ErrorDumpPatch) -> FullErrorDump:
-        """Change what the patch names, as when the data arrive later. Raises NotFound, InvalidValue."""
+    def update(self, source: str, dump_id: str, patch: ErrorDumpPatch) -> ErrorDump:
+        """Change what the patch names, as when its data arrive later. Raises NotFound, InvalidValue."""
         changes = checked(ErrorDumpPatch, "error dump", patch)
         return found(self._q.update(source, dump_id, changes), "error dump", (source, dump_id))
 
