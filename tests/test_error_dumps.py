@@ -15,6 +15,7 @@ from psycopg import IsolationLevel
 from test_database import until
 
 from tomato_dao import Conflict, Database, InvalidValue, NotFound
+from tomato_dao.database import QUERIES
 from tomato_dao.rows import ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, JsonObject
 
 VERSION: JsonObject = {"component": "backend", "version": "4.0"}
@@ -128,6 +129,14 @@ def test_a_group_that_is_too_large_can_be_shrunk(db: Database, server: psycopg.C
     assert (removed(db), kept(db, "other")) == (15, [100])
     with refused(NotFound, "error group", "x"):
         db.error_groups.shrink("x")
+
+
+def test_a_group_is_shrunk_without_a_look_at_others(db: Database, server: psycopg.Connection) -> None:
+    server.execute("set plan_cache_mode = force_generic_plan")
+    server.pgconn.prepare(b"shrink", QUERIES["error_groups.shrink"].sql.encode())
+    plan = "\n".join(line for (line,) in server.execute("explain execute shrink('g')"))
+    assert "Seq Scan" not in plan, plan
+    assert plan.count("Index Cond: (group_id = $1)") == 2, plan
 
 
 def test_a_new_dump_shrinks_a_group_that_is_too_large(db: Database, server: psycopg.Connection) -> None:

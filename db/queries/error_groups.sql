@@ -80,8 +80,8 @@ with held as (
 
 dropped as (
   delete from error_dumps d
-  using held h, surplus_error_dumps s
-  where s.group_id = h.group_id and d.source = s.source and d.dump_id = s.dump_id
+  using surplus_error_dumps s
+  where exists (select from held) and s.group_id = :group_id and d.source = s.source and d.dump_id = s.dump_id
   returning d.dump_id
 )
 
