@@ -101,6 +101,39 @@ end;
 $$;
 
 
+--
+-- Name: count_removed_dumps(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.count_removed_dumps() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  update error_groups g set removed_dumps = g.removed_dumps + c.gone
+  from (select r.group_id, count(*) as gone from removed r group by r.group_id) c
+  where g.group_id = c.group_id;
+  return null;
+end;
+$$;
+
+
+--
+-- Name: drop_surplus_error_dumps(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.drop_surplus_error_dumps() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  update error_groups set removed_dumps = removed_dumps where group_id = new.group_id;
+  delete from error_dumps d
+  using surplus_error_dumps s
+  where s.group_id = new.group_id and d.source = s.source and d.dump_id = s.dump_id;
+  return null;
+end;
+$$;
+
+
 SET default_tablespace = '';
 
 SET default_table_access_method = heap;
@@ -655,6 +688,23 @@ ALTER TABLE public.sites ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+
+--
+-- Name: surplus_error_dumps; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.surplus_error_dumps AS
+ SELECT source,
+    dump_id,
+    group_id
+   FROM ( SELECT d.source,
+            d.dump_id,
+            d.group_id,
+            row_number() OVER (PARTITION BY d.group_id ORDER BY d.at, d.source, d.dump_id) AS place,
+            row_number() OVER (PARTITION BY d.group_id ORDER BY d.at DESC, d.source DESC, d.dump_id DESC) AS place_from_end
+           FROM public.error_dumps d) r
+  WHERE ((place > 5) AND (place_from_end > 5));
 
 
 --
@@ -1402,6 +1452,13 @@ CREATE INDEX network_instances_network_id_idx ON public.network_instances USING 
 
 
 --
+-- Name: networks_kind_prefix_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX networks_kind_prefix_idx ON public.networks USING btree (kind COLLATE "C");
+
+
+--
 -- Name: profiles_preference_idx; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -1525,6 +1582,20 @@ CREATE CONSTRAINT TRIGGER elements_updated_two_ends AFTER UPDATE OF connection_i
 --
 
 CREATE TRIGGER elements_usage_removed AFTER DELETE ON public.elements REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_usage();
+
+
+--
+-- Name: error_dumps error_dumps_counted; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER error_dumps_counted AFTER DELETE ON public.error_dumps REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.count_removed_dumps();
+
+
+--
+-- Name: error_dumps error_dumps_kept; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER error_dumps_kept AFTER INSERT ON public.error_dumps FOR EACH ROW EXECUTE FUNCTION public.drop_surplus_error_dumps();
 
 
 --
@@ -1960,4 +2031,6 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261122080500'),
     ('20261122080600'),
     ('20261122110100'),
-    ('20261122110110');
+    ('20261122110110'),
+    ('20261122110200'),
+    ('20261122110201');

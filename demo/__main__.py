@@ -77,15 +77,14 @@ def _make_testbed(db: Database) -> list[int]:
             name = f"{place}{n}.example"
             db.hosts.create(name, address=f"10.0.0.{n}", rpcurl=f"ssl+jsonrpc://{name}:8003", site_id=site.id)
         users += [db.users.create(f"{place}-user{n}", organization_id=organization.id).id for n in range(3)]
-    with db.connection() as connection:
-        for tech, template, profile in (
-            ("openvz", "debian-7.0_x86_64", "normal"),
-            ("kvmqm", "ubuntu-12.04_x86_64", "normal"),
-            ("kvmqm", "debian-7.0_x86_64", "large"),
-            ("repy", "repy-1.0", "tiny"),
-        ):
-            connection.execute("insert into templates (tech, name) values (%s, %s)", [tech, template])
-            connection.execute("insert into profiles (tech, name, ram) values (%s, %s, 512)", [tech, profile])
+    for tech, template, profile in (
+        ("openvz", "debian-7.0_x86_64", "normal"),
+        ("kvmqm", "ubuntu-12.04_x86_64", "normal"),
+        ("kvmqm", "debian-7.0_x86_64", "large"),
+        ("repy", "repy-1.0", "tiny"),
+    ):
+        db.templates.create(tech, template)
+        db.profiles.create(tech, profile, ram=512)
     return users
 
 

@@ -225,6 +225,10 @@ WRONG: dict[str, Sequence[object]] = {
     "bigint[]": [5, "12", ["5"], [2**63], [1.5], {1}],
     "text[]": [5, "abc", [5], ["\ud800"], {"a"}, {"a": 1}],
     "jsonb[]": [5, "abc", [math.nan], [{1}], {"a": 1}],
+    "integer[]": [5, ["5"], [2**31], [1.5]],
+    "boolean[]": [True, [1], ["true"]],
+    "double precision[]": [1.5, ["1.5"], [NEW_YEAR]],
+    "timestamp with time zone[]": [NEW_YEAR, [NAIVE], ["2020-01-01"]],
 }
 
 
@@ -232,6 +236,8 @@ FITTING: dict[str, object] = {
     "bigint": 1,
     "boolean": True,
     "double precision": 1.5,
+    "integer": 1,
+    "timestamp with time zone": NEW_YEAR,
     "interval": timedelta(1),
     "jsonb": {},
     "text": "x",
@@ -239,7 +245,10 @@ FITTING: dict[str, object] = {
     "text[]": ["x"],
     "jsonb[]": [{}],
     "instant": NEW_YEAR,
-    "timestamp with time zone": NEW_YEAR,
+    "integer[]": [1],
+    "boolean[]": [True],
+    "double precision[]": [1.5],
+    "timestamp with time zone[]": [NEW_YEAR],
 }
 
 

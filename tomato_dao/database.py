@@ -13,13 +13,22 @@ from psycopg.rows import TupleRow
 from . import layout, queries
 from .dao.connections import Connections
 from .dao.elements import Elements
+from .dao.error_dumps import ErrorDumps
+from .dao.error_groups import ErrorGroups
 from .dao.host_components import HostComponents
 from .dao.hosts import Hosts
+from .dao.key_values import KeyValues
+from .dao.link_measurements import LinkMeasurements
+from .dao.network_instances import NetworkInstances
+from .dao.networks import Networks
 from .dao.organizations import Organizations
+from .dao.profiles import Profiles
 from .dao.quotas import Quotas
 from .dao.sites import Sites
 from .dao.statistics import Statistics
 from .dao.tasks import Tasks
+from .dao.templates import Templates
+from .dao.templates_on_hosts import TemplatesOnHosts
 from .dao.topologies import Topologies
 from .dao.topology_permissions import TopologyPermissions
 from .dao.users import Users
@@ -86,6 +95,15 @@ class Database:
         self.host_connections = HostComponents(self._bind("host_connections"), "host connection")
         self.tasks = Tasks(self._bind("tasks"))
         self.statistics = Statistics(self._bind("statistics"))
+        self.templates = Templates(self._bind("templates"))
+        self.templates_on_hosts = TemplatesOnHosts(self._bind("templates_on_hosts"))
+        self.profiles = Profiles(self._bind("profiles"))
+        self.networks = Networks(self._bind("networks"))
+        self.network_instances = NetworkInstances(self._bind("network_instances"))
+        self.link_measurements = LinkMeasurements(self._bind("link_measurements"))
+        self.key_values = KeyValues(self._bind("key_values"))
+        self.error_groups = ErrorGroups(self._bind("error_groups"))
+        self.error_dumps = ErrorDumps(self._bind("error_dumps"))
 
     def __enter__(self) -> "Database":
         return self

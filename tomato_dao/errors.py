@@ -1,5 +1,6 @@
 """What a caller can be told: one class per kind of refusal, and one table from SQLSTATE and constraint to them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -107,6 +108,11 @@ _RULES: dict[str, tuple[type[TomatoError], str]] = {
     "users_flags_known": (InvalidValue, "a flag that is added must be a known one"),
     "host_elements_element_id_check": (InvalidValue, "it serves an element or a connection, not both"),
     "host_connections_element_id_check": (InvalidValue, "it serves an element or a connection, not both"),
+    "templates_tech_check": (InvalidValue, "a tech is kvmqm, openvz or repy"),
+    "profiles_tech_check": (InvalidValue, "a tech is kvmqm, openvz or repy"),
+    "link_measurements_type_check": (InvalidValue, "a type is single, 5minutes, hour, day, month or year"),
+    "link_measurements_loss_check": (InvalidValue, "a loss is a fraction, from 0 to 1"),
+    "link_measurements_end_at_check": (InvalidValue, "a measurement can't end before it begins"),
 }
 
 # The longest prefix of the SQLSTATE that is listed decides.
@@ -146,6 +152,12 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "network_instances_host_id_bridge_key": ("host_id", "bridge"),
 }
 
+# Tables whose rows have another name.
+_ENTITIES = {"topology_exchange": "topology", "templates_on_hosts": "template on host"}
+
+# How the server says, in any language, which row is missing: “Key (site_id)=(5) …”
+_MISSING = re.compile(r"\(\w+\)=\((\d+)\)")
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -176,8 +188,8 @@ class Call:
 
 def entity_of(table: str) -> str:
     """The singular of a table's name, as it stands in messages: "host elements" → "host element"."""
-    if table == "topology_exchange":
-        return "topology"
+    if table in _ENTITIES:
+        return _ENTITIES[table]
     words = table.replace("_", " ")
     return words[:-3] + "y" if words.endswith("ies") else words.removesuffix("s")
 
@@ -193,14 +205,17 @@ def from_driver(error: psycopg.Error, call: Call | None = None) -> TomatoError:
     if not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         kind = Unavailable
     if diag.constraint_name:
-        return _from_constraint(kind, state, diag.constraint_name, diag.table_name or "", said, call or Call("", "", (), {}))
+        return _from_constraint(kind, state, diag, said, call or Call("", "", (), {}))
     if call is None or not state:
         return kind(said)
     return kind(f"{call.entity}: {said}", entity=call.entity, key=call.key)
 
 
-def _from_constraint(kind: type[TomatoError], state: str, constraint: str, table: str, said: str, call: Call) -> TomatoError:
+def _from_constraint(
+    kind: type[TomatoError], state: str, diag: psycopg.errors.Diagnostic, said: str, call: Call
+) -> TomatoError:
     """Constraints are named table_column_kind, so that the column can be read off them."""
+    constraint, table = diag.constraint_name or "", diag.table_name or ""
     entity = call.entity or entity_of(table)
     column = constraint.removeprefix(f"{table}_")
     for suffix in ("_key", "_fkey", "_check", "_pkey"):
@@ -219,7 +234,9 @@ def _from_constraint(kind: type[TomatoError], state: str, constraint: str, table
     if state == "23001" or (state == "23503" and call.verb == "delete"):
         return NotEmpty(f"{entity} {call.key!r} can't go: it still has {table.replace('_', ' ')}", entity=entity, key=call.key)
     if kind is NotFound:
-        wanted = column.removesuffix("_id").rstrip("12").replace("_", " ")
+        wanted = re.sub(r"(_[ab]|[12])?_id$", "", column).replace("_", " ")
+        if missing := _MISSING.search(diag.message_detail or ""):  # of a batch, or of two sites in either order
+            value = int(missing[1])
         shown = f"{wanted} {value!r}" if value is not None else f"a {wanted}"
         return NotFound(f"{shown} does not exist", entity=wanted, key=value)
     given = f"{column} = {_short(value)} breaks" if value is not None else "a value breaks"

@@ -145,6 +145,62 @@ class HostComponentPatch(TypedDict, total=False):
     state: str
 
 
+class TemplatePatch(TypedDict, total=False):
+    """Of a template; its tech stays."""
+
+    name: str
+    preference: int
+    label: str
+    subtype: str
+    restricted: bool
+    kblang: str
+    torrent_data: str
+
+
+class ProfilePatch(TypedDict, total=False):
+    """Of a profile (MB, and CPUs as a fraction); its tech stays."""
+
+    name: str
+    preference: int
+    label: str
+    restricted: bool
+    ram: float | None
+    cpus: float | None
+    diskspace: float | None
+
+
+class NetworkPatch(TypedDict, total=False):
+    """Of a network."""
+
+    kind: str
+    preference: int
+    label: str
+    restricted: bool
+
+
+class NetworkInstancePatch(TypedDict, total=False):
+    """Of a network instance; its host stays."""
+
+    network_id: int | None
+    bridge: str
+
+
+class ErrorGroupPatch(TypedDict, total=False):
+    """Of an error group."""
+
+    description: str
+
+
+class ErrorDumpPatch(TypedDict, total=False):
+    """Of an error dump; its group and time stay."""
+
+    description: JsonIn
+    origin: str
+    software_version: JsonIn
+    data: str | None
+    data_available: bool
+
+
 def checked(kind: type, entity: str, patch: Mapping[str, Any]) -> dict[str, JsonIn]:
     """The patch, once its keys and the types of its values are those of its kind; InvalidValue otherwise.
 

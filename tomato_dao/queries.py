@@ -20,6 +20,8 @@ _TOKEN = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _FIRST_WORD = re.compile(r"^(?:[\s(]|--[^\n]*\n|/\*(?:/\*.*?\*/|.)*?\*/)*\w+", re.DOTALL)
+# Parameters that say, beside those that end in _id, which one a call is about.
+_WHICH = ("id", "name", "key", "source")
 _CHANGES = re.compile(r"\b(insert)\s+into\b|(?<!for\s)(?<!key\s)(?<!do\s)\b(update)\b|\b(delete)\s+from\b", re.IGNORECASE)
 
 
@@ -59,7 +61,7 @@ class Query:
         if self.verb == "insert" and "on conflict" not in self.sql:  # what is new has at most a name
             which = [p for p in self.parameters if p == "name"]
         else:
-            which = [p for p in self.parameters if (p in ("id", "name") or p.endswith("_id")) and "list" not in self.name]
+            which = [p for p in self.parameters if (p in _WHICH or p.endswith("_id")) and "list" not in self.name]
         return Call(self.entity, self.verb, tuple(which), dict(zip(self.parameters, values, strict=True)))
 
 

@@ -256,6 +256,163 @@ class HostUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """A disk image; torrent_data is base64."""
+
+    id: int
+    tech: str
+    name: str
+    preference: int
+    label: str
+    subtype: str
+    restricted: bool
+    kblang: str
+    torrent_data: str
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateReadiness:
+    """How many hosts have a template ready, of how many hosts."""
+
+    template_id: int
+    ready: int
+    hosts: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateOnHost:
+    """Whether a host has a template ready, and since when that is so."""
+
+    host_id: int
+    template_id: int
+    ready: bool
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Resource limits of a virtual machine: ram and diskspace in MB, cpus a fraction; None where nothing is said."""
+
+    id: int
+    tech: str
+    name: str
+    preference: int
+    label: str
+    restricted: bool
+    ram: float | None
+    cpus: float | None
+    diskspace: float | None
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A kind of external network, as “internet” or “internet/uni”."""
+
+    id: int
+    kind: str
+    preference: int
+    label: str
+    restricted: bool
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInstance:
+    """A network on a host."""
+
+    id: int
+    network_id: int | None
+    host_id: int
+    bridge: str
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMeasurement:
+    """Quality between two sites from begin_at to end_at: loss a fraction, delays in milliseconds.
+
+    In what is read site_a_id is the lower of the two.
+    """
+
+    site_a_id: int
+    site_b_id: int
+    type: str
+    begin_at: datetime
+    end_at: datetime
+    loss: float
+    delay_avg: float
+    delay_stddev: float
+    measurements: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """A note of the backend's."""
+
+    key: str
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """A kind of error; removed_dumps counts those that were dropped or removed by hand."""
+
+    group_id: str
+    description: str
+    removed_dumps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroupSummary:
+    """A kind of error: how often it came (with what is gone by now), and what the dumps that are kept say.
+
+    last_at is None where no dump is left.
+    """
+
+    group_id: str
+    description: str
+    removed_dumps: int
+    count: int
+    last_at: datetime | None
+    sources: list[str]
+    origins: list[str]
+    versions: list[Json]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDump:
+    """An error report without its data; data_available says whether there is such."""
+
+    source: str
+    dump_id: str
+    group_id: str
+    at: datetime
+    description: Json
+    origin: str
+    software_version: Json
+    data_available: bool
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class FullErrorDump:
+    """An error report with its data: base64 of a zlib stream, as it came."""
+
+    source: str
+    dump_id: str
+    group_id: str
+    at: datetime
+    description: Json
+    origin: str
+    software_version: Json
+    data_available: bool
+    attrs: JsonObject
+    data: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class UsageRecord:
     """Measured use from begin_at to end_at: memory, diskspace and traffic in bytes, cputime in CPU seconds."""
 

@@ -1,0 +1,8 @@
+-- migrate:up
+
+-- Finds the kinds that begin with “x/”, whatever the database's collation.
+create index networks_kind_prefix_idx on networks (kind collate "C");
+
+-- migrate:down
+
+drop index networks_kind_prefix_idx;

@@ -1,0 +1,93 @@
+-- name: get(group_id)^
+-- record_class: ErrorGroup
+-- The group of that id.
+select g.group_id, g.description, g.removed_dumps
+from error_groups g
+where g.group_id = :group_id;
+
+-- name: list(after, limit)
+-- record_class: ErrorGroup
+-- All groups, by id, after that one.
+select g.group_id, g.description, g.removed_dumps
+from error_groups g
+where g.group_id > :after
+order by g.group_id
+limit :limit;
+
+-- name: summary(group_id)^
+-- record_class: ErrorGroupSummary
+-- A group with what its dumps amount to.
+select
+  g.group_id, g.description, g.removed_dumps,
+  g.removed_dumps + s.kept as count,
+  s.last_at, s.sources, s.origins, s.versions
+from error_groups g
+cross join lateral (
+  select
+    count(*) as kept,
+    max(d.at) as last_at,
+    coalesce(array_agg(distinct d.source), '{}') as sources,
+    coalesce(array_agg(distinct d.origin), '{}') as origins,
+    coalesce(jsonb_agg(distinct d.software_version), '[]') as versions
+  from error_dumps d
+  where d.group_id = g.group_id
+) s
+where g.group_id = :group_id;
+
+-- name: list_summaries(after, limit)
+-- record_class: ErrorGroupSummary
+-- All groups with what their dumps amount to, by id, after that one.
+select
+  g.group_id, g.description, g.removed_dumps,
+  g.removed_dumps + s.kept as count,
+  s.last_at, s.sources, s.origins, s.versions
+from error_groups g
+cross join lateral (
+  select
+    count(*) as kept,
+    max(d.at) as last_at,
+    coalesce(array_agg(distinct d.source), '{}') as sources,
+    coalesce(array_agg(distinct d.origin), '{}') as origins,
+    coalesce(jsonb_agg(distinct d.software_version), '[]') as versions
+  from error_dumps d
+  where d.group_id = g.group_id
+) s
+where g.group_id > :after
+order by g.group_id
+limit :limit;
+
+-- name: update(group_id, patch)^
+-- record_class: ErrorGroup
+-- Change the columns that the patch names.
+update error_groups g set (
+  description
+) = (
+  select
+    r.description
+  from jsonb_populate_record(g, :patch) r
+)
+where g.group_id = :group_id
+returning g.group_id, g.description, g.removed_dumps;
+
+-- name: shrink(group_id)^
+-- Drop all dumps of a group but its 5 oldest and 5 newest; how many went. The group counts them.
+with held as (
+  select g.group_id
+  from error_groups g
+  where g.group_id = :group_id
+  for no key update
+),
+
+dropped as (
+  delete from error_dumps d
+  using surplus_error_dumps s
+  where exists (select from held) and s.group_id = :group_id and d.source = s.source and d.dump_id = s.dump_id
+  returning d.dump_id
+)
+
+select (select count(*) from dropped) as dropped
+from held h;
+
+-- name: delete(group_id)!
+-- Remove a group with its dumps.
+delete from error_groups g where g.group_id = :group_id;

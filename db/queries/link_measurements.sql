@@ -1,0 +1,41 @@
+-- name: list_between(site_a_id, site_b_id, type, after, until, limit)
+-- record_class: LinkMeasurement
+-- The measurements of a type between two sites, in whichever order, by their end: after one moment, until another.
+select
+  m.site_a_id, m.site_b_id, m.type, m.begin_at, m.end_at, m.loss, m.delay_avg, m.delay_stddev, m.measurements
+from link_measurements m
+where
+  m.site_a_id = least(:site_a_id::bigint, :site_b_id::bigint)
+  and m.site_b_id = greatest(:site_a_id::bigint, :site_b_id::bigint)
+  and m.type = :type
+  and m.end_at > :after
+  and m.end_at <= :until
+order by m.end_at
+limit :limit;
+
+-- name: store(site_a_id, site_b_id, type, begin_at, end_at, loss, delay_avg, delay_stddev, measurements)!
+-- Keep a measurement between two sites, in whichever order; none where that is there already.
+insert into link_measurements (
+  site_a_id, site_b_id, type, begin_at, end_at, loss, delay_avg, delay_stddev, measurements
+)
+values (
+  least(:site_a_id::bigint, :site_b_id::bigint), greatest(:site_a_id::bigint, :site_b_id::bigint), :type,
+  :begin_at::timestamptz, :end_at::timestamptz, :loss, :delay_avg, :delay_stddev, :measurements
+)
+on conflict (site_a_id, site_b_id, type, end_at) do nothing;
+
+-- name: store_all(site_a_ids, site_b_ids, types, begin_ats, end_ats, losses, delay_avgs, delay_stddevs, measurements)!
+-- Keep many measurements, but those that are there already; in the order of their keys, so that two such can't deadlock.
+insert into link_measurements (
+  site_a_id, site_b_id, type, begin_at, end_at, loss, delay_avg, delay_stddev, measurements
+)
+select
+  least(g.site_a_id, g.site_b_id) as low_id, greatest(g.site_a_id, g.site_b_id) as high_id, g.type, g.begin_at, g.end_at,
+  g.loss, g.delay_avg, g.delay_stddev, g.measurements
+from unnest(
+  :site_a_ids::bigint [], :site_b_ids::bigint [], :types::text [], :begin_ats::timestamptz [], :end_ats::timestamptz [],
+  :losses::double precision [], :delay_avgs::double precision [], :delay_stddevs::double precision [],
+  :measurements::integer []
+) g (site_a_id, site_b_id, type, begin_at, end_at, loss, delay_avg, delay_stddev, measurements)
+order by low_id, high_id, g.type, g.end_at
+on conflict (site_a_id, site_b_id, type, end_at) do nothing;

@@ -1,0 +1,83 @@
+-- name: get(id)^
+-- record_class: NetworkInstance
+-- The network instance of that id.
+select
+  i.id, i.network_id, i.host_id, i.bridge, i.attrs
+from network_instances i
+where i.id = :id;
+
+-- name: list(after, limit)
+-- record_class: NetworkInstance
+-- All network instances, by id, after that one.
+select
+  i.id, i.network_id, i.host_id, i.bridge, i.attrs
+from network_instances i
+where i.id > :after
+order by i.id
+limit :limit;
+
+-- name: list_of_host(host_id, after, limit)
+-- record_class: NetworkInstance
+-- The network instances on a host, by id, after that one.
+select
+  i.id, i.network_id, i.host_id, i.bridge, i.attrs
+from network_instances i
+where i.host_id = :host_id and i.id > :after
+order by i.id
+limit :limit;
+
+-- name: list_of_network(network_id, after, limit)
+-- record_class: NetworkInstance
+-- The instances of a network, by id, after that one.
+select
+  i.id, i.network_id, i.host_id, i.bridge, i.attrs
+from network_instances i
+where i.network_id = :network_id and i.id > :after
+order by i.id
+limit :limit;
+
+-- name: create(network_id, host_id, bridge, attrs)<!
+-- record_class: NetworkInstance
+-- A new network instance.
+insert into network_instances as i (
+  network_id, host_id, bridge, attrs
+)
+values (
+  :network_id, :host_id, :bridge, :attrs
+)
+returning
+  i.id, i.network_id, i.host_id, i.bridge, i.attrs;
+
+-- name: update(id, patch)^
+-- record_class: NetworkInstance
+-- Change the columns that the patch names.
+update network_instances i set (
+  network_id, bridge
+) = (
+  select
+    r.network_id, r.bridge
+  from jsonb_populate_record(i, :patch) r
+)
+where i.id = :id
+returning
+  i.id, i.network_id, i.host_id, i.bridge, i.attrs;
+
+-- name: set_attrs(id, set, remove)^
+-- Set some keys of attrs and remove others; the attrs that it has then.
+update network_instances i set attrs = (i.attrs || :set::jsonb) - :remove::text[]
+where i.id = :id
+returning i.attrs;
+
+-- name: delete(id)!
+-- Remove a network instance.
+delete from network_instances i where i.id = :id;
+
+-- name: of_kind(host_id, kind)^
+-- record_class: NetworkInstance
+-- The instance on a host of a network of a kind x, or x/…, with the highest preference.
+select i.id, i.network_id, i.host_id, i.bridge, i.attrs
+from network_instances i
+inner join networks n on n.id = i.network_id
+where i.host_id = :host_id and (n.kind = :kind or starts_with(n.kind, :kind || '/'))
+order by n.preference desc, n.id, i.id
+limit 1;

@@ -1,0 +1,91 @@
+-- name: get(id)^
+-- record_class: Profile
+-- The profile of that id.
+select
+  pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs
+from profiles pf
+where pf.id = :id;
+
+-- name: get_by_name(tech, name)^
+-- record_class: Profile
+-- The profile of that tech and name.
+select
+  pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs
+from profiles pf
+where pf.tech = :tech and pf.name = :name;
+
+-- name: preferred(tech)^
+-- record_class: Profile
+-- The profile of a tech with the highest preference.
+select
+  pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs
+from profiles pf
+where pf.tech = :tech
+order by pf.preference desc, pf.id
+limit 1;
+
+-- name: list(after, limit)
+-- record_class: Profile
+-- All profiles, by id, after that one.
+select
+  pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs
+from profiles pf
+where pf.id > :after
+order by pf.id
+limit :limit;
+
+-- name: list_of_tech(tech, after, limit)
+-- record_class: Profile
+-- The profiles of a tech, by id, after that one.
+select
+  pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs
+from profiles pf
+where pf.tech = :tech and pf.id > :after
+order by pf.id
+limit :limit;
+
+-- name: create(tech, name, preference, label, restricted, ram, cpus, diskspace, attrs)<!
+-- record_class: Profile
+-- nullable: ram, cpus, diskspace
+-- A new profile.
+insert into profiles as pf (
+  tech, name, preference, label, restricted, ram, cpus, diskspace, attrs
+)
+values (
+  :tech, :name, :preference, :label, :restricted, :ram, :cpus, :diskspace, :attrs
+)
+returning
+  pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs;
+
+-- name: update(id, patch)^
+-- record_class: Profile
+-- Change the columns that the patch names.
+update profiles pf set (
+  name, preference, label, restricted, ram, cpus, diskspace
+) = (
+  select
+    r.name, r.preference, r.label, r.restricted, r.ram, r.cpus, r.diskspace
+  from jsonb_populate_record(pf, :patch) r
+)
+where pf.id = :id
+returning
+  pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs;
+
+-- name: set_attrs(id, set, remove)^
+-- Set some keys of attrs and remove others; the attrs that it has then.
+update profiles pf set attrs = (pf.attrs || :set::jsonb) - :remove::text[]
+where pf.id = :id
+returning pf.attrs;
+
+-- name: delete(id)!
+-- Remove a profile.
+delete from profiles pf where pf.id = :id;
+
+-- name: create_defaults()!
+-- The profiles of a fresh installation, but those that are there already.
+insert into profiles (tech, name, label, ram, cpus, diskspace)
+values
+('kvmqm', 'normal', 'Normal', 512, 1, 10240),
+('openvz', 'normal', 'Normal', 512, null, 10240),
+('repy', 'normal', 'Normal', 50, 0.25, null)
+on conflict (tech, name) do nothing;

@@ -1,0 +1,103 @@
+-- name: get(id)^
+-- record_class: Template
+-- The template of that id.
+select
+  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs
+from templates tp
+where tp.id = :id;
+
+-- name: get_by_name(tech, name)^
+-- record_class: Template
+-- The template of that tech and name.
+select
+  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs
+from templates tp
+where tp.tech = :tech and tp.name = :name;
+
+-- name: preferred(tech)^
+-- record_class: Template
+-- The template of a tech with the highest preference.
+select
+  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs
+from templates tp
+where tp.tech = :tech
+order by tp.preference desc, tp.id
+limit 1;
+
+-- name: list(after, limit)
+-- record_class: Template
+-- All templates, by id, after that one.
+select
+  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs
+from templates tp
+where tp.id > :after
+order by tp.id
+limit :limit;
+
+-- name: list_of_tech(tech, after, limit)
+-- record_class: Template
+-- The templates of a tech, by id, after that one.
+select
+  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs
+from templates tp
+where tp.tech = :tech and tp.id > :after
+order by tp.id
+limit :limit;
+
+-- name: create(tech, name, preference, label, subtype, restricted, kblang, torrent_data, attrs)<!
+-- record_class: Template
+-- A new template.
+insert into templates as tp (
+  tech, name, preference, label, subtype, restricted, kblang, torrent_data, attrs
+)
+values (
+  :tech, :name, :preference, :label, :subtype, :restricted, :kblang, :torrent_data, :attrs
+)
+returning
+  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs;
+
+-- name: update(id, patch)^
+-- record_class: Template
+-- Change the columns that the patch names.
+update templates tp set (
+  name, preference, label, subtype, restricted, kblang, torrent_data
+) = (
+  select
+    r.name, r.preference, r.label, r.subtype, r.restricted, r.kblang, r.torrent_data
+  from jsonb_populate_record(tp, :patch) r
+)
+where tp.id = :id
+returning
+  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs;
+
+-- name: set_attrs(id, set, remove)^
+-- Set some keys of attrs and remove others; the attrs that it has then.
+update templates tp set attrs = (tp.attrs || :set::jsonb) - :remove::text[]
+where tp.id = :id
+returning tp.attrs;
+
+-- name: delete(id)!
+-- Remove a template.
+delete from templates tp where tp.id = :id;
+
+-- name: readiness(id)^
+-- record_class: TemplateReadiness
+-- How many hosts have a template ready, of how many.
+select
+  tp.id as template_id,
+  (select count(*) from templates_on_hosts x where x.template_id = tp.id and x.ready) as ready,
+  (select count(*) from hosts) as hosts
+from templates tp
+where tp.id = :id;
+
+-- name: list_readiness(after, limit)
+-- record_class: TemplateReadiness
+-- Of all templates how many hosts have them ready, of how many; by id, after that one.
+select
+  tp.id as template_id,
+  (select count(*) from templates_on_hosts x where x.template_id = tp.id and x.ready) as ready,
+  (select count(*) from hosts) as hosts
+from templates tp
+where tp.id > :after
+order by tp.id
+limit :limit;

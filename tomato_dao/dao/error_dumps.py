@@ -1,0 +1,78 @@
+"""Error dumps: beside db/queries/error_dumps.sql."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ..patches import ErrorDumpPatch, checked
+from ..rows import ErrorDump, FullErrorDump, JsonIn, JsonObject
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import ErrorDumpsQueries
+
+
+class ErrorDumps:
+    """Error reports; each has an id that is unique among those of its source, and belongs to a group."""
+
+    def __init__(self, queries: "ErrorDumpsQueries") -> None:
+        self._q = queries
+
+    def store(
+        self,
+        source: str,
+        dump_id: str,
+        *,
+        group_id: str,
+        at: datetime,
+        description: JsonIn,
+        software_version: JsonIn,
+        origin: str = "",
+        data: str | None = None,
+        data_available: bool = False,
+        attrs: Mapping[str, JsonIn] | None = None,
+        group_description: str = "",
+    ) -> bool:
+        """Keep a dump, unless it is there already; whether its group is new, and got that description.
+
+        at: when the error happened; data: base64 of a zlib stream. The group drops and counts what is beyond its 5 oldest
+        and 5 newest dumps, which may be this one. Raises InvalidValue.
+        """
+        return self._q.store(
+            source,
+            dump_id,
+            group_id,
+            at,
+            description,
+            origin,
+            software_version,
+            data,
+            data_available,
+            attrs or {},
+            group_description,
+        )
+
+    def get(self, source: str, dump_id: str) -> FullErrorDump:
+        """The dump that a source knows by an id, with its data. Raises NotFound."""
+        return found(self._q.get(source, dump_id), "error dump", (source, dump_id))
+
+    def list_of_group(self, group_id: str) -> Sequence[ErrorDump]:
+        """The dumps of a group without their data, which can be large; oldest first."""
+        return self._q.list_of_group(group_id)
+
+    def list_full_of_group(self, group_id: str) -> Sequence[FullErrorDump]:
+        """The dumps of a group with their data, oldest first."""
+        return self._q.list_full_of_group(group_id)
+
+    def update(self, source: str, dump_id: str, patch: ErrorDumpPatch) -> ErrorDump:
+        """Change what the patch names, as when its data arrive later. Raises NotFound, InvalidValue."""
+        changes = checked(ErrorDumpPatch, "error dump", patch)
+        return found(self._q.update(source, dump_id, changes), "error dump", (source, dump_id))
+
+    def set_attrs(self, source: str, dump_id: str, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(self._q.set_attrs(source, dump_id, set, remove), "error dump", (source, dump_id))
+
+    def delete(self, source: str, dump_id: str) -> None:
+        """Remove a dump; its group counts it. Raises NotFound."""
+        changed(self._q.delete(source, dump_id), "error dump", (source, dump_id))

@@ -1,0 +1,49 @@
+"""Error groups: beside db/queries/error_groups.sql."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..patches import ErrorGroupPatch, checked
+from ..rows import ErrorGroup, ErrorGroupSummary
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import ErrorGroupsQueries
+
+
+class ErrorGroups:
+    """Kinds of errors. One comes with its first dump; it keeps its 5 oldest and 5 newest and counts the others."""
+
+    def __init__(self, queries: "ErrorGroupsQueries") -> None:
+        self._q = queries
+
+    def get(self, group_id: str) -> ErrorGroup:
+        """The group of an id. Raises NotFound."""
+        return found(self._q.get(group_id), "error group", group_id)
+
+    def summary(self, group_id: str) -> ErrorGroupSummary:
+        """A group with its count, last time, and distinct sources, origins and versions. Raises NotFound."""
+        return found(self._q.summary(group_id), "error group", group_id)
+
+    def list(self, *, after: str = "", limit: int = 100) -> Sequence[ErrorGroup]:
+        """All, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list(after, limit)
+
+    def list_summaries(self, *, after: str = "", limit: int = 100) -> Sequence[ErrorGroupSummary]:
+        """The summaries of all, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_summaries(after, limit)
+
+    def update(self, group_id: str, patch: ErrorGroupPatch) -> ErrorGroup:
+        """Change what the patch names. Raises NotFound, InvalidValue."""
+        return found(self._q.update(group_id, checked(ErrorGroupPatch, "error group", patch)), "error group", group_id)
+
+    def shrink(self, group_id: str) -> int:
+        """Drop all dumps of a group but its 5 oldest and 5 newest, where others brought it more; how many went.
+
+        Raises NotFound.
+        """
+        return found(self._q.shrink(group_id), "error group", group_id)
+
+    def delete(self, group_id: str) -> None:
+        """Remove a group with its dumps. Raises NotFound."""
+        changed(self._q.delete(group_id), "error group", group_id)

@@ -1,0 +1,58 @@
+"""Link measurements: beside db/queries/link_measurements.sql."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ..rows import LinkMeasurement
+
+if TYPE_CHECKING:
+    from .faces import LinkMeasurementsQueries
+
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+
+class LinkMeasurements:
+    """Quality between two sites, which may be given in either order.
+
+    A type is single, 5minutes, hour, day, month or year; of one type only one measurement of two sites ends at a time.
+    """
+
+    def __init__(self, queries: "LinkMeasurementsQueries") -> None:
+        self._q = queries
+
+    def store(self, measurement: LinkMeasurement) -> bool:
+        """Keep a measurement; whether it is new. Raises NotFound (a site), InvalidValue."""
+        m = measurement
+        stored = self._q.store(
+            m.site_a_id, m.site_b_id, m.type, m.begin_at, m.end_at, m.loss, m.delay_avg, m.delay_stddev, m.measurements
+        )
+        return stored > 0
+
+    def store_all(self, measurements: Sequence[LinkMeasurement]) -> int:
+        """Keep many measurements at once; how many are new. Raises NotFound (a site), InvalidValue; then none is kept."""
+        return self._q.store_all(
+            [m.site_a_id for m in measurements],
+            [m.site_b_id for m in measurements],
+            [m.type for m in measurements],
+            [m.begin_at for m in measurements],
+            [m.end_at for m in measurements],
+            [m.loss for m in measurements],
+            [m.delay_avg for m in measurements],
+            [m.delay_stddev for m in measurements],
+            [m.measurements for m in measurements],
+        )
+
+    def list_between(
+        self,
+        site_a_id: int,
+        site_b_id: int,
+        type: str,
+        *,
+        after: datetime = _FIRST,
+        until: datetime = _LAST,
+        limit: int = 1000,
+    ) -> Sequence[LinkMeasurement]:
+        """Those of a type between two sites, by their end: at most `limit` that end after `after`, at `until` at the latest."""
+        return self._q.list_between(site_a_id, site_b_id, type, after, until, limit)

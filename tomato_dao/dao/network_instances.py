@@ -1,0 +1,56 @@
+"""Network instances: beside db/queries/network_instances.sql."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..patches import NetworkInstancePatch, checked
+from ..rows import JsonIn, JsonObject, NetworkInstance
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import NetworkInstancesQueries
+
+
+class NetworkInstances:
+    """Networks on hosts, each behind a bridge that the host has once."""
+
+    def __init__(self, queries: "NetworkInstancesQueries") -> None:
+        self._q = queries
+
+    def create(
+        self, network_id: int, host_id: int, bridge: str, *, attrs: Mapping[str, JsonIn] | None = None
+    ) -> NetworkInstance:
+        """A network on a host. Raises AlreadyExists (the bridge on that host), NotFound (the network or the host)."""
+        return self._q.create(network_id, host_id, bridge, attrs or {})
+
+    def get(self, id: int) -> NetworkInstance:
+        """The network instance of an id. Raises NotFound."""
+        return found(self._q.get(id), "network instance", id)
+
+    def of_kind(self, host_id: int, kind: str) -> NetworkInstance:
+        """The one on a host of a kind x, or x/…; of several the network's preference decides. Raises NotFound."""
+        return found(self._q.of_kind(host_id, kind), "network instance", (host_id, kind))
+
+    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[NetworkInstance]:
+        """All, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list(after, limit)
+
+    def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 100) -> Sequence[NetworkInstance]:
+        """Those on a host, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_of_host(host_id, after, limit)
+
+    def list_of_network(self, network_id: int, *, after: int = 0, limit: int = 100) -> Sequence[NetworkInstance]:
+        """Those of a network, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_of_network(network_id, after, limit)
+
+    def update(self, id: int, patch: NetworkInstancePatch) -> NetworkInstance:
+        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        return found(self._q.update(id, checked(NetworkInstancePatch, "network instance", patch)), "network instance", id)
+
+    def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(self._q.set_attrs(id, set, remove), "network instance", id)
+
+    def delete(self, id: int) -> None:
+        """Remove a network instance; elements lose the reference. Raises NotFound."""
+        changed(self._q.delete(id), "network instance", id)

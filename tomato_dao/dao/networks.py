@@ -1,0 +1,58 @@
+"""Networks: beside db/queries/networks.sql."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..patches import NetworkPatch, checked
+from ..rows import JsonIn, JsonObject, Network
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import NetworksQueries
+
+
+class Networks:
+    """Kinds of external networks; a kind is unique, and “internet/uni” is also of the kind “internet”."""
+
+    def __init__(self, queries: "NetworksQueries") -> None:
+        self._q = queries
+
+    def create(
+        self,
+        kind: str,
+        *,
+        preference: int = 0,
+        label: str = "",
+        restricted: bool = False,
+        attrs: Mapping[str, JsonIn] | None = None,
+    ) -> Network:
+        """A new network. Raises AlreadyExists, InvalidValue."""
+        return self._q.create(kind, preference, label, restricted, attrs or {})
+
+    def get(self, id: int) -> Network:
+        """The network of an id. Raises NotFound."""
+        return found(self._q.get(id), "network", id)
+
+    def get_by_kind(self, kind: str) -> Network:
+        """The network of exactly that kind. Raises NotFound."""
+        return found(self._q.get_by_kind(kind), "network", kind)
+
+    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Network]:
+        """All, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list(after, limit)
+
+    def list_by_kind(self, kind: str) -> Sequence[Network]:
+        """Those of a kind x, and of any kind x/…, highest preference first."""
+        return self._q.list_by_kind(kind)
+
+    def update(self, id: int, patch: NetworkPatch) -> Network:
+        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        return found(self._q.update(id, checked(NetworkPatch, "network", patch)), "network", id)
+
+    def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(self._q.set_attrs(id, set, remove), "network", id)
+
+    def delete(self, id: int) -> None:
+        """Remove a network; its instances and elements lose the reference. Raises NotFound."""
+        changed(self._q.delete(id), "network", id)

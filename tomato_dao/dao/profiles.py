@@ -1,0 +1,70 @@
+"""Profiles: beside db/queries/profiles.sql."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..patches import ProfilePatch, checked
+from ..rows import JsonIn, JsonObject, Profile
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import ProfilesQueries
+
+
+class Profiles:
+    """Resource limits of virtual machines; a name is unique among those of one tech (kvmqm, openvz, repy)."""
+
+    def __init__(self, queries: "ProfilesQueries") -> None:
+        self._q = queries
+
+    def create(
+        self,
+        tech: str,
+        name: str,
+        *,
+        preference: int = 0,
+        label: str = "",
+        restricted: bool = False,
+        ram: float | None = None,
+        cpus: float | None = None,
+        diskspace: float | None = None,
+        attrs: Mapping[str, JsonIn] | None = None,
+    ) -> Profile:
+        """A new profile: ram and diskspace in MB, cpus a fraction. Raises AlreadyExists, InvalidValue."""
+        return self._q.create(tech, name, preference, label, restricted, ram, cpus, diskspace, attrs or {})
+
+    def create_defaults(self) -> int:
+        """Make DOMAIN.md's default profiles, each named `normal`, but those that are there; how many were made."""
+        return self._q.create_defaults()
+
+    def get(self, id: int) -> Profile:
+        """The profile of an id. Raises NotFound."""
+        return found(self._q.get(id), "profile", id)
+
+    def get_by_name(self, tech: str, name: str) -> Profile:
+        """The profile of a tech and a name. Raises NotFound."""
+        return found(self._q.get_by_name(tech, name), "profile", (tech, name))
+
+    def preferred(self, tech: str) -> Profile:
+        """The one of a tech with the highest preference; of several the oldest. Raises NotFound where there is none."""
+        return found(self._q.preferred(tech), "profile of tech", tech)
+
+    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Profile]:
+        """All, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list(after, limit)
+
+    def list_of_tech(self, tech: str, *, after: int = 0, limit: int = 100) -> Sequence[Profile]:
+        """Profiles of a tech, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_of_tech(tech, after, limit)
+
+    def update(self, id: int, patch: ProfilePatch) -> Profile:
+        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        return found(self._q.update(id, checked(ProfilePatch, "profile", patch)), "profile", id)
+
+    def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(self._q.set_attrs(id, set, remove), "profile", id)
+
+    def delete(self, id: int) -> None:
+        """Remove a profile; an element that names it then runs with the preferred one. Raises NotFound."""
+        changed(self._q.delete(id), "profile", id)

@@ -1,0 +1,74 @@
+"""Templates: beside db/queries/templates.sql."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..patches import TemplatePatch, checked
+from ..rows import JsonIn, JsonObject, Template, TemplateReadiness
+from . import changed, found
+
+if TYPE_CHECKING:
+    from .faces import TemplatesQueries
+
+
+class Templates:
+    """Disk images; a name is unique among those of one tech (kvmqm, openvz, repy)."""
+
+    def __init__(self, queries: "TemplatesQueries") -> None:
+        self._q = queries
+
+    def create(
+        self,
+        tech: str,
+        name: str,
+        *,
+        preference: int = 0,
+        label: str = "",
+        subtype: str = "",
+        restricted: bool = False,
+        kblang: str = "en-us",
+        torrent_data: str = "",
+        attrs: Mapping[str, JsonIn] | None = None,
+    ) -> Template:
+        """A new template. Raises AlreadyExists, InvalidValue."""
+        return self._q.create(tech, name, preference, label, subtype, restricted, kblang, torrent_data, attrs or {})
+
+    def get(self, id: int) -> Template:
+        """The template of an id. Raises NotFound."""
+        return found(self._q.get(id), "template", id)
+
+    def get_by_name(self, tech: str, name: str) -> Template:
+        """The template of a tech and a name. Raises NotFound."""
+        return found(self._q.get_by_name(tech, name), "template", (tech, name))
+
+    def preferred(self, tech: str) -> Template:
+        """The one of a tech with the highest preference; of several the oldest. Raises NotFound where there is none."""
+        return found(self._q.preferred(tech), "template of tech", tech)
+
+    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Template]:
+        """All, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list(after, limit)
+
+    def list_of_tech(self, tech: str, *, after: int = 0, limit: int = 100) -> Sequence[Template]:
+        """Templates of a tech, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_of_tech(tech, after, limit)
+
+    def readiness(self, id: int) -> TemplateReadiness:
+        """How many hosts have a template ready, of how many hosts. Raises NotFound."""
+        return found(self._q.readiness(id), "template", id)
+
+    def list_readiness(self, *, after: int = 0, limit: int = 100) -> Sequence[TemplateReadiness]:
+        """The readiness of all, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_readiness(after, limit)
+
+    def update(self, id: int, patch: TemplatePatch) -> Template:
+        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        return found(self._q.update(id, checked(TemplatePatch, "template", patch)), "template", id)
+
+    def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(self._q.set_attrs(id, set, remove), "template", id)
+
+    def delete(self, id: int) -> None:
+        """Remove a template; an element that names it then runs with the preferred one. Raises NotFound."""
+        changed(self._q.delete(id), "template", id)
