@@ -181,8 +181,7 @@ with due as materialized (
 )
 
 update hosts h set sync_lease_until = now() + :lease
-from due d
-where h.id = d.id
+where h.id = any(array(select d.id from due d))
 returning h.id, h.name, h.address, h.rpcurl, h.site_id, h.resources_synced_at, h.sync_lease_until;
 
 -- name: finish_sync(id, lease_until, info, element_types, connection_types, networks)^
