@@ -160,10 +160,10 @@ def random_hosts(db: Database, world: World, server: psycopg.Connection) -> list
     with server.transaction():
         for host in hosts:
             row = server.execute(
-                "insert into hosts (name, address, rpcurl, site_id, enabled, component_errors, info, info_at, resources_synced_at,"
-                " element_types, connection_types, networks) values (%(name)s, '', %(name)s, %(site_id)s, %(enabled)s,"
-                " %(component_errors)s, %(info)s, now() - %(info_age)s * interval '1 s', now() - %(synced_age)s * interval '1 s',"
-                " %(element_types)s, %(connection_types)s, %(networks)s) returning id",
+                "insert into hosts (name, address, rpcurl, site_id, enabled, component_errors, info, info_at,"
+                " resources_synced_at, element_types, connection_types, networks) values (%(name)s, '', %(name)s, %(site_id)s,"
+                " %(enabled)s, %(component_errors)s, %(info)s, now() - %(info_age)s * interval '1 s',"
+                " now() - %(synced_age)s * interval '1 s', %(element_types)s, %(connection_types)s, %(networks)s) returning id",
                 {k: Jsonb(v) if isinstance(v, dict | list) else v for k, v in host.items()},
             ).fetchone()
             assert row

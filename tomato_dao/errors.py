@@ -55,7 +55,7 @@ class NotAllowed(TomatoError):
 
 
 class Conflict(TomatoError):
-    """Another transaction came first (serialization failure or deadlock); the transaction can be repeated."""
+    """Another came first: a transaction (serialization failure or deadlock; it can be repeated), or the taker of a claim."""
 
 
 class Unavailable(TomatoError):
