@@ -283,9 +283,8 @@ CREATE FUNCTION public.host_status(h public.hosts, started_at timestamp with tim
         host_number(h.info #>> '{resources,diskspace,root,used}') as root_used,
         host_number(h.info #>> '{resources,diskspace,data,total}') as data_total,
         host_number(h.info #>> '{resources,diskspace,data,used}') as data_used
-      offset 0
+      offset 0 -- so that each number is read once
     ) n
-    offset 0
   ) r;
 $_$;
 

@@ -70,9 +70,8 @@ as $$
         host_number(h.info #>> '{resources,diskspace,root,used}') as root_used,
         host_number(h.info #>> '{resources,diskspace,data,total}') as data_total,
         host_number(h.info #>> '{resources,diskspace,data,used}') as data_used
-      offset 0
+      offset 0 -- so that each number is read once
     ) n
-    offset 0
   ) r;
 $$;
 
@@ -124,7 +123,8 @@ return - 25 * component_errors - 100 * load
   - greatest(-10, least(10, coalesce(10 * (connections - avg_connections) / nullif(avg_connections, 0), 0)));
 
 -- What an update of a host, once a minute, makes of these columns. An availability's past halves in 90 days. A problem
--- that was announced, or is just being announced, stays until its end was announced, too.
+-- that was announced, or is just being announced, stays until its end was announced, too; one that is back by then is
+-- still the same.
 create function host_after_update(h hosts, started_at timestamptz)
 returns table (availability double precision, component_errors integer, problem_since timestamptz)
 language sql stable parallel safe rows 1

@@ -114,7 +114,7 @@ class Hosts:
         return found(self._q.update_availability(name, started_at), "host", name)
 
     def update_all_availabilities(self, *, started_at: datetime | None = None) -> int:
-        """What update_availability does, for all hosts at once; how many there are."""
+        """What update_availability does, for all hosts at once, disabled ones too; how many there are."""
         return self._q.update_all_availabilities(started_at)
 
     def count_error(self, name: str) -> int:
@@ -147,12 +147,16 @@ class Hosts:
     ) -> Sequence[ProblemNotice]:
         """At most `limit` notices of problems, the caller's for the time of the lease (DOMAIN.md, problem notices).
 
-        Recipients are all whom the flags name, those with `nomails` too. Raises InvalidValue.
+        Recipients are all whom the flags name, those with `nomails` too. Only what update_availability has seen counts as a
+        problem, and one that is back before its end was told is still the same. Raises InvalidValue.
         """
         return self._q.claim_problem_notices(started_at, limit, checked_lease(lease))
 
     def finish_problem_notice(self, host_id: int, lease_until: datetime, kind: str) -> None:
-        """Note that the claimed notice of that kind was sent. Raises NotFound, Conflict where another one claimed it."""
+        """Note that a claimed notice, of the kind that it has, was sent.
+
+        Raises NotFound, Conflict where another one claimed it, InvalidValue.
+        """
         if kind not in ("announce", "again", "resolved"):
             raise InvalidValue(f"host: a notice is announce, again or resolved, not {kind!r}", entity="host", key=host_id)
         finished(self._q.finish_problem_notice(host_id, lease_until, kind), "host", host_id)
