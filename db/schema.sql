@@ -162,6 +162,194 @@ END;
 
 
 --
+-- Name: hosts; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.hosts (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    address text NOT NULL,
+    rpcurl text NOT NULL,
+    site_id bigint NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    availability double precision DEFAULT 1 NOT NULL,
+    component_errors integer DEFAULT 0 NOT NULL,
+    info jsonb DEFAULT '{}'::jsonb NOT NULL,
+    info_at public.instant,
+    element_types jsonb DEFAULT '{}'::jsonb NOT NULL,
+    connection_types jsonb DEFAULT '{}'::jsonb NOT NULL,
+    networks jsonb DEFAULT '[]'::jsonb NOT NULL,
+    resources_synced_at public.instant,
+    accounting_at public.instant,
+    dumps_fetched_at public.instant,
+    problem_since public.instant,
+    problem_mailed_at public.instant,
+    description_text text DEFAULT ''::text NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    sync_lease_until public.instant,
+    problem_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT hosts_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT hosts_availability_check CHECK (((availability >= (0)::double precision) AND (availability <= (1)::double precision))),
+    CONSTRAINT hosts_component_errors_check CHECK ((component_errors >= 0)),
+    CONSTRAINT hosts_name_check CHECK (((length(name) <= 255) AND (name !~ '/'::text)))
+);
+
+
+--
+-- Name: host_after_update(public.hosts, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_after_update(h public.hosts, started_at timestamp with time zone) RETURNS TABLE(availability double precision, component_errors integer, problem_since timestamp with time zone)
+    LANGUAGE sql STABLE ROWS 1 PARALLEL SAFE
+    AS $$
+  select
+    h.availability * f.factor + case when s.problems = '{}' then 1 - f.factor else 0 end,
+    h.component_errors / 2,
+    case
+      when s.problems <> '{}' then coalesce(h.problem_since, now())
+      when h.problem_mailed_at >= h.problem_since or h.problem_lease_until > now() then h.problem_since
+    end
+  from host_status(h, started_at) s
+  cross join (select 0.5 ^ (60 / (90 * 86400)::double precision) as factor) f;
+$$;
+
+
+--
+-- Name: host_network_kinds(public.hosts); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_network_kinds(h public.hosts) RETURNS SETOF text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $_$
+  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*] ? (@.type() == "string")') k (kind)
+  union all
+  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*].kind') k (kind)
+  union all
+  select k.kind #>> '{}'
+  from jsonb_path_query(h.networks, 'strict $ ? (@.type() == "object").keyvalue().key', silent => true) k (kind)
+  union all
+  select n.kind from network_instances i inner join networks n on n.id = i.network_id where i.host_id = h.id;
+$_$;
+
+
+--
+-- Name: host_number(text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_number(reported text) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((length(reported) <= 500) AND (reported ~ '^[ \t\r\n]*[+]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]{1,2})?[ \t\r\n]*$'::text)) THEN CASE WHEN ((reported)::numeric < '10000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric) THEN (round((reported)::numeric, 100))::double precision ELSE NULL::double precision END ELSE NULL::double precision END;
+
+
+--
+-- Name: host_problem(text, boolean, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_problem(about text, broken boolean, said text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN broken THEN ((about || ': '::text) || said) WHEN (broken IS NULL) THEN (about || ': no number'::text) ELSE NULL::text END;
+
+
+--
+-- Name: host_score(integer, double precision, double precision, double precision, double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_score(component_errors integer, load double precision, elements double precision, avg_elements double precision, connections double precision, avg_connections double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((((('-25'::integer * component_errors))::double precision - ((100)::double precision * load)) - GREATEST(('-20'::integer)::double precision, LEAST((20)::double precision, COALESCE((((10)::double precision * (elements - avg_elements)) / NULLIF(avg_elements, (0)::double precision)), (0)::double precision)))) - GREATEST(('-10'::integer)::double precision, LEAST((10)::double precision, COALESCE((((10)::double precision * (connections - avg_connections)) / NULLIF(avg_connections, (0)::double precision)), (0)::double precision))));
+
+
+--
+-- Name: host_status(public.hosts, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_status(h public.hosts, started_at timestamp with time zone) RETURNS TABLE(problems text[], load double precision)
+    LANGUAGE sql STABLE ROWS 1 PARALLEL SAFE
+    AS $_$
+  select
+    case
+      when not h.enabled then array['not enabled']
+      when coalesce(greatest(h.info_at, started_at) < now() - interval '420 s', true) then array['unreachable']
+      when jsonb_typeof(h.info) <> 'object' or h.info = '{}' then array['no info']
+      else array_remove(array[
+        case
+          when coalesce(greatest(h.resources_synced_at, started_at) < now() - interval '1500 s', true)
+            then 'resources: not synced for 1500 s'
+        end,
+        host_problem('uptime', r.uptime < 600, 'less than 600 s'),
+        host_problem('clock', r.time_diff > 300, 'off by more than 300 s'),
+        host_problem('last query', r.query_time > 5, 'more than 5 s'),
+        host_problem('CPUs', r.cpus = 0, 'none'),
+        host_problem('bogomips', r.bogomips < 1000, 'less than 1000'),
+        host_problem('loadavg', r.loadavg > coalesce(r.cpus, r.loadavg), 'more than CPUs'),
+        host_problem('root disk', r.root_total - r.root_used < 1e6, 'less than 1e6 KiB free'),
+        host_problem('data disk', r.data_total - r.data_used < 10e6, 'less than 10e6 KiB free'),
+        host_problem('memory', r.memory_total - r.memory_used < 1e6, 'less than 1e6 KiB free'),
+        host_problem('component errors', h.component_errors > 2, 'more than 2'),
+        host_problem('error dumps', r.dumps >= 100, '100 or more')
+      ], null) || array(
+        select p.problem #>> '{}'
+        from jsonb_path_query(h.info, '$.problems[*] ? (@ != null)') with ordinality as p (problem, n)
+        order by p.n
+      )
+    end,
+    case when r.load > 1 then 1 else r.load end
+  from (
+    select
+      n.*,
+      greatest(
+        n.loadavg / nullif(n.cpus, 0), n.memory_used / nullif(n.memory_total, 0), n.data_used / nullif(n.data_total, 0)
+      ) as load
+    from (
+      select
+        host_number(h.info ->> 'uptime') as uptime,
+        host_number(regexp_replace(h.info ->> 'time_diff', '^[ \t\r\n]*-', '')) as time_diff,
+        host_number(h.info ->> 'query_time') as query_time,
+        host_number(h.info ->> 'dumps') as dumps,
+        host_number(h.info #>> '{resources,cpus_present,count}') as cpus,
+        host_number(h.info #>> '{resources,cpus_present,bogomips_avg}') as bogomips,
+        host_number(h.info #>> '{resources,loadavg,1}') as loadavg,
+        host_number(h.info #>> '{resources,memory,total}') as memory_total,
+        host_number(h.info #>> '{resources,memory,used}') as memory_used,
+        host_number(h.info #>> '{resources,diskspace,root,total}') as root_total,
+        host_number(h.info #>> '{resources,diskspace,root,used}') as root_used,
+        host_number(h.info #>> '{resources,diskspace,data,total}') as data_total,
+        host_number(h.info #>> '{resources,diskspace,data,used}') as data_used
+      offset 0 -- so that each number is read once
+    ) n
+  ) r;
+$_$;
+
+
+--
+-- Name: host_supports(public.hosts, text[], text[], text[]); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_supports(h public.hosts, element_types text[], connection_types text[], network_kinds text[]) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+  select
+    h.connection_types ?& connection_types
+    and h.element_types ?& array(
+      select case t
+        when 'tinc_endpoint' then 'tinc'
+        when 'udp_endpoint' then 'udp_tunnel'
+        when 'external_network_endpoint' then 'external_network'
+        else t
+      end
+      from unnest(element_types) t
+    )
+    and not exists (
+      select from unnest(network_kinds) wanted
+      where not exists (
+        select from host_network_kinds(h) offered where offered = wanted or starts_with(offered, wanted || '/')
+      )
+    );
+$$;
+
+
+--
 -- Name: refuse_removal(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -391,41 +579,6 @@ ALTER TABLE public.host_elements ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTIT
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-
---
--- Name: hosts; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.hosts (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    address text NOT NULL,
-    rpcurl text NOT NULL,
-    site_id bigint NOT NULL,
-    enabled boolean DEFAULT true NOT NULL,
-    availability double precision DEFAULT 1 NOT NULL,
-    component_errors integer DEFAULT 0 NOT NULL,
-    info jsonb DEFAULT '{}'::jsonb NOT NULL,
-    info_at public.instant,
-    element_types jsonb DEFAULT '{}'::jsonb NOT NULL,
-    connection_types jsonb DEFAULT '{}'::jsonb NOT NULL,
-    networks jsonb DEFAULT '[]'::jsonb NOT NULL,
-    resources_synced_at public.instant,
-    accounting_at public.instant,
-    dumps_fetched_at public.instant,
-    problem_since public.instant,
-    problem_mailed_at public.instant,
-    description_text text DEFAULT ''::text NOT NULL,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    sync_lease_until public.instant,
-    problem_lease_until public.instant,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT hosts_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT hosts_availability_check CHECK (((availability >= (0)::double precision) AND (availability <= (1)::double precision))),
-    CONSTRAINT hosts_component_errors_check CHECK ((component_errors >= 0)),
-    CONSTRAINT hosts_name_check CHECK (((length(name) <= 255) AND (name !~ '/'::text)))
 );
 
 
@@ -1434,7 +1587,7 @@ CREATE INDEX hosts_site_id_idx ON public.hosts USING btree (site_id);
 -- Name: hosts_sync_due_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX hosts_sync_due_idx ON public.hosts USING btree (resources_synced_at) WHERE enabled;
+CREATE INDEX hosts_sync_due_idx ON public.hosts USING btree (COALESCE((resources_synced_at)::timestamp with time zone, '-infinity'::timestamp with time zone)) WHERE enabled;
 
 
 --
@@ -2033,4 +2186,5 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261122110100'),
     ('20261122110110'),
     ('20261122110200'),
-    ('20261122110201');
+    ('20261122110201'),
+    ('20261122110400');

@@ -79,8 +79,8 @@ def test_a_claimed_timeout_tells_whom_to_warn(db: Database, world: World, topolo
     ((claim,), at) = timed(db, lambda: db.topologies.claim_timeouts(limit=1, lease=MINUTE))
     assert claim.lease_until == at + MINUTE
     assert claim.owners == (
-        Contact(world.user.id, "alice", "", "Alice", "alice@example.org"),
-        Contact(owner.id, "carol", "ldap", "", ""),
+        Contact(world.user.id, "alice", "", "Alice", "alice@example.org", False),
+        Contact(owner.id, "carol", "ldap", "", "", False),
     )
 
 
@@ -182,7 +182,7 @@ def test_a_lease_lasts_and_a_limit_counts(db: Database) -> None:
     ]
     for call in calls:
         for lease in (timedelta(), -MINUTE, 60, None):
-            with refused(InvalidValue, None, "lease", "^a lease is a timedelta above zero, not "):
+            with refused(InvalidValue, None, "lease", "^a lease is a timedelta above 0, not "):
                 call(limit=1, lease=lease)
     for call in calls[:-1]:
         with pytest.raises(InvalidValue):

@@ -51,7 +51,7 @@ def test_cached_passwords_of_a_provider_are_forgotten_by_age(db: Database, users
 def test_accounts_of_a_provider_expire_by_their_last_login(db: Database, users: dict[str, User]) -> None:
     assert db.users.expire("", timedelta()).removed == ()
     gone = db.users.expire("ldap", 95 * DAY)
-    assert gone.removed == (Contact(users["older"].id, "older", "ldap", "", ""),)
+    assert gone.removed == (Contact(users["older"].id, "older", "ldap", "", "", False),)
     assert gone.kept == ()
     assert names(db.users.expire("ldap", 30 * DAY).removed) == ["old"]
     assert left(db) == {"alice", "fresh", "never"}
@@ -64,7 +64,7 @@ def test_a_topologys_only_owner_is_left_and_reported(db: Database, world: World,
     db.topology_permissions.set(topology.id, users["older"].id, "manager")
     db.topology_permissions.set(topology.id, users["fresh"].id, "user")
     expired = db.users.expire("ldap", 30 * DAY)
-    assert (names(expired.removed), expired.kept) == (["older"], (Contact(users["old"].id, "old", "ldap", "", ""),))
+    assert (names(expired.removed), expired.kept) == (["older"], (Contact(users["old"].id, "old", "ldap", "", "", False),))
     db.topology_permissions.set(topology.id, users["fresh"].id, "owner")
     assert names(db.users.expire("ldap", 30 * DAY).removed) == ["old"]
 

@@ -1,6 +1,7 @@
 """Organizations, sites and hosts: names, references, patches, attrs."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from dao_cases import (
 from psycopg import errors
 
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotEmpty, NotFound
-from tomato_dao.rows import Host, Organization, Site
+from tomato_dao.rows import FullHost, Host, Organization, Site
 
 
 @dataclass(frozen=True)
@@ -198,13 +199,25 @@ def test_a_text_that_postgresql_cannot_hold_is_refused(db: Database, world: Worl
         assert place.dao.get(place.row.id) == place.row
 
 
+def ids(rows: Iterable[Any]) -> list[int]:
+    return [row.id for row in rows]
+
+
 def test_places_are_listed_in_pages_by_id(db: Database, world: World, places: list[Place]) -> None:
     for place in places:
-        rows = [place.row, *(another(db, world, place.entity, name) for name in "cab")]
-        assert place.dao.list() == rows
-        assert place.dao.list(limit=2) == rows[:2]
-        assert place.dao.list(after=rows[1].id, limit=2) == rows[2:]
-        assert place.dao.list(after=rows[3].id) == []
+        made = ids([place.row, *(another(db, world, place.entity, name) for name in "cab")])
+        assert ids(place.dao.list()) == made
+        assert ids(place.dao.list(limit=2)) == made[:2]
+        assert ids(place.dao.list(after=made[1], limit=2)) == made[2:]
+        assert place.dao.list(after=made[3]) == []
+
+
+def test_lists_have_whole_rows(db: Database, world: World) -> None:
+    assert (db.organizations.list(), db.sites.list()) == ([world.organization], [world.site])
+    (listed,) = db.hosts.list()
+    assert db.hosts.list_of_site(world.site.id) == [listed]
+    assert isinstance(listed, FullHost)
+    assert astuple(listed) == (*astuple(world.host), ["unreachable"], None)
 
 
 def test_a_page_of_less_than_nothing_is_refused(places: list[Place]) -> None:
@@ -224,9 +237,9 @@ def test_sites_are_listed_by_organization(db: Database, world: World) -> None:
 def test_hosts_are_listed_by_site(db: Database, world: World) -> None:
     hall = db.sites.create("hall", organization_id=world.organization.id)
     first, second = (db.hosts.create(name, address=name, rpcurl=name, site_id=hall.id) for name in "ba")
-    assert db.hosts.list_of_site(world.site.id) == [world.host]
-    assert db.hosts.list_of_site(hall.id, limit=1) == [first]
-    assert db.hosts.list_of_site(hall.id, after=first.id) == [second]
+    assert ids(db.hosts.list_of_site(world.site.id)) == [world.host.id]
+    assert ids(db.hosts.list_of_site(hall.id, limit=1)) == [first.id]
+    assert ids(db.hosts.list_of_site(hall.id, after=first.id)) == [second.id]
 
 
 def test_a_patch_changes_only_what_it_names(places: list[Place]) -> None:

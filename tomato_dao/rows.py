@@ -73,6 +73,48 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class FullHost:
+    """A host with what is wrong with it, and its load: 0 to 1, None where nothing is known of it."""
+
+    id: int
+    name: str
+    address: str
+    rpcurl: str
+    site_id: int
+    enabled: bool
+    availability: float
+    component_errors: int
+    info: Json
+    info_at: datetime | None
+    element_types: Json
+    connection_types: Json
+    networks: Json
+    resources_synced_at: datetime | None
+    accounting_at: datetime | None
+    dumps_fetched_at: datetime | None
+    problem_since: datetime | None
+    problem_mailed_at: datetime | None
+    description_text: str
+    usage_id: int | None
+    attrs: JsonObject
+    problems: list[str]
+    load: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostCandidate:
+    """A host that could run something: its load (0 to 1), how many components it runs, and how good a choice it is."""
+
+    id: int
+    name: str
+    site_id: int
+    load: float
+    elements: int
+    connections: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """An account; origin says which login provider it is from."""
 
@@ -92,13 +134,14 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Whom to tell."""
+    """A user who is to be told; nomails: the flag of that name, for who sends mail."""
 
     id: int
     name: str
     origin: str
     realname: str
     email: str
+    nomails: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -521,6 +564,35 @@ class ImportedTopology:
 
 
 @dataclass(frozen=True, slots=True)
+class HostSyncClaim:
+    """A host to be synced; it is its claimer's until lease_until."""
+
+    id: int
+    name: str
+    address: str
+    rpcurl: str
+    site_id: int
+    resources_synced_at: datetime | None
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemNoticeClaim:
+    """A notice of a host's problems to be sent; it is its claimer's until lease_until.
+
+    kind: "announce", "again" or "resolved" (then problems is empty). problem_since: when the problem was first seen.
+    """
+
+    host_id: int
+    host_name: str
+    kind: str
+    problems: list[str]
+    problem_since: datetime
+    recipients: tuple[Contact, ...]
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class TimeoutClaim:
     """A topology whose owners are to be warned, or that is to be stopped or destroyed (action: warn, stop, destroy)."""
 
@@ -534,7 +606,7 @@ class TimeoutClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class SyncClaim:
+class ElementSyncClaim:
     """A machine that is to be looked at, and where it runs; None where it has no host element."""
 
     id: int

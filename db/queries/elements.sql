@@ -132,7 +132,7 @@ update elements e set rextfv_started_at = now(), next_sync_at = now() + interval
 where e.id = :id and e.type in ('kvmqm', 'openvz', 'repy');
 
 -- name: claim_syncs(limit, lease)
--- record_class: SyncClaim
+-- record_class: ElementSyncClaim
 -- Machines that are to be looked at, as this worker's for the time of the lease.
 with due as materialized (
   select e.id
@@ -169,4 +169,4 @@ update elements e set
     when now() - e.rextfv_started_at < interval '1 day' then now() + (now() - e.rextfv_started_at) / 24
   end,
   sync_lease_until = null
-where e.id = :id and e.sync_lease_until = :lease_until;
+where e.id = :id and e.sync_lease_until = :lease_until::timestamptz;

@@ -122,4 +122,4 @@ order by c.id;
 -- It is gone from its host: forget it, unless the lease was lost or it serves something again.
 delete from host_connections hc
 where
-  hc.id = :id and hc.orphan_lease_until = :lease_until and hc.element_id is null and hc.connection_id is null;
+  hc.id = :id and hc.orphan_lease_until = :lease_until::timestamptz and hc.element_id is null and hc.connection_id is null;

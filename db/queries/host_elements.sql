@@ -122,4 +122,4 @@ order by c.id;
 -- It is gone from its host: forget it, unless the lease was lost or it serves something again.
 delete from host_elements he
 where
-  he.id = :id and he.orphan_lease_until = :lease_until and he.element_id is null and he.connection_id is null;
+  he.id = :id and he.orphan_lease_until = :lease_until::timestamptz and he.element_id is null and he.connection_id is null;

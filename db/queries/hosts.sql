@@ -18,26 +18,32 @@ select
 from hosts h
 where h.name = :name;
 
--- name: list(after, limit)
--- record_class: Host
--- All hosts, by id, after that one.
+-- name: list(started_at, after, limit)
+-- record_class: FullHost
+-- nullable: started_at
+-- All hosts with their problems and load, by id, after that one.
 select
   h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
   h.info_at, h.element_types, h.connection_types, h.networks, h.resources_synced_at, h.accounting_at,
-  h.dumps_fetched_at, h.problem_since, h.problem_mailed_at, h.description_text, h.usage_id, h.attrs
+  h.dumps_fetched_at, h.problem_since, h.problem_mailed_at, h.description_text, h.usage_id, h.attrs,
+  s.problems, s.load
 from hosts h
+cross join lateral host_status(h, :started_at) s
 where h.id > :after
 order by h.id
 limit :limit;
 
--- name: list_of_site(site_id, after, limit)
--- record_class: Host
--- The hosts of a site, by id, after that one.
+-- name: list_of_site(site_id, started_at, after, limit)
+-- record_class: FullHost
+-- nullable: started_at
+-- The hosts of a site with their problems and load, by id, after that one.
 select
   h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
   h.info_at, h.element_types, h.connection_types, h.networks, h.resources_synced_at, h.accounting_at,
-  h.dumps_fetched_at, h.problem_since, h.problem_mailed_at, h.description_text, h.usage_id, h.attrs
+  h.dumps_fetched_at, h.problem_since, h.problem_mailed_at, h.description_text, h.usage_id, h.attrs,
+  s.problems, s.load
 from hosts h
+cross join lateral host_status(h, :started_at) s
 where h.site_id = :site_id and h.id > :after
 order by h.id
 limit :limit;
@@ -85,3 +91,157 @@ returning h.attrs;
 -- name: delete(name)!
 -- Remove a host.
 delete from hosts h where h.name = :name;
+
+-- name: candidates(element_types, connection_types, network_kinds, host_bonuses, site_bonuses, started_at, limit)
+-- record_class: HostCandidate
+-- nullable: started_at
+-- The hosts without problems that support all that is asked for, best first; bonuses are objects by id.
+with candidates as materialized (
+  select
+    h.id, h.name, h.site_id, h.component_errors, s.load,
+    (select count(*) from host_elements e where e.host_id = h.id) as elements,
+    (select count(*) from host_connections c where c.host_id = h.id) as connections
+  from hosts h
+  cross join lateral host_status(h, :started_at) s
+  where s.problems = '{}' and host_supports(h, :element_types, :connection_types, :network_kinds)
+)
+
+select
+  c.id, c.name, c.site_id, c.load, c.elements, c.connections,
+  host_score(
+    c.component_errors, c.load, c.elements, avg(c.elements::double precision) over (),
+    c.connections, avg(c.connections::double precision) over ()
+  )
+  + coalesce((:host_bonuses::jsonb ->> c.id::text)::double precision, 0)
+  + coalesce((:site_bonuses::jsonb ->> c.site_id::text)::double precision, 0) as score
+from candidates c
+order by score desc, c.id
+limit :limit;
+
+-- name: candidates_of_site(site_id, element_types, connection_types, network_kinds, host_bonuses, started_at, limit)
+-- record_class: HostCandidate
+-- nullable: started_at
+-- The hosts of a site without problems that support all that is asked for, best first; bonuses are an object by id.
+with candidates as materialized (
+  select
+    h.id, h.name, h.site_id, h.component_errors, s.load,
+    (select count(*) from host_elements e where e.host_id = h.id) as elements,
+    (select count(*) from host_connections c where c.host_id = h.id) as connections
+  from hosts h
+  cross join lateral host_status(h, :started_at) s
+  where h.site_id = :site_id and s.problems = '{}' and host_supports(h, :element_types, :connection_types, :network_kinds)
+)
+
+select
+  c.id, c.name, c.site_id, c.load, c.elements, c.connections,
+  host_score(
+    c.component_errors, c.load, c.elements, avg(c.elements::double precision) over (),
+    c.connections, avg(c.connections::double precision) over ()
+  )
+  + coalesce((:host_bonuses::jsonb ->> c.id::text)::double precision, 0) as score
+from candidates c
+order by score desc, c.id
+limit :limit;
+
+-- name: update_availability(name, started_at)^
+-- nullable: started_at
+-- What follows from an update of a host; the availability that it has then.
+update hosts h set (availability, component_errors, problem_since) = (
+  select u.availability, u.component_errors, u.problem_since from host_after_update(h, :started_at) u
+)
+where h.name = :name
+returning h.availability;
+
+-- name: update_all_availabilities(started_at)!
+-- nullable: started_at
+-- What follows from an update of each host.
+update hosts h set (availability, component_errors, problem_since) = (
+  select u.availability, u.component_errors, u.problem_since from host_after_update(h, :started_at) u
+);
+
+-- name: count_error(name)^
+-- Count a failed request; the component errors that the host has then.
+update hosts h set component_errors = h.component_errors + 1
+where h.name = :name
+returning h.component_errors;
+
+-- name: claim_syncs(limit, lease)
+-- record_class: HostSyncClaim
+-- Lease hosts that were not synced for 60 s, longest ago first.
+with due as materialized (
+  select h.id
+  from hosts h
+  where
+    h.enabled
+    and coalesce(h.resources_synced_at, '-infinity') <= now() - interval '60 s'
+    and (h.sync_lease_until is null or h.sync_lease_until <= now())
+  order by coalesce(h.resources_synced_at, '-infinity')
+  limit :limit
+  for update skip locked
+)
+
+update hosts h set sync_lease_until = now() + :lease::interval
+where h.id = any(array(select d.id from due d))
+returning h.id, h.name, h.address, h.rpcurl, h.site_id, h.resources_synced_at, h.sync_lease_until;
+
+-- name: finish_sync(id, lease_until, info, element_types, connection_types, networks)!
+-- Keep what a sync brought, unless the lease was lost.
+update hosts h set
+  info = :info, info_at = now(), element_types = :element_types, connection_types = :connection_types,
+  networks = :networks, resources_synced_at = now(), sync_lease_until = null
+where h.id = :id and h.sync_lease_until = :lease_until::timestamptz;
+
+-- name: claim_problem_notices(started_at, limit, lease)
+-- record_class: ProblemNoticeClaim
+-- nullable: started_at
+-- Lease the hosts whose contacts are to be told of a problem or its end, the oldest problem first.
+with due as materialized (
+  select h.id, n.kind, s.problems
+  from hosts h
+  cross join lateral host_status(h, :started_at) s
+  cross join lateral (
+    select case
+      when s.problems = '{}' then case when h.problem_mailed_at >= h.problem_since then 'resolved' end
+      when coalesce(h.problem_mailed_at < h.problem_since, true)
+        then case when h.problem_since <= now() - interval '300 s' then 'announce' end
+      when
+        h.problem_since < now() - interval '6 h'
+        and now() - h.problem_mailed_at >= h.problem_mailed_at - h.problem_since
+        then 'again'
+    end as kind
+  ) n
+  where
+    h.problem_since is not null
+    and (h.problem_lease_until is null or h.problem_lease_until <= now())
+    and n.kind is not null
+  order by h.problem_since
+  limit :limit
+  for update of h skip locked
+)
+
+update hosts h set problem_lease_until = now() + :lease::interval
+from due d, sites s
+where h.id = d.id and s.id = h.site_id
+returning
+  h.id, h.name, d.kind, d.problems, h.problem_since,
+  (
+    select
+      coalesce(
+        json_agg(
+          json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
+        ),
+        '[]'
+      )
+    from users u
+    where
+      u.flags @> array['global_host_contact']
+      or (u.flags @> array['orga_host_contact'] and u.organization_id = s.organization_id)
+  ) as recipients,
+  h.problem_lease_until;
+
+-- name: finish_problem_notice(id, lease_until, kind)!
+-- Note that a notice was sent, unless the lease was lost.
+update hosts h set
+  problem_since = case when :kind <> 'resolved' then h.problem_since end,
+  problem_mailed_at = now(), problem_lease_until = null
+where h.id = :id and h.problem_lease_until = :lease_until::timestamptz;

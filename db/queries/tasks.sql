@@ -14,7 +14,7 @@ returning t.name, t.started_at, t.run_lease_until as lease_until;
 -- name: finish(name, lease_until)!
 -- The task is done, until its period is over.
 update tasks t set run_lease_until = null
-where t.name = :name and t.run_lease_until = :lease_until;
+where t.name = :name and t.run_lease_until = :lease_until::timestamptz;
 
 -- name: list()
 -- record_class: Task

@@ -34,7 +34,8 @@ delete from topologies t where t.id = :id;
 -- name: list(asking_user_id, after, limit)
 -- record_class: ListedTopology
 -- nullable: asking_user_id
--- All topologies, by id, after that one, each with the role of who asks and its highest element state.
+-- All topologies, by id, after that one, with who asks' role
+-- and the highest element state.
 with page as (
   select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
   from topologies t
@@ -59,7 +60,8 @@ order by t.id;
 -- name: list_of_user(user_id, asking_user_id, after, limit)
 -- record_class: ListedTopology
 -- nullable: asking_user_id
--- The topologies on which a user has a permission, by id, after that one, each with the role of who asks and its highest element state.
+-- The topologies on which a user has a permission, by id, after that one, with who asks' role
+-- and the highest element state.
 with page as (
   select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
   from topology_permissions p
@@ -85,7 +87,8 @@ order by t.id;
 -- name: list_of_organization(organization_id, asking_user_id, after, limit)
 -- record_class: ListedTopology
 -- nullable: asking_user_id
--- The topologies that have an owner in an organization, by id, after that one, each with the role of who asks and its highest element state.
+-- The topologies that have an owner in an organization, by id, after that one, with who asks' role
+-- and the highest element state.
 with page as (
   select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
   from topologies t
@@ -173,7 +176,12 @@ claimed as (
 select
   c.id, c.name, c.timeout_at, c.timeout_step, c.action,
   (
-    select coalesce(json_agg(json_build_array(u.id, u.name, u.origin, u.realname, u.email) order by u.id), '[]')
+    select coalesce(
+      json_agg(
+        json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
+      ),
+      '[]'
+    )
     from topology_permissions p
     inner join users u on u.id = p.user_id
     where p.topology_id = c.id and p.role = 'owner'
@@ -187,7 +195,7 @@ order by c.timeout_at, c.id;
 update topologies t set
   timeout_step = case t.timeout_step when 0 then 9 when 9 then 10 else 20 end,
   timeout_lease_until = null
-where t.id = :id and t.timeout_lease_until = :lease_until;
+where t.id = :id and t.timeout_lease_until = :lease_until::timestamptz;
 
 -- name: full(id)^
 -- record_class: FullTopology

@@ -143,8 +143,8 @@ where u.origin = :origin and u.password_hash is not null and u.password_at <= no
 
 -- name: expire(origin, age)<!
 -- record_class: ExpiredUsers
--- Remove the users of a login provider whose last login is of an age, but for those who are some topology's only owner. Where all
--- owners of a topology expire, the first stays.
+-- Remove the users of a login provider whose last login is of an age, but for those who are some topology's only owner.
+-- Where all owners of a topology expire, the first stays.
 with due as materialized (
   select u.id, u.name, u.origin, u.organization_id
   from users u
@@ -169,16 +169,26 @@ gone as (
   delete from users u
   using due d
   where u.id = d.id and u.last_login_at <= now() - :age::interval and d.id not in (select k.id from kept k)
-  returning u.id, u.name, u.origin, u.realname, u.email
+  returning u.id, u.name, u.origin, u.realname, u.email, u.flags
 )
 
 select
   (
-    select coalesce(json_agg(json_build_array(g.id, g.name, g.origin, g.realname, g.email) order by g.id), '[]')
+    select coalesce(
+      json_agg(
+        json_build_array(g.id, g.name, g.origin, g.realname, g.email, 'nomails' = any(g.flags)) order by g.id
+      ),
+      '[]'
+    )
     from gone g
   ) as removed,
   (
-    select coalesce(json_agg(json_build_array(u.id, u.name, u.origin, u.realname, u.email) order by u.id), '[]')
+    select coalesce(
+      json_agg(
+        json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
+      ),
+      '[]'
+    )
     from users u
     where u.id in (select k.id from kept k)
   ) as kept;

@@ -24,7 +24,7 @@ def changed(count: int, entity: str, key: object) -> None:
 def positive(lease: timedelta) -> timedelta:
     """The lease of a claim; InvalidValue unless it lasts at all."""
     if not isinstance(lease, timedelta) or lease <= timedelta():
-        raise InvalidValue(f"a lease is a timedelta above zero, not {lease!r}", key="lease")
+        raise InvalidValue(f"a lease is a timedelta above 0, not {lease!r}", key="lease")
     return lease
 
 

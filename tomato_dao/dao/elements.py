@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidValue
 from ..patches import ElementPatch, NewElement, checked
-from ..rows import Element, JsonIn, JsonObject, SyncClaim
+from ..rows import Element, ElementSyncClaim, JsonIn, JsonObject
 from . import changed, finished, found, positive
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Elements:
         """A machine starts now: it is due to be looked at in a second (DOMAIN.md, VM sync). Raises NotFound."""
         changed(self._q.start_sync(id), "machine", id)
 
-    def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[SyncClaim]:
+    def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[ElementSyncClaim]:
         """At most `limit` machines that are due to be looked at, with where they run.
 
         They are this worker's for the time of the lease; `finish_sync` moves each on. Raises InvalidValue.

@@ -1,18 +1,24 @@
 """Hosts: beside db/queries/hosts.sql."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from ..errors import InvalidValue
 from ..patches import HostPatch, checked
-from ..rows import Host, JsonIn, JsonObject
-from . import changed, found
+from ..rows import FullHost, Host, HostCandidate, HostSyncClaim, JsonIn, JsonObject, ProblemNoticeClaim
+from . import changed, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import HostsQueries
 
 
 class Hosts:
-    """Machines that run elements; known by their unique names (at most 255 characters, no “/”)."""
+    """Machines that run elements; known by their unique names (at most 255 characters, no “/”).
+
+    A host's problems and load are as DOMAIN.md says. What they depend on takes started_at, when the backend started: a host
+    can't be blamed for what the backend did not ask of it before.
+    """
 
     def __init__(self, queries: "HostsQueries") -> None:
         self._q = queries
@@ -39,13 +45,15 @@ class Hosts:
         """The host of a name. Raises NotFound."""
         return found(self._q.get_by_name(name), "host", name)
 
-    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Host]:
-        """All, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list(after, limit)
+    def list(self, *, started_at: datetime | None = None, after: int = 0, limit: int = 100) -> Sequence[FullHost]:
+        """All, with problems and load, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list(started_at, after, limit)
 
-    def list_of_site(self, site_id: int, *, after: int = 0, limit: int = 100) -> Sequence[Host]:
-        """Hosts of a site, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list_of_site(site_id, after, limit)
+    def list_of_site(
+        self, site_id: int, *, started_at: datetime | None = None, after: int = 0, limit: int = 100
+    ) -> Sequence[FullHost]:
+        """Hosts of a site, with problems and load, by id: at most `limit` of those with an id above `after`."""
+        return self._q.list_of_site(site_id, started_at, after, limit)
 
     def update(self, name: str, patch: HostPatch) -> Host:
         """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
@@ -58,3 +66,100 @@ class Hosts:
     def delete(self, name: str) -> None:
         """Remove a host. Raises NotFound, NotEmpty while it has host elements or host connections."""
         changed(self._q.delete(name), "host", name)
+
+    def candidates(
+        self,
+        *,
+        element_types: Sequence[str] = (),
+        connection_types: Sequence[str] = (),
+        network_kinds: Sequence[str] = (),
+        host_bonuses: Mapping[int, float] | None = None,
+        site_bonuses: Mapping[int, float] | None = None,
+        started_at: datetime | None = None,
+        limit: int = 100,
+    ) -> Sequence[HostCandidate]:
+        """The `limit` best hosts without problems that support all that is asked for, best first (DOMAIN.md, host selection).
+
+        element_types: under their own names or those that they have on hosts. network_kinds: `x` is also satisfied by any
+        `x/…`, and by what the host reports as by its network instances. host_bonuses, site_bonuses: what is added to the
+        score of a host, by its id and its site's. Raises InvalidValue.
+        """
+        return self._q.candidates(
+            element_types, connection_types, network_kinds, _by_id(host_bonuses), _by_id(site_bonuses), started_at, limit
+        )
+
+    def candidates_of_site(
+        self,
+        site_id: int,
+        *,
+        element_types: Sequence[str] = (),
+        connection_types: Sequence[str] = (),
+        network_kinds: Sequence[str] = (),
+        host_bonuses: Mapping[int, float] | None = None,
+        started_at: datetime | None = None,
+        limit: int = 100,
+    ) -> Sequence[HostCandidate]:
+        """As candidates, of one site; averages are the site's, too."""
+        return self._q.candidates_of_site(
+            site_id, element_types, connection_types, network_kinds, _by_id(host_bonuses), started_at, limit
+        )
+
+    def update_availability(self, name: str, *, started_at: datetime | None = None) -> float:
+        """What follows from an update of a host, to be called once a minute; the availability (0 to 1) that it has then.
+
+        The availability moves towards 1 or, where the host has a problem, 0; component errors are halved; problem_since is
+        set or, once nobody has to be told of the problem's end, cleared. Raises NotFound.
+        """
+        return found(self._q.update_availability(name, started_at), "host", name)
+
+    def update_all_availabilities(self, *, started_at: datetime | None = None) -> int:
+        """What update_availability does, for all hosts at once, disabled ones too; how many there are."""
+        return self._q.update_all_availabilities(started_at)
+
+    def count_error(self, name: str) -> int:
+        """Count a failed request; the component errors that the host has then. Raises NotFound."""
+        return found(self._q.count_error(name), "host", name)
+
+    def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[HostSyncClaim]:
+        """At most `limit` enabled hosts that were not synced for 60 s, which are the caller's for the time of the lease.
+
+        One that is not finished by then, as it could not be reached, becomes due again. Raises InvalidValue.
+        """
+        return self._q.claim_syncs(limit, positive(lease))
+
+    def finish_sync(
+        self,
+        id: int,
+        lease_until: datetime,
+        *,
+        info: JsonIn,
+        element_types: JsonIn,
+        connection_types: JsonIn,
+        networks: JsonIn,
+    ) -> None:
+        """Keep what the sync of a claimed host brought, as of now. lease_until: the claim's. Raises LockLost."""
+        count = self._q.finish_sync(id, lease_until, info, element_types, connection_types, networks)
+        finished(count, "host", id)
+
+    def claim_problem_notices(
+        self, *, limit: int, lease: timedelta, started_at: datetime | None = None
+    ) -> Sequence[ProblemNoticeClaim]:
+        """At most `limit` notices of problems, the caller's for the time of the lease (DOMAIN.md, problem notices).
+
+        Recipients are all whom the flags name, those with `nomails` too. Only what update_availability has seen counts as a
+        problem, and one that is back before its end was told is still the same. Raises InvalidValue.
+        """
+        return self._q.claim_problem_notices(started_at, limit, positive(lease))
+
+    def finish_problem_notice(self, host_id: int, lease_until: datetime, kind: str) -> None:
+        """Note that a claimed notice, of the kind that it has, was sent.
+
+        lease_until: the claim's. Raises LockLost, InvalidValue.
+        """
+        if kind not in ("announce", "again", "resolved"):
+            raise InvalidValue(f"host: a notice is announce, again or resolved, not {kind!r}", entity="host", key=host_id)
+        finished(self._q.finish_problem_notice(host_id, lease_until, kind), "host", host_id)
+
+
+def _by_id(bonuses: Mapping[int, float] | None) -> dict[str, float]:
+    return {str(id): bonus for id, bonus in (bonuses or {}).items()}
