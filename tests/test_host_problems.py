@@ -61,11 +61,18 @@ def db(tomato_server_url: str) -> Iterator[Database]:
         yield db
 
 
+@pytest.fixture
+def joined(db: Database) -> Iterator[None]:
+    """The test's calls in one transaction: hundreds of commits would cost more than the calls."""
+    with db.transaction():
+        yield
+
+
 def test_a_host_that_is_well_has_no_problems(db: Database) -> None:
     assert problems(db, "host1") == []
 
 
-def test_a_limit_is_broken_only_beyond_it(db: Database) -> None:
+def test_a_limit_is_broken_only_beyond_it(db: Database, joined: None) -> None:
     for path, fine, wrong, said in LIMITS:
         for as_reported in (lambda value: value, str, lambda value: f" {value}\n"):
             assert problems(db, "host1", info=info({path: as_reported(fine)})) == [], path
@@ -79,19 +86,19 @@ def test_a_host_needs_cpus(db: Database) -> None:
     assert problems(db, "host1", info=info(idle)) == ["CPUs: none"]
 
 
-def test_what_is_no_number_is_named(db: Database) -> None:
+def test_what_is_no_number_is_named(db: Database, joined: None) -> None:
     for path, name in NUMBERS.items():
         for garbage in GARBAGE:
             assert problems(db, "host1", info=info({path: garbage})) == [f"{name}: no number"], (path, garbage)
 
 
-def test_only_a_clock_can_be_below_nothing(db: Database) -> None:
+def test_only_a_clock_can_be_below_nothing(db: Database, joined: None) -> None:
     for path, name in NUMBERS.items():
         said = [] if path == "time_diff" else [f"{name}: no number"]
         assert problems(db, "host1", info=info({path: -5})) == said, path
 
 
-def test_what_a_host_reports_itself_comes_last(db: Database) -> None:
+def test_what_a_host_reports_itself_comes_last(db: Database, joined: None) -> None:
     for reported, said in (
         (["b", "a"], ["b", "a"]),
         (ABSENT, []),
@@ -153,7 +160,7 @@ def test_ages_have_limits(db: Database) -> None:
             assert listed(db, "host1", started_at=limit - MICROSECOND).problems == []
 
 
-def test_load_is_the_highest_of_three(db: Database) -> None:
+def test_load_is_the_highest_of_three(db: Database, joined: None) -> None:
     cpu, memory, disk = "resources.loadavg", "resources.memory.used", "resources.diskspace.data.used"
     reports: tuple[tuple[dict[str, object], float | None], ...] = (
         ({cpu: [9, 0, 9], memory: 0, disk: 0}, 0),
@@ -196,16 +203,17 @@ JSON: Any = st.recursive(
 def test_nothing_that_a_host_reports_is_an_error(
     db: Database, changes: dict[str, object], anything: object, types: object
 ) -> None:
-    for reported in (info(changes), anything):
-        if reported is None:
-            continue
-        columns = {"element_types": types, "connection_types": types, "networks": types} if types is not None else {}
-        make_well(db, "host1", info=reported, **columns)
-        host = listed(db, "host1")
-        assert host.load is None or 0 <= host.load <= 1
-        assert all(isinstance(problem, str) for problem in host.problems)
-        assert 0 <= db.hosts.update_availability("host1") <= 1
-        db.hosts.candidates(element_types=["a"], connection_types=["a"], network_kinds=["a"])
+    with db.transaction():
+        for reported in (info(changes), anything):
+            if reported is None:
+                continue
+            columns = {"element_types": types, "connection_types": types, "networks": types} if types is not None else {}
+            make_well(db, "host1", info=reported, **columns)
+            host = listed(db, "host1")
+            assert host.load is None or 0 <= host.load <= 1
+            assert all(isinstance(problem, str) for problem in host.problems)
+            assert 0 <= db.hosts.update_availability("host1") <= 1
+            db.hosts.candidates(element_types=["a"], connection_types=["a"], network_kinds=["a"])
 
 
 def test_availability_halves_in_90_days_of_updates(db: Database) -> None:
