@@ -147,8 +147,7 @@ with due as materialized (
 
 claimed as (
   update elements e set sync_lease_until = now() + :lease::interval
-  from due d
-  where e.id = d.id
+  where e.id = any(array(select d.id from due d))
   returning
     e.id, e.topology_id, e.type, e.state, e.host_element_id, e.rextfv_started_at, e.next_sync_at, e.attrs,
     e.sync_lease_until as lease_until

@@ -108,8 +108,7 @@ with due as materialized (
 
 claimed as (
   update host_connections hc set orphan_lease_until = now() + :lease::interval
-  from due d
-  where hc.id = d.id
+  where hc.id = any(array(select d.id from due d))
   returning hc.id, hc.host_id, hc.num, hc.type, hc.state, hc.attrs, hc.orphan_lease_until as lease_until
 )
 

@@ -108,8 +108,7 @@ with due as materialized (
 
 claimed as (
   update host_elements he set orphan_lease_until = now() + :lease::interval
-  from due d
-  where he.id = d.id
+  where he.id = any(array(select d.id from due d))
   returning he.id, he.host_id, he.num, he.type, he.state, he.attrs, he.orphan_lease_until as lease_until
 )
 

@@ -150,10 +150,10 @@ returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.a
 -- record_class: TimeoutClaim
 -- Topologies whose timeout asks for something, as this worker's for the time of the lease.
 with due as materialized (
-  select d.id, s.action
+  select d.id
   from (
-    values (0, 'warn', interval '24 hours'), (9, 'stop', interval '0'), (10, 'destroy', interval '-24 hours')
-  ) s (step, action, ahead)
+    values (0, interval '24 hours'), (9, interval '0'), (10, interval '-24 hours')
+  ) s (step, ahead)
   cross join lateral (
     select t.id
     from topologies t
@@ -168,13 +168,13 @@ with due as materialized (
 
 claimed as (
   update topologies t set timeout_lease_until = now() + :lease::interval
-  from due d
-  where t.id = d.id
-  returning t.id, t.name, t.timeout_at, t.timeout_step, d.action, t.timeout_lease_until as lease_until
+  where t.id = any(array(select d.id from due d))
+  returning t.id, t.name, t.timeout_at, t.timeout_step, t.timeout_lease_until as lease_until
 )
 
 select
-  c.id, c.name, c.timeout_at, c.timeout_step, c.action,
+  c.id, c.name, c.timeout_at, c.timeout_step,
+  case c.timeout_step when 0 then 'warn' when 9 then 'stop' else 'destroy' end as action,
   (
     select coalesce(
       json_agg(
