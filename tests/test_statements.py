@@ -241,7 +241,6 @@ FITTING: dict[str, object] = {
     "interval": timedelta(1),
     "jsonb": {},
     "text": "x",
-    "timestamp with time zone": NEW_YEAR,
     "bigint[]": [1],
     "text[]": ["x"],
     "jsonb[]": [{}],
