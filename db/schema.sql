@@ -129,6 +129,34 @@ END;
 
 
 --
+-- Name: notify_of_component(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.notify_of_component() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform pg_notify('tomato_changes', format('%s %s state', tg_argv[0], new.topology_id));
+  return null;
+end;
+$$;
+
+
+--
+-- Name: notify_of_topology(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.notify_of_topology() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform pg_notify('tomato_changes', format('topology %s %s', old.id, tg_argv[0]));
+  return null;
+end;
+$$;
+
+
+--
 -- Name: refuse_removal(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1416,6 +1444,13 @@ CREATE INDEX users_organization_id_idx ON public.users USING btree (organization
 
 
 --
+-- Name: connections connections_state_changed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER connections_state_changed AFTER UPDATE ON public.connections FOR EACH ROW WHEN ((old.state IS DISTINCT FROM new.state)) EXECUTE FUNCTION public.notify_of_component('connection');
+
+
+--
 -- Name: connections connections_two_ends; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -1448,6 +1483,13 @@ CREATE CONSTRAINT TRIGGER elements_inserted_two_ends AFTER INSERT ON public.elem
 --
 
 CREATE TRIGGER elements_removable BEFORE DELETE ON public.elements FOR EACH ROW WHEN ((NOT ((old.state = 'created'::text) OR ((old.state = 'prepared'::text) AND (old.type = ANY (ARRAY['kvmqm_interface'::text, 'openvz_interface'::text, 'repy_interface'::text])))))) EXECUTE FUNCTION public.refuse_removal();
+
+
+--
+-- Name: elements elements_state_changed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER elements_state_changed AFTER UPDATE ON public.elements FOR EACH ROW WHEN ((old.state IS DISTINCT FROM new.state)) EXECUTE FUNCTION public.notify_of_component('element');
 
 
 --
@@ -1490,6 +1532,20 @@ CREATE TRIGGER hosts_usage_removed AFTER DELETE ON public.hosts REFERENCING OLD 
 --
 
 CREATE TRIGGER organizations_usage_removed AFTER DELETE ON public.organizations REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_usage();
+
+
+--
+-- Name: topologies topologies_deleted; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER topologies_deleted AFTER DELETE ON public.topologies FOR EACH ROW EXECUTE FUNCTION public.notify_of_topology('deleted');
+
+
+--
+-- Name: topologies topologies_state_changed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER topologies_state_changed AFTER UPDATE ON public.topologies FOR EACH ROW WHEN ((old.timeout_step IS DISTINCT FROM new.timeout_step)) EXECUTE FUNCTION public.notify_of_topology('state');
 
 
 --
@@ -1895,4 +1951,5 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261122080300'),
     ('20261122080400'),
     ('20261122080500'),
-    ('20261122080600');
+    ('20261122080600'),
+    ('20261122110300');
