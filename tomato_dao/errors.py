@@ -42,6 +42,10 @@ class Busy(TomatoError):
     """Somebody else is at work on it."""
 
 
+class LockLost(TomatoError):
+    """The lock's session ended while work went on under it; somebody else may have had the lock since."""
+
+
 class WrongState(TomatoError):
     """Its state does not allow that."""
 
