@@ -350,6 +350,34 @@ $$;
 
 
 --
+-- Name: notify_of_component(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.notify_of_component() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform pg_notify('tomato_changes', format('%s %s state', tg_argv[0], new.topology_id));
+  return null;
+end;
+$$;
+
+
+--
+-- Name: notify_of_topology(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.notify_of_topology() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  perform pg_notify('tomato_changes', format('topology %s %s', old.id, tg_argv[0]));
+  return null;
+end;
+$$;
+
+
+--
 -- Name: refuse_removal(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1689,6 +1717,13 @@ CREATE INDEX users_password_at_idx ON public.users USING btree (origin, password
 
 
 --
+-- Name: connections connections_state_changed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER connections_state_changed AFTER UPDATE ON public.connections FOR EACH ROW WHEN ((old.state IS DISTINCT FROM new.state)) EXECUTE FUNCTION public.notify_of_component('connection');
+
+
+--
 -- Name: connections connections_two_ends; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -1721,6 +1756,13 @@ CREATE CONSTRAINT TRIGGER elements_inserted_two_ends AFTER INSERT ON public.elem
 --
 
 CREATE TRIGGER elements_removable BEFORE DELETE ON public.elements FOR EACH ROW WHEN ((NOT ((old.state = 'created'::text) OR ((old.state = 'prepared'::text) AND (old.type = ANY (ARRAY['kvmqm_interface'::text, 'openvz_interface'::text, 'repy_interface'::text])))))) EXECUTE FUNCTION public.refuse_removal();
+
+
+--
+-- Name: elements elements_state_changed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER elements_state_changed AFTER UPDATE ON public.elements FOR EACH ROW WHEN ((old.state IS DISTINCT FROM new.state)) EXECUTE FUNCTION public.notify_of_component('element');
 
 
 --
@@ -1777,6 +1819,20 @@ CREATE TRIGGER hosts_usage_removed AFTER DELETE ON public.hosts REFERENCING OLD 
 --
 
 CREATE TRIGGER organizations_usage_removed AFTER DELETE ON public.organizations REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION public.remove_usage();
+
+
+--
+-- Name: topologies topologies_deleted; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER topologies_deleted AFTER DELETE ON public.topologies FOR EACH ROW EXECUTE FUNCTION public.notify_of_topology('deleted');
+
+
+--
+-- Name: topologies topologies_state_changed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER topologies_state_changed AFTER UPDATE ON public.topologies FOR EACH ROW WHEN ((old.timeout_step IS DISTINCT FROM new.timeout_step)) EXECUTE FUNCTION public.notify_of_topology('state');
 
 
 --
@@ -2187,4 +2243,5 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261122110110'),
     ('20261122110200'),
     ('20261122110201'),
+    ('20261122110300'),
     ('20261122110400');

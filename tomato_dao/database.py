@@ -1,7 +1,7 @@
 """`connect()` and what it returns: a Database with a DAO per entity, over one pool that all threads share."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import SimpleNamespace, TracebackType
 from typing import Any
 
@@ -33,9 +33,11 @@ from .dao.topologies import Topologies
 from .dao.topology_permissions import TopologyPermissions
 from .dao.users import Users
 from .errors import InvalidValue, Unavailable, WrongState, from_driver
+from .events import Entities, Events, Listener
+from .locks import Kind, Lock, Locks
 from .pool import Pool
 from .queries import Query
-from .server import database_url, probe
+from .server import database_url, direct_database_url, probe
 from .statements import Connection
 
 QUERIES = queries.load(layout.DB_DIR / "queries")
@@ -52,13 +54,15 @@ def connect(
 ) -> "Database":
     """Connect to a database whose layout is this code's.
 
-    url: a PostgreSQL URL (default: DATABASE_URL, else the embedded server). pool_size: how many connections this
+    url: a PostgreSQL URL (default: DATABASE_URL, else the embedded server; with DATABASE_URL goes DIRECT_DATABASE_URL, for
+    `exclusive` and `listen`, where a pooler in transaction mode is in between). pool_size: how many connections this
     process holds at most. timeout: seconds that a call waits for one of them. statement_timeout: seconds that a
     statement may run, and a transaction may idle. application_name: how the server shows this process. prepare: False
     for a server behind a transaction pooler that can't keep prepared statements; the timeout is the role's then.
 
     Raises Unavailable where the server can't be reached, WrongLayout where it, its encoding or its layout doesn't fit.
     """
+    direct_url = url or direct_database_url()
     url = url or database_url()
     with probe(url) as connection:
         layout.check(connection)
@@ -70,7 +74,9 @@ def connect(
             statement_timeout=statement_timeout,
             application_name=application_name,
             prepare=prepare,
-        )
+        ),
+        Locks(direct_url or url, application_name),
+        Events(direct_url or url, application_name),
     )
 
 
@@ -80,8 +86,10 @@ class Database:
     Each DAO method is one statement, atomic by itself. Get one from `connect()`.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, locks: Locks, events: Events) -> None:
         self._pool = pool
+        self._locks = locks
+        self._events = events
         self.organizations = Organizations(self._bind("organizations"))
         self.sites = Sites(self._bind("sites"))
         self.hosts = Hosts(self._bind("hosts"))
@@ -112,8 +120,13 @@ class Database:
         self.close()
 
     def close(self, grace: float = 5) -> None:
-        """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable."""
+        """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable.
+
+        Listeners end at once, locks last.
+        """
+        self._events.close()
         self._pool.close(grace)
+        self._locks.close()
 
     @contextmanager
     def transaction(self, *, isolation: IsolationLevel | None = None, read_only: bool = False) -> Iterator[None]:
@@ -185,6 +198,33 @@ class Database:
                 self._pool.clean(connection)
             finally:
                 self._pool.give_back(connection)
+
+    def exclusive(self, kind: Kind, id: int, *, wait: float = 0) -> AbstractContextManager[Lock]:
+        """Have a topology, element or connection to oneself, among all processes, while in the block (DOMAIN.md).
+
+        kind: "topology", "element" or "connection". id: which one; whether it exists is not asked. wait: seconds to wait for
+        whoever has it. Locks are independent of each other and of rows: nobody is kept from reading or writing. They belong
+        to a thread, and are no part of `transaction()`: take the lock around it, so that it is committed when others come.
+
+        Raises Busy where another worker has it (for so long), WrongState where this thread has, InvalidValue, and Unavailable
+        where there is no server. Where the session of this process's locks ends, others may get them: leaving the block
+        raises LockLost then, or gives a note to the error that the block raised; `as lock` has a `check()` that tells earlier.
+        """
+        return self._locks.hold(kind, id, wait)
+
+    def listen(self, *entities: Entities, timeout: float | None = None) -> Listener:
+        """Wait for changes of state, and of "topologies" for deletions, from now on: `for event in db.listen("elements"): …`
+
+        entities: some of "topologies", "elements", "connections". timeout: seconds without an event after which a loop ends
+        (default: never); it can be started again.
+
+        A statement or transaction gives one `Event` (tomato_dao.events) per topology, entity and change, once it is
+        committed. Where events may have been missed there is one that says so: after a connection was lost, and for a
+        listener with 10,000 events waiting. It needs a session of its own: see DIRECT_DATABASE_URL.
+
+        Raises InvalidValue, and Unavailable where there is no server or the database is closed; a waiting loop learns that too.
+        """
+        return self._events.listen(entities, timeout)
 
     def _bind(self, file: str) -> Any:
         """The queries of one file as functions of their parameters, typed by the face of the same name in dao/faces."""

@@ -44,7 +44,7 @@ class Busy(TomatoError):
 
 
 class LockLost(TomatoError):
-    """What was this worker's alone no longer is: the lease or the lock's connection ended, so another may be at work."""
+    """The lock's session ended while work went on under it; somebody else may have had the lock since."""
 
 
 class WrongState(TomatoError):

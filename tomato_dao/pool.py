@@ -1,6 +1,5 @@
 """The pool: psycopg_pool, with everything about a connection set in this one place, and a shorter way between two calls."""
 
-import os
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from psycopg import pq
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from . import fork
 from .adapters import adapt, log_notice
 from .errors import InvalidValue, TomatoError, Unavailable
 from .queries import Query
@@ -61,7 +61,7 @@ class Pool:
         self._prepare = prepare
         self._settings = session_settings(url, application_name, statement_timeout if prepare else None)
         self._open()
-        _pools.add(self)
+        fork.watch(self)
 
     def _open(self) -> None:
         """Start without connections: at first, and in a child after a fork."""
@@ -93,15 +93,8 @@ class Pool:
         tidy.start()
 
     def after_fork_in_child(self) -> None:
-        """The connections are the parent's: leave them, and open new ones.
-
-        Their sockets become /dev/null here, so that what libpq says when it ends them never reaches the server.
-        """
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for connection in self._all:
-            if not connection.closed:
-                os.dup2(nowhere, connection.pgconn.socket)
-        os.close(nowhere)
+        """The connections are the parent's: leave them, and open new ones."""
+        fork.leave_to_parent(self._all)
         self._pool._closed = True  # its threads did not come along, so it can't be closed
         if not self._closing:
             self._open()
@@ -278,17 +271,6 @@ class Pool:
                 connection.execute("set timezone = 'UTC'")
         except psycopg.Error:
             connection.close()
-
-
-_pools: WeakSet[Pool] = WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for pool in list(_pools):
-        pool.after_fork_in_child()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _tidy(pool: "ref[Pool]", closed: threading.Event) -> None:

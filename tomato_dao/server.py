@@ -21,6 +21,11 @@ def database_url() -> str:
     return embedded.start()
 
 
+def direct_database_url() -> str | None:
+    """Where sessions that a pooler must not share are opened: DIRECT_DATABASE_URL, which goes with DATABASE_URL."""
+    return os.environ.get("DIRECT_DATABASE_URL") if os.environ.get("DATABASE_URL") else None
+
+
 def session_settings(url: str, application_name: str, statement_timeout: float | None) -> dict[str, object]:
     """The settings of a pooled connection; without a timeout none that a pooler in transaction mode would refuse."""
     settings = connection_settings(url, application_name)
@@ -51,13 +56,13 @@ def connection_settings(url: str, application_name: str) -> dict[str, object]:
     }
 
 
-def probe(url: str) -> psycopg.Connection:
-    """A connection to a server that this code can use.
+def probe(url: str, application_name: str = "tomato-dao") -> psycopg.Connection:
+    """A connection, outside the pool, to a server that this code can use.
 
     Raises Unavailable where there is none, in one line that says which and what to do and never the password, and
     WrongLayout for a server older than PostgreSQL 15 or another encoding than UTF8.
     """
-    settings = connection_settings(url, "tomato-dao")
+    settings = connection_settings(url, application_name)
     try:
         connection = psycopg.connect(autocommit=True, **settings)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:

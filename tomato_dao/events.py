@@ -1,0 +1,232 @@
+"""Waiting for changes: one session of a process, outside the pool, hears of them and tells all of its listeners."""
+
+import re
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+from weakref import finalize
+
+import psycopg
+
+from . import fork
+from .adapters import logger
+from .errors import InvalidValue, TomatoError, Unavailable, from_driver
+from .server import probe
+from .session import ask
+
+Entities: TypeAlias = Literal["topologies", "elements", "connections"]
+
+_ENTITIES = {"topologies": "topology", "elements": "element", "connections": "connection"}
+_LISTEN = b"set idle_session_timeout = 0; listen tomato_changes"
+_PAYLOAD = re.compile(rb"(topology|element|connection) (\d+) (state|deleted)")  # as the triggers write it
+_MOST_PENDING = 10_000  # events that wait for one listener
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds before a lost connection is opened again
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something changed.
+
+    entity: "topology", "element" or "connection". id: of the topology, also where it is its elements or connections that
+    changed. change: "state" (of a topology: its timeout_step) or "deleted" (topologies only).
+
+    Where events may have been lost, with the connection or because the listener was too slow, change is "missed", and
+    entity and id are None: read again what you watch.
+    """
+
+    entity: str | None
+    id: int | None
+    change: str
+
+
+MISSED = Event(None, None, "missed")
+
+
+@dataclass(eq=False)
+class _Queue:
+    """The events that wait for a listener, of the entities that it listens for."""
+
+    entities: frozenset[str]
+    pending: deque[Event]
+
+
+class Listener:
+    """What `db.listen(…)` gives: the events that come while it is there, one after the other.
+
+    A loop over it ends after `timeout` seconds without an event, and may be started again: nothing is lost in between.
+    `with`, or `close()`, ends it; so does forgetting it. An ended one, also one that a child inherited, is Unavailable.
+    """
+
+    def __init__(self, events: "Events", queue: _Queue, timeout: float | None) -> None:
+        self._events = events
+        self._queue = queue
+        self._timeout = timeout
+        self._forget = finalize(self, events.forget, queue)
+
+    def __iter__(self) -> "Listener":
+        return self
+
+    def __next__(self) -> Event:
+        event = self._events.wait(self._queue, self._timeout)
+        if event is None:
+            raise StopIteration
+        return event
+
+    def __enter__(self) -> "Listener":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it; a thread that waits on it gets Unavailable."""
+        self._forget()
+
+
+class Events:
+    """The listeners of a process, and the thread that reads for them while there are any; safe to share between threads."""
+
+    def __init__(self, url: str, application_name: str) -> None:
+        self._url = url
+        self._application_name = f"{application_name} events"
+        self._closed = False
+        self._start()
+        fork.watch(self)
+
+    def _start(self) -> None:
+        """Start without listeners: at first, and in a child after a fork."""
+        self._guard = threading.Condition()
+        self._queues: set[_Queue] = set()
+        self._reader: _Reader | None = None
+
+    def after_fork_in_child(self) -> None:
+        """The listeners are the parent's."""
+        if self._reader is not None:
+            fork.leave_to_parent([self._reader.connection])
+        self._start()
+
+    def close(self) -> None:
+        """End all listeners."""
+        with self._guard:
+            self._closed = True
+            for queue in list(self._queues):
+                self.forget(queue)
+
+    def listen(self, entities: Sequence[str], timeout: float | None) -> Listener:
+        """See `Database.listen`."""
+        if not entities or not set(entities) <= _ENTITIES.keys():
+            raise InvalidValue(f"one listens for some of {', '.join(_ENTITIES)}, not for {entities!r}")
+        if timeout is not None and not 0 <= timeout <= threading.TIMEOUT_MAX:
+            raise InvalidValue(f"timeout is 0 or more seconds, not {timeout!r}")
+        queue = _Queue(frozenset(_ENTITIES[name] for name in entities), deque())
+        listener = Listener(self, queue, timeout)
+        with self._guard:
+            if self._closed:
+                raise Unavailable("the database is closed")
+            if self._reader is None:
+                self._reader = _Reader(self._url, self._application_name, self.tell)
+                self._reader.start()
+            self._queues.add(queue)
+        return listener
+
+    def wait(self, queue: _Queue, timeout: float | None) -> Event | None:
+        """The next event of a listener; None where none comes in time."""
+        with self._guard:
+            self._guard.wait_for(lambda: queue.pending or queue not in self._queues, timeout)
+            if queue not in self._queues:
+                raise Unavailable("the database is closed" if self._closed else "the listener is closed")
+            return queue.pending.popleft() if queue.pending else None
+
+    def tell(self, event: Event) -> None:
+        """Put an event before all whom it concerns; before who has too many of them, that it missed some."""
+        with self._guard:
+            for queue in list(self._queues):
+                if event is MISSED or event.entity in queue.entities:
+                    full = len(queue.pending) >= _MOST_PENDING
+                    if full:
+                        queue.pending.clear()
+                    queue.pending.append(MISSED if full else event)
+            self._guard.notify_all()
+
+    def forget(self, queue: _Queue) -> None:
+        """End a listener; with the last one the session."""
+        with self._guard:
+            self._queues.discard(queue)
+            self._guard.notify_all()
+            if self._reader is not None and not self._queues:
+                self._reader.end()
+                self._reader = None
+
+
+class _Reader(threading.Thread):
+    """Tells what its session hears, and opens another where that is lost, until `end`."""
+
+    def __init__(self, url: str, application_name: str, tell: Callable[[Event], None]) -> None:
+        super().__init__(name=application_name, daemon=True)
+        self._url = url
+        self._tell = tell
+        self.connection = self._open()
+        self._end, self._ended = socket.socketpair()  # what can be waited for together with a connection
+
+    def end(self) -> None:
+        """Have the thread end, and with it the session."""
+        self._end.shutdown(socket.SHUT_RDWR)  # a child's copy would outlive a mere close
+        self._end.close()
+
+    def run(self) -> None:
+        with self._ended:
+            while True:
+                try:
+                    self._read()
+                    return
+                except psycopg.Error as error:
+                    logger.warning("listening: the connection is lost and will be opened again: %s", str(error).strip())
+                finally:
+                    self.connection.close()
+                if not self._reopen():
+                    return
+                self._tell(MISSED)
+
+    def _read(self) -> None:
+        """Tell what comes, until the end. Raises psycopg.Error where the connection is lost."""
+        pgconn = self.connection.pgconn
+        while True:
+            while heard := pgconn.notifies():
+                if said := _PAYLOAD.fullmatch(heard.extra):  # anybody may send anything
+                    entity, id, change = said.groups()
+                    self._tell(Event(entity.decode(), int(id), change.decode()))
+            if self._ended.fileno() in _readable(self._ended, self.connection):
+                return
+            pgconn.consume_input()
+
+    def _reopen(self) -> bool:
+        """Try until it works; False where the end comes first."""
+        pause = _FIRST_PAUSE
+        while not _readable(self._ended, seconds=pause):
+            try:
+                self.connection = self._open()
+                return True
+            except TomatoError as error:
+                logger.warning("listening: %s", error)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        return False
+
+    def _open(self) -> psycopg.Connection:
+        connection = probe(self._url, self.name)
+        try:
+            ask(connection, _LISTEN)
+        except psycopg.Error as error:
+            raise from_driver(error) from error
+        return connection
+
+
+def _readable(*files: socket.socket | psycopg.Connection, seconds: float | None = None) -> list[int]:
+    """Wait until some of them can be read from, or as long as said; their descriptors."""
+    poll = select.poll()
+    for file in files:
+        poll.register(file, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(seconds and seconds * 1000)]
