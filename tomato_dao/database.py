@@ -15,11 +15,13 @@ from .dao.connections import Connections
 from .dao.elements import Elements
 from .dao.host_components import HostComponents
 from .dao.hosts import Hosts
+from .dao.links import Links
 from .dao.organizations import Organizations
 from .dao.quotas import Quotas
 from .dao.sites import Sites
 from .dao.topologies import Topologies
 from .dao.topology_permissions import TopologyPermissions
+from .dao.usage import Usage
 from .dao.users import Users
 from .errors import InvalidValue, Unavailable, WrongState, from_driver
 from .pool import Pool
@@ -76,6 +78,8 @@ class Database:
         self.hosts = Hosts(self._bind("hosts"))
         self.users = Users(self._bind("users"))
         self.quotas = Quotas(self._bind("quotas"))
+        self.usage = Usage(self._bind("usage"))
+        self.links = Links(self._bind("links"))
         self.topologies = Topologies(self._bind("topologies"), self._bind("topology_exchange"))
         self.topology_permissions = TopologyPermissions(self._bind("topology_permissions"))
         self.elements = Elements(self._bind("elements"))

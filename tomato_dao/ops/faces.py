@@ -19,10 +19,12 @@ FACES_FILE = Path(dao.__file__).with_name("faces.pyi")
 _RESULTS = {
     "bool": "bool", "int2": "int", "int4": "int", "int8": "int", "float8": "float", "text": "str",
     "timestamptz": "datetime", "interval": "timedelta", "json": "rows.Json", "jsonb": "rows.Json",
-    "text[]": "builtins.list[str]", "int8[]": "builtins.list[int]",
+    "text[]": "builtins.list[str]", "int8[]": "builtins.list[int]", "float8[]": "builtins.list[float]",
+    "timestamptz[]": "builtins.list[datetime]",
 }  # fmt: skip
 _PARAMETERS = _RESULTS | {
-    "json": "rows.JsonIn", "jsonb": "rows.JsonIn", "text[]": "Sequence[str]", "int8[]": "Sequence[int]"
+    "json": "rows.JsonIn", "jsonb": "rows.JsonIn", "text[]": "Sequence[str]", "int8[]": "Sequence[int]",
+    "float8[]": "Sequence[float]", "timestamptz[]": "Sequence[datetime]",
 }  # fmt: skip
 
 
