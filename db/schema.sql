@@ -82,37 +82,47 @@ begin
     -- The windows of what stands above new records are due, unless they were rolled up before.
     with above as materialized (
       select
-        s.usage_id, n.end_at, n.place,
-        n.end_at <= settled_before or (
+        g.*, g.end_at <= settled_before or (
           select r.end_at from usage_records r
-          where r.usage_id = s.usage_id and r.type = '5minutes' and r.end_at = n.end_at
+          where r.usage_id = g.usage_id and r.type = '5minutes' and r.end_at = g.end_at
         ) is not null as is_closed
       from (
-        select u.usage_id, usage_period_end('5minutes', u.end_at) as end_at, u.place
-        from unnest(new_ids, new_ends) with ordinality u (usage_id, end_at, place)
-      ) n
-      inner join usage_sources s on s.source_id = n.usage_id
-      where s.level = depth and s.usage_id is not null
+        select s.usage_id, n.end_at, array_agg(n.place) as places
+        from (
+          select u.usage_id, usage_period_end('5minutes', u.end_at) as end_at, u.place
+          from unnest(new_ids, new_ends) with ordinality u (usage_id, end_at, place)
+        ) n
+        inner join usage_sources s on s.source_id = n.usage_id
+        where s.level = depth and s.usage_id is not null
+        group by s.usage_id, n.end_at
+        order by s.usage_id
+      ) g
     ),
 
     opened as (
       insert into usage_due (type, end_at, usage_id)
-      select distinct '5minutes', a.end_at, a.usage_id
+      select '5minutes', a.end_at, a.usage_id
       from above a
       where a.is_closed is not true
       on conflict do nothing
     )
 
-    select late + count(distinct a.place) into late
+    select late + count(distinct p.place) into late
     from above a
+    cross join lateral unnest(a.places) p (place)
     where a.is_closed;
 
     -- A window is rolled up once all sources have theirs, or it is settled. A record counts once its arrival was taken up,
     -- so that what is imported at this moment is seen as late next time. Who is being removed is left alone.
     with sources as (
       select d.usage_id, d.end_at, f.*
-      from usage_due d
-      inner join usage_sources s on s.usage_id = d.usage_id
+      from (
+        select d.usage_id, d.end_at, s.source_id
+        from usage_due d
+        inner join usage_sources s on s.usage_id = d.usage_id
+        where d.type = '5minutes' and s.level = depth and s.source_id is not null
+        order by s.source_id
+      ) d
       cross join lateral (
         select
           count(*) as found, sum(r.measurements) as measurements, sum(r.traffic) as traffic, sum(r.cputime) as cputime,
@@ -120,13 +130,12 @@ begin
           sum(r.diskspace * extract(epoch from r.end_at - r.begin_at)::float8 / 300) as diskspace
         from usage_records r
         where
-          r.usage_id = s.source_id and r.type = '5minutes'
+          r.usage_id = d.source_id and r.type = '5minutes'
           and r.end_at > d.end_at - interval '5 minutes' and r.end_at <= d.end_at
           and (
             select a.end_at from usage_arrivals a where a.end_at = r.end_at and a.usage_id = r.usage_id
           ) is null
       ) f
-      where d.type = '5minutes' and s.level = depth and s.source_id is not null
     ),
 
     ready as (
@@ -152,6 +161,7 @@ begin
         k.usage_id, '5minutes', k.end_at - interval '5 minutes', k.end_at, k.measurements, k.memory, k.diskspace,
         k.traffic, k.cputime
       from kept k
+      order by k.usage_id
       on conflict do nothing
     ),
 
@@ -225,6 +235,7 @@ begin
       select
         k.usage_id, step.longer, k.begin_at, k.end_at, k.measurements, k.memory, k.diskspace, k.traffic, k.cputime
       from kept k
+      order by k.usage_id
       on conflict do nothing
     ),
 
@@ -253,7 +264,7 @@ begin
     delete from usage_records r
     where r.ctid = any(array(
       select old.ctid
-      from (select distinct u.usage_id from unnest(grown || built) u (usage_id)) o
+      from (select distinct u.usage_id from unnest(grown || built) u (usage_id) order by u.usage_id) o
       cross join lateral (
         select r.ctid, r.end_at
         from usage_records r
