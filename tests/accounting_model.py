@@ -155,13 +155,11 @@ class Model:
                 and all(w <= settled or (usage_id, "5minutes", w) in self.records for w in windows)
             ):
                 weight = sum(r.measurements for r in parts)
-                mean = [
-                    sum(v * r.measurements for v, r in zip(values, parts, strict=True)) / weight
-                    if weight else sum(values) / len(values)
-                    for values in ([r.memory for r in parts], [r.diskspace for r in parts])
-                ]  # fmt: skip
+                shares = [r.measurements / weight if weight else 1 / len(parts) for r in parts]
+                memory = sum(r.memory * share for r, share in zip(parts, shares, strict=True))
+                diskspace = sum(r.diskspace * share for r, share in zip(parts, shares, strict=True))
                 traffic, cputime = sum(r.traffic for r in parts), sum(r.cputime for r in parts)
-                self._write(UsageRecord(usage_id, longer, begin, end, weight, *mean, traffic, cputime))
+                self._write(UsageRecord(usage_id, longer, begin, end, weight, memory, diskspace, traffic, cputime))
                 self.built.add((usage_id, longer, end))
 
     def _prune(self, settled: datetime) -> None:

@@ -65,10 +65,10 @@ class Lab:
         self.add_component(host1, "host_connections", link, refer="host_connection1_id")
         self.add_component(host2, "host_connections", None, refer="host_connection2_id", by=link)
 
-    def add_component(self, host: int, table: str, part: object, refer: str = "", by: object = None) -> None:
+    def add_component(self, host: int, table: str, part: object, refer: str = "", by: object = None) -> int:
         """A host component that names a part, or None; and the part, or another, refers to it where a column is given."""
-        db, entity = self.db, "" if part is None else self.ids[self._usage(part)][0]
-        names = {} if part is None else {f"{entity}_id": part.id}  # type: ignore[attr-defined]
+        db = self.db
+        names = {} if part is None else {f"{type(part).__name__.lower()}_id": part.id}  # type: ignore[attr-defined]
         host_id = self.ids[host][1]
         made = getattr(db, table).create(host_id, len(self.ids), type="x", state="started", **names)
         usage_id = self._new(table, made)
@@ -79,6 +79,7 @@ class Lab:
             entity, id = self.ids[owner]
             getattr(db, f"{entity}s").update(id, {refer: made.id})
             self.structure.referred.setdefault(owner, set()).add(usage_id)
+        return usage_id
 
     def change(self, what: int) -> None:
         """Enable or disable a host, remove or add something, or give a topology another owner."""
@@ -104,18 +105,19 @@ class Lab:
             structure.owners[topologies[0]].add(self._usage(user))
 
     def import_records(self, records: list[UsageRecord], now: datetime) -> None:
+        """Into both."""
         done = self.db.usage.import_records(records, now=now)
         assert (done.imported, done.late) == self.model.import_records(records)
         assert (done.unknown, done.ahead, done.known) == (0, 0, len(records) - done.imported)
 
     def aggregate(self, now: datetime) -> None:
-        done = self.db.usage.aggregate(now=now)
-        before = set(self.model.records)
-        late = self.model.aggregate(now)
-        assert (done.ran, done.late, done.waiting) == (True, late, 0)
-        assert done.written - done.pruned == len(self.model.records) - len(before)
+        """In both."""
+        done, before = self.db.usage.aggregate(now=now), len(self.model.records)
+        assert (done.ran, done.late, done.waiting) == (True, self.model.aggregate(now), 0)
+        assert done.written - done.pruned == len(self.model.records) - before
 
     def records(self) -> list[UsageRecord]:
+        """All that the database has."""
         return [r for usage_id in self.ids for type in KEPT for r in self.db.usage.list(usage_id, type)]
 
     def _new(self, entity: str, row: object) -> int:
@@ -225,12 +227,30 @@ def test_an_interrupted_run_is_made_up_for_by_the_next(db: Database) -> None:
 
 
 def test_a_year_in_steps_of_five_minutes_leaves_what_is_kept_and_loses_nothing(db: Database) -> None:
-    testbed = Lab(db, topologies=1)
-    begin = datetime(2027, 1, 1, tzinfo=UTC)
-    ends = [begin + (n + 1) * WINDOW for n in range(365 * 288)]
-    components = sorted(testbed.structure.named)[:2]
-    for start in range(0, len(ends), 9600):
-        some = ends[start : start + 9600]
-        db.usage.import_records([record(c, end) for end in some for c in components], now=some[-1])
+    """One component runs all the time, for its host only; one in the last window of each hour, up to its organization."""
+    lab = Lab(db, topologies=0)
+    busy, rare = lab.hosts
+    always = lab.add_component(busy, "host_elements", None)
+    topology = db.topologies.create("lab", owner_id=lab.users[0].id)
+    element = db.elements.create(topology.id, "udp_endpoint")
+    hourly = lab.add_component(rare, "host_elements", element)
+    begin, end = datetime(2028, 1, 1, tzinfo=UTC), datetime(2029, 1, 1, tzinfo=UTC)
+    moments = [begin + (n + 1) * WINDOW for n in range((end - begin) // WINDOW)]
+    for start in range(0, len(moments), 9600):
+        some = moments[start : start + 9600]
+        records = [record(always, moment, moment.day) for moment in some]
+        records += [record(hourly, moment, moment.hour) for moment in some if moment.minute == 0]
+        assert db.usage.import_records(records, now=some[-1]).late == 0
         assert db.usage.aggregate(now=some[-1]).waiting == 0
-    # TODO sums
+    db.usage.aggregate(now=end + 3 * WINDOW)
+    assert [len(db.usage.list(always, type)) for type in KEPT] == [12, 0, 0, 0, 0]
+    organization = db.organizations.get(lab.users[0].organization_id)
+    for usage_id in (busy, rare, element.usage_id, topology.usage_id, lab.users[0].usage_id, organization.usage_id):
+        assert usage_id
+        assert [len(db.usage.list(usage_id, type)) for type in KEPT] == [12, 24, 30, 12, 1]
+        values = [m.day for m in moments] if usage_id == busy else [m.hour for m in moments if m.minute == 0]
+        months, (year,) = db.usage.list(usage_id, "month"), db.usage.list(usage_id, "year")
+        assert (year.begin_at, year.end_at, year.measurements) == (begin, end, 5 * len(values))
+        assert (year.traffic, year.cputime) == (4 * sum(values), 8 * sum(values))
+        assert sum(month.cputime for month in months) == year.cputime
+        assert isclose(year.memory, sum(values) / len(values))

@@ -44,6 +44,7 @@ returning
 -- name: count_use(now)!
 -- nullable: now
 -- Count the settled 5-minute records of users that are not counted yet. Rows that another worker counts are left to it.
+-- What ends when a month begins belongs to the month before.
 with months as materialized (
   select
     p.settled_at, usage_period_begin('month', m.ends) as begins,
@@ -53,10 +54,12 @@ with months as materialized (
 ),
 
 due as materialized (
-  select q.user_id, q.used_at < m.begins as is_new_month, greatest(q.used_at, m.begins) as counted_until
+  select
+    q.user_id, q.used_at <= m.begins as is_new_month,
+    greatest(q.used_at, m.begins + interval '1 microsecond') as counted_until
   from quotas q
   cross join months m
-  where q.used_at < m.begins or (
+  where q.used_at <= m.begins or (
     select max(r.end_at)
     from users u
     inner join usage_records r on r.usage_id = u.usage_id
@@ -97,7 +100,7 @@ with changing as materialized (
   from users u
   inner join quotas q on q.user_id = u.id
   where u.flags @> '{new_account}' is false and u.flags @> '{over_quota}' <> (
-    q.used_at >= usage_period_begin('month', coalesce(:now, now())) and (
+    q.used_at > usage_period_begin('month', coalesce(:now, now())) and (
       (q.used_memory > 0 and q.used_memory >= q.monthly_memory)
       or (q.used_diskspace > 0 and q.used_diskspace >= q.monthly_diskspace)
       or (q.used_traffic > 0 and q.used_traffic >= q.monthly_traffic)
