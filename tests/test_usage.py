@@ -74,19 +74,14 @@ def test_records_of_what_is_being_removed_do_not_stop_the_others(
     assert done == counts(imported=1, unknown=1)
 
 
-@pytest.mark.parametrize("column", ["measurements", "memory", "diskspace", "traffic", "cputime"])
-@pytest.mark.parametrize("value", [-1, nan, inf])
-def test_a_value_that_none_can_have_stores_nothing(db: Database, component: HostComponent, column: str, value: float) -> None:
-    wrong = replace(record(component, NOON + WINDOW), **{column: value})  # type: ignore[arg-type]
-    with refused(InvalidValue, "usage", component.usage_id, "values that are finite and not below 0"):
-        db.usage.import_records([record(component), wrong], now=NOON)
-    assert db.usage.latest(record(component).usage_id, "5minutes") is None
-
-
-def test_a_record_of_another_type_or_that_ends_too_soon_is_refused(db: Database, component: HostComponent) -> None:
-    for wrong in (replace(record(component), type="hour"), replace(record(component), begin_at=NOON + WINDOW)):
-        with refused(InvalidValue, "usage", component.usage_id):
-            db.usage.import_records([wrong], now=NOON)
+def test_a_record_that_no_host_can_have_measured_is_refused_with_the_whole_call(db: Database, component: HostComponent) -> None:
+    good = record(component)
+    amounts = ("measurements", "memory", "diskspace", "traffic", "cputime")
+    wrong = [replace(good, **{column: value}) for column in amounts for value in (-1, nan, inf)]  # type: ignore[arg-type]
+    for bad in [*wrong, replace(good, type="hour"), replace(good, begin_at=NOON + WINDOW)]:
+        with refused(InvalidValue, "usage", good.usage_id, "values that are finite and not below 0"):
+            db.usage.import_records([good, bad], now=NOON)
+    assert db.usage.latest(good.usage_id, "5minutes") is None
 
 
 def test_imports_of_the_same_records_in_any_order_at_once_store_each_once(
