@@ -441,23 +441,23 @@ begin
 
     -- Beyond the newest of each pair all go whose longer record is there.
     delete from link_measurements m
-    using (
-      select
-        r.site_a_id, r.site_b_id, r.end_at,
-        row_number() over (partition by r.site_a_id, r.site_b_id order by r.end_at desc) as place,
-        l.end_at as longer_until
-      from link_measurements r
+    where m.ctid = any(array(
+      select old.ctid
+      from (
+        select
+          r.ctid, r.site_a_id, r.site_b_id, r.end_at,
+          row_number() over (partition by r.site_a_id, r.site_b_id order by r.end_at desc) as place
+        from link_measurements r
+        where r.type = step.type
+      ) old
       left join (
         select n.site_a_id, n.site_b_id, max(n.end_at) as end_at
         from link_measurements n
         where n.type = step.longer
         group by n.site_a_id, n.site_b_id
-      ) l on l.site_a_id = r.site_a_id and l.site_b_id = r.site_b_id
-      where r.type = step.type
-    ) old
-    where
-      m.site_a_id = old.site_a_id and m.site_b_id = old.site_b_id and m.type = step.type and m.end_at = old.end_at
-      and old.place > step.kept and (step.longer is null or old.end_at <= old.longer_until);
+      ) l on l.site_a_id = old.site_a_id and l.site_b_id = old.site_b_id
+      where old.place > step.kept and (step.longer is null or old.end_at <= l.end_at)
+    ));
     get diagnostics counted = row_count;
     pruned := pruned + counted;
   end loop;
