@@ -180,3 +180,50 @@ class Element(_Table):
 
         abstract = False
         db_table = "elements"
+
+
+class HostElementUsage(_Table):
+    """host_elements as accounting sees them, by Django."""
+
+    element_id = models.BigIntegerField(null=True)
+    usage_id = models.BigIntegerField(null=True)
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "host_elements"
+
+
+class HostConnectionUsage(_Table):
+    """host_connections as accounting sees them, by Django."""
+
+    element_id = models.BigIntegerField(null=True)
+    usage_id = models.BigIntegerField(null=True)
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "host_connections"
+
+
+class UsageRecord(_Table):
+    """usage_records, by Django."""
+
+    pk = models.CompositePrimaryKey("usage_id", "type", "end_at")
+    usage_id = models.BigIntegerField()
+    type = models.TextField()
+    begin_at = models.DateTimeField()
+    end_at = models.DateTimeField()
+    measurements = models.BigIntegerField()
+    memory = models.FloatField()
+    diskspace = models.FloatField()
+    traffic = models.FloatField()
+    cputime = models.FloatField()
+
+    class Meta(_Table.Meta):
+        """Where it is."""
+
+        abstract = False
+        db_table = "usage_records"

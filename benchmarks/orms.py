@@ -138,8 +138,8 @@ def sqlalchemy_orm(url: str, topology: int) -> Contestant:
     )
 
 
-def django_orm(url: str, topology: int) -> Contestant:
-    """Django's ORM with its psycopg pool, prefetch_related for what hangs on a topology."""
+def set_up_django(url: str) -> None:
+    """Make Django's settings for the database of a URL; only then its models can be imported."""
     settings = conninfo_to_dict(url)
     django_settings.configure(
         DATABASES={
@@ -157,6 +157,11 @@ def django_orm(url: str, topology: int) -> Contestant:
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     )
     django.setup()
+
+
+def django_orm(url: str, topology: int) -> Contestant:
+    """Django's ORM with its psycopg pool, prefetch_related for what hangs on a topology."""
+    set_up_django(url)
     from django.db import connection
 
     from . import django_models as models

@@ -24,6 +24,270 @@ CREATE DOMAIN public.instant AS timestamp with time zone
 
 
 --
+-- Name: aggregate_usage(timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.aggregate_usage(moment timestamp with time zone, OUT ran boolean, OUT written bigint, OUT pruned bigint, OUT late bigint, OUT waiting bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET enable_nestloop TO 'off'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+  most constant integer := 200000;  -- records that a run takes up, so that a backlog of days can't outlast a time limit
+  settled_before timestamptz;
+  settled timestamptz;
+  up_to timestamptz;  -- the end of the last window that this run takes up
+  new_ids bigint[];  -- whose records are new
+  new_ends timestamptz[];  -- and when each ends
+  grown bigint[] := '{}';  -- who has new records of a type
+  built bigint[];
+  step record;
+  counted bigint;
+begin
+  written := 0;
+  pruned := 0;
+  late := 0;
+  waiting := 0;
+  ran := pg_try_advisory_xact_lock(504446936933);  -- "usage"
+  if not ran then
+    return;
+  end if;
+
+  select p.settled_at into settled_before from usage_progress p;
+  if not found then
+    perform find_due_usage();
+  end if;
+  select usage_period_end('5minutes', max(a.end_at)), count(*) into up_to, counted
+  from (select a.end_at from usage_arrivals a order by a.end_at limit most) a;
+  settled := date_bin('5 minutes', moment - interval '15 minutes', 'epoch');
+  if counted = most then
+    settled := least(settled, up_to);
+  end if;
+  settled := greatest(settled, settled_before);
+  insert into usage_progress as p (settled_at) values (settled)
+  on conflict (id) do update set settled_at = excluded.settled_at where p.settled_at <> excluded.settled_at;
+
+  with taken as (
+    delete from usage_arrivals a where a.end_at <= up_to
+    returning a.usage_id, a.end_at
+  )
+  select coalesce(array_agg(t.usage_id), '{}'), coalesce(array_agg(t.end_at), '{}') into new_ids, new_ends
+  from taken t;
+
+  for depth in 1..4 loop
+    grown := grown || new_ids;
+    exit when new_ids = '{}' and not exists (select from usage_due d where d.type = '5minutes');
+
+    -- The windows of what stands above new records are due, unless they were rolled up before.
+    with above as materialized (
+      select
+        g.*, g.end_at <= settled_before or (
+          select r.end_at from usage_records r
+          where r.usage_id = g.usage_id and r.type = '5minutes' and r.end_at = g.end_at
+        ) is not null as is_closed
+      from (
+        select s.usage_id, n.end_at, array_agg(n.place) as places
+        from (
+          select u.usage_id, usage_period_end('5minutes', u.end_at) as end_at, u.place
+          from unnest(new_ids, new_ends) with ordinality u (usage_id, end_at, place)
+        ) n
+        inner join usage_sources s on s.source_id = n.usage_id
+        where s.level = depth and s.usage_id is not null
+        group by s.usage_id, n.end_at
+        order by s.usage_id
+      ) g
+    ),
+
+    opened as (
+      insert into usage_due (type, end_at, usage_id)
+      select '5minutes', a.end_at, a.usage_id
+      from above a
+      where a.is_closed is not true
+      on conflict do nothing
+    )
+
+    select late + count(distinct p.place) into late
+    from above a
+    cross join lateral unnest(a.places) p (place)
+    where a.is_closed;
+
+    -- A window is rolled up once all sources have theirs, or it is settled. A record counts once its arrival was taken up,
+    -- so that what is imported at this moment is seen as late next time. Who is being removed is left alone.
+    with sources as (
+      select d.usage_id, d.end_at, f.*
+      from (
+        select d.usage_id, d.end_at, s.source_id
+        from usage_due d
+        inner join usage_sources s on s.usage_id = d.usage_id
+        where d.type = '5minutes' and s.level = depth and s.source_id is not null
+        order by s.source_id
+      ) d
+      cross join lateral (
+        select
+          count(*) as found, sum(r.measurements) as measurements, sum(r.traffic) as traffic, sum(r.cputime) as cputime,
+          sum(r.memory * extract(epoch from r.end_at - r.begin_at)::float8 / 300) as memory,
+          sum(r.diskspace * extract(epoch from r.end_at - r.begin_at)::float8 / 300) as diskspace
+        from usage_records r
+        where
+          r.usage_id = d.source_id and r.type = '5minutes'
+          and r.end_at > d.end_at - interval '5 minutes' and r.end_at <= d.end_at
+          and (
+            select a.end_at from usage_arrivals a where a.end_at = r.end_at and a.usage_id = r.usage_id
+          ) is null
+      ) f
+    ),
+
+    ready as (
+      select
+        s.usage_id, s.end_at, sum(s.measurements) as measurements, sum(s.memory) as memory,
+        sum(s.diskspace) as diskspace, sum(s.traffic) as traffic, sum(s.cputime) as cputime
+      from sources s
+      group by s.usage_id, s.end_at
+      having sum(s.found) > 0 and (s.end_at <= settled or min(s.found) > 0)
+    ),
+
+    kept as materialized (
+      select r.*
+      from ready r
+      cross join lateral (
+        select from usage_statistics u where u.id = r.usage_id for key share skip locked
+      ) present
+    ),
+
+    rolled_up as (
+      insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
+      select
+        k.usage_id, '5minutes', k.end_at - interval '5 minutes', k.end_at, k.measurements, k.memory, k.diskspace,
+        k.traffic, k.cputime
+      from kept k
+      order by k.usage_id
+      on conflict do nothing
+    ),
+
+    done as (
+      delete from usage_due d
+      using kept k
+      where d.type = '5minutes' and d.end_at = k.end_at and d.usage_id = k.usage_id
+    ),
+
+    longer as (
+      insert into usage_due (type, end_at, usage_id)
+      select distinct 'hour', usage_period_end('hour', k.end_at), k.usage_id
+      from kept k
+      on conflict do nothing
+    )
+
+    select coalesce(array_agg(k.usage_id), '{}'), coalesce(array_agg(k.end_at), '{}') into new_ids, new_ends
+    from kept k;
+    written := written + cardinality(new_ids);
+  end loop;
+  grown := grown || new_ids;
+  -- Of what is due for an hour after it was settled, no source is there any more.
+  delete from usage_due d where d.type = '5minutes' and d.end_at <= settled - interval '1 hour';
+
+  for step in
+    select s.*
+    from (
+      values
+      ('5minutes', 12, 'hour', 'day'), ('hour', 24, 'day', 'month'), ('day', 30, 'month', 'year'),
+      ('month', 12, 'year', null), ('year', 5, null, null)
+    ) s (type, kept, longer, next)
+  loop
+    -- A period is built once it is over and all its windows are settled, or there before their time.
+    with ready as (
+      select d.usage_id, usage_period_begin(step.longer, d.end_at) as begin_at, d.end_at
+      from usage_due d
+      where d.type = step.longer and d.end_at <= moment and (
+        d.end_at <= settled or (
+          select count(*) * interval '5 minutes' from usage_records r
+          where r.usage_id = d.usage_id and r.type = '5minutes' and r.end_at > settled and r.end_at <= d.end_at
+        ) = d.end_at - settled
+      )
+    ),
+
+    summed as materialized (
+      select r.*, f.*
+      from ready r
+      cross join lateral (
+        select
+          count(*) as found, sum(p.measurements) as measurements, sum(p.traffic) as traffic, sum(p.cputime) as cputime,
+          coalesce(sum(p.memory * p.measurements) / nullif(sum(p.measurements), 0)::float8, avg(p.memory)) as memory,
+          coalesce(
+            sum(p.diskspace * p.measurements) / nullif(sum(p.measurements), 0)::float8, avg(p.diskspace)
+          ) as diskspace
+        from usage_records p
+        where p.usage_id = r.usage_id and p.type = step.type and p.end_at > r.begin_at and p.end_at <= r.end_at
+      ) f
+    ),
+
+    kept as materialized (
+      select s.*
+      from summed s
+      cross join lateral (
+        select from usage_statistics u where u.id = s.usage_id for key share skip locked
+      ) present
+      where s.found > 0
+    ),
+
+    combined as (
+      insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
+      select
+        k.usage_id, step.longer, k.begin_at, k.end_at, k.measurements, k.memory, k.diskspace, k.traffic, k.cputime
+      from kept k
+      order by k.usage_id
+      on conflict do nothing
+    ),
+
+    done as (
+      delete from usage_due d
+      using summed s
+      left join kept k on k.usage_id = s.usage_id and k.end_at = s.end_at
+      where
+        d.type = step.longer and d.end_at = s.end_at and d.usage_id = s.usage_id
+        and (s.found = 0 or k.usage_id is not null)
+    ),
+
+    longer as (
+      insert into usage_due (type, end_at, usage_id)
+      select distinct step.next, usage_period_end(step.next, k.end_at), k.usage_id
+      from kept k
+      where step.next is not null
+      on conflict do nothing
+    )
+
+    select coalesce(array_agg(k.usage_id), '{}') into built
+    from kept k;
+    written := written + cardinality(built);
+
+    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record.
+    delete from usage_records r
+    where r.ctid = any(array(
+      select old.ctid
+      from (select distinct u.usage_id from unnest(grown || built) u (usage_id) order by u.usage_id) o
+      cross join lateral (
+        select r.ctid, r.end_at
+        from usage_records r
+        where r.usage_id = o.usage_id and r.type = step.type
+        order by r.end_at desc
+        offset step.kept
+      ) old
+      where old.end_at <= settled and (
+        select d.end_at from usage_due d
+        where d.type = step.longer and d.end_at = usage_period_end(step.longer, old.end_at) and d.usage_id = o.usage_id
+      ) is null
+    ));
+    get diagnostics counted = row_count;
+    pruned := pruned + counted;
+    grown := built;
+  end loop;
+
+  select count(*) into waiting from usage_arrivals a;
+end;
+$$;
+
+
+--
 -- Name: check_flags(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -102,6 +366,106 @@ $$;
 
 
 --
+-- Name: combine_links(timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.combine_links(moment timestamp with time zone, OUT ran boolean, OUT written bigint, OUT pruned bigint) RETURNS record
+    LANGUAGE plpgsql
+    SET enable_nestloop TO 'off'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+declare
+  step record;
+  counted bigint;
+begin
+  written := 0;
+  pruned := 0;
+  ran := pg_try_advisory_xact_lock(465625312115);  -- "links"
+  if not ran then
+    return;
+  end if;
+
+  for step in
+    select s.*
+    from (
+      values
+      ('single', 10, '5minutes'), ('5minutes', 12, 'hour'), ('hour', 24, 'day'), ('day', 30, 'month'),
+      ('month', 12, 'year'), ('year', 5, null)
+    ) s (type, kept, longer)
+  loop
+    -- A period is combined once, 15 minutes after its end. A site that is being removed is left alone.
+    with newest as (
+      select m.site_a_id, m.site_b_id, max(m.end_at) as end_at
+      from link_measurements m
+      where m.type = step.longer
+      group by m.site_a_id, m.site_b_id
+    ),
+
+    combined as (
+      select
+        m.site_a_id, m.site_b_id, usage_period_end(step.longer, m.end_at) as end_at,
+        sum(m.measurements) as measurements,
+        coalesce(sum(m.loss * m.measurements) / nullif(sum(m.measurements), 0)::float8, avg(m.loss)) as loss,
+        coalesce(
+          sum(m.delay_avg * w.weight) / nullif(sum(w.weight), 0), avg(m.delay_avg)
+        ) as delay_avg,
+        coalesce(
+          sum(m.delay_stddev * w.weight) / nullif(sum(w.weight), 0), avg(m.delay_stddev)
+        ) as delay_stddev
+      from link_measurements m
+      left join newest n on n.site_a_id = m.site_a_id and n.site_b_id = m.site_b_id
+      cross join lateral (values (m.measurements * (1 - m.loss))) w (weight)
+      where m.type = step.type and m.end_at > coalesce(n.end_at, '-infinity')
+      group by m.site_a_id, m.site_b_id, usage_period_end(step.longer, m.end_at)
+      having usage_period_end(step.longer, m.end_at) <= moment - interval '15 minutes'
+    )
+
+    insert into link_measurements (
+      site_a_id, site_b_id, type, begin_at, end_at, measurements, loss, delay_avg, delay_stddev
+    )
+    select
+      c.site_a_id, c.site_b_id, step.longer, usage_period_begin(step.longer, c.end_at), c.end_at, c.measurements,
+      least(c.loss, 1), c.delay_avg, c.delay_stddev
+    from combined c
+    cross join lateral (
+      select from sites a where a.id = c.site_a_id for key share skip locked
+    ) site_a
+    cross join lateral (
+      select from sites b where b.id = c.site_b_id for key share skip locked
+    ) site_b
+    where step.longer is not null
+    on conflict do nothing;
+    get diagnostics counted = row_count;
+    written := written + counted;
+
+    -- Beyond the newest of each pair all go whose longer record is there.
+    delete from link_measurements m
+    where m.ctid = any(array(
+      select old.ctid
+      from (
+        select
+          r.ctid, r.site_a_id, r.site_b_id, r.end_at,
+          row_number() over (partition by r.site_a_id, r.site_b_id order by r.end_at desc) as place
+        from link_measurements r
+        where r.type = step.type
+      ) old
+      left join (
+        select n.site_a_id, n.site_b_id, max(n.end_at) as end_at
+        from link_measurements n
+        where n.type = step.longer
+        group by n.site_a_id, n.site_b_id
+      ) l on l.site_a_id = old.site_a_id and l.site_b_id = old.site_b_id
+      where old.place > step.kept and (step.longer is null or old.end_at <= l.end_at)
+    ));
+    get diagnostics counted = row_count;
+    pruned := pruned + counted;
+  end loop;
+end;
+$$;
+
+
+--
 -- Name: count_removed_dumps(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -158,6 +522,113 @@ CREATE FUNCTION public.new_usage_id() RETURNS bigint
     BEGIN ATOMIC
  INSERT INTO public.usage_statistics DEFAULT VALUES
    RETURNING usage_statistics.id;
+END;
+
+
+--
+-- Name: usage_period_end(text, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usage_period_end(type text, at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN CASE type WHEN '5minutes'::text THEN (date_bin('00:05:00'::interval, (at - '00:00:00.000001'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone) + '00:05:00'::interval) ELSE ((date_trunc(type, ((at - '00:00:00.000001'::interval) AT TIME ZONE 'UTC'::text)) + (('1 '::text || type))::interval) AT TIME ZONE 'UTC'::text) END;
+
+
+--
+-- Name: host_connections; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.host_connections (
+    id bigint NOT NULL,
+    host_id bigint NOT NULL,
+    num bigint NOT NULL,
+    element_id bigint,
+    connection_id bigint,
+    type text NOT NULL,
+    state text NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    orphan_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT host_connections_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT host_connections_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
+);
+
+
+--
+-- Name: host_elements; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.host_elements (
+    id bigint NOT NULL,
+    host_id bigint NOT NULL,
+    num bigint NOT NULL,
+    element_id bigint,
+    connection_id bigint,
+    type text NOT NULL,
+    state text NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    orphan_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT host_elements_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT host_elements_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
+);
+
+
+--
+-- Name: usage_due; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_due (
+    type text NOT NULL,
+    end_at public.instant NOT NULL,
+    usage_id bigint NOT NULL,
+    CONSTRAINT usage_due_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
+);
+
+
+--
+-- Name: usage_records; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_records (
+    usage_id bigint NOT NULL,
+    end_at public.instant NOT NULL,
+    begin_at public.instant NOT NULL,
+    memory double precision DEFAULT 0 NOT NULL,
+    diskspace double precision DEFAULT 0 NOT NULL,
+    traffic double precision DEFAULT 0 NOT NULL,
+    cputime double precision DEFAULT 0 NOT NULL,
+    measurements bigint DEFAULT 0 NOT NULL,
+    type text NOT NULL,
+    CONSTRAINT usage_records_end_at_check CHECK (((end_at)::timestamp with time zone >= (begin_at)::timestamp with time zone)),
+    CONSTRAINT usage_records_measurements_check CHECK ((measurements >= 0)),
+    CONSTRAINT usage_records_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
+);
+
+
+--
+-- Name: find_due_usage(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.find_due_usage() RETURNS void
+    LANGUAGE sql
+    SET jit TO 'off'
+    BEGIN ATOMIC
+ INSERT INTO public.usage_due (type, end_at, usage_id)  SELECT DISTINCT s.longer,
+             public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) AS usage_period_end,
+             r.usage_id
+            FROM ((( VALUES ('5minutes'::text,'hour'::text), ('hour'::text,'day'::text), ('day'::text,'month'::text), ('month'::text,'year'::text)) s(type, longer)
+              JOIN public.usage_records r ON ((r.type = s.type)))
+              LEFT JOIN ( SELECT l.usage_id,
+                     l.type,
+                     max((l.end_at)::timestamp with time zone) AS end_at
+                    FROM public.usage_records l
+                   GROUP BY l.usage_id, l.type) newest ON (((newest.usage_id = r.usage_id) AND (newest.type = s.longer))))
+           WHERE ((public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) > COALESCE(newest.end_at, '-infinity'::timestamp with time zone)) AND (NOT (EXISTS ( SELECT
+                    FROM public.host_elements he
+                   WHERE (he.usage_id = r.usage_id)))) AND (NOT (EXISTS ( SELECT
+                    FROM public.host_connections hc
+                   WHERE (hc.usage_id = r.usage_id))))) ON CONFLICT DO NOTHING;
 END;
 
 
@@ -350,6 +821,29 @@ $$;
 
 
 --
+-- Name: largest_usage_records(bigint, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.largest_usage_records(of_usage_id bigint, since timestamp with time zone, until timestamp with time zone) RETURNS SETOF public.usage_records
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT r.usage_id,
+     r.end_at,
+     r.begin_at,
+     r.memory,
+     r.diskspace,
+     r.traffic,
+     r.cputime,
+     r.measurements,
+     r.type
+    FROM public.usage_records r
+   WHERE ((r.usage_id = largest_usage_records.of_usage_id) AND ((r.begin_at)::timestamp with time zone >= largest_usage_records.since) AND ((r.end_at)::timestamp with time zone <= largest_usage_records.until) AND (NOT (EXISTS ( SELECT
+            FROM public.usage_records l
+           WHERE ((l.usage_id = largest_usage_records.of_usage_id) AND ((l.begin_at)::timestamp with time zone >= largest_usage_records.since) AND ((l.end_at)::timestamp with time zone <= largest_usage_records.until) AND ((l.end_at)::timestamp with time zone > (r.begin_at)::timestamp with time zone) AND ((l.begin_at)::timestamp with time zone < (r.end_at)::timestamp with time zone) AND (array_position('{5minutes,hour,day,month,year}'::text[], l.type) > array_position('{5minutes,hour,day,month,year}'::text[], r.type)))))));
+END;
+
+
+--
 -- Name: notify_of_component(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -417,6 +911,24 @@ begin
   return null;
 end;
 $$;
+
+
+--
+-- Name: usage_beyond(double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usage_beyond(used double precision, free double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE
+    RETURN COALESCE(NULLIF(GREATEST((0)::double precision, (used - free)), 'NaN'::double precision), (0)::double precision);
+
+
+--
+-- Name: usage_period_begin(text, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usage_period_begin(type text, at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN CASE type WHEN '5minutes'::text THEN date_bin('00:05:00'::interval, (at - '00:00:00.000001'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone) ELSE (date_trunc(type, ((at - '00:00:00.000001'::interval) AT TIME ZONE 'UTC'::text)) AT TIME ZONE 'UTC'::text) END;
 
 
 --
@@ -543,26 +1055,6 @@ CREATE TABLE public.error_groups (
 
 
 --
--- Name: host_connections; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.host_connections (
-    id bigint NOT NULL,
-    host_id bigint NOT NULL,
-    num bigint NOT NULL,
-    element_id bigint,
-    connection_id bigint,
-    type text NOT NULL,
-    state text NOT NULL,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    orphan_lease_until public.instant,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT host_connections_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT host_connections_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
-);
-
-
---
 -- Name: host_connections_id_seq; Type: SEQUENCE; Schema: public; Owner: -
 --
 
@@ -573,26 +1065,6 @@ ALTER TABLE public.host_connections ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-
---
--- Name: host_elements; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.host_elements (
-    id bigint NOT NULL,
-    host_id bigint NOT NULL,
-    num bigint NOT NULL,
-    element_id bigint,
-    connection_id bigint,
-    type text NOT NULL,
-    state text NOT NULL,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    orphan_lease_until public.instant,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT host_elements_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT host_elements_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
 );
 
 
@@ -1042,23 +1514,153 @@ CREATE VIEW public.topology_roles AS
 
 
 --
--- Name: usage_records; Type: TABLE; Schema: public; Owner: -
+-- Name: topology_sources; Type: VIEW; Schema: public; Owner: -
 --
 
-CREATE TABLE public.usage_records (
-    usage_id bigint NOT NULL,
+CREATE VIEW public.topology_sources AS
+ SELECT e.topology_id,
+    e.usage_id
+   FROM public.elements e
+  WHERE ((e.host_element_id IS NOT NULL) OR (EXISTS ( SELECT
+           FROM public.host_elements he
+          WHERE (he.element_id = e.id))) OR (EXISTS ( SELECT
+           FROM public.host_connections hc
+          WHERE (hc.element_id = e.id))))
+UNION ALL
+ SELECT c.topology_id,
+    c.usage_id
+   FROM public.connections c
+  WHERE ((COALESCE(c.host_connection1_id, c.host_connection2_id, c.host_element1_id, c.host_element2_id) IS NOT NULL) OR (EXISTS ( SELECT
+           FROM public.host_elements he
+          WHERE (he.connection_id = c.id))) OR (EXISTS ( SELECT
+           FROM public.host_connections hc
+          WHERE (hc.connection_id = c.id))));
+
+
+--
+-- Name: usage_arrivals; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_arrivals (
     end_at public.instant NOT NULL,
-    begin_at public.instant NOT NULL,
-    memory double precision DEFAULT 0 NOT NULL,
-    diskspace double precision DEFAULT 0 NOT NULL,
-    traffic double precision DEFAULT 0 NOT NULL,
-    cputime double precision DEFAULT 0 NOT NULL,
-    measurements integer DEFAULT 0 NOT NULL,
-    type text NOT NULL,
-    CONSTRAINT usage_records_end_at_check CHECK (((end_at)::timestamp with time zone >= (begin_at)::timestamp with time zone)),
-    CONSTRAINT usage_records_measurements_check CHECK ((measurements >= 0)),
-    CONSTRAINT usage_records_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
+    usage_id bigint NOT NULL
 );
+
+
+--
+-- Name: usage_progress; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_progress (
+    id smallint DEFAULT 1 NOT NULL,
+    settled_at public.instant NOT NULL,
+    CONSTRAINT usage_progress_id_check CHECK ((id = 1))
+);
+
+
+--
+-- Name: usage_sources; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.usage_sources AS
+ SELECT 1 AS level,
+    e.usage_id,
+    he.usage_id AS source_id
+   FROM (public.host_elements he
+     JOIN public.elements e ON ((e.id = he.element_id)))
+UNION ALL
+ SELECT 1 AS level,
+    e.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.host_connections hc
+     JOIN public.elements e ON ((e.id = hc.element_id)))
+UNION ALL
+ SELECT 1 AS level,
+    e.usage_id,
+    he.usage_id AS source_id
+   FROM (public.elements e
+     JOIN public.host_elements he ON ((he.id = e.host_element_id)))
+  WHERE (he.element_id IS DISTINCT FROM e.id)
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    he.usage_id AS source_id
+   FROM (public.host_elements he
+     JOIN public.connections c ON ((c.id = he.connection_id)))
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.host_connections hc
+     JOIN public.connections c ON ((c.id = hc.connection_id)))
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    he.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_elements he ON ((he.id = c.host_element1_id)))
+  WHERE (he.connection_id IS DISTINCT FROM c.id)
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    he.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_elements he ON ((he.id = c.host_element2_id)))
+  WHERE ((he.connection_id IS DISTINCT FROM c.id) AND (c.host_element2_id IS DISTINCT FROM c.host_element1_id))
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_connections hc ON ((hc.id = c.host_connection1_id)))
+  WHERE (hc.connection_id IS DISTINCT FROM c.id)
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_connections hc ON ((hc.id = c.host_connection2_id)))
+  WHERE ((hc.connection_id IS DISTINCT FROM c.id) AND (c.host_connection2_id IS DISTINCT FROM c.host_connection1_id))
+UNION ALL
+ SELECT 1 AS level,
+    h.usage_id,
+    he.usage_id AS source_id
+   FROM (public.host_elements he
+     JOIN public.hosts h ON ((h.id = he.host_id)))
+  WHERE h.enabled
+UNION ALL
+ SELECT 1 AS level,
+    h.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.host_connections hc
+     JOIN public.hosts h ON ((h.id = hc.host_id)))
+  WHERE h.enabled
+UNION ALL
+ SELECT 2 AS level,
+    t.usage_id,
+    s.usage_id AS source_id
+   FROM (public.topologies t
+     JOIN public.topology_sources s ON ((s.topology_id = t.id)))
+UNION ALL
+ SELECT 3 AS level,
+    u.usage_id,
+    t.usage_id AS source_id
+   FROM ((public.topology_permissions p
+     JOIN public.users u ON ((u.id = p.user_id)))
+     JOIN public.topologies t ON ((t.id = p.topology_id)))
+  WHERE ((p.role = 'owner'::text) AND (EXISTS ( SELECT
+           FROM public.topology_sources s
+          WHERE (s.topology_id = t.id))))
+UNION ALL
+ SELECT 4 AS level,
+    o.usage_id,
+    u.usage_id AS source_id
+   FROM (public.users u
+     JOIN public.organizations o ON ((o.id = u.organization_id)))
+  WHERE (EXISTS ( SELECT
+           FROM (public.topology_permissions p
+             JOIN public.topology_sources s ON ((s.topology_id = p.topology_id)))
+          WHERE ((p.user_id = u.id) AND (p.role = 'owner'::text))));
 
 
 --
@@ -1415,6 +2017,30 @@ ALTER TABLE ONLY public.topologies
 
 ALTER TABLE ONLY public.topology_permissions
     ADD CONSTRAINT topology_permissions_pkey PRIMARY KEY (topology_id, user_id);
+
+
+--
+-- Name: usage_arrivals usage_arrivals_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.usage_arrivals
+    ADD CONSTRAINT usage_arrivals_pkey PRIMARY KEY (end_at, usage_id);
+
+
+--
+-- Name: usage_due usage_due_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.usage_due
+    ADD CONSTRAINT usage_due_pkey PRIMARY KEY (type, end_at, usage_id);
+
+
+--
+-- Name: usage_progress usage_progress_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.usage_progress
+    ADD CONSTRAINT usage_progress_pkey PRIMARY KEY (id);
 
 
 --
@@ -2244,4 +2870,7 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261122110200'),
     ('20261122110201'),
     ('20261122110300'),
-    ('20261122110400');
+    ('20261122110400'),
+    ('20261122110500'),
+    ('20261122110510'),
+    ('20261122110520');

@@ -19,6 +19,7 @@ from .dao.host_components import HostComponents
 from .dao.hosts import Hosts
 from .dao.key_values import KeyValues
 from .dao.link_measurements import LinkMeasurements
+from .dao.links import Links
 from .dao.network_instances import NetworkInstances
 from .dao.networks import Networks
 from .dao.organizations import Organizations
@@ -31,6 +32,7 @@ from .dao.templates import Templates
 from .dao.templates_on_hosts import TemplatesOnHosts
 from .dao.topologies import Topologies
 from .dao.topology_permissions import TopologyPermissions
+from .dao.usage import Usage
 from .dao.users import Users
 from .errors import InvalidValue, Unavailable, WrongState, from_driver
 from .events import Entities, Events, Listener
@@ -95,6 +97,8 @@ class Database:
         self.hosts = Hosts(self._bind("hosts"))
         self.users = Users(self._bind("users"))
         self.quotas = Quotas(self._bind("quotas"))
+        self.usage = Usage(self._bind("usage"))
+        self.links = Links(self._bind("links"))
         self.topologies = Topologies(self._bind("topologies"), self._bind("topology_exchange"))
         self.topology_permissions = TopologyPermissions(self._bind("topology_permissions"))
         self.elements = Elements(self._bind("elements"))

@@ -680,3 +680,48 @@ class Counts:
     key_values: int
     link_measurements: int
     usage_records: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedUsage:
+    """What became of the records of an import; see Usage.import_records."""
+
+    imported: int
+    known: int
+    unknown: int
+    ahead: int
+    late: int
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatedUsage:
+    """What a roll-up did; see Usage.aggregate."""
+
+    ran: bool
+    written: int
+    pruned: int
+    late: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotal:
+    """The use of a user or an organization in a period, from begin_at to end_at as far as it has records."""
+
+    id: int
+    begin_at: datetime
+    end_at: datetime
+    measurements: int
+    memory: float
+    diskspace: float
+    traffic: float
+    cputime: float
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedLinks:
+    """What combining link measurements did; see Links.combine."""
+
+    ran: bool
+    written: int
+    pruned: int

@@ -23,3 +23,99 @@ where q.user_id = :user_id
 returning
   q.user_id, q.monthly_memory, q.monthly_diskspace, q.monthly_traffic, q.monthly_cputime, q.used_memory,
   q.used_diskspace, q.used_traffic, q.used_cputime, q.used_at, q.continuous_factor;
+
+-- name: set(user_id, monthly_memory, monthly_diskspace, monthly_traffic, monthly_cputime, continuous_factor)<!
+-- record_class: Quota
+-- Give a user a quota, or another one; what it has used stays.
+insert into quotas as q (
+  user_id, monthly_memory, monthly_diskspace, monthly_traffic, monthly_cputime, continuous_factor
+)
+values (:user_id, :monthly_memory, :monthly_diskspace, :monthly_traffic, :monthly_cputime, :continuous_factor)
+on conflict (user_id) do update set
+  monthly_memory = excluded.monthly_memory,
+  monthly_diskspace = excluded.monthly_diskspace,
+  monthly_traffic = excluded.monthly_traffic,
+  monthly_cputime = excluded.monthly_cputime,
+  continuous_factor = excluded.continuous_factor
+returning
+  q.user_id, q.monthly_memory, q.monthly_diskspace, q.monthly_traffic, q.monthly_cputime, q.used_memory,
+  q.used_diskspace, q.used_traffic, q.used_cputime, q.used_at, q.continuous_factor;
+
+-- name: count_use(now)!
+-- nullable: now
+-- Count the settled 5-minute records of users that are not counted yet. Rows that another worker counts are left to it.
+-- What ends when a month begins belongs to the month before.
+with months as materialized (
+  select
+    p.settled_at, usage_period_begin('month', m.ends) as begins,
+    300 / extract(epoch from m.ends - usage_period_begin('month', m.ends))::float8 as share
+  from (select usage_period_end('month', coalesce(:now, now())) as ends) m
+  left join usage_progress p on true
+),
+
+due as materialized (
+  select
+    q.user_id, q.used_at <= m.begins as is_new_month,
+    greatest(q.used_at, m.begins + interval '1 microsecond') as counted_until
+  from quotas q
+  cross join months m
+  where q.used_at <= m.begins or (
+    select max(r.end_at)
+    from users u
+    inner join usage_records r on r.usage_id = u.usage_id
+    where u.id = q.user_id and r.type = '5minutes' and r.end_at > q.used_at and r.end_at <= m.settled_at
+  ) is not null
+  for update of q skip locked
+)
+
+update quotas q set
+  used_memory = case when d.is_new_month then 0 else q.used_memory end + n.memory,
+  used_diskspace = case when d.is_new_month then 0 else q.used_diskspace end + n.diskspace,
+  used_traffic = case when d.is_new_month then 0 else q.used_traffic end + n.traffic,
+  used_cputime = case when d.is_new_month then 0 else q.used_cputime end + n.cputime,
+  used_at = greatest(d.counted_until, n.end_at)
+from due d
+cross join months m
+inner join quotas l on l.user_id = d.user_id
+inner join users u on u.id = d.user_id
+cross join lateral (
+  select
+    coalesce(sum(usage_beyond(r.memory, l.monthly_memory * l.continuous_factor)) * m.share, 0) as memory,
+    coalesce(sum(usage_beyond(r.diskspace, l.monthly_diskspace * l.continuous_factor)) * m.share, 0) as diskspace,
+    coalesce(sum(usage_beyond(r.traffic, l.monthly_traffic * m.share * l.continuous_factor)), 0) as traffic,
+    coalesce(sum(usage_beyond(r.cputime, l.monthly_cputime * m.share * l.continuous_factor)), 0) as cputime,
+    max(r.end_at) as end_at
+  from usage_records r
+  where
+    r.usage_id = u.usage_id and r.type = '5minutes' and r.end_at > d.counted_until and r.end_at <= m.settled_at
+) n
+where q.user_id = d.user_id;
+
+-- name: enforce(now)
+-- record_class: User
+-- nullable: now
+-- Set and take away over_quota where it is to change; what was used in an earlier month doesn't count.
+with changing as materialized (
+  select u.id
+  from users u
+  inner join quotas q on q.user_id = u.id
+  where u.flags @> '{new_account}' is false and u.flags @> '{over_quota}' <> (
+    q.used_at > usage_period_begin('month', coalesce(:now, now())) and (
+      (q.used_memory > 0 and q.used_memory >= q.monthly_memory)
+      or (q.used_diskspace > 0 and q.used_diskspace >= q.monthly_diskspace)
+      or (q.used_traffic > 0 and q.used_traffic >= q.monthly_traffic)
+      or (q.used_cputime > 0 and q.used_cputime >= q.monthly_cputime)
+    )
+  )
+  for update of u skip locked
+)
+
+update users u set
+  flags = case
+    when u.flags @> '{over_quota}' then array_remove(u.flags, 'over_quota') else array_append(u.flags, 'over_quota')
+  end
+from changing c
+where u.id = c.id
+returning
+  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
+  u.last_login_at, u.usage_id, u.attrs;

@@ -1,9 +1,11 @@
 """Quotas: beside db/queries/quotas.sql."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..patches import QuotaPatch, checked
-from ..rows import Quota
+from ..rows import Quota, User
 from . import found
 
 if TYPE_CHECKING:
@@ -23,3 +25,38 @@ class Quotas:
     def update(self, user_id: int, patch: QuotaPatch) -> Quota:
         """Change what the patch names. Raises NotFound, InvalidValue (a negative value)."""
         return found(self._q.update(user_id, checked(QuotaPatch, "quota", patch)), "quota", user_id)
+
+    def set(
+        self,
+        user_id: int,
+        *,
+        memory: float = 10e9,
+        diskspace: float = 100e9,
+        traffic: float = 1.62e12,
+        cputime: float = 12_960_000,
+        continuous_factor: float = 1,
+    ) -> Quota:
+        """Give a user a quota, also where it had none: by default the usual one; what it has used stays.
+
+        memory, diskspace, traffic, cputime: a month's (bytes, CPU seconds). continuous_factor: which part of that is free to
+        be used at an even pace. Raises NotFound (the user), InvalidValue (a negative value).
+        """
+        return self._q.set(user_id, memory, diskspace, traffic, cputime, continuous_factor)
+
+    def count_use(self, *, now: datetime | None = None) -> int:
+        """Count the new 5-minute records of all users against their quotas (DOMAIN.md, accounting).
+
+        now: the time that it is (default: the server's clock). Counted are the windows that `usage.aggregate` has settled, 15
+        minutes after their end, each once: used_at tells up to when. In a new month `used` starts at 0. To be called after
+        each `usage.aggregate`, for 5-minute records are kept for an hour only. Returns how many quotas changed; what another
+        worker is counting at the moment is left to it.
+        """
+        return self._q.count_use(now)
+
+    def enforce(self, *, now: datetime | None = None) -> Sequence[User]:
+        """Flag users as `over_quota` who have used as much as a month's, or more, and take the flag from those who haven't.
+
+        now: the time that it is (default: the server's clock); what was used in an earlier month doesn't count. Where a
+        month's is 0, any use is over it. Users flagged `new_account` are left alone. Returns those whose flag changed.
+        """
+        return self._q.enforce(now)

@@ -1,0 +1,111 @@
+-- name: import_records(usage_ids, begin_ats, end_ats, measurements, memory, diskspace, traffic, cputime, now)<!
+-- record_class: ImportedUsage
+-- nullable: now
+-- Store 5-minute records of host components, and note them for the next roll-up; columns come as arrays. The locks keep
+-- what is there from being removed meanwhile; who is being removed counts as unknown.
+with given as materialized (
+  select g.*
+  from unnest(
+    :usage_ids::bigint[], :begin_ats::timestamptz[], :end_ats::timestamptz[], :measurements::bigint[],
+    :memory::float8[], :diskspace::float8[], :traffic::float8[], :cputime::float8[]
+  ) g (usage_id, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
+),
+
+components as materialized (
+  select u.id
+  from usage_statistics u
+  where u.id = any(:usage_ids::bigint[]) and (
+    exists (select from host_elements he where he.usage_id = u.id)
+    or exists (select from host_connections hc where hc.usage_id = u.id)
+  )
+  for key share skip locked
+),
+
+accepted as materialized (
+  select g.*
+  from given g
+  inner join components c on c.id = g.usage_id
+  where g.end_at <= coalesce(:now, now()) + interval '5 minutes'
+),
+
+stored as (
+  insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
+  select a.usage_id, '5minutes', a.begin_at, a.end_at, a.measurements, a.memory, a.diskspace, a.traffic, a.cputime
+  from accepted a
+  order by a.usage_id, a.end_at
+  on conflict do nothing
+  returning usage_id, end_at
+),
+
+arrivals as (
+  insert into usage_arrivals (end_at, usage_id)
+  select s.end_at, s.usage_id
+  from stored s
+  on conflict do nothing
+)
+
+select
+  count(s.usage_id) as imported,
+  (select count(*) from accepted) - count(s.usage_id) as known,
+  (select count(*) from given g where not exists (select from components c where c.id = g.usage_id)) as unknown,
+  (
+    select count(*) from given g
+    inner join components c on c.id = g.usage_id
+  ) - (select count(*) from accepted) as ahead,
+  count(*) filter (where usage_period_end('5minutes', s.end_at) <= p.settled_at) as late
+from (select max(p.settled_at) as settled_at from usage_progress p) p
+left join stored s on true;
+
+-- name: aggregate(now)<!
+-- record_class: AggregatedUsage
+-- nullable: now
+-- Roll up all that is due. The function writes, but may be run again, as a query that only reads is.
+select a.ran, a.written, a.pruned, a.late, a.waiting
+from aggregate_usage(coalesce(:now, now())) a;
+
+-- name: list(usage_id, type, since, until)
+-- record_class: UsageRecord
+-- The records of an object, of a type, that end after one moment and not after another, by time.
+select r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
+from usage_records r
+where r.usage_id = :usage_id and r.type = :type and r.end_at > :since::timestamptz and r.end_at <= :until::timestamptz
+order by r.end_at;
+
+-- name: latest(usage_id, type)^
+-- record_class: UsageRecord
+-- The newest record of an object, of a type.
+select r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
+from usage_records r
+where r.usage_id = :usage_id and r.type = :type
+order by r.end_at desc
+limit 1;
+
+-- name: totals_by_user(begin, end, after, limit)
+-- record_class: UsageTotal
+-- The use of each user in a period, by user, after that one.
+select
+  u.id, min(r.begin_at) as begin_at, max(r.end_at) as end_at, sum(r.measurements)::bigint as measurements,
+  coalesce(sum(r.memory * r.measurements) / nullif(sum(r.measurements), 0)::float8, avg(r.memory)) as memory,
+  coalesce(sum(r.diskspace * r.measurements) / nullif(sum(r.measurements), 0)::float8, avg(r.diskspace)) as diskspace,
+  sum(r.traffic) as traffic, sum(r.cputime) as cputime
+from users u
+cross join lateral largest_usage_records(u.usage_id, :begin, :end) r
+where u.id > :after
+group by u.id
+order by u.id
+limit :limit;
+
+-- name: totals_by_organization(begin, end, after, limit)
+-- record_class: UsageTotal
+-- The use of each organization in a period, by organization, after that one.
+select
+  o.id, min(r.begin_at) as begin_at, max(r.end_at) as end_at, sum(r.measurements)::bigint as measurements,
+  coalesce(sum(r.memory * r.measurements) / nullif(sum(r.measurements), 0)::float8, avg(r.memory)) as memory,
+  coalesce(sum(r.diskspace * r.measurements) / nullif(sum(r.measurements), 0)::float8, avg(r.diskspace)) as diskspace,
+  sum(r.traffic) as traffic, sum(r.cputime) as cputime
+from organizations o
+cross join lateral largest_usage_records(o.usage_id, :begin, :end) r
+where o.id > :after
+group by o.id
+order by o.id
+limit :limit;
