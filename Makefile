@@ -20,12 +20,14 @@ demo: setup ## import topologies from 50 threads, change and export them (TOPOLO
 test: setup ## run the tests, on the server of DATABASE_URL, else the embedded one
 	@$(PY) -m pytest -n 2
 
-check: setup ## format, lint, types, generated files up to date
+check: setup check-queries ## format, lint, types, queries, generated files up to date
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m tomato_dao.ops.schema --check
-	@$(PY) -m tomato_dao.ops.faces --check
 	@$(PY) -m mypy
+
+check-queries: setup ## hold queries, rows, DAOs and layout against each other
+	@$(PY) -m tomato_dao.ops.contract
 
 format: setup ## format Python
 	@$(PY) -m ruff check --fix .
@@ -33,7 +35,7 @@ format: setup ## format Python
 
 schema: setup ## write db/schema.sql and tomato_dao/dao/faces.pyi, after a change of migrations or queries
 	@$(PY) -m tomato_dao.ops.schema
-	@$(PY) -m tomato_dao.ops.faces
+	@$(PY) -m tomato_dao.ops.contract --write
 
 bench: setup ## measure round trips, import and calls
 	@$(PY) -m benchmarks
@@ -73,4 +75,4 @@ clean: ## stop the embedded server and remove all that was made, its data too
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help setup migrate demo test check format schema bench bench-calls wheel stop clean
+.PHONY: help setup migrate demo test check check-queries format schema bench bench-calls wheel stop clean

@@ -1,5 +1,6 @@
 -- name: get(id)^
 -- record_class: Connection
+-- not null: from_element_id, to_element_id
 -- The connection of that id.
 select
   c.id, c.topology_id, c.type, c.state, c.host_connection1_id, c.host_connection2_id, c.host_element1_id,
@@ -17,6 +18,7 @@ where c.id = :id;
 
 -- name: list_of_topology(topology_id, after, limit)
 -- record_class: Connection
+-- not null: from_element_id, to_element_id
 -- The connections of a topology, by id, after that one.
 select
   c.id, c.topology_id, c.type, c.state, c.host_connection1_id, c.host_connection2_id, c.host_element1_id,
@@ -36,6 +38,7 @@ limit :limit;
 
 -- name: update(id, patch)^
 -- record_class: Connection
+-- not null: from_element_id, to_element_id
 -- Change the columns that the patch names.
 update connections c set (
   type, state, host_connection1_id, host_connection2_id, host_element1_id, host_element2_id

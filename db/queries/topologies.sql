@@ -182,7 +182,7 @@ select
         '[]'
       )
     from connections c
-    left join ends n on n.connection_id = c.id
+    inner join ends n on n.connection_id = c.id
     where c.topology_id = t.id
   ) as connections,
   (

@@ -1,8 +1,9 @@
 # Generated from db/queries by “make schema”; not to be edited.
 import builtins
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Protocol
+from uuid import UUID
 
 from .. import rows
 
