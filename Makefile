@@ -5,6 +5,7 @@
 PYTHON = python3
 PY = .venv/bin/python
 TOPOLOGIES = demo/topologies
+SQLFLUFF = --quiet --disable-progress-bar --processes 2 db/queries db/migrations
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -23,15 +24,18 @@ test: setup ## run the tests, on the server of DATABASE_URL, else the embedded o
 check: setup check-queries ## format, lint, types, queries, generated files up to date
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
+	@$(PY) -W ignore -m sqlfluff lint $(SQLFLUFF)
+	@$(PY) -m tomato_dao.ops.migration_lint
 	@$(PY) -m tomato_dao.ops.schema --check
 	@$(PY) -m mypy
 
 check-queries: setup ## hold queries, rows, DAOs and layout against each other
 	@$(PY) -m tomato_dao.ops.contract
 
-format: setup ## format Python
+format: setup ## format Python and SQL
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
+	@$(PY) -W ignore -m sqlfluff fix $(SQLFLUFF)
 
 schema: setup ## write db/schema.sql and tomato_dao/dao/faces.pyi, after a change of migrations or queries
 	@$(PY) -m tomato_dao.ops.schema
