@@ -5,7 +5,7 @@
 PYTHON = python3
 PY = .venv/bin/python
 TOPOLOGIES = demo/topologies
-SQLFLUFF = --quiet --disable-progress-bar --processes 2 db/queries db/migrations
+SQLFLUFF = --quiet --disable-progress-bar --processes 2 db/queries db/migrations tests/plans
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -31,6 +31,12 @@ check: setup check-queries ## format, lint, types, queries, generated files up t
 
 check-queries: setup ## hold queries, rows, DAOs and layout against each other
 	@$(PY) -m tomato_dao.ops.contract
+
+check-plans: setup ## look at the queries' plans on a large testbed: scans, sorts, and what changed since tests/plans was written
+	@$(PY) -m tomato_dao.ops.plans
+
+plans: setup ## write tests/plans, after a change of plans that is meant
+	@$(PY) -m tomato_dao.ops.plans --write
 
 format: setup ## format Python and SQL
 	@$(PY) -m ruff check --fix .
@@ -79,4 +85,4 @@ clean: ## stop the embedded server and remove all that was made, its data too
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help setup migrate demo test check check-queries format schema bench bench-calls wheel stop clean
+.PHONY: help setup migrate demo test check check-queries check-plans plans format schema bench bench-calls wheel stop clean

@@ -1290,6 +1290,13 @@ CREATE INDEX host_connections_element_id_idx ON public.host_connections USING bt
 
 
 --
+-- Name: host_connections_host_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_connections_host_id_idx ON public.host_connections USING btree (host_id, id);
+
+
+--
 -- Name: host_connections_orphan_idx; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -1308,6 +1315,13 @@ CREATE INDEX host_elements_connection_id_idx ON public.host_elements USING btree
 --
 
 CREATE INDEX host_elements_element_id_idx ON public.host_elements USING btree (element_id);
+
+
+--
+-- Name: host_elements_host_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_elements_host_id_idx ON public.host_elements USING btree (host_id, id);
 
 
 --
@@ -1895,4 +1909,6 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261122080300'),
     ('20261122080400'),
     ('20261122080500'),
-    ('20261122080600');
+    ('20261122080600'),
+    ('20261122110801'),
+    ('20261122110802');

@@ -52,19 +52,26 @@ limit :limit;
 
 -- name: list_of_organization(organization_id, after, limit)
 -- record_class: Topology
+-- plan: all that the organization's users own is sorted, as nothing keeps it in the order of topologies
 -- The topologies that have an owner in an organization, by id, after that one.
+with owned as materialized (
+  select p.topology_id
+  from users u
+  inner join topology_permissions p on p.user_id = u.id and p.role = 'owner'
+  where u.organization_id = :organization_id and p.topology_id > :after
+),
+
+page as (
+  select distinct o.topology_id
+  from owned o
+  order by o.topology_id
+  limit :limit
+)
+
 select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
-from topologies t
-where
-  t.id > :after
-  and t.id in (
-    select p.topology_id
-    from users u
-    inner join topology_permissions p on p.user_id = u.id and p.role = 'owner'
-    where u.organization_id = :organization_id
-  )
-order by t.id
-limit :limit;
+from page g
+inner join topologies t on t.id = g.topology_id
+order by t.id;
 
 -- name: create(name, user_id, site_id, attrs)<!
 -- record_class: Topology

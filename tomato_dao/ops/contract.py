@@ -36,7 +36,7 @@ def findings(queries: Sequence[Described | Refused]) -> list[str]:
         if q.query.name not in used:
             messages.append("no DAO uses it")
         line = q.line if isinstance(q, Refused) else q.query.line
-        found += [f"{_short(q.query.path)}:{line}: {q.query.name}: {message}" for message in messages]
+        found += [f"{short(q.query.path)}:{line}: {q.query.name}: {message}" for message in messages]
     return found + list(_needlessly_optional([q for q in queries if isinstance(q, Described)]))
 
 
@@ -178,10 +178,10 @@ def _place(record: type, field: str = "") -> str:
     lines, first = inspect.getsourcelines(record)
     wanted = rf"    {field}: " if field else rf"class {record.__name__}\b"
     line = next(n for n, text in enumerate(lines, first) if re.match(wanted, text))
-    return f"{_short(Path(inspect.getfile(record)))}:{line}"
+    return f"{short(Path(inspect.getfile(record)))}:{line}"
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """A path as one would type it here."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
@@ -219,7 +219,7 @@ def main() -> None:
         faces.FACES_FILE.write_text(made, "utf-8")
         return
     if made and not _is_fresh(made):
-        found.append(f"{_short(faces.FACES_FILE)}:1: it is stale: run make schema")
+        found.append(f"{short(faces.FACES_FILE)}:1: it is stale: run make schema")
     found += type_errors(made)
     for line in found:
         print(line, file=sys.stderr)
