@@ -67,7 +67,7 @@ def findings(connection: psycopg.Connection, queries: Sequence[Query], size: int
     large = {
         name
         for (name,) in connection.execute(
-            "select relname from pg_class where relkind = 'r' and reltuples >= %s", [size / _LARGE]
+            "select relname from pg_class where relkind = 'r' and reltuples >= %s", [max(size // _LARGE, _FEW)]
         )
     }
     for query in queries:
