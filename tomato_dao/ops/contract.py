@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import get_args, get_origin
@@ -22,7 +23,7 @@ from ..database import QUERIES
 from ..errors import TomatoError
 from . import faces, uses
 from .cli import run_command
-from .described import Column, Described, Refused, describe
+from .described import Column, Described, Refused, describe, layout_connection
 
 _PACKAGE = Path(rows.__file__).parent
 
@@ -173,9 +174,15 @@ def _text(annotation: object) -> str:
     return annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
 
 
+@cache
+def _source(record: type) -> tuple[list[str], int]:
+    return inspect.getsourcelines(record)
+
+
+@cache
 def _place(record: type, field: str = "") -> str:
     """Where rows.py declares a class, or a field of it: "tomato_dao/rows.py:12"."""
-    lines, first = inspect.getsourcelines(record)
+    lines, first = _source(record)
     wanted = rf"    {field}: " if field else rf"class {record.__name__}\b"
     line = next(n for n, text in enumerate(lines, first) if re.match(wanted, text))
     return f"{short(Path(inspect.getfile(record)))}:{line}"
@@ -194,11 +201,12 @@ def made_faces(queries: Sequence[Described | Refused]) -> str | None:
 
 def type_errors(made: str | None) -> list[str]:
     """What mypy says of the DAOs, where each query is what the text of faces.pyi says that was made (None: the file's)."""
+    package = _PACKAGE.name  # relative, so that mypy's cache serves any checkout
     with tempfile.TemporaryDirectory() as directory:
         fresh = Path(directory, "faces.pyi")
         fresh.write_text(made or "", "utf-8")
-        shadow = ["--shadow-file", str(faces.FACES_FILE), str(fresh)] if made and not _is_fresh(made) else []
-        command = [sys.executable, "-m", "mypy", "--no-error-summary", *shadow, str(_PACKAGE / "dao")]
+        shadow = ["--shadow-file", f"{package}/dao/faces.pyi", str(fresh)] if made and not _is_fresh(made) else []
+        command = [sys.executable, "-m", "mypy", "--no-error-summary", *shadow, f"{package}/dao"]
         done = subprocess.run(command, cwd=_PACKAGE.parent, capture_output=True, text=True, check=False)
     return (done.stdout + done.stderr).splitlines() if done.returncode else []
 
@@ -212,7 +220,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="contract", description="Hold queries, rows, DAOs and layout against each other.")
     parser.add_argument("--write", action="store_true", help="only write tomato_dao/dao/faces.pyi")
     write = parser.parse_args().write
-    queries = describe(QUERIES.values())
+    with layout_connection() as connection:
+        queries = describe(connection, QUERIES.values())
     found = findings(queries)
     made = made_faces(queries)
     if write and made:

@@ -47,12 +47,18 @@ class Refused:
     message: str
 
 
-def describe(queries: Iterable[Query]) -> list[Described | Refused]:
-    """All queries, in order, against the migrations' layout. The embedded server is asked: only 16 and later tell enough."""
+@contextmanager
+def layout_connection() -> Iterator[psycopg.Connection]:
+    """A connection to a scratch database of the embedded server: what describes queries is in PostgreSQL 16 and later."""
     with scratch_database(embedded.start()) as url, psycopg.connect(url, autocommit=True) as connection:
-        types = _names(connection, _TYPE_NAMES)
-        catalog = _catalog(connection)
-        return [_describe(connection, catalog, types, query) for query in queries]
+        yield connection
+
+
+def describe(connection: psycopg.Connection, queries: Iterable[Query]) -> list[Described | Refused]:
+    """All queries, in order."""
+    types = _names(connection, _TYPE_NAMES)
+    catalog = _catalog(connection)
+    return [_describe(connection, catalog, types, query) for query in queries]
 
 
 def _describe(connection: psycopg.Connection, catalog: Catalog, types: dict[int, str], query: Query) -> Described | Refused:

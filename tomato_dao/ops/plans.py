@@ -17,10 +17,9 @@ from .. import layout
 from ..database import QUERIES
 from ..errors import TomatoError
 from ..queries import Query
-from . import embedded
 from .cli import run_command
 from .contract import short
-from .scratch import scratch_database
+from .described import layout_connection
 
 PLANS = layout.DB_DIR.parent / "tests" / "plans"
 FULL_SIZE = 100_000  # topologies
@@ -46,7 +45,7 @@ Plan = TypedDict(
 @contextmanager
 def testbed(size: int) -> Iterator[psycopg.Connection]:
     """A connection to a database of its own with that many topologies, and all else in proportion."""
-    with scratch_database(embedded.start()) as url, psycopg.connect(url, autocommit=True) as connection:
+    with layout_connection() as connection:
         # As a dump is restored: triggers and foreign keys are off, indexes are made afterwards.
         for statement in (
             f"set plans.topologies = {size}",
