@@ -179,7 +179,6 @@ def _source(record: type) -> tuple[list[str], int]:
     return inspect.getsourcelines(record)
 
 
-@cache
 def _place(record: type, field: str = "") -> str:
     """Where rows.py declares a class, or a field of it: "tomato_dao/rows.py:12"."""
     lines, first = _source(record)

@@ -69,19 +69,21 @@ def _describe(connection: psycopg.Connection, catalog: Catalog, types: dict[int,
         return Refused(query, query.line_at(int(position or 1)), said.decode())
     described = connection.pgconn.describe_prepared(b"")
     parameters = [described.param_type(n) for n in range(described.nparams)]
-    with _as_function(connection, query, parameters, returns=described.nfields > 0) as tree:
-        nullable = {n for n, name in enumerate(query.parameters, 1) if name in query.nullable}
-        analysed = QueryTree(node_tree.parse(tree), catalog, nullable)
+    parameter_types = [types[oid] for oid in parameters]
+    if not described.nfields:
+        return Described(query, parameter_types, [], at_most_one_row=False)
+    nullable = {n for n, name in enumerate(query.parameters, 1) if name in query.nullable}
+    tree = QueryTree(node_tree.parse(_analysed(connection, query, parameters)), catalog, nullable)
     columns = [
         Column(
             (described.fname(n) or b"").decode(),
             types[described.ftype(n)],
-            analysed.column_can_be_null(n),
-            _parts(analysed, expr, types),
+            tree.column_can_be_null(n),
+            _parts(tree, expr, types),
         )
-        for n, expr in enumerate(analysed.columns())
+        for n, expr in enumerate(tree.columns())
     ]
-    return Described(query, [types[oid] for oid in parameters], columns, analysed.returns_at_most_one_row())
+    return Described(query, parameter_types, columns, tree.returns_at_most_one_row())
 
 
 def _parts(tree: QueryTree, expr: Node, types: dict[int, str]) -> list[Column] | None:
@@ -95,18 +97,17 @@ def _parts(tree: QueryTree, expr: Node, types: dict[int, str]) -> list[Column] |
     ]
 
 
-@contextmanager
-def _as_function(connection: psycopg.Connection, query: Query, parameters: list[int], *, returns: bool) -> Iterator[str]:
+def _analysed(connection: psycopg.Connection, query: Query, parameters: list[int]) -> str:
     """The server's analysis of a query, which it keeps for the body of a function."""
+    names = connection.execute("select format_type(type, null) from unnest(%s::oid[]) type", [parameters]).fetchall()
+    arguments = ", ".join(str(name) for (name,) in names)
+    head = f"create function pg_temp.analysed({arguments}) returns setof record language sql"
     with connection.transaction(force_rollback=True):
-        names = connection.execute("select format_type(type, null) from unnest(%s::oid[]) type", [parameters]).fetchall()
-        arguments = ", ".join(str(name) for (name,) in names)
-        head = f"create function pg_temp.analysed({arguments}) returns {'setof record' if returns else 'void'} language sql"
         connection.execute(f"{head} begin atomic {query.sql};\nend".encode())
         row = connection.execute(
             "select prosqlbody from pg_proc where proname = 'analysed' and pronamespace = pg_my_temp_schema()"
         ).fetchone()
-        yield str(row[0]) if row else ""
+    return str(row[0]) if row else ""
 
 
 _TYPE_NAMES = """
