@@ -230,6 +230,14 @@ def assert_found(found: list[str], *fragments: str) -> None:
         ("q(x)", "select t.id from things t where t.ctid = :x", "x is of the type tid"),
         ("q()^", "select t.id from things t where t.kind = 'x'", "“^” is for at most one row; no unique key ensures that"),
         ("q()^\n-- one row: why", "select t.id from things t where t.kind = 'x'", None),
+        ("q()^", "select t.id from things t order by t.id limit 1", None),
+        (
+            "q()^",
+            "select t.id from things t inner join things o on o.kind = t.name where t.id = 1",
+            "no unique key ensures that",
+        ),
+        ("q()^", "select t.id from things t inner join things o on o.id = t.id where t.kind = 'x' and t.name = 'y'", None),
+        ("q()$", "select exists (select from things) as is_there", None),
         (
             "q()^\n-- one row: why",
             "select t.id from things t where t.id = 1",

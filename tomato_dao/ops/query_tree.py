@@ -117,7 +117,7 @@ class QueryTree:
             return self.parts(expr.nodes("args")[0])
         if expr.label == "SUBLINK":
             inner = self._inside(expr.node("subselect"))
-            return inner.parts(inner.columns()[0])
+            return inner.parts(inner.columns()[0]) if expr.number("subLinkType") == _EXPRESSION else None
         if expr.label == "VAR":
             origin = self.origin(expr)
             return origin[0].parts(origin[1]) if origin else None
@@ -145,7 +145,10 @@ class QueryTree:
         return tree is None or self._is_pinned(tree)
 
     def _limit(self) -> int | None:
+        """The limit that is a number; None where it is none."""
         count = self.node.node("limitCount")
+        if count and count.label == "FUNCEXPR":  # the number as a bigint
+            count = count.nodes("args")[0]
         for value in count.items("constvalue") if count else []:
             if isinstance(value, list):
                 return int.from_bytes([int(str(byte)) & 255 for byte in value], "little")
