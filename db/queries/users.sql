@@ -41,7 +41,7 @@ update users u set (
       when :patch::jsonb ? 'password_hash' and not :patch::jsonb ? 'password_at' then now()
       else r.password_at
     end,
-   
+
     r.last_login_at
   from jsonb_populate_record(u, :patch) r
 )
