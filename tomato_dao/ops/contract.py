@@ -53,7 +53,7 @@ def _statement(q: Described) -> Iterator[str]:
         yield f"“$” is for one value; the server says that it returns {names}"
     elif not query.record_class and len(q.columns) > 1:
         yield f"it has no record class; the server says that it returns {names}"
-    if kind in ("^", "$", "<!") and not q.at_most_one_row and "one row" not in query.claims:
+    if kind in ("^", "$", "<!") and q.columns and not q.at_most_one_row and "one row" not in query.claims:
         yield f"“{kind}” is for at most one row; no unique key ensures that: add one, or say “-- one row: why”"
     if q.at_most_one_row and "one row" in query.claims:
         yield "it says “one row”, which the server ensures anyway: remove the comment"
@@ -76,13 +76,15 @@ def _columns(q: Described) -> Iterator[str]:
     for column in q.columns:
         if column.name in not_null and column.can_be_null is False:
             yield f"it says “not null” of {column.name}, which the server knows anyway: remove it from the comment"
+    if not q.columns:
+        return
+    first = q.columns[0]
     if query.record_class:
         yield from _row(q.columns, query.record_class, not_null)
-    elif q.columns and query.kind != "!" and q.columns[0].name not in not_null:
-        optional = "result" in query.nullable
-        yield from _nullability(q.columns[0], optional=optional, declared="“result” is not said to be nullable")
-        if optional and q.columns[0].can_be_null is False:
-            yield f"it says “nullable” of its result; the server says that {q.columns[0].name} can't be null"
+    elif "result" not in query.nullable and first.name not in not_null:
+        yield from _nullability(first, "“result” is not said to be nullable")
+    elif "result" in query.nullable and first.can_be_null is False:
+        yield f"it says “nullable” of its result; the server says that {first.name} can't be null"
 
 
 def _row(columns: Sequence[Column], record: type, not_null: Set[str]) -> Iterator[str]:
@@ -108,9 +110,8 @@ def _field(column: Column, annotation: object, where: str, *, says_not_null: boo
     if faces.is_known(column.type) and not _fits(column.type, inner):
         yield f"{where}; the server says {column.type}"
     if not says_not_null and not optional:
-        yield from _nullability(column, optional=False, declared=where)
-    of_tuple = get_origin(inner) is tuple
-    record = get_args(inner)[0] if of_tuple else inner
+        yield from _nullability(column, where)
+    record = get_args(inner)[0] if get_origin(inner) is tuple else inner
     if column.parts is not None and isinstance(record, type) and is_dataclass(record):
         declared = fields(record)
         if len(declared) != len(column.parts):
@@ -120,11 +121,12 @@ def _field(column: Column, annotation: object, where: str, *, says_not_null: boo
             yield from _field(part, field.type, f"{_place(record, field.name)} declares {record.__name__}.{field.name}")
 
 
-def _nullability(column: Column, *, optional: bool, declared: str) -> Iterator[str]:
+def _nullability(column: Column, declared: str) -> Iterator[str]:
+    """What is wrong where a column is declared never to be null."""
     name = column.name or "it"
-    if column.can_be_null and not optional:
+    if column.can_be_null:
         yield f"{declared}; the server says that {name} can be null"
-    elif column.can_be_null is None and not optional:
+    elif column.can_be_null is None:
         yield f"{declared}; the server can't know whether {name} can be null: say “-- not null: {name}” where it can't"
 
 
@@ -194,7 +196,7 @@ def short(path: Path) -> str:
 
 def made_faces(queries: Sequence[Described | Refused]) -> str | None:
     """The text of faces.pyi; None where a query can't be told, for which there is a finding then."""
-    described = [q for q in queries if isinstance(q, Described) and not list(_untold(q))]
+    described = [q for q in queries if isinstance(q, Described) and not [*_untold(q)] and (q.columns or q.query.kind == "!")]
     return faces.faces(described) if len(described) == len(queries) else None
 
 

@@ -73,7 +73,10 @@ def _describe(connection: psycopg.Connection, catalog: Catalog, types: dict[int,
     if not described.nfields:
         return Described(query, parameter_types, [], at_most_one_row=False)
     nullable = {n for n, name in enumerate(query.parameters, 1) if name in query.nullable}
-    tree = QueryTree(node_tree.parse(_analysed(connection, query, parameters)), catalog, nullable)
+    try:
+        tree = QueryTree(node_tree.parse(_analysed(connection, query, parameters)), catalog, nullable)
+    except psycopg.Error as error:
+        return Refused(query, query.sql_line, f"the server can't analyse it: {error.diag.message_primary}")
     columns = [
         Column(
             (described.fname(n) or b"").decode(),
