@@ -5,6 +5,7 @@
 PYTHON = python3
 PY = .venv/bin/python
 TOPOLOGIES = demo/topologies
+SQLFLUFF = --quiet --disable-progress-bar --processes 2 db/queries db/migrations tests/plans
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -20,20 +21,31 @@ demo: setup ## import topologies from 50 threads, change and export them (TOPOLO
 test: setup ## run the tests, on the server of DATABASE_URL, else the embedded one
 	@$(PY) -m pytest -n 2
 
-check: setup ## format, lint, types, generated files up to date
+check: setup check-queries ## format, lint, types, queries, generated files up to date
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
+	@$(PY) -W ignore -m sqlfluff lint $(SQLFLUFF)
+	@$(PY) -m tomato_dao.ops.migration_lint
 	@$(PY) -m tomato_dao.ops.schema --check
-	@$(PY) -m tomato_dao.ops.faces --check
 	@$(PY) -m mypy
 
-format: setup ## format Python
+check-queries: setup ## hold queries, rows, DAOs and layout against each other
+	@$(PY) -m tomato_dao.ops.contract
+
+check-plans: setup ## look at the queries' plans on a large testbed: scans, sorts, and what changed since tests/plans was written
+	@$(PY) -m tomato_dao.ops.plans
+
+plans: setup ## write tests/plans, after a change of plans that is meant
+	@$(PY) -m tomato_dao.ops.plans --write
+
+format: setup ## format Python and SQL
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
+	@$(PY) -W ignore -m sqlfluff fix $(SQLFLUFF)
 
 schema: setup ## write db/schema.sql and tomato_dao/dao/faces.pyi, after a change of migrations or queries
 	@$(PY) -m tomato_dao.ops.schema
-	@$(PY) -m tomato_dao.ops.faces
+	@$(PY) -m tomato_dao.ops.contract --write
 
 bench: setup ## measure round trips, import and calls
 	@$(PY) -m benchmarks
@@ -76,4 +88,4 @@ clean: ## stop the embedded server and remove all that was made, its data too
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help setup migrate demo test check format schema bench bench-calls bench-accounting wheel stop clean
+.PHONY: help setup migrate demo test check check-queries check-plans plans format schema bench bench-calls bench-accounting wheel stop clean

@@ -614,16 +614,19 @@ CREATE FUNCTION public.find_due_usage() RETURNS void
     LANGUAGE sql
     SET jit TO 'off'
     BEGIN ATOMIC
- INSERT INTO public.usage_due (type, end_at, usage_id)  SELECT DISTINCT s.longer,
+ INSERT INTO public.usage_due (type, end_at, usage_id)  WITH newest AS (
+                  SELECT l.usage_id,
+                     l.type,
+                     max((l.end_at)::timestamp with time zone) AS end_at
+                    FROM public.usage_records l
+                   GROUP BY l.usage_id, l.type
+                 )
+          SELECT DISTINCT s.longer,
              public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) AS usage_period_end,
              r.usage_id
             FROM ((( VALUES ('5minutes'::text,'hour'::text), ('hour'::text,'day'::text), ('day'::text,'month'::text), ('month'::text,'year'::text)) s(type, longer)
               JOIN public.usage_records r ON ((r.type = s.type)))
-              LEFT JOIN ( SELECT l.usage_id,
-                     l.type,
-                     max((l.end_at)::timestamp with time zone) AS end_at
-                    FROM public.usage_records l
-                   GROUP BY l.usage_id, l.type) newest ON (((newest.usage_id = r.usage_id) AND (newest.type = s.longer))))
+              LEFT JOIN newest ON (((newest.usage_id = r.usage_id) AND (newest.type = s.longer))))
            WHERE ((public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) > COALESCE(newest.end_at, '-infinity'::timestamp with time zone)) AND (NOT (EXISTS ( SELECT
                     FROM public.host_elements he
                    WHERE (he.usage_id = r.usage_id)))) AND (NOT (EXISTS ( SELECT
@@ -2196,6 +2199,13 @@ CREATE INDEX host_connections_element_id_idx ON public.host_connections USING bt
 
 
 --
+-- Name: host_connections_host_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_connections_host_id_idx ON public.host_connections USING btree (host_id, id);
+
+
+--
 -- Name: host_connections_orphan_idx; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2214,6 +2224,13 @@ CREATE INDEX host_elements_connection_id_idx ON public.host_elements USING btree
 --
 
 CREATE INDEX host_elements_element_id_idx ON public.host_elements USING btree (element_id);
+
+
+--
+-- Name: host_elements_host_id_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_elements_host_id_idx ON public.host_elements USING btree (host_id, id);
 
 
 --
@@ -2873,4 +2890,6 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261122110400'),
     ('20261122110500'),
     ('20261122110510'),
-    ('20261122110520');
+    ('20261122110520'),
+    ('20261122110801'),
+    ('20261122110802');

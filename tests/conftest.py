@@ -10,7 +10,7 @@ import pytest
 from tomato_dao import Database
 from tomato_dao.rows import Host, Organization, Site, User
 
-pytest_plugins = ["tomato_dao.testing"]
+pytest_plugins = ["tomato_dao.testing", "untested"]
 
 CHECKOUT = Path(__file__).parents[1]
 SHARED = CHECKOUT.parent / "shared" / "data"

@@ -9,7 +9,7 @@ from conftest import CHECKOUT
 
 from tomato_dao import WrongLayout, connect, layout
 from tomato_dao.errors import TomatoError
-from tomato_dao.ops import faces, schema
+from tomato_dao.ops import schema
 from tomato_dao.ops.migrate import dbmate, migrate
 from tomato_dao.ops.scratch import scratch_database
 
@@ -145,7 +145,3 @@ def test_a_database_that_was_never_migrated_is_refused(tomato_server_url: str) -
 
 def test_the_schema_file_is_up_to_date() -> None:
     assert schema.SCHEMA_FILE.read_text("utf-8") == schema.schema()
-
-
-def test_the_faces_of_the_queries_are_up_to_date() -> None:
-    assert faces.FACES_FILE.read_text("utf-8") == faces.faces()

@@ -116,6 +116,14 @@ def test_a_query_is_all_that_its_head_says(one: Callable[[str], Query], tmp_path
     assert query.sql == "select /* things.find */ $2::text, $1"
 
 
+def test_what_a_query_says_for_the_checks_is_kept_apart(one: Callable[[str], Query]) -> None:
+    query = one("-- name: a()^\n-- not null: x, y\n-- one row: of a kind\n-- plan: all of it\n-- Words.\n\nselect\n  1;\n")
+    assert query.not_null == {"x", "y"}
+    assert query.claims == {"not null": "x, y", "one row": "of a kind", "plan": "all of it"}
+    assert query.doc == "Words."
+    assert query.line_at(query.sql.index("1")) == 8
+
+
 @pytest.mark.parametrize("kind", ["", "^", "$", "!", "<!"])
 def test_every_suffix_of_a_name_is_known(one: Callable[[str], Query], kind: str) -> None:
     assert one(f"-- name: a(){kind}\nselect 1;\n").kind == kind

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain, repeat
 from math import isfinite
-from typing import Any
 from uuid import UUID
 
 import orjson
@@ -33,7 +32,7 @@ class _Int2(Dumper):
     oid = _TYPES["int2"].oid
     pack = struct.Struct("!h").pack
 
-    def dump(self, obj: Any) -> Buffer:
+    def dump(self, obj: object) -> Buffer:
         if obj is True or obj is False:
             raise TypeError("required is a number, not bool")
         return self.pack(obj)
@@ -67,11 +66,11 @@ class _Text(_Int2):
 class _Timestamptz(_Int2):
     oid = _TYPES["timestamptz"].oid
 
-    def dump(self, obj: Any) -> Buffer:
+    def dump(self, obj: object) -> Buffer:
         return struct.pack("!q", _microseconds(obj))
 
 
-def _microseconds(moment: Any) -> int:
+def _microseconds(moment: object) -> int:
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise TypeError("required is a datetime with a time zone")
     return (moment - _EPOCH) // _MICROSECOND
@@ -89,7 +88,7 @@ def _guarded(name: str, *accepted: type, refused: tuple[type, ...] = ()) -> type
             super().__init__(cls, context)
             self._dump = trusting(cls, context).dump
 
-        def dump(self, obj: Any) -> Buffer | None:
+        def dump(self, obj: object) -> Buffer | None:
             if not isinstance(obj, accepted) or isinstance(obj, refused):
                 raise TypeError(f"required is {' or '.join(c.__name__ for c in accepted)}, not {type(obj).__name__}")
             return self._dump(obj)
@@ -114,7 +113,7 @@ _GUARDED = [
 class _Array(ListBinaryDumper):
     """An array of any type, from a list or a tuple."""
 
-    def dump(self, obj: Any) -> Buffer | None:
+    def dump(self, obj: object) -> Buffer | None:
         if not isinstance(obj, list | tuple):
             raise TypeError(f"required is a list, not {type(obj).__name__}")
         return super().dump(list(obj))
@@ -125,10 +124,10 @@ class _FixedArray(_Array):
 
     code = "q"
 
-    def values(self, items: Sequence[Any]) -> Sequence[Any]:
+    def values(self, items: Sequence[object]) -> Sequence[object]:
         return items
 
-    def dump(self, obj: Any) -> Buffer | None:
+    def dump(self, obj: object) -> Buffer | None:
         if not isinstance(obj, list | tuple) or not obj or None in obj or isinstance(obj[0], list | tuple):
             return super().dump(obj)
         head = struct.pack("!IIIII", 1, 0, self.element_oid, len(obj), 1)
@@ -147,7 +146,7 @@ class _Float8Array(_FixedArray):
 class _TimestamptzArray(_FixedArray):
     oid, element_oid = _TYPES["timestamptz"].array_oid, _TYPES["timestamptz"].oid
 
-    def values(self, items: Sequence[Any]) -> Sequence[Any]:
+    def values(self, items: Sequence[object]) -> Sequence[object]:
         return [_microseconds(item) for item in items]
 
 
@@ -179,7 +178,7 @@ def dump_json(value: object) -> str:
     return _ENCODER.encode(value)
 
 
-def load_json(text: bytes | str | memoryview) -> Any:
+def load_json(text: bytes | str | memoryview) -> object:
     """JSON as Python reads it; an integer beyond 64 bits is a float, beyond every float an int again."""
     try:
         return orjson.loads(text)
@@ -192,7 +191,7 @@ class _JsonbLoader(Loader):
 
     format = pq.Format.BINARY
 
-    def load(self, data: Buffer) -> Any:
+    def load(self, data: Buffer) -> object:
         return load_json(memoryview(data)[1:])
 
 

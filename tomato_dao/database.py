@@ -1,9 +1,9 @@
 """`connect()` and what it returns: a Database with a DAO per entity, over one pool that all threads share."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from types import SimpleNamespace, TracebackType
-from typing import Any
+from functools import partial
+from types import TracebackType
 
 import psycopg
 from psycopg import IsolationLevel
@@ -40,7 +40,7 @@ from .locks import Kind, Lock, Locks
 from .pool import Pool
 from .queries import Query
 from .server import database_url, direct_database_url, probe
-from .statements import Connection
+from .statements import Connection, bound
 
 QUERIES = queries.load(layout.DB_DIR / "queries")
 
@@ -92,6 +92,7 @@ class Database:
         self._pool = pool
         self._locks = locks
         self._events = events
+        self._bind = partial(bound, QUERIES.values(), self._run)
         self.organizations = Organizations(self._bind("organizations"))
         self.sites = Sites(self._bind("sites"))
         self.hosts = Hosts(self._bind("hosts"))
@@ -230,27 +231,7 @@ class Database:
         """
         return self._events.listen(entities, timeout)
 
-    def _bind(self, file: str) -> Any:
-        """The queries of one file as functions of their parameters, typed by the face of the same name in dao/faces."""
-        own = (query for query in QUERIES.values() if query.file == file)
-        return SimpleNamespace(**{query.name.partition(".")[2]: self._function(query) for query in own})
-
-    def _function(self, query: Query) -> Callable[..., Any]:
-        run = self._run
-
-        def many(*values: object) -> Any:
-            return run(query, values)
-
-        def first(*values: object) -> Any:
-            rows = run(query, values)
-            return rows[0] if rows else None
-
-        def only(*values: object) -> Any:
-            return run(query, values)[0]
-
-        return {"^": first, "<!": only, "$": only}.get(query.kind, many)
-
-    def _run(self, query: Query, values: Sequence[object]) -> Any:
+    def _run(self, query: Query, values: Sequence[object]) -> object:
         """The query's rows, or the number of rows that it changed; a driver's error becomes one of ours.
 
         Where a connection turns out to be dead, a query that only reads is run again on another.
@@ -270,7 +251,7 @@ class Database:
                 pool.give_back(connection)
         return self._run_again(query, values)
 
-    def _run_again(self, query: Query, values: Sequence[object]) -> Any:
+    def _run_again(self, query: Query, values: Sequence[object]) -> object:
         """Run a query that only reads on one connection after the other: after a restart of the server all are dead."""
         for attempts_left in range(self._pool.size, -1, -1):
             connection = self._pool.lease()

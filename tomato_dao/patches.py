@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from types import UnionType
-from typing import Any, TypedDict, get_args, get_origin
+from typing import TypedDict, TypeGuard, get_args, get_origin
 
 from .errors import InvalidValue
 from .rows import JsonIn
@@ -201,7 +201,7 @@ class ErrorDumpPatch(TypedDict, total=False):
     data_available: bool
 
 
-def checked(kind: type, entity: str, patch: Mapping[str, Any]) -> dict[str, JsonIn]:
+def checked(kind: type, entity: str, patch: Mapping[str, object]) -> dict[str, JsonIn]:
     """The patch, once its keys and the types of its values are those of its kind; InvalidValue otherwise.
 
     The server would turn 5 into '5' for a text column without a word, so the types are looked at here.
@@ -209,11 +209,12 @@ def checked(kind: type, entity: str, patch: Mapping[str, Any]) -> dict[str, Json
     if not isinstance(patch, Mapping):
         raise InvalidValue(f"{entity}: a patch is a dict, not {type(patch).__name__}", entity=entity)
     types = _types(kind)
+    made: dict[str, JsonIn] = {}
     for key, value in patch.items():
         if key not in types:
             raise InvalidValue(f"{entity}: a patch can't have {key!r}, only {', '.join(types)}", entity=entity, key=key)
         accepted = types[key]
-        if accepted and (not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted)):
+        if not _is_of(value, accepted):
             names = " or ".join(t.__name__ for t in accepted)
             given = "None" if value is None else type(value).__name__
             raise InvalidValue(f"{entity}: {key} is {names}, not {given}", entity=entity, key=key)
@@ -221,7 +222,13 @@ def checked(kind: type, entity: str, patch: Mapping[str, Any]) -> dict[str, Json
             raise InvalidValue(f"{entity}: {key} is a datetime with a time zone", entity=entity, key=key)
         if isinstance(value, list) and accepted and not all(isinstance(item, str) for item in value):
             raise InvalidValue(f"{entity}: {key} is a list of str", entity=entity, key=key)
-    return dict(patch)
+        made[key] = value
+    return made
+
+
+def _is_of(value: object, accepted: tuple[type, ...]) -> TypeGuard[JsonIn]:
+    """Whether a value is of one of the classes; of none: of any, and the server says whether it is JSON."""
+    return not accepted or (isinstance(value, accepted) and (not isinstance(value, bool) or bool in accepted))
 
 
 @cache
@@ -230,7 +237,7 @@ def _types(kind: type) -> dict[str, tuple[type, ...]]:
     return {key: () if hint is JsonIn else _classes(hint) for key, hint in kind.__annotations__.items()}
 
 
-def _classes(hint: Any) -> tuple[type, ...]:
+def _classes(hint: type | UnionType) -> tuple[type, ...]:
     if isinstance(hint, UnionType):
         return tuple(c for part in get_args(hint) for c in _classes(part))
     return (int, float) if hint is float else (get_origin(hint) or hint,)

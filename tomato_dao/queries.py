@@ -14,6 +14,7 @@ _NAME = re.compile(r"^--\s*name\s*:\s*(?P<definition>.*?)\s*$")
 _DEFINITION = re.compile(r"^(?P<name>[a-z]\w*)\s*(?:\((?P<parameters>[\w\s,]*)\))?\s*(?P<kind>\^|\$|!|<!|)$")
 _RECORD_CLASS = re.compile(r"^--\s*record_class\s*:\s*(\w+)\s*$")
 _NULLABLE = re.compile(r"^--\s*nullable\s*:\s*(.+?)\s*$")
+_CLAIM = re.compile(r"^--\s*(?P<what>not null|one row|plan)\s*:\s*(?P<text>.+?)\s*$")
 # What is no parameter: strings, quoted names, dollar quotes, comments and casts. Then the parameters.
 _TOKEN = re.compile(
     r"""(?P<skip>(?<!\w)e'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*(?:/\*.*?\*/|.)*?\*/|::)|:(?P<name>[a-z_]\w*)""",
@@ -31,7 +32,8 @@ class Query:
 
     name: file and name, "hosts.get"; parameters: in order; kind: its suffix, "" many rows, "^" one or none,
     "$" one value, "!" affected rows, "<!" exactly one row; record_class: the class of its rows, or None;
-    nullable: parameters (and "result") that may be null; sql: what the server gets; verb: what it does.
+    nullable: parameters (and "result") that may be null; claims: what it says where the server can't know ("not null", "one
+    row", "plan"), for the checks; sql: what the server gets; verb: what it does.
     """
 
     name: str
@@ -39,11 +41,13 @@ class Query:
     kind: str
     record_class: type | None
     nullable: frozenset[str]
+    claims: dict[str, str]
     doc: str
     sql: str
     verb: str
     path: Path
     line: int
+    sql_line: int
     make_row: Callable[..., object] = field(repr=False)
 
     @property
@@ -55,6 +59,15 @@ class Query:
     def entity(self) -> str:
         """What the query is about, "host"."""
         return entity_of(self.file)
+
+    @property
+    def not_null(self) -> frozenset[str]:
+        """The columns that it says can't be null."""
+        return frozenset(self.claims.get("not null", "").replace(",", " ").split())
+
+    def line_at(self, position: int) -> int:
+        """The line of the file in which a character of the sql stands, counted from 1."""
+        return self.sql_line + self.sql.count("\n", 0, position - 1)
 
     def call(self, values: Sequence[object]) -> Call:
         """A call of the query with its values, for an error to tell."""
@@ -103,6 +116,7 @@ def _parse(path: Path, line: int, lines: list[str]) -> Query:
         raise _wrong(path, line, f"{name} declares a parameter twice")
     record_class: type | None = None
     nullable: frozenset[str] = frozenset()
+    claims: dict[str, str] = {}
     doc: list[str] = []
     body = 1
     for n, text in enumerate(lines[1:], 1):
@@ -115,8 +129,12 @@ def _parse(path: Path, line: int, lines: list[str]) -> Query:
                 raise _wrong(path, line + n, f"{name} names a record class that tomato_dao.rows does not have: {found[1]}")
         elif found := _NULLABLE.match(text):
             nullable = frozenset(p.strip() for p in found[1].split(","))
+        elif found := _CLAIM.match(text):
+            claims[found["what"]] = found["text"]
         else:
             doc.append(text.removeprefix("--").strip())
+    while body < len(lines) and not lines[body].strip():
+        body += 1
     text = "\n".join(lines[body:]).strip().removesuffix(";").rstrip()
     bare = _TOKEN.sub(lambda m: "" if m["skip"] and m["skip"] != "::" else m[0], text).strip()
     if not bare:
@@ -135,11 +153,13 @@ def _parse(path: Path, line: int, lines: list[str]) -> Query:
         kind=definition["kind"],
         record_class=record_class,
         nullable=nullable,
+        claims=claims,
         doc="\n".join(doc),
         sql=_label(sql, name),
         verb=next(g for g in change.groups() if g).lower() if change else "select",
         path=path,
         line=line,
+        sql_line=line + body,
         make_row=row_factory(record_class),
     )
 

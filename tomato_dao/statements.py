@@ -5,12 +5,12 @@ and rows go through psycopg's own adapters, and waiting through psycopg's own wa
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from types import NoneType
+from types import NoneType, SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -239,3 +239,26 @@ def _dump_as_text(transformer: TransformerProtocol, oid: int, value: object) -> 
     if value is None or dumper.oid not in (0, oid):
         raise TypeError(f"a {type(value).__name__} is of another type")
     return dumper.dump(value)
+
+
+def bound(queries: Iterable[Query], run: Callable[[Query, Sequence[object]], Any], file: str) -> Any:
+    """The queries of one file as functions of their parameters, typed by the face of the same name in dao/faces.
+
+    run: what returns a query's rows, or the number of rows that it changed.
+    """
+    own = (query for query in queries if query.file == file)
+    return SimpleNamespace(**{query.name.partition(".")[2]: _function(query, run) for query in own})
+
+
+def _function(query: Query, run: Callable[[Query, Sequence[object]], Any]) -> Callable[..., Any]:
+    def many(*values: object) -> Any:
+        return run(query, values)
+
+    def first(*values: object) -> Any:
+        rows = run(query, values)
+        return rows[0] if rows else None
+
+    def only(*values: object) -> Any:
+        return run(query, values)[0]
+
+    return {"^": first, "<!": only, "$": only}.get(query.kind, many)

@@ -18,11 +18,11 @@ select
       case
         when not u.flags && array['orga_topl_owner', 'orga_topl_manager', 'orga_topl_user'] then null
         when not exists (
-          select
-          from topology_permissions op
-          inner join users o on o.id = op.user_id
-          where op.topology_id = t.id and op.role = 'owner' and o.organization_id = u.organization_id
-        ) then null
+            select
+            from topology_permissions op
+            inner join users o on o.id = op.user_id
+            where op.topology_id = t.id and op.role = 'owner' and o.organization_id = u.organization_id
+          ) then null
         when 'orga_topl_owner' = any(u.flags) then 3
         when 'orga_topl_manager' = any(u.flags) then 2
         else 1

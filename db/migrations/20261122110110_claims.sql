@@ -7,7 +7,10 @@ create table tasks (
   run_lease_until instant
 );
 
+-- Users are few.
+-- squawk-ignore require-concurrent-index-creation
 create index users_password_at_idx on users (origin, password_at) where password_hash is not null;
+-- squawk-ignore require-concurrent-index-creation
 create index users_last_login_at_idx on users (origin, last_login_at);
 
 -- migrate:down

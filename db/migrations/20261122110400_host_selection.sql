@@ -9,7 +9,7 @@
 create function host_number(reported text) returns double precision language sql immutable parallel safe
 return case
   when length(reported) <= 500 and reported ~ '^[ \t\r\n]*[+]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]{1,2})?[ \t\r\n]*$'
-  then case when reported::numeric < 1e100 then round(reported::numeric, 100)::double precision end
+    then case when reported::numeric < 1e100 then round(reported::numeric, 100)::double precision end
 end;
 
 -- What a rule says about a host: nothing where it is kept, and that there is no number where it can't be told.
@@ -118,9 +118,9 @@ create function host_score(
   component_errors integer, load double precision, elements double precision, avg_elements double precision,
   connections double precision, avg_connections double precision
 ) returns double precision language sql immutable parallel safe
-return - 25 * component_errors - 100 * load
-  - greatest(-20, least(20, coalesce(10 * (elements - avg_elements) / nullif(avg_elements, 0), 0)))
-  - greatest(-10, least(10, coalesce(10 * (connections - avg_connections) / nullif(avg_connections, 0), 0)));
+return -25 * component_errors - 100 * load
+- greatest(-20, least(20, coalesce(10 * (elements - avg_elements) / nullif(avg_elements, 0), 0)))
+- greatest(-10, least(10, coalesce(10 * (connections - avg_connections) / nullif(avg_connections, 0), 0)));
 
 -- What an update of a host, once a minute, makes of these columns. An availability's past halves in 90 days. A problem
 -- that was announced, or is just being announced, stays until its end was announced, too; one that is back by then is
@@ -141,7 +141,10 @@ as $$
 $$;
 
 -- Hosts that are due for a sync stand at the front, those that never had one first.
+-- Hosts are few.
+-- squawk-ignore require-concurrent-index-deletion
 drop index hosts_sync_due_idx;
+-- squawk-ignore require-concurrent-index-creation
 create index hosts_sync_due_idx on hosts (coalesce(resources_synced_at, '-infinity')) where enabled;
 
 -- migrate:down

@@ -15,7 +15,7 @@ end;
 create function usage_period_end(type text, at timestamptz) returns timestamptz language sql stable
 return case type
   when '5minutes'
-  then date_bin(interval '5 minutes', at - interval '1 microsecond', timestamptz 'epoch') + interval '5 minutes'
+    then date_bin(interval '5 minutes', at - interval '1 microsecond', timestamptz 'epoch') + interval '5 minutes'
   else (
     date_trunc(type, (at - interval '1 microsecond') at time zone 'UTC') + ('1 ' || type)::interval
   ) at time zone 'UTC'
@@ -105,10 +105,10 @@ select 4, o.usage_id, u.usage_id
 from users u
 inner join organizations o on o.id = u.organization_id
 where exists (
-  select from topology_permissions p
-  inner join topology_sources s on s.topology_id = p.topology_id
-  where p.user_id = u.id and p.role = 'owner'
-);
+    select from topology_permissions p
+    inner join topology_sources s on s.topology_id = p.topology_id
+    where p.user_id = u.id and p.role = 'owner'
+  );
 
 -- The records of an object that cover a period best: of those that lie in it, the ones that are in no longer one of them.
 create function largest_usage_records(of_usage_id bigint, since timestamptz, until timestamptz)

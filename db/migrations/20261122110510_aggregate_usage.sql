@@ -29,14 +29,16 @@ create function find_due_usage() returns void language sql
 set jit = off
 begin atomic
   insert into usage_due (type, end_at, usage_id)
-  select distinct s.longer, usage_period_end(s.longer, r.end_at), r.usage_id
-  from (values ('5minutes', 'hour'), ('hour', 'day'), ('day', 'month'), ('month', 'year')) s (type, longer)
-  inner join usage_records r on r.type = s.type
-  left join (
+  with newest as (
     select l.usage_id, l.type, max(l.end_at) as end_at
     from usage_records l
     group by l.usage_id, l.type
-  ) newest on newest.usage_id = r.usage_id and newest.type = s.longer
+  )
+
+  select distinct s.longer, usage_period_end(s.longer, r.end_at), r.usage_id
+  from (values ('5minutes', 'hour'), ('hour', 'day'), ('day', 'month'), ('month', 'year')) s (type, longer)
+  inner join usage_records r on r.type = s.type
+  left join newest on newest.usage_id = r.usage_id and newest.type = s.longer
   where
     usage_period_end(s.longer, r.end_at) > coalesce(newest.end_at, '-infinity')
     and not exists (select from host_elements he where he.usage_id = r.usage_id)

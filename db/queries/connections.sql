@@ -1,41 +1,46 @@
 -- name: get(id)^
 -- record_class: Connection
+-- not null: from_element_id, to_element_id
 -- The connection of that id.
 select
   c.id, c.topology_id, c.type, c.state, c.host_connection1_id, c.host_connection2_id, c.host_element1_id,
   c.host_element2_id, c.usage_id, c.attrs,
   x.from_element_id, x.to_element_id
 from connections c
-cross join lateral (
-  select
-    min(e.id) as from_element_id,
-    max(e.id) as to_element_id
-  from elements e
-  where e.connection_id = c.id
-) x
+cross join
+  lateral (
+    select
+      min(e.id) as from_element_id,
+      max(e.id) as to_element_id
+    from elements e
+    where e.connection_id = c.id
+  ) x
 where c.id = :id;
 
 -- name: list_of_topology(topology_id, after, limit)
 -- record_class: Connection
+-- not null: from_element_id, to_element_id
 -- The connections of a topology, by id, after that one.
 select
   c.id, c.topology_id, c.type, c.state, c.host_connection1_id, c.host_connection2_id, c.host_element1_id,
   c.host_element2_id, c.usage_id, c.attrs,
   x.from_element_id, x.to_element_id
 from connections c
-cross join lateral (
-  select
-    min(e.id) as from_element_id,
-    max(e.id) as to_element_id
-  from elements e
-  where e.connection_id = c.id
-) x
+cross join
+  lateral (
+    select
+      min(e.id) as from_element_id,
+      max(e.id) as to_element_id
+    from elements e
+    where e.connection_id = c.id
+  ) x
 where c.topology_id = :topology_id and c.id > :after
 order by c.id
 limit :limit;
 
 -- name: update(id, patch)^
 -- record_class: Connection
+-- not null: from_element_id, to_element_id
 -- Change the columns that the patch names.
 update connections c set (
   type, state, host_connection1_id, host_connection2_id, host_element1_id, host_element2_id

@@ -75,8 +75,9 @@ from elements e
 where e.parent_id = :parent_id
 order by e.id;
 
--- name: create_many(topology_id, types, states, parent_ids, site_ids, template_ids, profile_ids, network_ids, network_instance_ids, attrs)
+-- name: create_many(topology_id, types, states, parents, sites, templates, profiles, networks, network_instances, attrs)
 -- record_class: Element
+-- nullable: parents, sites, templates, profiles, networks, network_instances
 -- New elements of a topology, in the order of the arrays.
 insert into elements as e (
   topology_id, type, state, parent_id, site_id, template_id, profile_id, network_id, network_instance_id, attrs
@@ -85,11 +86,11 @@ select
   :topology_id, g.type, g.state, g.parent_id, g.site_id, g.template_id, g.profile_id, g.network_id,
   g.network_instance_id, g.attrs
 from unnest(
-  :types::text[], :states::text[], :parent_ids::bigint[], :site_ids::bigint[], :template_ids::bigint[],
-  :profile_ids::bigint[], :network_ids::bigint[], :network_instance_ids::bigint[], :attrs::jsonb[]
-) with ordinality g (
-  type, state, parent_id, site_id, template_id, profile_id, network_id, network_instance_id, attrs, n
-)
+    :types::text[], :states::text[], :parents::bigint[], :sites::bigint[], :templates::bigint[],
+    :profiles::bigint[], :networks::bigint[], :network_instances::bigint[], :attrs::jsonb[]
+  ) with ordinality g (
+    type, state, parent_id, site_id, template_id, profile_id, network_id, network_instance_id, attrs, n
+  )
 order by g.n
 returning
   e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id,
@@ -133,6 +134,7 @@ where e.id = :id and e.type in ('kvmqm', 'openvz', 'repy');
 
 -- name: claim_syncs(limit, lease)
 -- record_class: ElementSyncClaim
+-- not null: next_sync_at, lease_until
 -- Machines that are to be looked at, as this worker's for the time of the lease.
 with due as materialized (
   select e.id

@@ -24,7 +24,7 @@ from error_dumps d
 where d.group_id = :group_id
 order by d.at, d.source, d.dump_id;
 
--- name: store(source, dump_id, group, at, description, origin, software_version, data, data_available, attrs, group_description)$
+-- name: store(source, dump_id, group, at, description, origin, software_version, data, data_available, attrs, group_text)$
 -- nullable: data
 -- Keep a dump that is not there yet; whether its group is new. A group that is there is locked, so that it can't go meanwhile.
 with stored as (
@@ -40,13 +40,13 @@ with stored as (
 
 new_group as (
   insert into error_groups as g (group_id, description)
-  select s.group_id, :group_description
+  select s.group_id, :group_text
   from stored s
   on conflict (group_id) do update set description = g.description where false
   returning g.group_id
 )
 
-select exists (select from new_group) as is_new;
+select exists(select from new_group) as is_new;
 
 -- name: update(source, dump_id, patch)^
 -- record_class: ErrorDump

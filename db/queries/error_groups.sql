@@ -22,16 +22,17 @@ select
   g.removed_dumps + s.kept as count,
   s.last_at, s.sources, s.origins, s.versions
 from error_groups g
-cross join lateral (
-  select
-    count(*) as kept,
-    max(d.at) as last_at,
-    coalesce(array_agg(distinct d.source), '{}') as sources,
-    coalesce(array_agg(distinct d.origin), '{}') as origins,
-    coalesce(jsonb_agg(distinct d.software_version), '[]') as versions
-  from error_dumps d
-  where d.group_id = g.group_id
-) s
+cross join
+  lateral (
+    select
+      count(*) as kept,
+      max(d.at) as last_at,
+      coalesce(array_agg(distinct d.source), '{}') as sources,
+      coalesce(array_agg(distinct d.origin), '{}') as origins,
+      coalesce(jsonb_agg(distinct d.software_version), '[]') as versions
+    from error_dumps d
+    where d.group_id = g.group_id
+  ) s
 where g.group_id = :group_id;
 
 -- name: list_summaries(after, limit)
@@ -42,16 +43,17 @@ select
   g.removed_dumps + s.kept as count,
   s.last_at, s.sources, s.origins, s.versions
 from error_groups g
-cross join lateral (
-  select
-    count(*) as kept,
-    max(d.at) as last_at,
-    coalesce(array_agg(distinct d.source), '{}') as sources,
-    coalesce(array_agg(distinct d.origin), '{}') as origins,
-    coalesce(jsonb_agg(distinct d.software_version), '[]') as versions
-  from error_dumps d
-  where d.group_id = g.group_id
-) s
+cross join
+  lateral (
+    select
+      count(*) as kept,
+      max(d.at) as last_at,
+      coalesce(array_agg(distinct d.source), '{}') as sources,
+      coalesce(array_agg(distinct d.origin), '{}') as origins,
+      coalesce(jsonb_agg(distinct d.software_version), '[]') as versions
+    from error_dumps d
+    where d.group_id = g.group_id
+  ) s
 where g.group_id > :after
 order by g.group_id
 limit :limit;
@@ -86,7 +88,7 @@ dropped as (
 )
 
 select (select count(*) from dropped) as dropped
-from held h;
+from held;
 
 -- name: delete(group_id)!
 -- Remove a group with its dumps.

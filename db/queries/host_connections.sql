@@ -94,6 +94,7 @@ limit :limit;
 
 -- name: claim_orphans(limit, lease)
 -- record_class: OrphanClaim
+-- not null: lease_until
 -- What serves nothing any more and is to be removed from its host, as this worker's for the time of the lease.
 with due as materialized (
   select hc.id

@@ -21,6 +21,7 @@ where h.name = :name;
 -- name: list(started_at, after, limit)
 -- record_class: FullHost
 -- nullable: started_at
+-- not null: problems
 -- All hosts with their problems and load, by id, after that one.
 select
   h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
@@ -36,6 +37,7 @@ limit :limit;
 -- name: list_of_site(site_id, started_at, after, limit)
 -- record_class: FullHost
 -- nullable: started_at
+-- not null: problems
 -- The hosts of a site with their problems and load, by id, after that one.
 select
   h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
@@ -95,6 +97,7 @@ delete from hosts h where h.name = :name;
 -- name: candidates(element_types, connection_types, network_kinds, host_bonuses, site_bonuses, started_at, limit)
 -- record_class: HostCandidate
 -- nullable: started_at
+-- not null: load, score
 -- The hosts without problems that support all that is asked for, best first; bonuses are objects by id.
 with candidates as materialized (
   select
@@ -121,6 +124,7 @@ limit :limit;
 -- name: candidates_of_site(site_id, element_types, connection_types, network_kinds, host_bonuses, started_at, limit)
 -- record_class: HostCandidate
 -- nullable: started_at
+-- not null: load, score
 -- The hosts of a site without problems that support all that is asked for, best first; bonuses are an object by id.
 with candidates as materialized (
   select
@@ -167,6 +171,7 @@ returning h.component_errors;
 
 -- name: claim_syncs(limit, lease)
 -- record_class: HostSyncClaim
+-- not null: lease_until
 -- Lease hosts that were not synced for 60 s, longest ago first.
 with due as materialized (
   select h.id
@@ -182,7 +187,7 @@ with due as materialized (
 
 update hosts h set sync_lease_until = now() + :lease::interval
 where h.id = any(array(select d.id from due d))
-returning h.id, h.name, h.address, h.rpcurl, h.site_id, h.resources_synced_at, h.sync_lease_until;
+returning h.id, h.name, h.address, h.rpcurl, h.site_id, h.resources_synced_at, h.sync_lease_until as lease_until;
 
 -- name: finish_sync(id, lease_until, info, element_types, connection_types, networks)!
 -- Keep what a sync brought, unless the lease was lost.
@@ -194,22 +199,24 @@ where h.id = :id and h.sync_lease_until = :lease_until::timestamptz;
 -- name: claim_problem_notices(started_at, limit, lease)
 -- record_class: ProblemNoticeClaim
 -- nullable: started_at
+-- not null: kind, problems, problem_since, lease_until
 -- Lease the hosts whose contacts are to be told of a problem or its end, the oldest problem first.
 with due as materialized (
   select h.id, n.kind, s.problems
   from hosts h
   cross join lateral host_status(h, :started_at) s
-  cross join lateral (
-    select case
-      when s.problems = '{}' then case when h.problem_mailed_at >= h.problem_since then 'resolved' end
-      when coalesce(h.problem_mailed_at < h.problem_since, true)
-        then case when h.problem_since <= now() - interval '300 s' then 'announce' end
-      when
-        h.problem_since < now() - interval '6 h'
-        and now() - h.problem_mailed_at >= h.problem_mailed_at - h.problem_since
-        then 'again'
-    end as kind
-  ) n
+  cross join
+    lateral (
+      select case
+        when s.problems = '{}' then case when h.problem_mailed_at >= h.problem_since then 'resolved' end
+        when coalesce(h.problem_mailed_at < h.problem_since, true)
+          then case when h.problem_since <= now() - interval '300 s' then 'announce' end
+        when
+          h.problem_since < now() - interval '6 h'
+          and now() - h.problem_mailed_at >= h.problem_mailed_at - h.problem_since
+          then 'again'
+      end as kind
+    ) n
   where
     h.problem_since is not null
     and (h.problem_lease_until is null or h.problem_lease_until <= now())
@@ -223,7 +230,7 @@ update hosts h set problem_lease_until = now() + :lease::interval
 from due d, sites s
 where h.id = d.id and s.id = h.site_id
 returning
-  h.id, h.name, d.kind, d.problems, h.problem_since,
+  h.id as host_id, h.name as host_name, d.kind, d.problems, h.problem_since,
   (
     select
       coalesce(
@@ -237,7 +244,7 @@ returning
       u.flags @> array['global_host_contact']
       or (u.flags @> array['orga_host_contact'] and u.organization_id = s.organization_id)
   ) as recipients,
-  h.problem_lease_until;
+  h.problem_lease_until as lease_until;
 
 -- name: finish_problem_notice(id, lease_until, kind)!
 -- Note that a notice was sent, unless the lease was lost.

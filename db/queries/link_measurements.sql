@@ -33,9 +33,9 @@ select
   least(g.site_a_id, g.site_b_id) as low_id, greatest(g.site_a_id, g.site_b_id) as high_id, g.type, g.begin_at, g.end_at,
   g.loss, g.delay_avg, g.delay_stddev, g.measurements
 from unnest(
-  :site_a_ids::bigint [], :site_b_ids::bigint [], :types::text [], :begin_ats::timestamptz [], :end_ats::timestamptz [],
-  :losses::double precision [], :delay_avgs::double precision [], :delay_stddevs::double precision [],
-  :measurements::integer []
-) g (site_a_id, site_b_id, type, begin_at, end_at, loss, delay_avg, delay_stddev, measurements)
+    :site_a_ids::bigint [], :site_b_ids::bigint [], :types::text [], :begin_ats::timestamptz [], :end_ats::timestamptz [],
+    :losses::double precision [], :delay_avgs::double precision [], :delay_stddevs::double precision [],
+    :measurements::integer []
+  ) g (site_a_id, site_b_id, type, begin_at, end_at, loss, delay_avg, delay_stddev, measurements)
 order by low_id, high_id, g.type, g.end_at
 on conflict (site_a_id, site_b_id, type, end_at) do nothing;

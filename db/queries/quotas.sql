@@ -31,12 +31,13 @@ insert into quotas as q (
   user_id, monthly_memory, monthly_diskspace, monthly_traffic, monthly_cputime, continuous_factor
 )
 values (:user_id, :monthly_memory, :monthly_diskspace, :monthly_traffic, :monthly_cputime, :continuous_factor)
-on conflict (user_id) do update set
-  monthly_memory = excluded.monthly_memory,
-  monthly_diskspace = excluded.monthly_diskspace,
-  monthly_traffic = excluded.monthly_traffic,
-  monthly_cputime = excluded.monthly_cputime,
-  continuous_factor = excluded.continuous_factor
+on conflict (user_id) do update
+  set
+    monthly_memory = excluded.monthly_memory,
+    monthly_diskspace = excluded.monthly_diskspace,
+    monthly_traffic = excluded.monthly_traffic,
+    monthly_cputime = excluded.monthly_cputime,
+    continuous_factor = excluded.continuous_factor
 returning
   q.user_id, q.monthly_memory, q.monthly_diskspace, q.monthly_traffic, q.monthly_cputime, q.used_memory,
   q.used_diskspace, q.used_traffic, q.used_cputime, q.used_at, q.continuous_factor;
@@ -60,11 +61,11 @@ due as materialized (
   from quotas q
   cross join months m
   where q.used_at <= m.begins or (
-    select max(r.end_at)
-    from users u
-    inner join usage_records r on r.usage_id = u.usage_id
-    where u.id = q.user_id and r.type = '5minutes' and r.end_at > q.used_at and r.end_at <= m.settled_at
-  ) is not null
+      select max(r.end_at)
+      from users u
+      inner join usage_records r on r.usage_id = u.usage_id
+      where u.id = q.user_id and r.type = '5minutes' and r.end_at > q.used_at and r.end_at <= m.settled_at
+    ) is not null
   for update of q skip locked
 )
 
@@ -78,17 +79,18 @@ from due d
 cross join months m
 inner join quotas l on l.user_id = d.user_id
 inner join users u on u.id = d.user_id
-cross join lateral (
-  select
-    coalesce(sum(usage_beyond(r.memory, l.monthly_memory * l.continuous_factor)) * m.share, 0) as memory,
-    coalesce(sum(usage_beyond(r.diskspace, l.monthly_diskspace * l.continuous_factor)) * m.share, 0) as diskspace,
-    coalesce(sum(usage_beyond(r.traffic, l.monthly_traffic * m.share * l.continuous_factor)), 0) as traffic,
-    coalesce(sum(usage_beyond(r.cputime, l.monthly_cputime * m.share * l.continuous_factor)), 0) as cputime,
-    max(r.end_at) as end_at
-  from usage_records r
-  where
-    r.usage_id = u.usage_id and r.type = '5minutes' and r.end_at > d.counted_until and r.end_at <= m.settled_at
-) n
+cross join
+  lateral (
+    select
+      coalesce(sum(usage_beyond(r.memory, l.monthly_memory * l.continuous_factor)) * m.share, 0) as memory,
+      coalesce(sum(usage_beyond(r.diskspace, l.monthly_diskspace * l.continuous_factor)) * m.share, 0) as diskspace,
+      coalesce(sum(usage_beyond(r.traffic, l.monthly_traffic * m.share * l.continuous_factor)), 0) as traffic,
+      coalesce(sum(usage_beyond(r.cputime, l.monthly_cputime * m.share * l.continuous_factor)), 0) as cputime,
+      max(r.end_at) as end_at
+    from usage_records r
+    where
+      r.usage_id = u.usage_id and r.type = '5minutes' and r.end_at > d.counted_until and r.end_at <= m.settled_at
+  ) n
 where q.user_id = d.user_id;
 
 -- name: enforce(now)
@@ -100,13 +102,13 @@ with changing as materialized (
   from users u
   inner join quotas q on q.user_id = u.id
   where u.flags @> '{new_account}' is false and u.flags @> '{over_quota}' <> (
-    q.used_at > usage_period_begin('month', coalesce(:now, now())) and (
-      (q.used_memory > 0 and q.used_memory >= q.monthly_memory)
-      or (q.used_diskspace > 0 and q.used_diskspace >= q.monthly_diskspace)
-      or (q.used_traffic > 0 and q.used_traffic >= q.monthly_traffic)
-      or (q.used_cputime > 0 and q.used_cputime >= q.monthly_cputime)
+      q.used_at > usage_period_begin('month', coalesce(:now, now())) and (
+        (q.used_memory > 0 and q.used_memory >= q.monthly_memory)
+        or (q.used_diskspace > 0 and q.used_diskspace >= q.monthly_diskspace)
+        or (q.used_traffic > 0 and q.used_traffic >= q.monthly_traffic)
+        or (q.used_cputime > 0 and q.used_cputime >= q.monthly_cputime)
+      )
     )
-  )
   for update of u skip locked
 )
 

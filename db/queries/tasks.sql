@@ -1,10 +1,12 @@
 -- name: claim(name, period, lease)^
 -- record_class: TaskClaim
+-- not null: lease_until
 -- A task as this worker's for the time of the lease, where its period since it was begun is over or a lease on it ran out.
 insert into tasks as t (name, started_at, run_lease_until)
 values (:name, now(), now() + :lease::interval)
-on conflict (name) do update set started_at = excluded.started_at, run_lease_until = excluded.run_lease_until
-where
+on conflict (name) do update
+  set started_at = excluded.started_at, run_lease_until = excluded.run_lease_until
+  where
   case
     when t.run_lease_until is null then t.started_at <= now() - :period::interval
     else t.run_lease_until <= now()

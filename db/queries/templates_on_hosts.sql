@@ -28,9 +28,10 @@ limit :limit;
 -- Note whether a host has a template ready.
 insert into templates_on_hosts as x (host_id, template_id, ready)
 values (:host_id, :template_id, :ready)
-on conflict (host_id, template_id) do update set
-  ready = excluded.ready,
-  changed_at = case when x.ready = excluded.ready then x.changed_at else now() end
+on conflict (host_id, template_id) do update
+  set
+    ready = excluded.ready,
+    changed_at = case when x.ready = excluded.ready then x.changed_at else now() end
 returning x.host_id, x.template_id, x.ready, x.changed_at;
 
 -- name: set_of_host(host_id, template_ids, ready)!
@@ -39,7 +40,8 @@ insert into templates_on_hosts as x (host_id, template_id, ready)
 select :host_id, g.template_id, g.ready
 from unnest(:template_ids::bigint [], :ready::boolean []) g (template_id, ready)
 order by g.template_id
-on conflict (host_id, template_id) do update set ready = excluded.ready, changed_at = now()
+on conflict (
+  host_id, template_id) do update set ready = excluded.ready, changed_at = now()
 where x.ready <> excluded.ready;
 
 -- name: delete(host_id, template_id)!

@@ -34,8 +34,7 @@ delete from topologies t where t.id = :id;
 -- name: list(asking_user_id, after, limit)
 -- record_class: ListedTopology
 -- nullable: asking_user_id
--- All topologies, by id, after that one, with who asks' role
--- and the highest element state.
+-- All topologies, by id, after that one, each with the role of who asks and its highest element state.
 with page as (
   select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
   from topologies t
@@ -60,8 +59,7 @@ order by t.id;
 -- name: list_of_user(user_id, asking_user_id, after, limit)
 -- record_class: ListedTopology
 -- nullable: asking_user_id
--- The topologies on which a user has a permission, by id, after that one, with who asks' role
--- and the highest element state.
+-- The topologies on which a user has a permission, by id, after that one, each as “list” tells it.
 with page as (
   select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
   from topology_permissions p
@@ -87,20 +85,19 @@ order by t.id;
 -- name: list_of_organization(organization_id, asking_user_id, after, limit)
 -- record_class: ListedTopology
 -- nullable: asking_user_id
--- The topologies that have an owner in an organization, by id, after that one, with who asks' role
--- and the highest element state.
-with page as (
-  select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
-  from topologies t
-  where
-    t.id > :after
-    and t.id in (
-      select p.topology_id
-      from users u
-      inner join topology_permissions p on p.user_id = u.id and p.role = 'owner'
-      where u.organization_id = :organization_id
-    )
-  order by t.id
+-- plan: all that the organization's users own is sorted, as nothing keeps it in the order of topologies
+-- The topologies that have an owner in an organization, by id, after that one, each as “list” tells it.
+with owned as materialized (
+  select p.topology_id
+  from users u
+  inner join topology_permissions p on p.user_id = u.id and p.role = 'owner'
+  where u.organization_id = :organization_id and p.topology_id > :after
+),
+
+page as (
+  select distinct o.topology_id
+  from owned o
+  order by o.topology_id
   limit :limit
 )
 
@@ -113,7 +110,8 @@ select
     order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
     limit 1
   ) as state
-from page t
+from page g
+inner join topologies t on t.id = g.topology_id
 left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
 order by t.id;
 
@@ -148,22 +146,24 @@ returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.a
 
 -- name: claim_timeouts(limit, lease)
 -- record_class: TimeoutClaim
+-- not null: lease_until
 -- Topologies whose timeout asks for something, as this worker's for the time of the lease.
 with due as materialized (
   select d.id
   from (
     values (0, interval '24 hours'), (9, interval '0'), (10, interval '-24 hours')
   ) s (step, ahead)
-  cross join lateral (
-    select t.id
-    from topologies t
-    where
-      t.timeout_step = s.step and t.timeout_at <= now() + s.ahead
-      and (t.timeout_lease_until is null or t.timeout_lease_until <= now())
-    order by t.timeout_at
-    for update skip locked
-  ) d
-  limit :limit
+  cross join
+    lateral (
+      select t.id
+      from topologies t
+      where
+        t.timeout_step = s.step and t.timeout_at <= now() + s.ahead
+        and (t.timeout_lease_until is null or t.timeout_lease_until <= now())
+      order by t.timeout_at
+      for update skip locked
+    ) d
+  limit :limit -- noqa: AM09 (step by step; an order would have all that is due locked)
 ),
 
 claimed as (
@@ -176,12 +176,13 @@ select
   c.id, c.name, c.timeout_at, c.timeout_step,
   case c.timeout_step when 0 then 'warn' when 9 then 'stop' else 'destroy' end as action,
   (
-    select coalesce(
-      json_agg(
-        json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
-      ),
-      '[]'
-    )
+    select
+      coalesce(
+        json_agg(
+          json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
+        ),
+        '[]'
+      )
     from topology_permissions p
     inner join users u on u.id = p.user_id
     where p.topology_id = c.id and p.role = 'owner'
@@ -285,7 +286,7 @@ select
         '[]'
       )
     from connections c
-    left join ends n on n.connection_id = c.id
+    inner join ends n on n.connection_id = c.id
     where c.topology_id = t.id
   ) as connections,
   (

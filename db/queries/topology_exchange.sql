@@ -140,9 +140,10 @@ select
     from (
       select n.id, format('element %s: unknown %s %s', n.id, k.key, n.attrs -> k.key) as report
       from named n
-      cross join lateral (
-        values ('template', n.template_id), ('profile', n.profile_id), ('site', n.site_id)
-      ) k (key, reference)
+      cross join
+        lateral (
+          values ('template', n.template_id), ('profile', n.profile_id), ('site', n.site_id)
+        ) k (key, reference)
       where k.reference is null and jsonb_typeof(n.attrs -> k.key) <> 'null'
       union all
       select 0 as id, format('topology: unknown site %s', to_json(:site::text)) as report

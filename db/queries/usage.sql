@@ -6,18 +6,18 @@
 with given as materialized (
   select g.*
   from unnest(
-    :usage_ids::bigint[], :begin_ats::timestamptz[], :end_ats::timestamptz[], :measurements::bigint[],
-    :memory::float8[], :diskspace::float8[], :traffic::float8[], :cputime::float8[]
-  ) g (usage_id, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
+      :usage_ids::bigint[], :begin_ats::timestamptz[], :end_ats::timestamptz[], :measurements::bigint[],
+      :memory::float8[], :diskspace::float8[], :traffic::float8[], :cputime::float8[]
+    ) g (usage_id, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
 ),
 
 components as materialized (
   select u.id
   from usage_statistics u
   where u.id = any(:usage_ids::bigint[]) and (
-    exists (select from host_elements he where he.usage_id = u.id)
-    or exists (select from host_connections hc where hc.usage_id = u.id)
-  )
+      exists (select from host_elements he where he.usage_id = u.id)
+      or exists (select from host_connections hc where hc.usage_id = u.id)
+    )
   for key share skip locked
 ),
 
@@ -59,6 +59,7 @@ left join stored s on true;
 -- name: aggregate(now)<!
 -- record_class: AggregatedUsage
 -- nullable: now
+-- not null: ran, written, pruned, late, waiting
 -- Roll up all that is due. The function writes, but may be run again, as a query that only reads is.
 select a.ran, a.written, a.pruned, a.late, a.waiting
 from aggregate_usage(coalesce(:now, now())) a;
@@ -82,6 +83,7 @@ limit 1;
 
 -- name: totals_by_user(begin, end, after, limit)
 -- record_class: UsageTotal
+-- not null: begin_at, end_at, measurements, memory, diskspace, traffic, cputime
 -- The use of each user in a period, by user, after that one.
 select
   u.id, min(r.begin_at) as begin_at, max(r.end_at) as end_at, sum(r.measurements)::bigint as measurements,
@@ -97,6 +99,7 @@ limit :limit;
 
 -- name: totals_by_organization(begin, end, after, limit)
 -- record_class: UsageTotal
+-- not null: begin_at, end_at, measurements, memory, diskspace, traffic, cputime
 -- The use of each organization in a period, by organization, after that one.
 select
   o.id, min(r.begin_at) as begin_at, max(r.end_at) as end_at, sum(r.measurements)::bigint as measurements,

@@ -41,7 +41,7 @@ update users u set (
       when :patch::jsonb ? 'password_hash' and not :patch::jsonb ? 'password_at' then now()
       else r.password_at
     end,
-   
+
     r.last_login_at
   from jsonb_populate_record(u, :patch) r
 )
@@ -156,13 +156,13 @@ kept as materialized (
   from due d
   inner join topology_permissions p on p.user_id = d.id and p.role = 'owner'
   where not exists (
-    select
-    from topology_permissions o
-    left join due od on od.id = o.user_id
-    where
-      o.topology_id = p.topology_id and o.role = 'owner' and o.user_id <> d.id
-      and (od.id is null or od.id < d.id)
-  )
+      select
+      from topology_permissions o
+      left join due od on od.id = o.user_id
+      where
+        o.topology_id = p.topology_id and o.role = 'owner' and o.user_id <> d.id
+        and (od.id is null or od.id < d.id)
+    )
 ),
 
 gone as (
@@ -174,21 +174,23 @@ gone as (
 
 select
   (
-    select coalesce(
-      json_agg(
-        json_build_array(g.id, g.name, g.origin, g.realname, g.email, 'nomails' = any(g.flags)) order by g.id
-      ),
-      '[]'
-    )
+    select
+      coalesce(
+        json_agg(
+          json_build_array(g.id, g.name, g.origin, g.realname, g.email, 'nomails' = any(g.flags)) order by g.id
+        ),
+        '[]'
+      )
     from gone g
   ) as removed,
   (
-    select coalesce(
-      json_agg(
-        json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
-      ),
-      '[]'
-    )
+    select
+      coalesce(
+        json_agg(
+          json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
+        ),
+        '[]'
+      )
     from users u
     where u.id in (select k.id from kept k)
   ) as kept;

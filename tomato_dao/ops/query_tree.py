@@ -1,0 +1,325 @@
+"""What the server knows of a query once it has analysed it: where a column comes from, and whether it can be null.
+
+PostgreSQL keeps the analysed body of a SQL function as text (pg_node_tree). Its Vars say which outer joins may null them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+from .node_tree import Node, numbers
+
+_SELECT = 1
+_RELATION, _SUBQUERY, _JOIN, _FUNCTION, _VALUES, _CTE, _RESULT, _GROUP = 0, 1, 2, 3, 5, 6, 8, 9  # RTEKind
+_INNER, _LEFT = 0, 1  # JoinType
+_EXISTS, _EXPRESSION, _ARRAY = 0, 4, 6  # SubLinkType
+_NEVER_NULL = {"NULLTEST", "BOOLEANTEST", "DISTINCTEXPR", "ROWEXPR", "ARRAYEXPR", "SQLVALUEFUNCTION"}
+# What hands a null on, and makes none.
+_AS_ARGUMENT = {"RELABELTYPE", "COERCEVIAIO", "COERCETODOMAIN", "ARRAYCOERCEEXPR", "COLLATEEXPR"}
+_TOTAL_OPERATORS = {"+", "-", "*", "/", "%", "||", "=", "<>", "<", "<=", ">", ">=", "~", "!~", "~~", "@>", "<@", "&&", "?"}
+_TOTAL_FUNCTIONS = {
+    "abs", "array_append", "array_remove", "ceil", "clock_timestamp", "floor", "length", "lower", "nextval", "now", "round",
+    "statement_timestamp", "to_json", "to_jsonb", "upper",
+}  # fmt: skip
+_NEVER_NULL_FUNCTIONS = {
+    "concat", "count", "json_build_array", "json_build_object", "jsonb_build_array", "jsonb_build_object", "rank", "row_number",
+}  # fmt: skip
+# Aggregates of which a group, which has a row, has a value.
+_OF_A_GROUP = {"array_agg", "json_agg", "json_object_agg", "jsonb_agg", "jsonb_object_agg"}
+_OF_A_GROUPS_VALUES = {"avg", "bool_and", "bool_or", "every", "max", "min", "string_agg", "sum"}
+_TYPES = (
+    "vartype", "consttype", "paramtype", "funcresulttype", "opresulttype", "aggtype", "wintype", "coalescetype", "minmaxtype",
+    "casetype", "resulttype", "array_typeid", "refrestype",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What the server's catalog adds to a tree.
+
+    not_null, unique: of each table, by oid, the numbers of columns that can't be null, and those of each unique key;
+    functions, operators: names by oid.
+    """
+
+    not_null: Mapping[int, Set[int]]
+    unique: Mapping[int, Sequence[Set[int]]]
+    functions: Mapping[int, str]
+    operators: Mapping[int, str]
+
+
+@dataclass(slots=True, eq=False)
+class QueryTree:
+    """A query, or one inside it; nullable: the numbers of the parameters that may be null."""
+
+    node: Node
+    catalog: Catalog
+    nullable: Set[int]
+    outer: "QueryTree | None" = None
+    _asked: set[tuple[int, int]] = field(default_factory=set)
+
+    def columns(self) -> list[Node]:
+        """The expressions of what it returns, in order."""
+        returned = "targetList" if self.node.number("commandType") == _SELECT else "returningList"
+        entries = [e for e in self.node.nodes(returned) if not e.has("resjunk")]
+        return [expr for e in entries if (expr := e.node("expr"))]
+
+    def column_can_be_null(self, n: int) -> bool | None:
+        """Whether its column n, from 0, can be null; None where the server can't know."""
+        arms = list(numbers(self.node.node("setOperations"), "RANGETBLREF", "rtindex"))
+        if arms:
+            return _any(self._inside(self._rte(i).node("subquery")).column_can_be_null(n) for i in arms)
+        return self.can_be_null(self.columns()[n])
+
+    def can_be_null(self, expr: Node) -> bool | None:
+        """Whether an expression of this query can be null; None where the server can't know."""
+        label = expr.label
+        arguments = [a for key in ("arg", "args", "elements") for a in expr.nodes(key)]
+        if label == "VAR":
+            return self._var_can_be_null(expr)
+        if label == "CONST":
+            return expr.has("constisnull")
+        if label == "PARAM":
+            return expr.number("paramid") in self.nullable
+        if label in _NEVER_NULL:
+            return False
+        if label in ("COALESCEEXPR", "MINMAXEXPR"):
+            return _all(self.can_be_null(a) for a in arguments)
+        if label == "CASEEXPR":
+            results = [w.node("result") for w in expr.nodes("args")] + [expr.node("defresult")]
+            return _any(self.can_be_null(r) if r else True for r in results)
+        if label == "SUBLINK":
+            return self._sublink_can_be_null(expr)
+        if label == "AGGREF":
+            return self._aggregate_can_be_null(expr)
+        if label in _AS_ARGUMENT | {"BOOLEXPR", "SCALARARRAYOPEXPR"} or self._is_total(expr):
+            return _any(self.can_be_null(a) for a in arguments)
+        return False if self.function(expr) in _NEVER_NULL_FUNCTIONS else None
+
+    def function(self, expr: Node) -> str:
+        """The name of the function that an expression calls; empty where it is no call."""
+        oid = expr.number("funcid") or expr.number("aggfnoid") or expr.number("winfnoid")
+        return self.catalog.functions.get(oid, "")
+
+    def origin(self, var: Node) -> "tuple[QueryTree, Node] | None":
+        """The query and expression inside this one that a Var stands for; None where it is a table's or a function's column."""
+        tree, rte = self._of(var)
+        n = var.number("varattno") - 1
+        kind = rte.number("rtekind")
+        if kind in (_JOIN, _GROUP):
+            return tree, rte.nodes("joinaliasvars" if kind == _JOIN else "groupexprs")[n]
+        inner = tree._query_of(rte)
+        if inner is None or n < 0 or inner.node.has("setOperations"):
+            return None
+        return inner, inner.columns()[n]
+
+    def parts(self, expr: Node) -> "tuple[QueryTree, list[Node]] | None":
+        """What json_build_array gets, alone or in a json_agg, where that is what an expression amounts to."""
+        if expr.label == "COALESCEEXPR":
+            return self.parts(expr.nodes("args")[0])
+        if expr.label == "SUBLINK":
+            inner = self._inside(expr.node("subselect"))
+            return inner.parts(inner.columns()[0]) if expr.number("subLinkType") == _EXPRESSION else None
+        if expr.label == "VAR":
+            origin = self.origin(expr)
+            return origin[0].parts(origin[1]) if origin else None
+        arguments = expr.nodes("args")
+        if self.function(expr) in ("json_agg", "jsonb_agg"):
+            argument = arguments[0].node("expr")
+            return self.parts(argument) if argument else None
+        return (self, arguments) if self.function(expr) in ("json_build_array", "jsonb_build_array") else None
+
+    def type_of(self, expr: Node) -> int:
+        """The oid of an expression's type; 0 where the tree does not tell."""
+        if expr.label == "SUBLINK" and expr.number("subLinkType") == _EXPRESSION:
+            inner = self._inside(expr.node("subselect"))
+            return inner.type_of(inner.columns()[0])
+        return next((expr.number(key) for key in _TYPES if key in expr.fields), 0)
+
+    def returns_at_most_one_row(self) -> bool:
+        """Whether the server's unique keys, or the query's form, leave no room for a second row."""
+        node = self.node
+        if node.has("hasTargetSRFs") or node.has("setOperations"):
+            return False
+        if (node.has("hasAggs") and not node.has("groupClause") and not node.has("groupingSets")) or self._limit() == 1:
+            return True
+        tree = node.node("jointree")
+        return tree is None or self._is_pinned(tree)
+
+    def _limit(self) -> int | None:
+        """The limit that is a number; None where it is none."""
+        count = self.node.node("limitCount")
+        if count and count.label == "FUNCEXPR":  # the number as a bigint
+            count = count.nodes("args")[0]
+        for value in count.items("constvalue") if count else []:
+            if isinstance(value, list):
+                return int.from_bytes([int(str(byte)) & 255 for byte in value], "little")
+        return None
+
+    def _is_pinned(self, jointree: Node) -> bool:
+        """Whether each thing that is joined has at most one row for what is given, or for what is pinned already."""
+        wanted: set[int] = set()
+        equal: list[tuple[Node, Node]] = []
+        if not self._gather(jointree, wanted, equal):
+            return False
+        pinned = {n for n in wanted if self._is_single(self._rte(n))}
+        while True:
+            bound: dict[int, set[int]] = {}
+            for left, right in equal:
+                for column, other in ((left, right), (right, left)):
+                    if column.label == "VAR" and not column.number("varlevelsup") and set(_own_rels(other)) <= pinned:
+                        bound.setdefault(column.number("varno"), set()).add(column.number("varattno"))
+            more = {
+                n
+                for n in wanted - pinned
+                if any(key <= bound.get(n, set()) for key in self.catalog.unique.get(self._rte(n).number("relid"), ()))
+            }
+            if not more:
+                return wanted == pinned
+            pinned |= more
+
+    def _gather(self, item: Node, wanted: set[int], equal: list[tuple[Node, Node]]) -> bool:
+        """Collect what is joined, and what is said to be equal; False for a join that can't be followed."""
+        if item.label == "RANGETBLREF":
+            wanted.add(item.number("rtindex"))
+            return True
+        if item.label == "JOINEXPR" and item.number("jointype") not in (_INNER, _LEFT):
+            return False
+        for condition in _conjuncts(item.node("quals")):
+            sides = condition.nodes("args")
+            if condition.label == "OPEXPR" and self.catalog.operators.get(condition.number("opno")) == "=":
+                equal.append((_bare(sides[0]), _bare(sides[1])))
+        below = item.nodes("fromlist") + item.nodes("larg") + item.nodes("rarg")
+        return all(self._gather(inner, wanted, equal) for inner in below)
+
+    def _is_single(self, rte: Node) -> bool:
+        """Whether what stands in a FROM has at most one row by itself."""
+        kind = rte.number("rtekind")
+        if kind == _FUNCTION:
+            calls = [call for f in rte.nodes("functions") if (call := f.node("funcexpr"))]
+            return not any(call.has("funcretset") for call in calls)
+        if kind == _VALUES:
+            return len(rte.items("values_lists")) == 1
+        inner = self._query_of(rte)
+        return kind == _RESULT or (inner is not None and inner.returns_at_most_one_row())
+
+    def _var_can_be_null(self, var: Node) -> bool | None:
+        if var.has("varnullingrels"):
+            return True
+        tree, rte = self._of(var)
+        number = var.number("varattno")
+        kind = rte.number("rtekind")
+        if kind == _RELATION:
+            return number > 0 and number not in tree.catalog.not_null.get(rte.number("relid"), set())
+        if kind == _VALUES:
+            values = [row[number - 1] for row in rte.items("values_lists") if isinstance(row, list)]
+            return _any(tree.can_be_null(value) for value in values if isinstance(value, Node))
+        if kind in (_JOIN, _GROUP):
+            origin = self.origin(var)
+            return origin[0].can_be_null(origin[1]) if origin else None
+        inner = tree._query_of(rte)
+        if inner is None or number < 1:
+            return None
+        asked = (id(inner.node), number)
+        if asked in self._asked:  # a recursive query: what it starts with decides
+            return False
+        self._asked.add(asked)
+        try:
+            return inner.column_can_be_null(number - 1)
+        finally:
+            self._asked.discard(asked)
+
+    def _sublink_can_be_null(self, expr: Node) -> bool | None:
+        kind = expr.number("subLinkType")
+        if kind in (_EXISTS, _ARRAY):
+            return False
+        if kind != _EXPRESSION:
+            return None
+        inner = self._inside(expr.node("subselect"))
+        node = inner.node
+        has_a_row = node.has("hasAggs") and not any(
+            node.has(key) for key in ("groupClause", "groupingSets", "havingQual", "limitCount", "limitOffset")
+        )
+        return inner.column_can_be_null(0) if has_a_row else True
+
+    def _aggregate_can_be_null(self, expr: Node) -> bool | None:
+        name = self.function(expr)
+        if name in _NEVER_NULL_FUNCTIONS:
+            return False
+        if not self.node.has("groupClause") or expr.has("aggfilter"):
+            return True
+        values = [value for argument in expr.nodes("args") if (value := argument.node("expr"))]
+        if name in _OF_A_GROUPS_VALUES:
+            return _any(self.can_be_null(value) for value in values)
+        return False if name in _OF_A_GROUP else None
+
+    def _is_total(self, expr: Node) -> bool:
+        """Whether a call or operator makes no null of its own."""
+        cast = expr.label == "FUNCEXPR" and expr.number("funcformat") in (1, 2)
+        return (
+            cast
+            or self.function(expr) in _TOTAL_FUNCTIONS
+            or (expr.label == "OPEXPR" and self.catalog.operators.get(expr.number("opno")) in _TOTAL_OPERATORS)
+        )
+
+    def _of(self, var: Node) -> "tuple[QueryTree, Node]":
+        tree = self._up(var.number("varlevelsup"))
+        return tree, tree._rte(var.number("varno"))
+
+    def _rte(self, n: int) -> Node:
+        return self.node.nodes("rtable")[n - 1]
+
+    def _up(self, levels: int) -> "QueryTree":
+        tree = self
+        for _ in range(levels):
+            if tree.outer is None:
+                raise AssertionError("a reference beyond the outermost query")
+            tree = tree.outer
+        return tree
+
+    def _query_of(self, rte: Node) -> "QueryTree | None":
+        """The query of a subquery or CTE in FROM; None for anything else."""
+        if rte.number("rtekind") == _SUBQUERY:
+            return self._inside(rte.node("subquery"))
+        if rte.number("rtekind") != _CTE:
+            return None
+        tree = self._up(rte.number("ctelevelsup"))
+        named = {cte.text("ctename"): cte.node("ctequery") for cte in tree.node.nodes("cteList")}
+        return tree._inside(named[rte.text("ctename")])
+
+    def _inside(self, node: Node | None) -> "QueryTree":
+        if node is None:
+            raise AssertionError("a subquery without a query")
+        return QueryTree(node, self.catalog, self.nullable, self, self._asked)
+
+
+def _own_rels(expr: Node) -> Iterator[int]:
+    """What in this query's FROM an expression looks at; nothing for parameters and outer columns; 0 where it is unclear."""
+    if expr.label == "VAR" and expr.number("varlevelsup"):
+        return
+    yield from numbers(expr, "VAR", "varno")
+    if expr.label == "SUBLINK":
+        yield 0
+
+
+def _conjuncts(condition: Node | None) -> list[Node]:
+    if condition is None:
+        return []
+    if condition.label == "BOOLEXPR" and condition.text("boolop") == "and":
+        return [inner for argument in condition.nodes("args") for inner in _conjuncts(argument)]
+    return [condition]
+
+
+def _bare(expr: Node) -> Node:
+    """An expression without a cast that changes nothing."""
+    inner = expr.node("arg")
+    return _bare(inner) if expr.label == "RELABELTYPE" and inner else expr
+
+
+def _any(answers: Iterator[bool | None]) -> bool | None:
+    """True where one is, else None where one is not known, else False."""
+    found = set(answers)
+    return True if True in found else None if None in found else False
+
+
+def _all(answers: Iterator[bool | None]) -> bool | None:
+    found = set(answers)
+    return False if False in found else None if None in found else True
