@@ -147,7 +147,8 @@ returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.a
 -- name: claim_timeouts(limit, lease)
 -- record_class: TimeoutClaim
 -- not null: lease_until
--- Topologies whose timeout asks for something, as this worker's for the time of the lease.
+-- Topologies whose timeout asks for something, as this worker's for the time of the lease. They come step by step: an order
+-- across the steps would lock all that is due.
 with due as materialized (
   select d.id
   from (
@@ -163,7 +164,7 @@ with due as materialized (
       order by t.timeout_at
       for update skip locked
     ) d
-  limit :limit -- noqa: AM09 (step by step; an order would have all that is due locked)
+  limit :limit -- noqa: AM09
 ),
 
 claimed as (
