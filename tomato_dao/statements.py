@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from time import monotonic
+from math import inf
+from time import monotonic, perf_counter
 from types import NoneType
 from typing import Any
 
@@ -21,9 +22,10 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.pq.abc import PGresult
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, tuple_row
 
 from .errors import InvalidValue
+from .metrics import Counts, Tally, log_slow
 from .queries import Query
 
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
@@ -52,12 +54,17 @@ class Connection(psycopg.Connection[TupleRow]):
 
     shapes: where the shapes of queries are kept that are sent as they are, for a server behind a pooler that can't keep
     prepared statements; None where statements are prepared. used_at, expires_at: the pool's, by its monotonic clock.
+    counts: what it counts; query, began: what it runs or ran last, and since when; slow: seconds after which a call is logged.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.shapes: dict[Query, Shape] | None = None
         self.used_at = self.expires_at = monotonic()
+        self.counts = Counts()
+        self.query: Query | None = None
+        self.began = perf_counter()
+        self.slow = inf
         self._statements: dict[Query, Statement] = {}
         self._base_types: dict[int, int] = {}
         self._count = 0
@@ -69,6 +76,25 @@ class Connection(psycopg.Connection[TupleRow]):
         layout has made the statement stale it is prepared and run again, outside a transaction: a statement that failed
         has changed nothing. One that the server may have carried out is never repeated.
         """
+        counts = self.counts
+        tally = counts.tallies.get(query)
+        if tally is None:
+            tally = counts.tallies[query] = Tally()
+        self.query = query
+        self.began = began = perf_counter()
+        try:
+            return self._run(query, values)
+        except BaseException:
+            tally.errors += 1
+            raise
+        finally:
+            took = perf_counter() - began
+            tally.calls += 1
+            tally.seconds += took
+            if took > self.slow:
+                log_slow(query, took)
+
+    def _run(self, query: Query, values: Sequence[object]) -> Any:
         for attempts_left in (2, 1, 0):
             statement = self._statements.get(query)
             try:
@@ -94,6 +120,22 @@ class Connection(psycopg.Connection[TupleRow]):
             return False
         self.close()
         return True
+
+    def clean(self) -> None:
+        """Undo what the escape hatch may have set; where that fails, the connection is closed."""
+        if self.closed:
+            return
+        try:
+            self.rollback()
+            self.autocommit = True
+            self.isolation_level = self.read_only = self.deferrable = None
+            self.row_factory = tuple_row
+            self.execute("reset session authorization")
+            self.execute("reset all")
+            if self.shapes is not None:
+                self.execute("set timezone = 'UTC'")
+        except psycopg.Error:
+            self.close()
 
     def _forget(self, query: Query) -> None:
         """Prepare the query anew at its next call."""
