@@ -143,7 +143,7 @@ def create_database(url: str, timeout: float = 0) -> None:
     except Unavailable:
         raise failed from None
     with maintenance:
-        if maintenance.execute("select from pg_database where datname = %s", [name]).fetchone():
+        if maintenance.execute("select from pg_database where datname = %s", [name]).fetchone() is not None:
             raise failed
         check_server(maintenance)
         try:

@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from .. import layout
-from ..errors import Busy, NotFound, TomatoError, from_driver
+from ..errors import Busy, NotAllowed, NotFound, TomatoError, from_driver
 from ..server import owner_url, probe
 from .backup import run_program
 from .cli import run_command
@@ -86,8 +86,8 @@ def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
     try:
         server.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(database))
     except psycopg.errors.InsufficientPrivilege as error:
-        raise Unavailable(
-            f"{server.info.user} may not create databases, which a restore needs: alter role … createdb"
+        raise NotAllowed(
+            f"{server.info.user} may not create databases, which a restore needs (alter role … createdb)"
         ) from error
     if (server.execute("select datacl is null from pg_database where datname = %s", [like]).fetchone() or (True,))[0]:
         return
@@ -100,7 +100,7 @@ def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
 def _swap(server: psycopg.Connection, name: str, fresh: str, *, end_sessions: bool) -> str | None:
     """Give the fresh database the name of the present one, and that another, in one transaction."""
     rename = sql.SQL("alter database {} rename to {}")
-    if not server.execute("select from pg_database where datname = %s", [name]).fetchone():
+    if server.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
         server.execute(rename.format(sql.Identifier(fresh), sql.Identifier(name)))
         return None
     allow = sql.SQL("alter database {} allow_connections {}")
