@@ -2,7 +2,7 @@
 -- superuser or a user that may create roles. Passwords are set apart: “\password tomato_app” in psql.
 --
 -- tomato_owner   owns the layout: migrations, load, restore; looks at all sessions for the doctor
--- tomato_app     what workers connect as: reads and writes rows, and nothing else
+-- tomato_app     what workers connect as: reads and writes rows (and draws ids), and nothing else
 -- tomato_reader  reads: dump, statistics
 
 do $$
@@ -72,6 +72,7 @@ revoke create on schema public from public;
 grant usage on schema public to tomato_app, tomato_reader;
 grant select, insert, update, delete on all tables in schema public to tomato_app;
 grant select on all tables in schema public to tomato_reader;
+grant usage on all sequences in schema public to tomato_app; -- an import takes ids before it inserts
 grant select on all sequences in schema public to tomato_reader;
 do $$
 begin
@@ -87,10 +88,14 @@ grant select, insert, update, delete on tables to tomato_app;
 alter default privileges for role tomato_owner in schema public
 grant select on tables to tomato_reader;
 alter default privileges for role tomato_owner in schema public
+grant usage on sequences to tomato_app;
+alter default privileges for role tomato_owner in schema public
 grant select on sequences to tomato_reader;
 alter default privileges in schema public
 grant select, insert, update, delete on tables to tomato_app;
 alter default privileges in schema public
 grant select on tables to tomato_reader;
+alter default privileges in schema public
+grant usage on sequences to tomato_app;
 alter default privileges in schema public
 grant select on sequences to tomato_reader;
