@@ -96,9 +96,9 @@ def _migrating(url: str, timeout: float) -> Iterator[psycopg.Connection]:
                 if connection.execute("select pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone() == (True,):
                     yield connection
                     return
-            if not told:
-                logger.info("another process migrates %s: waiting for it", connection.info.dbname)
-                told = True
+                if not told:
+                    logger.info("another process migrates %s: waiting for it", connection.info.dbname)
+                    told = True
             sleep(uniform(0.1, 0.3))  # noqa: S311 (so that processes don't ask in step)
     except psycopg.Error as error:
         raise from_driver(error) from error
