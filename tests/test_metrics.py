@@ -53,7 +53,6 @@ def test_what_a_connection_counted_outlives_it(tomato_url: str, server: psycopg.
         db.organizations.list()
         assert db.stats().queries["organizations.list"].errors == 5
         assert db.stats().queries["organizations.list"].calls == 11  # each read was repeated on a connection that lives
-        assert len(db._pool.counts._all) <= 3
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -45,6 +45,7 @@ def _examine(pool_size: int) -> tuple[str, list[Finding]]:
     try:
         with probe(url) as connection:
             connection.execute("set statement_timeout = '30s'")
+            connection.execute("set lock_timeout = '1s'")  # the doctor does not wait in the queue that it is to tell of
             where = f"{connection.info.dbname} on {connection.info.host}:{connection.info.port}"
             return where, list(examine(connection, pool_size))
     except Unavailable as error:
