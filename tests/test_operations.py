@@ -366,7 +366,7 @@ def test_the_doctor_tells_machines(tomato_url: str, server: psycopg.Connection) 
 
 
 def test_the_doctor_names_who_keeps_others_waiting(tomato_url: str, server: psycopg.Connection) -> None:
-    with server.transaction(), connect(tomato_url, application_name="waits") as db:
+    with connect(tomato_url, application_name="waits") as db, server.transaction():
         server.execute("lock table organizations")
         waiting = threading.Thread(target=db.organizations.list)
         waiting.start()

@@ -140,7 +140,7 @@ select
   sum(s.total_exec_time) / sum(s.calls) as mean_ms
 from pg_stat_statements s
 where s.dbid = (select d.oid from pg_database d where d.datname = current_database())
-  and s.query ~ '/\* [a-z_]+\.[a-z0-9_]+ \*/'
+  and s.query ~ '/\* [a-z_]+\.[a-z0-9_]+ \*/' and s.query !~ '/\* doctor\.'
 group by 1
 order by 3 desc
 limit :most;

@@ -60,7 +60,7 @@ def _print(finding: Finding) -> None:
     for line in finding.details:
         print(f"{'':20}{line}")
     for line in finding.advice:
-        print(f"{'':18}→ {line}")
+        print(f"{'':18}{'  ' if line.startswith(' ') else '→ '}{line}")
 
 
 def _as_text(value: object) -> str:

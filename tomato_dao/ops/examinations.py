@@ -15,6 +15,7 @@ from .. import layout, queries
 from ..capacity import capacity
 from ..errors import TomatoError, from_driver
 from .backup import backup_directory, backups
+from .cli import duration, megabytes
 from .roles import APP, OWNER, READER, ROLES
 
 _QUERIES = queries.load(layout.DB_DIR / "operations")
@@ -125,18 +126,22 @@ def _connections(connection: psycopg.Connection, pool_size: int) -> Finding:
         wanted = -(-(figures.others + figures.reserved + 2 * pool_size) // 50) * 50
         (server,) = rows(connection, "server")
         advice = steps_for_more_connections(figures.allowed, wanted, server, local=is_local(connection))
-    usable = figures.allowed - figures.reserved
+    usable = f"{figures.allowed - figures.reserved} used ({figures.allowed} allowed, {figures.reserved} reserved)"
     return Finding(
         "connections",
         OK if fit else BAD,
-        f"{figures.others} of {usable} used ({figures.allowed} allowed, {figures.reserved} reserved): "
-        f"{f'{fit} more' if fit else 'not one more'} worker process{'es' * (fit != 1)} with a pool of {pool_size} "
-        f"fit{'s' * (fit < 2)}",
+        f"{figures.others} of {usable}: {_fitting(fit, pool_size)}",
         [f"{application}: {', '.join(states)}" for application, states in by_application.items()],
         advice,
         {"used": figures.others, "allowed": figures.allowed, "reserved": figures.reserved, "pool_size": pool_size,
          "processes_that_fit": fit, "sessions": sessions},
     )  # fmt: skip
+
+
+def _fitting(processes: int, pool_size: int) -> str:
+    if processes == 1:
+        return f"one more worker process with a pool of {pool_size} fits"
+    return f"{processes or 'no'} more worker processes with a pool of {pool_size} fit"
 
 
 def _layout(connection: psycopg.Connection) -> Finding:
@@ -283,16 +288,3 @@ def is_local(connection: psycopg.Connection) -> bool:
 def _shmmax() -> int | None:
     path = Path("/proc/sys/kernel/shmmax")
     return int(path.read_text()) if path.exists() else None
-
-
-def megabytes(size: int) -> str:
-    """A size as people read it."""
-    return f"{size / 1e6:,.1f} MB"
-
-
-def duration(seconds: float) -> str:
-    """A time span as people read it."""
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -1,6 +1,7 @@
 """`bin/restore`: a backup becomes a fresh database, which takes the place of the present one by its name."""
 
 import argparse
+import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,12 @@ order by 2 desc
 _END_SESSIONS = (
     "select pg_terminate_backend(a.pid, 5000) from pg_stat_activity a where a.datname = %s and a.usename is not null"
 )
+_OWNER = """
+select r.rolname, d.datacl is not null
+from pg_database d
+inner join pg_roles r on r.oid = d.datdba
+where d.datname = %s and pg_has_role(d.datdba, 'member')
+"""
 _PRIVILEGES = """
 select x.grantee, coalesce(r.rolname, 'public') as name, x.privilege_type
 from pg_database d
@@ -56,12 +63,12 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
                 _refuse_while_connected(server, name)
             _create(server, fresh, like=name)
             try:
-                version = server.info.server_version // 10000
-                target = with_database(url, fresh)
-                where = make_conninfo(dbname=fresh)
-                run_program(
-                    "pg_restore", version, target, "--exit-on-error", "--no-owner", f"--dbname={where}", str(file.absolute())
-                )
+                version, target = server.info.server_version // 10000, with_database(url, fresh)
+                superuser = server.info.parameter_status("is_superuser") == "on"
+                options = ["--exit-on-error", f"--dbname={make_conninfo(dbname=fresh)}"]
+                if not superuser:
+                    options.append("--no-owner")  # all becomes the user's own
+                run_program("pg_restore", version, target, *options, os.fspath(file.absolute()))
                 with probe(target) as restored:
                     restored.execute("analyze")
                 return _swap(server, name, fresh, end_sessions=end_sessions)
@@ -81,7 +88,7 @@ def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
 
 
 def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
-    """An empty database with another's privileges, if there is that other."""
+    """An empty database with another's owner and privileges, if there is that other."""
     database = sql.Identifier(name)
     try:
         server.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(database))
@@ -89,7 +96,11 @@ def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
         raise NotAllowed(
             f"{server.info.user} may not create databases, which a restore needs (alter role … createdb)"
         ) from error
-    if (server.execute("select datacl is null from pg_database where datname = %s", [like]).fetchone() or (True,))[0]:
+    owner = server.execute(_OWNER, [like]).fetchone()
+    if owner is None:
+        return
+    server.execute(sql.SQL("alter database {} owner to {}").format(database, sql.Identifier(owner[0])))
+    if not owner[1]:
         return
     server.execute(sql.SQL("revoke all on database {} from public").format(database))
     for grantee, role, privilege in server.execute(_PRIVILEGES, [like]).fetchall():
