@@ -82,20 +82,12 @@ begin
 end;
 $$;
 
--- What a migration makes, by the owner or by whoever runs this.
+-- What a migration makes: it runs as the owner, whoever starts it.
 alter default privileges for role tomato_owner in schema public
 grant select, insert, update, delete on tables to tomato_app;
 alter default privileges for role tomato_owner in schema public
-grant select on tables to tomato_reader;
-alter default privileges for role tomato_owner in schema public
 grant usage on sequences to tomato_app;
 alter default privileges for role tomato_owner in schema public
-grant select on sequences to tomato_reader;
-alter default privileges in schema public
-grant select, insert, update, delete on tables to tomato_app;
-alter default privileges in schema public
 grant select on tables to tomato_reader;
-alter default privileges in schema public
-grant usage on sequences to tomato_app;
-alter default privileges in schema public
+alter default privileges for role tomato_owner in schema public
 grant select on sequences to tomato_reader;

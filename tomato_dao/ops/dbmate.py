@@ -1,6 +1,7 @@
 """dbmate, which applies migrations: where it is, and how it is told of a database without its password being seen."""
 
 import os
+import re
 import shutil
 import subprocess
 from urllib.parse import quote, urlencode
@@ -12,20 +13,24 @@ from ..errors import TomatoError, Unavailable
 from ..server import logger, probe
 
 
-def dbmate(url: str, *arguments: str, path: str | None = None) -> str:
+def dbmate(url: str, *arguments: str, path: str | None = None, role: str | None = None) -> str:
     """Run dbmate on a database and return what it printed. Raises TomatoError with its words where it fails.
 
-    path: where programs are looked for (default: PATH). A statement gives up after MIGRATION_LOCK_TIMEOUT (10s) without
-    the lock that it needs, so that it doesn't stop all workers behind it, and after MIGRATION_STATEMENT_TIMEOUT (1h).
+    path: where programs are looked for (default: PATH). role: whose all is that is made (default: the URL's user). A
+    statement gives up after MIGRATION_LOCK_TIMEOUT (10s) without the lock that it needs, so that it doesn't stop all workers
+    behind it, and after MIGRATION_STATEMENT_TIMEOUT (1h).
     """
     address, password = _without_password(url)
     lock_timeout = os.environ.get("MIGRATION_LOCK_TIMEOUT", "10s")
     statement_timeout = os.environ.get("MIGRATION_STATEMENT_TIMEOUT", "1h")
+    settings = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout, "client_min_messages": "warning"}
+    if role:
+        settings["role"] = role
     environment = {
         **os.environ,
         "DATABASE_URL": address,
         "DBMATE_MIGRATIONS_DIR": os.fspath(layout.DB_DIR / "migrations"),
-        "PGOPTIONS": f"-c lock_timeout={lock_timeout} -c statement_timeout={statement_timeout} -c client_min_messages=warning",
+        "PGOPTIONS": " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items()),
         "PATH": path or os.environ.get("PATH", os.defpath),
     }
     if password:
@@ -43,6 +48,11 @@ def dbmate(url: str, *arguments: str, path: str | None = None) -> str:
             said = said.replace(password, "…")
         raise TomatoError(f"dbmate {arguments[0]} failed: {said}")
     return done.stdout
+
+
+def _escaped(value: str) -> str:
+    """A setting's value as it stands in PGOPTIONS."""
+    return re.sub(r"([\\\s])", r"\\\1", value)
 
 
 def _program() -> str:

@@ -22,10 +22,14 @@ from .cli import run_command
 from .dbmate import dbmate
 
 _LOCK = 0x746F6D61746F  # "tomato"
-_MAY_MIGRATE = """
-select coalesce(
-  (select pg_has_role(c.relowner, 'usage') from pg_class c where c.oid = to_regclass('schema_migrations')),
-  has_schema_privilege('public', 'create')
+# Whose the layout is, or would be; and whether this user may act as that role.
+_OWNER = """
+select r.rolname, pg_has_role(r.oid, 'member'), r.rolname = current_user
+from pg_roles r
+where r.oid = coalesce(
+  (select c.relowner from pg_class c where c.oid = to_regclass('schema_migrations')),
+  (select nullif(n.nspowner, 'pg_database_owner'::regrole) from pg_namespace n where n.nspname = 'public'),
+  (select d.datdba from pg_database d where d.datname = current_database())
 )
 """
 
@@ -105,10 +109,11 @@ def _migrating(url: str, timeout: float) -> Iterator[psycopg.Connection]:
 
 
 def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) -> None:
-    if connection.execute(_MAY_MIGRATE).fetchone() != (True,):
+    ((owner, may, is_owner),) = connection.execute(_OWNER).fetchall()
+    if not may:
         raise NotAllowed(
             f"the user {connection.info.user} may not migrate the database {connection.info.dbname}: "
-            "name its owner in OWNER_DATABASE_URL"
+            f"name its owner, {owner}, in OWNER_DATABASE_URL"
         )
     saved = None
     if os.environ.get("BACKUP") != "no" and holds_rows(connection):
@@ -118,7 +123,7 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) 
             raise TomatoError(f"nothing was migrated, for want of a backup: {error} (BACKUP=no goes without one)") from error
         logger.info("saved %s", saved)
     try:
-        dbmate(url, command)
+        dbmate(url, command, role=None if is_owner else owner)
     except TomatoError as error:
         way_back = f"; the database before is in {saved}: “bin/restore {saved}” brings it back" if saved else ""
         raise TomatoError(f"{error}; the layout is as it was before that migration{way_back}") from error
