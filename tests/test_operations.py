@@ -318,7 +318,7 @@ def test_a_worker_that_starts_on_an_old_layout_migrates_as_the_owner_or_says_tha
     tomato_url: str, app_url: str, next_migration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OWNER_DATABASE_URL", raising=False)
-    with pytest.raises(NotAllowed, match=r"may not migrate the database .*: name its owner, tomato_owner, in OWNER_DATABASE_URL"):
+    with pytest.raises(NotAllowed, match=r"may not migrate .*: name its owner, tomato_owner, in OWNER_DATABASE_URL"):
         connect(app_url, migrate=True)
     monkeypatch.setenv("OWNER_DATABASE_URL", with_database(tomato_url, "another"))
     with pytest.raises(InvalidValue, match="OWNER_DATABASE_URL names the database another, but tomato_test_"):
