@@ -1,11 +1,11 @@
 """How many connections the server allows, keeps for itself and has given away: whether a pool of some size fits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
 
-from .errors import TomatoError
+from .errors import TomatoError, from_driver
 from .server import probe
 
 _FIGURES = """
@@ -48,15 +48,19 @@ class Capacity:
 
 def capacity(connection: psycopg.Connection, ours: Sequence[int] = ()) -> Capacity:
     """A server's figures; `ours` are the process ids of the sessions, beside this one, that are not others'."""
-    (row,) = connection.execute(_FIGURES, {"ours": [*ours, connection.info.backend_pid]}).fetchall()
+    try:
+        (row,) = connection.execute(_FIGURES, {"ours": [*ours, connection.info.backend_pid]}).fetchall()
+    except psycopg.Error as error:
+        raise from_driver(error) from error
     return Capacity(*row)
 
 
-def why_not_more(url: str, size: int, ours: Iterable[psycopg.Connection]) -> str:
+def why_not_more(url: str, size: int, ours: Sequence[psycopg.Connection]) -> str:
     """Why a pool does not get the connections that it lacks, as the server says or its figures tell; else empty."""
-    pids = [connection.info.backend_pid for connection in ours if not connection.closed]
+    if len(ours) == size:
+        return ""
     try:
         with probe(url) as connection:
-            return capacity(connection, pids).shortage(size)
+            return capacity(connection, [c.info.backend_pid for c in ours if not c.closed]).shortage(size)
     except (TomatoError, psycopg.Error) as error:
         return str(error)

@@ -187,7 +187,9 @@ class Pool:
             raise
         if not served:
             self._leave(waiter)
-            raise self._turn_away(f"no connection free after {timeout:.3g} s")
+            raise self._turn_away(
+                f"no connection free after {timeout:.3g} s", why_not_more(self._url, self.size, self._open_now())
+            )
         connection, waiter.connection = waiter.connection, None
         if connection is None:
             raise Unavailable("the database is closed")
@@ -246,22 +248,25 @@ class Pool:
                 self.give_back(connection)
                 return
 
-    def _turn_away(self, how: str) -> Unavailable:
+    def _turn_away(self, how: str, why_not_more: str = "") -> Unavailable:
         """The error for a task that gets no connection."""
         with self._lock:
             self.counts.turned_away += 1
         idle = list(self._idle)
-        busy = [c for c in self._all if not c.closed and c not in idle]
+        busy = [c for c in self._open_now() if c not in idle]
         some = f"all {self.size}" if len(busy) == self.size else f"{len(busy)} of at most {self.size}"
-        reason = why_not_more(self._url, self.size, busy + idle) if len(busy) + len(idle) < self.size else ""
         return Unavailable(
             f"{how}: {some} of this process's pool are at work{holders(busy)} and {len(self._waiters)} more tasks wait; "
-            f"{reason or 'make the pool larger or the tasks shorter'}"
+            f"{why_not_more or 'make the pool larger or the tasks shorter'}"
         )
+
+    def _open_now(self) -> list[Connection]:
+        with self._lock:
+            return [connection for connection in self._all if not connection.closed]
 
     def stats(self) -> PoolStats:
         """The pool's figures now."""
-        connections = sum(not c.closed for c in self._all)
+        connections = len(self._open_now())
         waits, waited = self.counts.waits()
         idle = min(len(self._idle) + self._pool.get_stats().get("pool_available", 0), connections)
         return PoolStats(self.size, connections, idle, len(self._waiters), waits, waited, self.counts.turned_away)
@@ -296,7 +301,8 @@ class Pool:
         self.counts.assign(connection)
         if self._shapes is not None:
             connection.execute("set timezone = 'UTC'")  # a pooler refuses it as an option of the connection, but keeps it
-        self._all.add(connection)
+        with self._lock:
+            self._all.add(connection)
 
 
 _pools: WeakSet[Pool] = WeakSet()
