@@ -7,6 +7,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +40,9 @@ from tomato_dao.server import probe
 NEXT = "29990101000000_next.sql"
 GOOD = "-- migrate:up\ncreate table later (id int);\n-- migrate:down\ndrop table later;\n"
 BROKEN = "-- migrate:up\ncreate table half (id int);\nselect 1 / 0;\n-- migrate:down\n"
+CONCURRENT = (
+    "-- migrate:up transaction:false\ncreate index concurrently later on organizations (description);\n-- migrate:down\n"
+)
 BLOCKED = "-- migrate:up\nalter table organizations add column later int;\n-- migrate:down\n"
 
 
@@ -123,6 +127,13 @@ def test_the_lock_works_through_a_pooler(tomato_url: str, next_migration: Path, 
             assert server.execute(held + " and database = (select oid from pg_database where datname = current_database())"
                                   ).fetchone() == (1,)  # fmt: skip
             assert other.execute("select pg_try_advisory_xact_lock(%s)", [migrate._LOCK]).fetchone() == (False,)
+
+
+def test_the_lock_does_not_keep_an_index_from_being_built_concurrently(tomato_url: str, next_migration: Path) -> None:
+    next_migration.write_text(CONCURRENT)
+    with ThreadPoolExecutor(3) as threads:
+        applied = list(threads.map(migrate.migrate, [tomato_url] * 3))
+    assert sorted(applied) == [[], [], [NEXT.partition("_")[0]]]
 
 
 def test_a_migration_that_is_blocked_gives_up(
