@@ -4,7 +4,7 @@ lost and nothing is locked; `Database.stats()` adds up."""
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from time import perf_counter
+from time import monotonic
 from typing import TYPE_CHECKING
 from weakref import finalize
 
@@ -20,7 +20,10 @@ logger = logging.getLogger("tomato_dao")
 
 @dataclass(frozen=True, slots=True)
 class QueryStats:
-    """Calls of one query: how many, how many of them failed, and the seconds that all took, waits for a connection aside."""
+    """Calls of one query: how many, how many of them failed, and the seconds that all took, waits for a connection aside.
+
+    A call that is repeated, on another connection or since the layout has changed, counts each time.
+    """
 
     calls: int
     errors: int
@@ -69,6 +72,11 @@ class Counts:
         self.waits = 0
         self.waited = 0.0
 
+    def begin(self, query: Query) -> Tally:
+        """The tally of a query that was not called here before."""
+        tally = self.tallies[query] = Tally()
+        return tally
+
 
 class AllCounts:
     """The counts of all connections that a pool has had."""
@@ -112,7 +120,7 @@ def log_slow(query: Query, seconds: float) -> None:
 
 def holders(connections: Iterable["Connection"]) -> str:
     """What holds connections, longest first: " (hosts.update: 2, for up to 3.1 s; a transaction after hosts.get: 1, …)"."""
-    now = perf_counter()
+    now = monotonic()
     found: dict[str, list[float]] = {}
     for connection in connections:
         found.setdefault(_holder(connection), []).append(now - connection.began)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from math import inf
-from time import monotonic, perf_counter, sleep
+from time import monotonic, sleep
 from weakref import WeakSet, ref
 
 from psycopg import pq
@@ -137,8 +137,7 @@ class Pool:
 
     def give_back(self, connection: Connection) -> None:
         """The end of a lease."""
-        connection.used_at = now = monotonic()
-        if connection.pgconn.transaction_status != _IDLE or now > connection.expires_at or self._closing:
+        if connection.pgconn.transaction_status != _IDLE or connection.used_at > connection.expires_at or self._closing:
             self._return([connection])
             return
         if self._waiters:
@@ -172,7 +171,7 @@ class Pool:
         """Join the queue. The deques' own operations are atomic; the lock is for the counts of connections only."""
         if len(self._waiters) >= self._max_waiting:
             raise self._turn_away(f"{len(self._waiters)} tasks wait already, which is the limit")
-        began = perf_counter()
+        began = monotonic()
         waiter = self.local.waiter or _Waiter()
         self.local.waiter = None
         self._waiters.append(waiter)
@@ -195,7 +194,7 @@ class Pool:
             raise Unavailable("the database is closed")
         self.local.waiter = waiter  # its lock is taken again, as that of a new one
         connection.counts.waits += 1
-        connection.counts.waited += perf_counter() - began
+        connection.counts.waited += monotonic() - began
         return connection
 
     def _leave(self, waiter: _Waiter) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from time import monotonic, perf_counter
+from time import monotonic
 from types import NoneType
 from typing import Any
 
@@ -25,7 +25,7 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow, tuple_row
 
 from .errors import InvalidValue
-from .metrics import Counts, Tally, log_slow
+from .metrics import Counts, log_slow
 from .queries import Query
 
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
@@ -60,10 +60,9 @@ class Connection(psycopg.Connection[TupleRow]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.shapes: dict[Query, Shape] | None = None
-        self.used_at = self.expires_at = monotonic()
+        self.used_at = self.expires_at = self.began = monotonic()
         self.counts = Counts()
         self.query: Query | None = None
-        self.began = perf_counter()
         self.slow = inf
         self._statements: dict[Query, Statement] = {}
         self._base_types: dict[int, int] = {}
@@ -76,42 +75,34 @@ class Connection(psycopg.Connection[TupleRow]):
         layout has made the statement stale it is prepared and run again, outside a transaction: a statement that failed
         has changed nothing. One that the server may have carried out is never repeated.
         """
-        counts = self.counts
-        tally = counts.tallies.get(query)
-        if tally is None:
-            tally = counts.tallies[query] = Tally()
+        tally = self.counts.tallies.get(query) or self.counts.begin(query)
         self.query = query
-        self.began = began = perf_counter()
-        try:
-            return self._run(query, values)
-        except BaseException:
-            tally.errors += 1
-            raise
-        finally:
-            took = perf_counter() - began
-            tally.calls += 1
-            tally.seconds += took
-            if took > self.slow:
-                log_slow(query, took)
-
-    def _run(self, query: Query, values: Sequence[object]) -> Any:
         for attempts_left in (2, 1, 0):
             statement = self._statements.get(query)
+            self.began = began = monotonic()
             try:
                 if statement is None:
                     fresh = self._statements[query] = self._prepare(query)
                     return fresh(values)
                 return statement(values)
             except InvalidValue:
+                tally.errors += 1
                 if statement is None or not self._has_changed(statement):
                     raise
                 self._forget(query)  # by its new types the value may fit
             except psycopg.Error as error:
+                tally.errors += 1
                 if not (error.sqlstate or "").startswith(_STALE):
                     raise
                 self._forget(query)
                 if not attempts_left or self.pgconn.transaction_status != _IDLE:
                     raise
+            finally:
+                self.used_at = now = monotonic()
+                tally.calls += 1
+                tally.seconds += now - began
+                if now - began > self.slow:
+                    log_slow(query, now - began)
         raise AssertionError("the last attempt returns or raises")
 
     def ended(self, error: psycopg.Error) -> bool:
