@@ -15,6 +15,18 @@ setup: .venv/installed .venv/dbmate ## install everything into .venv (the other 
 migrate: setup ## bring the database of DATABASE_URL, else the embedded server's, to this layout
 	@$(PY) -m tomato_dao.ops.migrate
 
+migrate-status: setup ## list the migrations: applied, pending, unknown to this code
+	@$(PY) -m tomato_dao.ops.migrate status
+
+rollback: setup ## undo the latest migration
+	@$(PY) -m tomato_dao.ops.migrate rollback
+
+new-migration: setup ## make a file for a migration: make new-migration NAME=host_owner
+	@$(PY) -m tomato_dao.ops.migrate new "$(NAME)"
+
+roles: setup ## make the roles tomato_owner, tomato_app and tomato_reader, and give them their privileges
+	@$(PY) -m tomato_dao.ops.roles
+
 demo: setup ## import topologies from 50 threads, change and export them (TOPOLOGIES=dir for your own)
 	@$(PY) -m demo "$(TOPOLOGIES)"
 
@@ -88,4 +100,5 @@ clean: ## stop the embedded server and remove all that was made, its data too
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help setup migrate demo test check check-queries check-plans plans format schema bench bench-calls bench-accounting wheel stop clean
+.PHONY: help setup migrate migrate-status rollback new-migration roles demo test check check-queries check-plans plans format schema \
+	bench bench-calls bench-accounting wheel stop clean

@@ -1,13 +1,17 @@
 """What tests share: a database of their own, a small world in it, and real exports where they are at hand."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from tomato_dao import Database
+from tomato_dao import Database, NotAllowed, connect
+from tomato_dao.ops import roles
+from tomato_dao.ops.scratch import with_database
 from tomato_dao.rows import Host, Organization, Site, User
 
 pytest_plugins = ["tomato_dao.testing", "untested"]
@@ -26,10 +30,41 @@ class World:
     user: User
 
 
+@pytest.fixture(scope="session")
+def tomato_template(tomato_template: str, tomato_server_url: str) -> str:
+    """The plugin's template, with the roles of db/roles.sql where the tests' user may make them."""
+    with suppress(NotAllowed):
+        roles.make_roles(with_database(tomato_server_url, tomato_template))
+    return tomato_template
+
+
 @pytest.fixture
-def db(tomato_db: Database) -> Database:
-    """A Database on a migrated, empty database."""
-    return tomato_db
+def app_url(tomato_url: str) -> str:
+    """The URL of the test's database for what a worker may do."""
+    return acting_as(roles.APP, tomato_url)
+
+
+@pytest.fixture
+def reader_url(tomato_url: str) -> str:
+    """The URL of the test's database for what may only read: bin/dump."""
+    return acting_as(roles.READER, tomato_url)
+
+
+def acting_as(role: str, url: str) -> str:
+    """A URL whose sessions have the privileges of a role, whatever way the server lets users in; skips where there is none."""
+    with psycopg.connect(url) as connection:
+        if connection.execute("select to_regrole(%s) is null", [role]).fetchone() == (True,):
+            pytest.skip("the tests' user may not make roles")
+    return make_conninfo(url, options=f"-c role={role}")
+
+
+@pytest.fixture
+def db(tomato_url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A Database on a migrated, empty database, with the privileges of a worker."""
+    with psycopg.connect(tomato_url) as connection:
+        made = connection.execute("select to_regrole(%s) is not null", [roles.APP]).fetchone() == (True,)
+    with connect(acting_as(roles.APP, tomato_url) if made else tomato_url, pool_size=4) as db:
+        yield db
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from conftest import CHECKOUT
 from tomato_dao import WrongLayout, connect, layout
 from tomato_dao.errors import TomatoError
 from tomato_dao.ops import schema
-from tomato_dao.ops.migrate import dbmate, migrate
+from tomato_dao.ops.dbmate import dbmate
+from tomato_dao.ops.migrate import migrate
 from tomato_dao.ops.scratch import scratch_database
 
 CATALOG = """

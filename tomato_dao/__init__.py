@@ -20,6 +20,14 @@ from .errors import (
     WrongState,
 )
 
+
+def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
+    """Bring a database to this code's layout: `tomato_dao.ops.migrate.migrate`, which is imported by who needs it only."""
+    from .ops.migrate import migrate as run
+
+    return run(url, timeout)
+
+
 __all__ = [
     "AlreadyExists",
     "Ambiguous",
@@ -39,4 +47,5 @@ __all__ = [
     "WrongLayout",
     "WrongState",
     "connect",
+    "migrate",
 ]

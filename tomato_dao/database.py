@@ -1,9 +1,12 @@
 """`connect()` and what it returns: a Database with a DAO per entity, over one pool that all threads share."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
+from random import uniform
+from time import monotonic, sleep
 from types import TracebackType
+from typing import TypeVar
 
 import psycopg
 from psycopg import IsolationLevel
@@ -11,6 +14,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from . import layout, queries
+from .capacity import capacity
 from .dao.connections import Connections
 from .dao.elements import Elements
 from .dao.error_dumps import ErrorDumps
@@ -34,13 +38,16 @@ from .dao.topologies import Topologies
 from .dao.topology_permissions import TopologyPermissions
 from .dao.usage import Usage
 from .dao.users import Users
-from .errors import InvalidValue, Unavailable, WrongState, from_driver
+from .errors import Conflict, InvalidValue, Unavailable, WrongState, from_driver
 from .events import Entities, Events, Listener
 from .locks import Kind, Lock, Locks
+from .metrics import Stats
 from .pool import Pool
 from .queries import Query
-from .server import database_url, direct_database_url, probe
+from .server import database_url, direct_database_url, logger, probe
 from .statements import Connection, bound
+
+Result = TypeVar("Result")
 
 QUERIES = queries.load(layout.DB_DIR / "queries")
 
@@ -50,32 +57,48 @@ def connect(
     *,
     pool_size: int = 8,
     timeout: float = 30,
+    max_waiting: int | None = None,
     statement_timeout: float = 60,
     application_name: str = "tomato-dao",
     prepare: bool = True,
+    log_slower_than: float | None = None,
+    migrate: bool = False,
 ) -> "Database":
     """Connect to a database whose layout is this code's.
 
     url: a PostgreSQL URL (default: DATABASE_URL, else the embedded server; with DATABASE_URL goes DIRECT_DATABASE_URL, for
     `exclusive` and `listen`, where a pooler in transaction mode is in between). pool_size: how many connections this
-    process holds at most. timeout: seconds that a call waits for one of them. statement_timeout: seconds that a
-    statement may run, and a transaction may idle. application_name: how the server shows this process. prepare: False
-    for a server behind a transaction pooler that can't keep prepared statements; the timeout is the role's then.
+    process holds at most. timeout: seconds that a call waits for one of them, and that a server which is at its limit,
+    starting or not there is waited for, also here. max_waiting: how many calls may wait at once; one more is refused at
+    once (default: any number). statement_timeout: seconds that a statement may run, and a transaction may idle.
+    application_name: how the server shows this process. prepare: False for a server behind a transaction pooler that
+    can't keep prepared statements; the timeout is the role's then. log_slower_than: seconds after which a call gets a
+    warning in the log (default: never). migrate: bring the database to this code's layout first, where it isn't, as
+    OWNER_DATABASE_URL where that is set; any number of processes may do it at once.
 
-    Raises Unavailable where the server can't be reached, WrongLayout where it, its encoding or its layout doesn't fit.
+    Raises Unavailable where the server can't be reached, WrongLayout where it, its encoding or its layout doesn't fit,
+    NotAllowed where it would have to be migrated and the user may not.
     """
     direct_url = url or direct_database_url()
     url = url or database_url()
-    with probe(url) as connection:
+    if migrate:
+        from .ops.migrate import migrate_for  # not everybody's import
+
+        migrate_for(url, timeout)
+    with probe(url, timeout) as connection:
         layout.check(connection)
+        if prepare and (shortage := capacity(connection).shortage(pool_size)):
+            logger.warning("%s", shortage)
     return Database(
         Pool(
             url,
             size=pool_size,
             timeout=timeout,
+            max_waiting=max_waiting,
             statement_timeout=statement_timeout,
             application_name=application_name,
             prepare=prepare,
+            log_slower_than=log_slower_than,
         ),
         Locks(direct_url or url, application_name),
         Events(direct_url or url, application_name),
@@ -124,6 +147,10 @@ class Database:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
+    def stats(self) -> Stats:
+        """What the pool does now, and what the queries have cost so far: calls, errors and seconds by name."""
+        return Stats(self._pool.stats(), self._pool.counts.queries())
+
     def close(self, grace: float = 5) -> None:
         """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable.
 
@@ -150,6 +177,22 @@ class Database:
             with _our_errors(outer), outer.transaction():
                 yield
                 _check_not_failed(outer)
+
+    def run(self, work: Callable[[], Result], *, attempts: int = 10, isolation: IsolationLevel | None = None) -> Result:
+        """What a unit of work returns that is done in a transaction, and repeated where another came first (Conflict).
+
+        attempts: how often it is done at most, with growing pauses of random length in between. isolation: the
+        transaction's. Nothing but a Conflict is repeated; the last one is raised. Inside a transaction the work is done
+        once, in a nested one: what is to be repeated is the whole.
+        """
+        if self._pool.local.connection is not None:
+            attempts = 1
+        for attempt in range(1, attempts):
+            with suppress(Conflict), self.transaction(isolation=isolation):
+                return work()
+            sleep(uniform(0, min(0.01 * 2**attempt, 1)))  # noqa: S311 (so that two don't meet again)
+        with self.transaction(isolation=isolation):
+            return work()
 
     @contextmanager
     def _outermost(self, isolation: IsolationLevel | None, read_only: bool) -> Iterator[None]:
@@ -200,7 +243,7 @@ class Database:
             yield connection
         finally:
             try:
-                self._pool.clean(connection)
+                connection.clean()
             finally:
                 self._pool.give_back(connection)
 
@@ -253,8 +296,9 @@ class Database:
 
     def _run_again(self, query: Query, values: Sequence[object]) -> object:
         """Run a query that only reads on one connection after the other: after a restart of the server all are dead."""
+        deadline = monotonic() + self._pool.timeout
         for attempts_left in range(self._pool.size, -1, -1):
-            connection = self._pool.lease()
+            connection = self._pool.lease(max(deadline - monotonic(), 0))
             try:
                 return connection.run(query, values)
             except psycopg.Error as error:

@@ -216,7 +216,7 @@ class _Reader(threading.Thread):
         return False
 
     def _open(self) -> psycopg.Connection:
-        connection = probe(self._url, self.name)
+        connection = probe(self._url, application_name=self.name)
         try:
             ask(connection, _LISTEN)
         except psycopg.Error as error:

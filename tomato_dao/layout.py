@@ -13,7 +13,12 @@ DB_DIR = _PACKAGE / "db" if (_PACKAGE / "db").is_dir() else _PACKAGE.parent / "d
 
 def known() -> list[str]:
     """The versions of this code's migrations, oldest first."""
-    return sorted(path.name.partition("_")[0] for path in (DB_DIR / "migrations").glob("*.sql"))
+    return [path.name.partition("_")[0] for path in files()]
+
+
+def files() -> list[Path]:
+    """This code's migrations, oldest first."""
+    return sorted((DB_DIR / "migrations").glob("*.sql"))
 
 
 def applied(connection: psycopg.Connection) -> list[str]:

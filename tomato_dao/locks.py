@@ -142,7 +142,7 @@ class Locks:
         if self._connection is not None and not self._connection.closed:
             with suppress(psycopg.Error):
                 return self._try_in(self._connection, lock)
-        self._connection = probe(self._url, self._application_name)
+        self._connection = probe(self._url, application_name=self._application_name)
         try:
             return self._try_in(self._connection, lock)
         except psycopg.Error as error:

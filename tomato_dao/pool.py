@@ -4,23 +4,27 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from math import inf
 from time import monotonic, sleep
 from weakref import WeakSet, ref
 
-import psycopg
 from psycopg import pq
-from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from . import fork
 from .adapters import adapt, log_notice
-from .errors import InvalidValue, TomatoError, Unavailable
+from .capacity import why_not_more
+from .errors import InvalidValue, Unavailable
+from .metrics import AllCounts, PoolStats, holders
 from .queries import Query
-from .server import probe, session_settings
+from .server import session_settings
 from .statements import Connection, Shape
 
 _LIFETIME = 3600  # seconds that a connection is used for
 _IDLE_AFTER = 60  # seconds without work after which a connection goes back to psycopg_pool, which closes what is too many
+# Where the server refuses a connection it is asked again after 1, 2 and 4 seconds, and then from the beginning.
+_BACKOFF = 8
+_ASK = 2  # seconds after which psycopg_pool is asked again, in case it has given up
 _IDLE = pq.TransactionStatus.IDLE
 
 
@@ -51,13 +55,24 @@ class Pool:
     """
 
     def __init__(
-        self, url: str, *, size: int, timeout: float, statement_timeout: float, application_name: str, prepare: bool
+        self,
+        url: str,
+        *,
+        size: int,
+        timeout: float,
+        max_waiting: int | None,
+        statement_timeout: float,
+        application_name: str,
+        prepare: bool,
+        log_slower_than: float | None,
     ) -> None:
         if size < 1:
             raise InvalidValue(f"a pool has at least one connection, not {size}")
         self.size = size
         self._url = url
-        self._timeout = timeout
+        self.timeout = timeout
+        self._max_waiting = inf if max_waiting is None else max_waiting
+        self._slow = inf if log_slower_than is None else log_slower_than
         self._prepare = prepare
         self._settings = session_settings(url, application_name, statement_timeout if prepare else None)
         self._open()
@@ -67,6 +82,7 @@ class Pool:
         """Start without connections: at first, and in a child after a fork."""
         self.local = _Local()
         self.over = False  # closed, and the grace has passed: transactions must end
+        self.counts = AllCounts()
         self._shapes: dict[Query, Shape] | None = None if self._prepare else {}
         self._all: WeakSet[Connection] = WeakSet()
         self._idle: deque[Connection] = deque()  # is looked at without the lock
@@ -84,7 +100,8 @@ class Pool:
             min_size=1,
             max_size=self.size,
             max_lifetime=_LIFETIME,
-            timeout=self._timeout,
+            timeout=_ASK,
+            reconnect_timeout=_BACKOFF,
             name=name,
             open=False,
         )
@@ -99,19 +116,21 @@ class Pool:
         if not self._closing:
             self._open()
 
-    def lease(self) -> Connection:
-        """A connection for the caller alone, until `give_back`; Unavailable where none is free in time."""
+    def lease(self, timeout: float | None = None) -> Connection:
+        """A connection for the caller alone, until `give_back`; Unavailable where none is free in time.
+
+        timeout: seconds to wait for one (default: the pool's).
+        """
         if self._idle:
             try:
                 return self._idle.pop()
             except IndexError:
                 pass
-        return self._wait()
+        return self._wait(self.timeout if timeout is None else timeout)
 
     def give_back(self, connection: Connection) -> None:
         """The end of a lease."""
-        connection.used_at = now = monotonic()
-        if connection.pgconn.transaction_status != _IDLE or now > connection.expires_at or self._closing:
+        if connection.pgconn.transaction_status != _IDLE or connection.used_at > connection.expires_at or self._closing:
             self._return([connection])
             return
         if self._waiters:
@@ -141,8 +160,11 @@ class Pool:
             if connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
                 connection.cancel_safe(timeout=5)
 
-    def _wait(self) -> Connection:
+    def _wait(self, timeout: float) -> Connection:
         """Join the queue. The deques' own operations are atomic; the lock is for the counts of connections only."""
+        if len(self._waiters) >= self._max_waiting:
+            raise self._turn_away(f"{len(self._waiters)} tasks wait already, which is the limit")
+        began = monotonic()
         waiter = self.local.waiter or _Waiter()
         self.local.waiter = None
         self._waiters.append(waiter)
@@ -151,17 +173,21 @@ class Pool:
                 self._grow()
             if self._idle or self._closing:  # since we looked
                 self._serve()
-            served = waiter.ready.acquire(timeout=self._timeout)
+            served = waiter.ready.acquire(timeout=timeout)
         except BaseException:
             self._leave(waiter)
             raise
         if not served:
             self._leave(waiter)
-            raise Unavailable(self._why_none())
+            raise self._turn_away(
+                f"no connection free after {timeout:.3g} s", why_not_more(self._url, self.size, self._open_now())
+            )
         connection, waiter.connection = waiter.connection, None
         if connection is None:
             raise Unavailable("the database is closed")
         self.local.waiter = waiter  # its lock is taken again, as that of a new one
+        connection.counts.waits += 1
+        connection.counts.waited += monotonic() - began
         return connection
 
     def _leave(self, waiter: _Waiter) -> None:
@@ -214,17 +240,28 @@ class Pool:
                 self.give_back(connection)
                 return
 
-    def _why_none(self) -> str:
-        waited = f"no connection free after {self._timeout:g} s: "
-        if sum(not connection.closed for connection in self._all) < self.size:
-            try:
-                probe(self._url).close()
-            except TomatoError as error:
-                return f"{waited}{error}"
-        return (
-            f"{waited}all {self.size} of this process's pool are at work and {len(self._waiters)} more tasks wait; "
-            "make the pool larger or the tasks shorter"
+    def _turn_away(self, how: str, why_not_more: str = "") -> Unavailable:
+        """The error for a task that gets no connection."""
+        with self._lock:
+            self.counts.turned_away += 1
+        idle = list(self._idle)
+        busy = [c for c in self._open_now() if c not in idle]
+        some = f"all {self.size}" if len(busy) == self.size else f"{len(busy)} of at most {self.size}"
+        return Unavailable(
+            f"{how}: {some} of this process's pool are at work{holders(busy)} and {len(self._waiters)} more tasks wait; "
+            f"{why_not_more or 'make the pool larger or the tasks shorter'}"
         )
+
+    def _open_now(self) -> list[Connection]:
+        with self._lock:
+            return [connection for connection in self._all if not connection.closed]
+
+    def stats(self) -> PoolStats:
+        """The pool's figures now."""
+        connections = len(self._open_now())
+        waits, waited = self.counts.waits()
+        idle = min(len(self._idle) + self._pool.get_stats().get("pool_available", 0), connections)
+        return PoolStats(self.size, connections, idle, len(self._waiters), waits, waited, self.counts.turned_away)
 
     def _return(self, connections: Sequence[Connection]) -> None:
         """Give connections to psycopg_pool, which replaces the broken and old."""
@@ -252,25 +289,12 @@ class Pool:
         connection.add_notice_handler(log_notice)
         connection.shapes = self._shapes
         connection.expires_at = monotonic() + _LIFETIME
+        connection.slow = self._slow
+        self.counts.assign(connection)
         if self._shapes is not None:
             connection.execute("set timezone = 'UTC'")  # a pooler refuses it as an option of the connection, but keeps it
-        self._all.add(connection)
-
-    def clean(self, connection: Connection) -> None:
-        """Undo what the escape hatch may have set on a leased connection; close it where that fails."""
-        if connection.closed:
-            return
-        try:
-            connection.rollback()
-            connection.autocommit = True
-            connection.isolation_level = connection.read_only = connection.deferrable = None
-            connection.row_factory = tuple_row
-            connection.execute("reset session authorization")
-            connection.execute("reset all")
-            if self._shapes is not None:
-                connection.execute("set timezone = 'UTC'")
-        except psycopg.Error:
-            connection.close()
+        with self._lock:
+            self._all.add(connection)
 
 
 def _tidy(pool: "ref[Pool]", closed: threading.Event) -> None:

@@ -1,7 +1,12 @@
 """Where the database is, how it is connected to, and whether this code can use it."""
 
+import logging
 import os
+import re
 from collections.abc import Mapping
+from itertools import count
+from random import uniform
+from time import monotonic, sleep
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -10,6 +15,12 @@ from .errors import InvalidValue, Unavailable, WrongLayout, from_driver
 
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT = 5  # seconds, for each address that a host name has
+# libpq tells no SQLSTATE of a connection that was refused, only words.
+_PASSING = re.compile(
+    "too many|connection slots|starting up|shutting down|recovery|not yet accept|administrator command|unexpectedly"
+    "|refused|No such file|reset by peer|timeout expired"
+)
+logger = logging.getLogger("tomato_dao")
 
 
 def database_url() -> str:
@@ -24,6 +35,11 @@ def database_url() -> str:
 def direct_database_url() -> str | None:
     """Where sessions that a pooler must not share are opened: DIRECT_DATABASE_URL, which goes with DATABASE_URL."""
     return os.environ.get("DIRECT_DATABASE_URL") if os.environ.get("DATABASE_URL") else None
+
+
+def owner_url() -> str:
+    """Who migrates, loads and restores: OWNER_DATABASE_URL, else as `database_url`."""
+    return os.environ.get("OWNER_DATABASE_URL") or database_url()
 
 
 def session_settings(url: str, application_name: str, statement_timeout: float | None) -> dict[str, object]:
@@ -56,25 +72,44 @@ def connection_settings(url: str, application_name: str) -> dict[str, object]:
     }
 
 
-def probe(url: str, application_name: str = "tomato-dao") -> psycopg.Connection:
+def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao") -> psycopg.Connection:
     """A connection, outside the pool, to a server that this code can use.
 
-    Raises Unavailable where there is none, in one line that says which and what to do and never the password, and
-    WrongLayout for a server older than PostgreSQL 15 or another encoding than UTF8.
+    timeout: seconds for which a server that has no connection free, or is not there (yet), is asked again. Raises
+    Unavailable where there is none, in one line that says which and what to do and never the password, and WrongLayout for
+    a server older than PostgreSQL 15 or another encoding than UTF8.
     """
-    settings = connection_settings(url, application_name)
-    try:
-        connection = psycopg.connect(autocommit=True, **settings)  # type: ignore[arg-type]
-    except psycopg.OperationalError as error:
-        raise unreachable(settings, error) from error
-    except psycopg.Error as error:
-        raise from_driver(error) from error
+    connection = connect_to(connection_settings(url, application_name), timeout)
     try:
         check_server(connection)
     except WrongLayout:
         connection.close()
         raise
     return connection
+
+
+def connect_to(settings: Mapping[str, object], timeout: float) -> psycopg.Connection:
+    """A connection in autocommit mode; timeout and Unavailable are those of `probe`."""
+    deadline = monotonic() + timeout
+    for attempt in count():
+        try:
+            return psycopg.connect(autocommit=True, **settings)  # type: ignore[arg-type]
+        except psycopg.OperationalError as error:
+            failed = _unreachable(settings, error)
+            pause = uniform(0.5, 1) * min(0.1 * 2**attempt, 2)  # noqa: S311 (so that processes don't ask in step)
+            if monotonic() + pause > deadline or not passes(failed):
+                raise failed from error
+        except psycopg.Error as error:
+            raise from_driver(error) from error
+        if not attempt:
+            logger.warning("%s (asking again for %g s)", failed, timeout)
+        sleep(pause)
+    raise AssertionError("asks until it returns or raises")
+
+
+def passes(refusal: Unavailable) -> bool:
+    """Whether a server that gave no connection may do so soon: it is at its limit, starting, restarting or failing over."""
+    return bool(_PASSING.search(str(refusal)))
 
 
 def check_server(connection: psycopg.Connection) -> None:
@@ -92,7 +127,7 @@ def check_server(connection: psycopg.Connection) -> None:
         )
 
 
-def unreachable(settings: Mapping[str, object], error: psycopg.OperationalError) -> Unavailable:
+def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError) -> Unavailable:
     """One line: which server, what it said, what to do."""
     said = " ".join(str(error).split())
     if error.pgconn is not None and error.pgconn.needs_password:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from time import monotonic
 from types import NoneType, SimpleNamespace
 from typing import Any
@@ -21,9 +22,10 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.pq.abc import PGresult
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, tuple_row
 
 from .errors import InvalidValue
+from .metrics import Counts, log_slow
 from .queries import Query
 
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
@@ -52,12 +54,16 @@ class Connection(psycopg.Connection[TupleRow]):
 
     shapes: where the shapes of queries are kept that are sent as they are, for a server behind a pooler that can't keep
     prepared statements; None where statements are prepared. used_at, expires_at: the pool's, by its monotonic clock.
+    counts: what it counts; query, began: what it runs or ran last, and since when; slow: seconds after which a call is logged.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.shapes: dict[Query, Shape] | None = None
-        self.used_at = self.expires_at = monotonic()
+        self.used_at = self.expires_at = self.began = monotonic()
+        self.counts = Counts()
+        self.query: Query | None = None
+        self.slow = inf
         self._statements: dict[Query, Statement] = {}
         self._base_types: dict[int, int] = {}
         self._count = 0
@@ -69,23 +75,34 @@ class Connection(psycopg.Connection[TupleRow]):
         layout has made the statement stale it is prepared and run again, outside a transaction: a statement that failed
         has changed nothing. One that the server may have carried out is never repeated.
         """
+        tally = self.counts.tallies.get(query) or self.counts.begin(query)
+        self.query = query
         for attempts_left in (2, 1, 0):
             statement = self._statements.get(query)
+            self.began = began = monotonic()
             try:
                 if statement is None:
                     fresh = self._statements[query] = self._prepare(query)
                     return fresh(values)
                 return statement(values)
             except InvalidValue:
+                tally.errors += 1
                 if statement is None or not self._has_changed(statement):
                     raise
                 self._forget(query)  # by its new types the value may fit
             except psycopg.Error as error:
+                tally.errors += 1
                 if not (error.sqlstate or "").startswith(_STALE):
                     raise
                 self._forget(query)
                 if not attempts_left or self.pgconn.transaction_status != _IDLE:
                     raise
+            finally:
+                self.used_at = now = monotonic()
+                tally.calls += 1
+                tally.seconds += now - began
+                if now - began > self.slow:
+                    log_slow(query, now - began)
         raise AssertionError("the last attempt returns or raises")
 
     def ended(self, error: psycopg.Error) -> bool:
@@ -94,6 +111,22 @@ class Connection(psycopg.Connection[TupleRow]):
             return False
         self.close()
         return True
+
+    def clean(self) -> None:
+        """Undo what the escape hatch may have set; where that fails, the connection is closed."""
+        if self.closed:
+            return
+        try:
+            self.rollback()
+            self.autocommit = True
+            self.isolation_level = self.read_only = self.deferrable = None
+            self.row_factory = tuple_row
+            self.execute("reset session authorization")
+            self.execute("reset all")
+            if self.shapes is not None:
+                self.execute("set timezone = 'UTC'")
+        except psycopg.Error:
+            self.close()
 
     def _forget(self, query: Query) -> None:
         """Prepare the query anew at its next call."""

@@ -1,4 +1,4 @@
-"""What all commands share: errors become one line and exit code 1, a closed pipe ends quietly."""
+"""What all commands share: errors become one line and exit code 1, a closed pipe ends quietly; how figures are written."""
 
 import os
 import sys
@@ -21,3 +21,16 @@ def run_command(main: Callable[[], None]) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def megabytes(size: int) -> str:
+    """A size as people read it."""
+    return f"{size / 1e6:,.1f} MB"
+
+
+def duration(seconds: float) -> str:
+    """A time span as people read it."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,63 +1,154 @@
 """Migrations: dbmate applies db/migrations; an advisory lock lets any number of processes ask for it at once."""
 
 import argparse
+import logging
 import os
-import shutil
-import subprocess
-from urllib.parse import quote, urlencode
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from random import uniform
+from time import sleep
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from .. import layout
-from ..errors import TomatoError, Unavailable, from_driver
-from ..server import check_server, connection_settings, database_url, probe, unreachable
+from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, from_driver
+from ..server import check_server, connect_to, connection_settings, logger, owner_url, passes, probe
+from .backup import back_up, holds_rows
 from .cli import run_command
+from .dbmate import dbmate
 
 _LOCK = 0x746F6D61746F  # "tomato"
+# Whose the layout is, or would be; and whether this user may act as that role.
+_OWNER = """
+select r.rolname, pg_has_role(r.oid, 'member'), r.rolname = current_user
+from pg_roles r
+where r.oid = coalesce(
+  (select c.relowner from pg_class c where c.oid = to_regclass('schema_migrations')),
+  (select nullif(n.nspowner, 'pg_database_owner'::regrole) from pg_namespace n where n.nspname = 'public'),
+  (select d.datdba from pg_database d where d.datname = current_database())
+)
+"""
 
 
-def migrate(url: str | None = None) -> list[str]:
+def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
     """Bring a database to this code's layout; makes the database where it isn't there yet.
 
-    url: the owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). Returns the versions
-    that were applied, none where nothing was pending. Raises WrongLayout where the database is of a newer layout,
-    Unavailable where the server or dbmate is missing, TomatoError with dbmate's words where a migration fails: then the
-    layout is as it was before that migration.
+    url: the owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). timeout: seconds that
+    a server is waited for which is at its limit or not there. A database that holds rows is backed up first, unless BACKUP
+    is “no”; who comes while another process migrates waits for it. Returns the versions that were applied, none where
+    nothing was pending. Raises WrongLayout where the database is of a newer layout, NotAllowed where the user may not
+    migrate it, Unavailable where the server or dbmate is missing, TomatoError with dbmate's words and the way back where a
+    migration fails: then the layout is as it was before that migration.
     """
-    url = url or os.environ.get("OWNER_DATABASE_URL") or database_url()
-    create_database(url)
-    with probe(url) as connection:
-        connection.execute("select pg_advisory_lock(%s)", [_LOCK])
+    url = url or owner_url()
+    create_database(url, timeout)
+    with probe(url, timeout) as connection:
+        if layout.applied(connection) == layout.known():
+            return []
+    with _migrating(url, timeout) as connection:
         before = layout.applied(connection)
-        if before != layout.known():
-            if set(before) - set(layout.known()):
-                layout.check(connection)
-            dbmate(url, "migrate")
+        if before == layout.known():
+            return []  # the process that we waited for did it
+        if set(before) - set(layout.known()):
+            layout.check(connection)
+        _dbmate_with_backup(url, connection, "migrate")
         layout.check(connection)
         return [version for version in layout.applied(connection) if version not in before]
 
 
-def create_database(url: str) -> None:
-    """Make the database that a URL names, encoded in UTF8, where it isn't there. Raises Unavailable where it can't."""
+def migrate_for(url: str, timeout: float) -> None:
+    """Bring the database of a worker's URL to this code's layout, as its owner: OWNER_DATABASE_URL, where it is set."""
+    owner = os.environ.get("OWNER_DATABASE_URL") or url
+    names = [connection_settings(u, "").get("dbname") for u in (owner, url)]
+    if names[0] != names[1]:
+        raise InvalidValue(f"OWNER_DATABASE_URL names the database {names[0]}, but {names[1]} is to be migrated")
+    migrate(owner, timeout)
+
+
+def roll_back(url: str | None = None) -> str:
+    """Undo the latest migration, after a backup as in `migrate`, and return its version.
+
+    Raises NotFound where none is applied, WrongLayout where the database is of a newer layout.
+    """
+    url = url or owner_url()
+    with _migrating(url, 0) as connection:
+        applied = layout.applied(connection)
+        if not applied:
+            raise NotFound(f"the database {connection.info.dbname} has no migration that could be undone")
+        if set(applied) - set(layout.known()):
+            layout.check(connection)
+        _dbmate_with_backup(url, connection, "rollback")
+        return applied[-1]
+
+
+@contextmanager
+def _migrating(url: str, timeout: float) -> Iterator[psycopg.Connection]:
+    """Keep all others from migrating; a connection in the transaction that holds the lock.
+
+    A lock of the transaction, not of the session, which a transaction pooler would lose. Who waits holds no connection
+    in between: on a small server the one that migrates needs it.
+    """
+    told = False
+    try:
+        while True:
+            with probe(url, timeout) as connection, connection.transaction():
+                connection.execute("set local idle_in_transaction_session_timeout = 0")
+                if connection.execute("select pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone() == (True,):
+                    yield connection
+                    return
+                if not told:
+                    logger.info("another process migrates %s: waiting for it", connection.info.dbname)
+                    told = True
+            sleep(uniform(0.1, 0.3))  # noqa: S311 (so that processes don't ask in step)
+    except psycopg.Error as error:
+        raise from_driver(error) from error
+
+
+def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) -> None:
+    ((owner, may, is_owner),) = connection.execute(_OWNER).fetchall()
+    if not may:
+        raise NotAllowed(
+            f"the user {connection.info.user} may not migrate the database {connection.info.dbname}: "
+            f"name its owner, {owner}, in OWNER_DATABASE_URL"
+        )
+    saved = None
+    if os.environ.get("BACKUP") != "no" and holds_rows(connection):
+        try:
+            saved = back_up(url)
+        except TomatoError as error:
+            raise TomatoError(f"nothing was migrated, for want of a backup: {error} (BACKUP=no goes without one)") from error
+        logger.info("saved %s", saved)
+    try:
+        dbmate(url, command, role=None if is_owner else owner)
+    except TomatoError as error:
+        way_back = f"; the database before is in {saved}: “bin/restore {saved}” brings it back" if saved else ""
+        raise TomatoError(f"{error}; the layout is as it was before that migration{way_back}") from error
+
+
+def create_database(url: str, timeout: float = 0) -> None:
+    """Make the database that a URL names, encoded in UTF8, where it isn't there. Raises Unavailable where it can't.
+
+    timeout: seconds that a server is waited for which is at its limit or not there.
+    """
     settings = connection_settings(url, "tomato-dao migrate")
     name = str(settings.get("dbname") or settings.get("user") or "")
     try:
-        psycopg.connect(**settings).close()  # type: ignore[arg-type]
+        connect_to(settings, timeout).close()
         return
-    except psycopg.errors.ConnectionTimeout as error:
-        raise unreachable(settings, error) from error
-    except psycopg.OperationalError as error:
-        failed = unreachable(settings, error)  # closed to us, or not there: the maintenance database tells
-    except psycopg.Error as error:
-        raise from_driver(error) from error
+    except Unavailable as error:
+        if passes(error):
+            raise
+        failed = error  # closed to us, or not there: the maintenance database tells
     try:
-        maintenance = psycopg.connect(autocommit=True, **{**settings, "dbname": "postgres"})  # type: ignore[arg-type]
-    except psycopg.OperationalError:
+        maintenance = connect_to({**settings, "dbname": "postgres"}, timeout)
+    except Unavailable:
         raise failed from None
     with maintenance:
-        if maintenance.execute("select from pg_database where datname = %s", [name]).fetchone():
+        if maintenance.execute("select from pg_database where datname = %s", [name]).fetchone() is not None:
             raise failed
         check_server(maintenance)
         try:
@@ -69,80 +160,49 @@ def create_database(url: str) -> None:
             raise Unavailable(f"the database {name} is not there and can't be made: {said}") from error
 
 
-def dbmate(url: str, *arguments: str, path: str | None = None) -> str:
-    """Run dbmate on a database and return what it printed. Raises TomatoError with its words where it fails.
-
-    path: where programs are looked for (default: PATH).
-    """
-    address, password = _without_password(url)
-    environment = {
-        **os.environ,
-        "DATABASE_URL": address,
-        "DBMATE_MIGRATIONS_DIR": os.fspath(layout.DB_DIR / "migrations"),
-        "PGOPTIONS": "-c lock_timeout=10s -c client_min_messages=warning",
-        "PATH": path or os.environ.get("PATH", os.defpath),
-    }
-    if password:
-        environment["PGPASSWORD"] = password
-    options = [] if "dump" in arguments else ["--no-dump-schema"]
-    done = subprocess.run(
-        [_dbmate_program(), "--env-file", os.devnull, *options, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        said = " ".join((done.stderr or done.stdout).split())
-        if password:
-            said = said.replace(password, "…")
-        raise TomatoError(f"dbmate {arguments[0]} failed: {said}")
-    return done.stdout
+def _status() -> None:
+    with probe(owner_url()) as connection:
+        applied = layout.applied(connection)
+    names = {path.name.partition("_")[0]: path.stem for path in layout.files()}
+    for version in sorted({*names, *applied}):
+        state = ("applied" if version in applied else "pending") if version in names else "unknown"
+        print(f"{state}  {names.get(version, version)}")
 
 
-def _dbmate_program() -> str:
-    """DBMATE, else a 2.x on PATH, else that of the checkout's node_modules."""
-    if given := os.environ.get("DBMATE"):
-        if found := shutil.which(given):
-            return found
-        raise Unavailable(f"DBMATE names {given}, which can't be run")
-    if found := shutil.which("dbmate"):
-        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-        if "version 2." in version:
-            return found
-    if found := shutil.which(layout.DB_DIR.parent / "node_modules" / ".bin" / "dbmate"):
-        return found
-    raise Unavailable("migrations need dbmate 2: put it on PATH, or name it in DBMATE (npm install dbmate brings it)")
-
-
-def _without_password(url: str) -> tuple[str, str | None]:
-    """A URL as dbmate reads it, and its password apart: dbmate passes its URL to other programs as an argument."""
-    settings = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
-    password = settings.pop("password", None)
-    host, port = settings.pop("host", ""), settings.pop("port", "")
-    user, name = settings.pop("user", ""), settings.pop("dbname", "")
-    if settings.setdefault("sslmode", os.environ.get("PGSSLMODE", "prefer")) in ("prefer", "allow"):
-        with probe(url) as connection:  # not every dbmate 2 knows these
-            settings["sslmode"] = "require" if connection.pgconn.ssl_in_use else "disable"
-    for ours in ("options", "application_name"):
-        settings.pop(ours, None)
-    if not host or host.startswith("/"):
-        settings["socket"] = f"{host or '/var/run/postgresql'}"
-        netloc = f"{quote(user, safe='')}@"
-    else:
-        netloc = f"{quote(user, safe='')}@{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
-    return f"postgres://{netloc}/{quote(name, safe='')}?{urlencode(settings, quote_via=quote)}", password
+def _new(name: str) -> Path:
+    """An empty migration of a name; only a checkout has a place for it."""
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise InvalidValue(f"a migration's name is of a-z, 0-9 and _, as in make new-migration NAME=host_owner, not {name!r}")
+    if not (layout.DB_DIR.parent / "Makefile").exists():
+        raise InvalidValue("migrations are made in a checkout of tomato-dao")
+    path = layout.DB_DIR / "migrations" / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.sql"
+    path.write_text("-- migrate:up\n\n\n-- migrate:down\n\n", "utf-8")
+    return path
 
 
 def main() -> None:
-    """`python -m tomato_dao.ops.migrate`"""
-    argparse.ArgumentParser(
+    """`python -m tomato_dao.ops.migrate [status | rollback | new NAME]`"""
+    parser = argparse.ArgumentParser(
         prog="migrate",
         description="Bring the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded server's) to this layout.",
-    ).parse_args()
-    applied = migrate()
-    for version in applied:
-        print(f"applied {version}")
-    print(f"the layout is {layout.known()[-1]}{'' if applied else ', nothing to do'}")
+    )
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("status", help="list the migrations: applied, pending, unknown to this code")
+    commands.add_parser("rollback", help="undo the latest migration")
+    commands.add_parser("new", help="make a file for a new migration").add_argument("name")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if options.command == "status":
+        _status()
+    elif options.command == "rollback":
+        print(f"undid {roll_back()}")
+    elif options.command == "new":
+        print(_new(options.name))
+    else:
+        applied = migrate()
+        for version in applied:
+            print(f"applied {version}")
+        print(f"the layout is {layout.known()[-1]}{'' if applied else ', nothing to do'}")
 
 
 if __name__ == "__main__":

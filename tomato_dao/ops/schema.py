@@ -11,7 +11,7 @@ from .. import layout
 from ..errors import TomatoError
 from . import embedded
 from .cli import run_command
-from .migrate import dbmate
+from .dbmate import dbmate
 from .scratch import scratch_database
 
 SCHEMA_FILE = layout.DB_DIR / "schema.sql"

@@ -1,0 +1,146 @@
+-- What bin/doctor looks at: the server's own views and catalogs.
+
+-- name: server()<!
+-- The server and those of its settings that decide how it bears this load.
+select
+  current_setting('server_version') as version,
+  extract(epoch from now() - pg_postmaster_start_time())::float8 as up_seconds,
+  current_setting('shared_buffers') as shared_buffers,
+  current_setting('work_mem') as work_mem,
+  current_setting('maintenance_work_mem') as maintenance_work_mem,
+  current_setting('max_wal_size') as max_wal_size,
+  current_setting('fsync') as fsync,
+  current_setting('full_page_writes') as full_page_writes,
+  current_setting('autovacuum') as autovacuum,
+  current_setting('track_counts') as track_counts,
+  current_setting('shared_memory_type') as shared_memory_type,
+  pg_size_bytes(current_setting('shared_memory_size')) as shared_memory_bytes,
+  pg_is_in_recovery() as standby;
+
+-- name: sessions()
+-- Who is connected to any database: by application and state.
+select
+  coalesce(nullif(a.application_name, ''), '(no name)') as application,
+  coalesce(a.state, '(hidden)') as state,
+  count(*)::int8 as sessions
+from pg_stat_activity a
+where a.datid is not null and a.leader_pid is null and a.backend_type is distinct from 'autovacuum worker'
+  and a.pid <> pg_backend_pid()
+group by 1, 2
+order by 3 desc, 1, 2;
+
+-- name: roles(names)
+-- Which of these roles there are, and what they may do here.
+select
+  r.rolname::text as name,
+  r.rolsuper as superuser,
+  (
+    select count(*)::int8
+    from pg_class c
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relowner <> r.oid
+  ) as not_owned,
+  (
+    select count(*)::int8
+    from pg_class c
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not has_table_privilege(r.oid, c.oid, 'select')
+  ) as not_readable,
+  (
+    select count(*)::int8
+    from pg_class c
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'schema_migrations'
+      and not (
+        has_table_privilege(r.oid, c.oid, 'insert')
+        and has_table_privilege(r.oid, c.oid, 'update')
+        and has_table_privilege(r.oid, c.oid, 'delete')
+      )
+  ) as not_writable,
+  has_schema_privilege(r.oid, 'public', 'create') as may_create
+from pg_roles r
+where r.rolname = any(:names);
+
+-- name: transactions()
+-- The transactions that are open in this database, oldest first.
+select
+  a.pid::int8 as pid,
+  coalesce(nullif(a.application_name, ''), '(no name)') as application,
+  coalesce(a.state, '(hidden)') as state,
+  extract(epoch from clock_timestamp() - a.xact_start)::float8 as seconds,
+  extract(epoch from clock_timestamp() - a.state_change)::float8 as state_seconds,
+  coalesce(substring(a.query from '/\* ([a-z_]+\.[a-z0-9_]+) \*/'), '(no named query)') as query
+from pg_stat_activity a
+where a.datname = current_database() and a.xact_start is not null and a.pid <> pg_backend_pid()
+  and a.backend_type is distinct from 'autovacuum worker'
+order by a.xact_start;
+
+-- name: locks_waited_for()
+-- Who waits for a lock in this database, and for whom.
+select
+  a.pid::int8 as pid,
+  coalesce(nullif(a.application_name, ''), '(no name)') as application,
+  coalesce(substring(a.query from '/\* ([a-z_]+\.[a-z0-9_]+) \*/'), '(no named query)') as query,
+  extract(epoch from clock_timestamp() - a.state_change)::float8 as seconds,
+  pg_blocking_pids(a.pid)::int8[] as blocked_by
+from pg_stat_activity a
+where a.datname = current_database() and a.wait_event_type = 'Lock'
+order by a.state_change;
+
+-- name: tables()
+-- The size of each table with its indexes, and its rows as they are estimated.
+select
+  c.relname::text as name,
+  pg_total_relation_size(c.oid) as bytes,
+  coalesce(s.n_live_tup, 0) as live,
+  coalesce(s.n_dead_tup, 0) as dead,
+  s.last_autovacuum as vacuumed_at,
+  coalesce(s.seq_scan, 0) as whole_reads,
+  coalesce(s.seq_tup_read, 0) as rows_of_whole_reads
+from pg_class c
+left join pg_stat_all_tables s on s.relid = c.oid
+where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
+order by 2 desc;
+
+-- name: unused_indexes()
+-- Indexes that no query has used since statistics began and that keep no rule and serve no foreign key.
+select i.indexrelname::text as name, i.relname::text as on_table, pg_relation_size(i.indexrelid) as bytes
+from pg_stat_user_indexes i
+inner join pg_index x on x.indexrelid = i.indexrelid
+where i.schemaname = 'public' and i.idx_scan = 0 and not x.indisunique
+  and not exists (
+    select from pg_constraint f
+    where f.contype = 'f' and f.conrelid = x.indrelid and x.indkey[0] = any(f.conkey)
+  )
+order by 3 desc;
+
+-- name: unindexed_foreign_keys()
+-- Foreign keys without an index that begins with their columns: each removal of what they refer to reads the whole table.
+select f.conname::text as name, f.conrelid::regclass::text as on_table
+from pg_constraint f
+where f.contype = 'f' and f.connamespace = 'public'::regnamespace and not exists (
+  select from pg_index x
+  where x.indrelid = f.conrelid and x.indpred is null
+    and array(select unnest(f.conkey) order by 1)
+      = array(select unnest((x.indkey::int2[])[0 : cardinality(f.conkey) - 1]) order by 1)
+)
+order by 1;
+
+-- name: statistics()<!
+-- Since when the server counts, and whether pg_stat_statements can be read here.
+select
+  extract(epoch from now() - coalesce(d.stats_reset, pg_postmaster_start_time()))::float8 as seconds,
+  to_regclass('pg_stat_statements') is not null as has_statements
+from pg_stat_database d
+where d.datname = current_database();
+
+-- name: slowest(most)
+-- The named queries that took the server the most time in all.
+select
+  substring(s.query from '/\* ([a-z_]+\.[a-z0-9_]+) \*/') as name,
+  sum(s.calls)::int8 as calls,
+  sum(s.total_exec_time) / 1000 as seconds,
+  sum(s.total_exec_time) / sum(s.calls) as mean_ms
+from pg_stat_statements s
+where s.dbid = (select d.oid from pg_database d where d.datname = current_database())
+  and s.query ~ '/\* [a-z_]+\.[a-z0-9_]+ \*/' and s.query !~ '/\* doctor\.'
+group by 1
+order by 3 desc
+limit :most;

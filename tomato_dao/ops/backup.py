@@ -1,0 +1,113 @@
+"""Backups: pg_dump's custom format, in files and a directory that only their owner can read. `bin/backup` by hand."""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg import pq
+
+from ..errors import TomatoError, Unavailable
+from ..server import connection_settings, owner_url, probe
+from . import embedded
+from .cli import run_command
+
+KEPT = 5  # backups of a database
+_HOLDS_ROWS = """
+select exists (
+  select from pg_class c
+  where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and c.relname <> 'schema_migrations'
+    and pg_relation_size(c.oid) > 0
+)
+"""
+
+
+def back_up(url: str) -> Path:
+    """Save a database in the directory of backups, and remove the oldest but 5 of it; the file's path.
+
+    Raises Unavailable where there is no pg_dump for the server, TomatoError with its words where it fails.
+    """
+    with probe(url) as connection:
+        name, version = connection.info.dbname, connection.info.server_version // 10000
+    directory = backup_directory()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / f"{quote(name, safe='')}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"
+    part = path.with_suffix(".part")
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    try:
+        run_program("pg_dump", version, url, "--format=custom", "--lock-wait-timeout=60s", f"--file={part}")
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    for old in backups(name)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def backups(database: str) -> list[Path]:
+    """The backups of a database, oldest first."""
+    own = re.compile(re.escape(quote(database, safe="")) + r"-\d{8}T\d{6}\.\d{6}Z\.dump")
+    return sorted(path for path in backup_directory().glob("*.dump") if own.fullmatch(path.name))
+
+
+def backup_directory() -> Path:
+    """BACKUP_DIR, else backups/ beside the embedded server's data: in a checkout, var/backups."""
+    given = os.environ.get("BACKUP_DIR")
+    return Path(given) if given else embedded.default_data_dir() / "backups"
+
+
+def holds_rows(connection: psycopg.Connection) -> bool:
+    """Whether any table of the layout has, or has had, rows."""
+    return connection.execute(_HOLDS_ROWS).fetchone() == (True,)
+
+
+def run_program(name: str, version: int, url: str, *arguments: str) -> None:
+    """Run pg_dump or pg_restore for a server of a major version; TomatoError with its words where it fails.
+
+    It learns of the database from its environment only, so that no password is in the list of processes.
+    """
+    settings = connection_settings(url, f"tomato-dao {name}")
+    variables = {o.keyword.decode(): o.envvar.decode() for o in pq.Conninfo.get_defaults() if o.envvar}
+    environment = {**os.environ, **{variables[k]: str(v) for k, v in settings.items() if k in variables}}
+    command = [os.fspath(_program(name, version)), "--no-password", *arguments]
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split()) or "it said nothing"
+        if password := settings.get("password"):
+            said = said.replace(str(password), "…")
+        raise TomatoError(f"{name} failed: {said}")
+
+
+def _program(name: str, version: int) -> Path:
+    """The program of the server's own version, else of the next newer one: on PATH, where Debian has it, the embedded one."""
+    places = [*os.environ.get("PATH", os.defpath).split(os.pathsep), f"/usr/lib/postgresql/{version}/bin"]
+    with suppress(Unavailable):
+        places.append(os.fspath(embedded.binaries()))
+    found: dict[int, Path] = {}
+    for place in places:
+        if program := shutil.which(Path(place, name)):
+            said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+            if (number := re.search(r" (\d+)", said)) and int(number[1]) >= version:
+                found.setdefault(int(number[1]), Path(program))
+    if not found:
+        raise Unavailable(f"the server is PostgreSQL {version} and there is no {name} {version} or newer: put it on PATH")
+    return found[min(found)]
+
+
+def main() -> None:
+    """`python -m tomato_dao.ops.backup`"""
+    argparse.ArgumentParser(
+        prog="backup", description=f"Save the database in var/backups (or BACKUP_DIR), where the last {KEPT} of it are kept."
+    ).parse_args()
+    path = back_up(owner_url())
+    print(f"{path}  {path.stat().st_size:,} bytes; “bin/restore {path}” brings it back")
+
+
+if __name__ == "__main__":
+    run_command(main)

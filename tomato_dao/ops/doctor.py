@@ -1,0 +1,71 @@
+"""`bin/doctor`: one page on how the server, its connections and the database are, and what to do about what isn't well."""
+
+import argparse
+import json
+import sys
+from datetime import datetime
+
+from ..errors import Unavailable
+from ..server import owner_url, passes, probe
+from .cli import run_command
+from .examinations import BAD, Finding, examine
+
+_SIGNS = {"ok": "ok  ", "note": "note", "bad": "BAD ", "unknown": "–   "}
+
+
+def main() -> None:
+    """`python -m tomato_dao.ops.doctor [--json] [--pool-size N]`"""
+    parser = argparse.ArgumentParser(
+        prog="doctor",
+        description="Tell how the server and the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded ones) are. "
+        "Exits with 1 where something is bad.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    parser.add_argument("--pool-size", type=int, default=8, metavar="N", help="of a worker process (default: 8)")
+    options = parser.parse_args()
+    if options.pool_size < 1:
+        parser.error("a pool has at least one connection")
+    where, findings = _examine(options.pool_size)
+    bad = [finding.topic for finding in findings if finding.level == BAD]
+    if options.json:
+        found = [{name: getattr(f, name) for name in Finding.__slots__} for f in findings]
+        print(
+            json.dumps({"database": where, "well": not bad, "findings": found}, default=_as_text, ensure_ascii=False, indent=2)
+        )
+    else:
+        print(f"{where}: {'to do: ' + ', '.join(bad) if bad else 'all is well'}\n")
+        for finding in findings:
+            _print(finding)
+    sys.exit(1 if bad else 0)
+
+
+def _examine(pool_size: int) -> tuple[str, list[Finding]]:
+    """Which database it is, and the findings: just one where the server has no connection left even for the doctor."""
+    url = owner_url()
+    try:
+        with probe(url) as connection:
+            connection.execute("set statement_timeout = '30s'")
+            connection.execute("set lock_timeout = '1s'")  # the doctor does not wait in the queue that it is to tell of
+            where = f"{connection.info.dbname} on {connection.info.host}:{connection.info.port}"
+            return where, list(examine(connection, pool_size))
+    except Unavailable as error:
+        if not passes(error):
+            raise
+        advice = ["as a superuser there is a reserved connection: OWNER_DATABASE_URL=postgresql://postgres@…/… bin/doctor"]
+        return "the database", [Finding("connections", BAD, str(error), advice=advice)]
+
+
+def _print(finding: Finding) -> None:
+    print(f"{_SIGNS[finding.level]}  {finding.topic:<12}  {finding.summary}")
+    for line in finding.details:
+        print(f"{'':20}{line}")
+    for line in finding.advice:
+        print(f"{'':18}{'  ' if line.startswith(' ') else '→ '}{line}")
+
+
+def _as_text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+if __name__ == "__main__":
+    run_command(main)

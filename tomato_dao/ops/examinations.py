@@ -1,0 +1,290 @@
+"""What bin/doctor examines: each examination looks at one thing and says what it found and what to do."""
+
+import ipaddress
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from .. import layout, queries
+from ..capacity import capacity
+from ..errors import TomatoError, from_driver
+from .backup import backup_directory, backups
+from .cli import duration, megabytes
+from .roles import APP, OWNER, READER, ROLES
+
+_QUERIES = queries.load(layout.DB_DIR / "operations")
+_SHARED_PER_CONNECTION = 50_000  # bytes of shared memory, measured with PostgreSQL 15 and 18
+OK, NOTE, BAD, UNKNOWN = "ok", "note", "bad", "unknown"
+LONG_TRANSACTION, LONG_IDLE, LONG_WAIT = 300, 60, 10  # seconds
+MANY_DEAD = 10_000  # rows that are dead, where they are more than a fifth
+LARGE = 10_000_000  # bytes of an index that nobody uses
+SHOWN = 8  # tables
+BACKUP_DAYS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What an examination found: level ok, note, bad or unknown; a line; more lines; what to do; figures for machines."""
+
+    topic: str
+    level: str
+    summary: str
+    details: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def examine(connection: psycopg.Connection, pool_size: int) -> Iterator[Finding]:
+    """All examinations of a database; pool_size: of the worker processes for which there should be room."""
+    examinations: dict[str, Callable[[], Finding]] = {
+        "server": lambda: _server(connection),
+        "connections": lambda: _connections(connection, pool_size),
+        "layout": lambda: _layout(connection),
+        "roles": lambda: _roles(connection),
+        "transactions": lambda: _transactions(connection),
+        "locks": lambda: _locks(connection),
+        "tables": lambda: _tables(connection),
+        "indexes": lambda: _indexes(connection),
+        "queries": lambda: _slowest(connection),
+        "backup": lambda: _backup(connection),
+    }
+    for topic, examination in examinations.items():
+        try:
+            yield examination()
+        except (psycopg.Error, TomatoError) as error:
+            told = from_driver(error) if isinstance(error, psycopg.Error) else error
+            yield Finding(topic, UNKNOWN, f"not available because {told}")
+
+
+def rows(connection: psycopg.Connection, name: str, *values: object) -> list[dict[str, Any]]:
+    """What a query of db/operations/doctor.sql returns."""
+    query = _QUERIES[f"doctor.{name}"]
+    with psycopg.RawCursor(connection, row_factory=dict_row) as cursor:
+        return cursor.execute(query.sql.encode(), values).fetchall()
+
+
+def steps_for_more_connections(allowed: int, wanted: int, server: dict[str, Any], *, local: bool) -> list[str]:
+    """What an operator types so that a server allows so many connections, and what that costs."""
+    cost = (wanted - allowed) * _SHARED_PER_CONNECTION
+    steps = [
+        "fewer worker processes, smaller pools or a pooler cost nothing: try these first; else, as a superuser in psql:",
+        f"  alter system set max_connections = {wanted};",
+        "  and restart the server (systemctl restart postgresql; the embedded one: make stop, the next use starts it);",
+        "  standbys get the new value, and their restart, before it",
+        f"  it costs {megabytes(cost)} more of shared memory; a session at work takes 5 to 10 MB, and work_mem for each sort",
+    ]
+    if server["shared_memory_type"] == "sysv":
+        needed = server["shared_memory_bytes"] + cost
+        today = _shmmax() if local else None
+        steps.append(
+            f"  shared_memory_type is sysv, so kernel.shmmax on the server must be {needed:,} at least"
+            f" ({f'it is {today:,}' if today else 'see sysctl kernel.shmmax there'}): sysctl -w kernel.shmmax={needed}"
+            if not today or today < needed
+            else f"  shared_memory_type is sysv: kernel.shmmax is {today:,}, which suffices for the {needed:,} bytes needed"
+        )
+    return steps
+
+
+def _server(connection: psycopg.Connection) -> Finding:
+    (server,) = rows(connection, "server")
+    wrong = [
+        f"{name} is off: {why}"
+        for name, why in (
+            ("fsync", "a crash can destroy the database"),
+            ("full_page_writes", "a crash can destroy the database"),
+            ("autovacuum", "dead rows will never be removed"),
+            ("track_counts", "autovacuum does not know where to work"),
+        )
+        if server[name] == "off"
+    ]
+    shown = ("shared_buffers", "work_mem", "maintenance_work_mem", "max_wal_size", "shared_memory_type")
+    return Finding(
+        "server",
+        BAD if wrong else OK,
+        f"PostgreSQL {server['version']}, up for {duration(server['up_seconds'])}{', a standby' * server['standby']}",
+        [", ".join(f"{name} {server[name]}" for name in shown)],
+        [f"alter system set {line.split()[0]} = on; select pg_reload_conf();  -- {line}" for line in wrong],
+        server,
+    )
+
+
+def _connections(connection: psycopg.Connection, pool_size: int) -> Finding:
+    figures = capacity(connection)
+    fit = figures.room // pool_size
+    by_application: dict[str, list[str]] = {}
+    sessions = rows(connection, "sessions")
+    for row in sessions:
+        by_application.setdefault(row["application"], []).append(f"{row['sessions']} {row['state']}")
+    advice: list[str] = []
+    if not fit:
+        wanted = -(-(figures.others + figures.reserved + 2 * pool_size) // 50) * 50
+        (server,) = rows(connection, "server")
+        advice = steps_for_more_connections(figures.allowed, wanted, server, local=is_local(connection))
+    usable = f"{figures.allowed - figures.reserved} used ({figures.allowed} allowed, {figures.reserved} reserved)"
+    return Finding(
+        "connections",
+        OK if fit else BAD,
+        f"{figures.others} of {usable}: {_fitting(fit, pool_size)}",
+        [f"{application}: {', '.join(states)}" for application, states in by_application.items()],
+        advice,
+        {"used": figures.others, "allowed": figures.allowed, "reserved": figures.reserved, "pool_size": pool_size,
+         "processes_that_fit": fit, "sessions": sessions},
+    )  # fmt: skip
+
+
+def _fitting(processes: int, pool_size: int) -> str:
+    if processes == 1:
+        return f"one more worker process with a pool of {pool_size} fits"
+    return f"{processes or 'no'} more worker processes with a pool of {pool_size} fit"
+
+
+def _layout(connection: psycopg.Connection) -> Finding:
+    have, need = layout.applied(connection), layout.known()
+    pending = [path.stem for path in layout.files() if path.name.partition("_")[0] not in have]
+    unknown = [version for version in have if version not in need]
+    figures = {"current": have[-1] if have else None, "pending": pending, "unknown": unknown}
+    current = f"at {have[-1]}" if have else "never migrated"
+    if unknown:
+        advice = ["this code is older than the database: install the tomato-dao that knows them"]
+        return Finding("layout", BAD, f"{current}, with migrations unknown to this code", unknown, advice, figures)
+    if pending:
+        advice = ["make migrate  (python -m tomato_dao.ops.migrate), which makes a backup first"]
+        return Finding("layout", BAD, f"{current}, {len(pending)} of {len(need)} migrations pending", pending, advice, figures)
+    return Finding("layout", OK, f"{current}, all {len(need)} migrations applied", figures=figures)
+
+
+def _roles(connection: psycopg.Connection) -> Finding:
+    found = {row["name"]: row for row in rows(connection, "roles", list(ROLES))}
+    me = f"this is {connection.info.user}"
+    if not found:
+        return Finding("roles", NOTE, f"{me}; there are no roles of least privilege", advice=["make roles"])
+    wrong = [f"there is no {role}" for role in ROLES if role not in found]
+    for role, row in found.items():
+        if row["superuser"]:
+            wrong.append(f"{role} is a superuser")
+        elif role == OWNER and row["not_owned"]:
+            wrong.append(f"{role} does not own {row['not_owned']} tables")
+        elif row["not_readable"] or (role == APP and row["not_writable"]):
+            wrong.append(f"{role} lacks privileges on {max(row['not_readable'], row['not_writable'] * (role == APP))} tables")
+        elif role in (APP, READER) and row["may_create"]:
+            wrong.append(f"{role} may create tables")
+    summary = f"{me}; {', '.join(found)} {'need a look' if wrong else 'have what they need'}"
+    return Finding(
+        "roles", BAD if wrong else OK, summary, wrong, ["make roles"] if wrong else [], {"roles": list(found.values())}
+    )
+
+
+def _transactions(connection: psycopg.Connection) -> Finding:
+    found = rows(connection, "transactions")
+    idle = [row for row in found if row["state"].startswith("idle in transaction")]
+    bad = [row for row in found if row["seconds"] > LONG_TRANSACTION or (row in idle and row["state_seconds"] > LONG_IDLE)]
+    longest = f", the longest for {duration(found[0]['seconds'])}" if found else ""
+    return Finding(
+        "transactions",
+        BAD if bad else OK,
+        f"{len(found)} open{longest}; {len(idle)} idle in transaction",
+        [f"{row['application']} (pid {row['pid']}), {row['state']}, {duration(row['seconds'])}, {row['query']}" for row in bad],
+        [f"select pg_terminate_backend({row['pid']});  -- if nobody needs it: it keeps dead rows and locks" for row in bad],
+        {"transactions": found},
+    )
+
+
+def _locks(connection: psycopg.Connection) -> Finding:
+    found = rows(connection, "locks_waited_for")
+    bad = [row for row in found if row["seconds"] > LONG_WAIT]
+    return Finding(
+        "locks",
+        BAD if bad else OK,
+        f"{len(found) or 'no'} session{'s wait' if len(found) != 1 else ' waits'} for a lock",
+        [
+            f"{r['application']} (pid {r['pid']}) waits {duration(r['seconds'])} in {r['query']} for pid {r['blocked_by']}"
+            for r in found
+        ],
+        ["see what these pids do under transactions above, or in pg_stat_activity"] if bad else [],
+        {"waiting": found},
+    )
+
+
+def _tables(connection: psycopg.Connection) -> Finding:
+    found = rows(connection, "tables")
+    dead = [row for row in found if row["dead"] > MANY_DEAD and row["dead"] > 0.2 * (row["live"] + row["dead"])]
+    width = max((len(row["name"]) for row in found[:SHOWN]), default=0)
+    lines = [
+        f"{r['name']:{width}}  {megabytes(r['bytes']):>10}  {r['live']:>12,} rows  {r['dead']:>10,} dead" for r in found[:SHOWN]
+    ]
+    if len(found) > SHOWN:
+        lines.append(f"and {len(found) - SHOWN} smaller ones, which --json lists")
+    return Finding(
+        "tables",
+        NOTE if dead else OK,
+        f"{len(found)} tables, {megabytes(sum(row['bytes'] for row in found))} with their indexes"
+        f"{f'; many dead rows in {len(dead)}' if dead else ''}",
+        lines,
+        [f"vacuum (analyze) {row['name']};" for row in dead],
+        {"tables": found},
+    )
+
+
+def _indexes(connection: psycopg.Connection) -> Finding:
+    missing, unused = rows(connection, "unindexed_foreign_keys"), rows(connection, "unused_indexes")
+    (statistics,) = rows(connection, "statistics")
+    read_whole = [
+        r for r in rows(connection, "tables") if r["whole_reads"] > 100 and r["rows_of_whole_reads"] > 10_000 * r["whole_reads"]
+    ]
+    details = [f"{row['name']} on {row['on_table']}: a foreign key without an index" for row in missing]
+    details += [f"{r['name']}: read as a whole {r['whole_reads']:,} times; a query may lack an index" for r in read_whole]
+    details += [f"{r['name']} on {r['on_table']} ({megabytes(r['bytes'])}): not used" for r in unused if r["bytes"] > LARGE]
+    return Finding(
+        "indexes",
+        BAD if missing else NOTE if read_whole else OK,
+        f"{len(missing) or 'no'} missing, {len(unused) or 'none'} unused in {duration(statistics['seconds'])} of statistics",
+        details,
+        ["make new-migration NAME=…, with “create index …”"] if missing else [],
+        {"missing": missing, "unused": unused, "read_whole": read_whole},
+    )
+
+
+def _slowest(connection: psycopg.Connection) -> Finding:
+    (statistics,) = rows(connection, "statistics")
+    if not statistics["has_statements"]:
+        why = "not available because pg_stat_statements is not installed here"
+        how = "alter system set shared_preload_libraries = 'pg_stat_statements'; restart; create extension pg_stat_statements"
+        return Finding("queries", UNKNOWN, why, advice=[how])
+    found = rows(connection, "slowest", 10)
+    width = max((len(row["name"]) for row in found), default=0)
+    lines = [
+        f"{r['name']:{width}}  {r['calls']:>10,} calls  {r['seconds']:>10.1f} s  {r['mean_ms']:>8.2f} ms each" for r in found
+    ]
+    return Finding("queries", OK, f"the {len(found)} that took the most time", lines, figures={"slowest": found})
+
+
+def _backup(connection: psycopg.Connection) -> Finding:
+    found = backups(connection.info.dbname)
+    if not found:
+        return Finding("backup", NOTE, f"none in {backup_directory()}", advice=["bin/backup"])
+    age = time.time() - found[-1].stat().st_mtime
+    old = age > BACKUP_DAYS * 86400
+    size = found[-1].stat().st_size
+    figures = {"file": os.fspath(found[-1]), "age_seconds": age, "bytes": size}
+    summary = f"the last is {duration(age)} old: {found[-1]}, {megabytes(size)}"
+    return Finding("backup", NOTE if old else OK, summary, advice=["bin/backup"] if old else [], figures=figures)
+
+
+def is_local(connection: psycopg.Connection) -> bool:
+    """Whether the server is on this machine: a Unix socket, or the loopback address."""
+    host = connection.info.hostaddr or connection.info.host
+    try:
+        return host.startswith("/") or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _shmmax() -> int | None:
+    path = Path("/proc/sys/kernel/shmmax")
+    return int(path.read_text()) if path.exists() else None

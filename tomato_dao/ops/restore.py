@@ -1,0 +1,157 @@
+"""`bin/restore`: a backup becomes a fresh database, which takes the place of the present one by its name."""
+
+import argparse
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from .. import layout
+from ..errors import Busy, NotAllowed, NotFound, TomatoError, from_driver
+from ..server import owner_url, probe
+from .backup import run_program
+from .cli import run_command
+from .scratch import drop_database, with_database
+
+_SESSIONS = """
+select coalesce(nullif(a.application_name, ''), 'without a name') as application, count(*) as sessions
+from pg_stat_activity a
+where a.datname = %s and a.pid <> pg_backend_pid()
+group by 1
+order by 2 desc
+"""
+_END_SESSIONS = (
+    "select pg_terminate_backend(a.pid, 5000) from pg_stat_activity a where a.datname = %s and a.usename is not null"
+)
+_OWNER = """
+select r.rolname, d.datacl is not null
+from pg_database d
+inner join pg_roles r on r.oid = d.datdba
+where d.datname = %s and pg_has_role(d.datdba, 'member')
+"""
+_PRIVILEGES = """
+select x.grantee, coalesce(r.rolname, 'public') as name, x.privilege_type
+from pg_database d
+cross join aclexplode(d.datacl) x
+left join pg_roles r on r.oid = x.grantee
+where d.datname = %s and x.grantee <> d.datdba
+"""
+
+
+def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -> str | None:
+    """Put a backup in the place of a database; until all of it is there, the database stays as it is.
+
+    file: of `back_up`, or of pg_dump -Fc. url: the owner's (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded
+    server). end_sessions: end the sessions of others instead of refusing. Returns the name under which the database
+    before is kept, None where there was none.
+
+    Raises NotFound where the file isn't there, Busy where others are connected, TomatoError with pg_restore's words where it
+    fails.
+    """
+    url = url or owner_url()
+    if not file.is_file():
+        raise NotFound(f"there is no file {file}")
+    name = str(conninfo_to_dict(url).get("dbname", ""))
+    fresh = f"{name}_restore_{secrets.token_hex(4)}"
+    try:
+        with probe(make_conninfo(url, dbname="postgres")) as server:
+            if not end_sessions:
+                _refuse_while_connected(server, name)
+            _create(server, fresh, like=name)
+            try:
+                version, target = server.info.server_version // 10000, with_database(url, fresh)
+                superuser = server.info.parameter_status("is_superuser") == "on"
+                options = ["--exit-on-error", f"--dbname={make_conninfo(dbname=fresh)}"]
+                if not superuser:
+                    options.append("--no-owner")  # all becomes the user's own
+                run_program("pg_restore", version, target, *options, os.fspath(file.absolute()))
+                with probe(target) as restored:
+                    restored.execute("analyze")
+                return _swap(server, name, fresh, end_sessions=end_sessions)
+            except BaseException:
+                drop_database(with_database(url, fresh))
+                raise
+    except psycopg.Error as error:
+        raise from_driver(error) from error
+
+
+def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
+    if found := server.execute(_SESSIONS, [name]).fetchall():
+        told = ", ".join(f"{application}: {sessions}" for application, sessions in found)
+        raise Busy(
+            f"the database {name} is in use ({told}): stop these first, or let restore end their sessions with --end-sessions"
+        )
+
+
+def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
+    """An empty database with another's owner and privileges, if there is that other."""
+    database = sql.Identifier(name)
+    try:
+        server.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(database))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotAllowed(
+            f"{server.info.user} may not create databases, which a restore needs (alter role … createdb)"
+        ) from error
+    owner = server.execute(_OWNER, [like]).fetchone()
+    if owner is None:
+        return
+    server.execute(sql.SQL("alter database {} owner to {}").format(database, sql.Identifier(owner[0])))
+    if not owner[1]:
+        return
+    server.execute(sql.SQL("revoke all on database {} from public").format(database))
+    for grantee, role, privilege in server.execute(_PRIVILEGES, [like]).fetchall():
+        whom = sql.Identifier(role) if grantee else sql.SQL("public")
+        server.execute(sql.SQL("grant {} on database {} to {}").format(sql.SQL(privilege), database, whom))
+
+
+def _swap(server: psycopg.Connection, name: str, fresh: str, *, end_sessions: bool) -> str | None:
+    """Give the fresh database the name of the present one, and that another, in one transaction."""
+    rename = sql.SQL("alter database {} rename to {}")
+    if server.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
+        server.execute(rename.format(sql.Identifier(fresh), sql.Identifier(name)))
+        return None
+    allow = sql.SQL("alter database {} allow_connections {}")
+    kept = f"{name}_before_{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    present = name
+    server.execute(allow.format(sql.Identifier(name), sql.SQL("false")))  # so that none comes back in between
+    try:
+        if end_sessions:
+            server.execute(_END_SESSIONS, [name])
+        _refuse_while_connected(server, name)
+        with server.transaction():
+            server.execute(rename.format(sql.Identifier(name), sql.Identifier(kept)))
+            server.execute(rename.format(sql.Identifier(fresh), sql.Identifier(name)))
+        present = kept
+    except psycopg.errors.ObjectInUse as error:
+        raise Busy(f"the database {name} is in use: {error.diag.message_detail}") from error
+    finally:
+        server.execute(allow.format(sql.Identifier(present), sql.SQL("true")))
+    return kept
+
+
+def main() -> None:
+    """`python -m tomato_dao.ops.restore FILE`"""
+    parser = argparse.ArgumentParser(
+        prog="restore",
+        description="Put a backup in the place of the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded one).",
+    )
+    parser.add_argument("file", type=Path, help="a file of bin/backup")
+    parser.add_argument("--end-sessions", action="store_true", help="end the sessions of workers that are connected")
+    options = parser.parse_args()
+    kept = restore(options.file, end_sessions=options.end_sessions)
+    print(f"restored {options.file}")
+    if kept:
+        print(f'the database before is kept as {kept}: once nobody needs it, drop it ("drop database {kept}")')
+    try:
+        with probe(owner_url()) as connection:
+            layout.check(connection)
+    except TomatoError as error:
+        print(f"note: {error}")
+
+
+if __name__ == "__main__":
+    run_command(main)
