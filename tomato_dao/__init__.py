@@ -18,6 +18,8 @@ from .errors import (
     WrongLayout,
     WrongState,
 )
+from .transfer.dump import dump
+from .transfer.load import load
 
 __all__ = [
     "AlreadyExists",
@@ -37,4 +39,6 @@ __all__ = [
     "WrongLayout",
     "WrongState",
     "connect",
+    "dump",
+    "load",
 ]
