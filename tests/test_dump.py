@@ -130,7 +130,7 @@ def values(tomato_server_url: str, tomato_template: str) -> Iterator[tuple[Datab
     create = """
     create table odd_values (
       t text not null, n double precision, at instant, j jsonb not null, k text, b boolean, i smallint,
-      list text[], "Odd ""name""" numeric, primary key (k, t)
+      list text[], "Odd ""name"" x" numeric, primary key (k, t)
     )
     """
     with (
@@ -148,7 +148,7 @@ def values(tomato_server_url: str, tomato_template: str) -> Iterator[tuple[Datab
         st.tuples(
             texts, st.none() | floats, st.none() | instants, jsons.map(as_json), texts, st.none() | st.booleans(),
             st.none() | st.integers(-(2**15), 2**15 - 1), st.none() | st.lists(st.none() | texts, max_size=3),
-            st.none() | st.decimals(allow_infinity=False),
+            st.none() | st.decimals(allow_nan=False, allow_infinity=False),
         ),
         max_size=40, unique_by=lambda row: (row[0], row[4]),
     )

@@ -2,6 +2,7 @@
 
 import codecs
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -56,8 +57,8 @@ class Reader:
         all_records = {table.model: Records(table) for table in tables}
         counts = dict.fromkeys(all_records, 0)
         records = next(iter(all_records.values()))
-        next_line, batch = 3, self._batch[2:]
-        while batch:
+        next_line = 3
+        for batch in itertools.chain([self._batch[2:]], self._batches):
             hashed = self._hash.copy()
             self._update(batch)
             block = Block(records.table, [], next_line)
@@ -84,7 +85,6 @@ class Reader:
             counts[block.table.model] += len(block.rows)
             yield block
             next_line += len(batch)
-            batch = next(self._batches, [])
         raise _cut(next_line - 1)
 
     def _update(self, lines: Sequence[bytes]) -> None:
