@@ -138,6 +138,8 @@ class _Load:
                     copy.write(b"\n")
                     self.lines.add(table.name, len(block.rows), block.line)
                     size += len(text)
+                    self._size += len(text)
+                    self._tell("loading")
                     del text
                     if size >= _PIECE:
                         block = None
@@ -149,8 +151,6 @@ class _Load:
             rows = [row for block in sent for row in block.rows]
             lines = [block.line + n for block in sent for n in range(len(block.rows))]
             raise row_refused(error, table, rows, lines) from error
-        self._size += size
-        self._tell("loading")
         del sent, first
         return block or next(blocks, None)
 

@@ -44,7 +44,7 @@ class Reader:
             if len(self._batch) > 1:
                 break
         if not self._batch:
-            raise InvalidValue("the file is empty")
+            raise InvalidValue("the file is empty, or cut off")
         if self._batch[0] != b"[":
             raise _wrong(1, "this is no dump: its first line is not “[”")
         if len(self._batch) < 2:
