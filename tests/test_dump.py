@@ -170,7 +170,9 @@ def test_every_value_survives(values: tuple[Database, Database], rows: list[tupl
 def test_large_values_survive(db: Database, world: World) -> None:
     with db.connection() as connection:
         connection.execute("insert into error_groups values ('g', repeat(E'\\n\"\\\\x', 13000000))")
-        connection.execute("insert into key_values (key, value) values ('deep', (repeat('[', 3000) || repeat(']', 3000))::jsonb)")
+        connection.execute(
+            "insert into key_values (key, value) values ('deep', (repeat('[', 3000) || repeat(']', 3000))::jsonb)"
+        )
         connection.execute(
             "insert into key_values (key, value) select 'wide', to_jsonb(array_agg(n || 'x')) from generate_series(1, 200000) n"
         )
@@ -284,5 +286,3 @@ def test_a_line_says_the_same_in_any_order_and_spacing(data: st.DataObject) -> N
     assert reading.row(line) in (expected, None)
     if "\\u" not in fields and len(max(found.values(), key=len)) < 300:
         assert reading.row(line) == expected
-
-

@@ -51,7 +51,10 @@ def by_hand(db: Database, lines: Iterable[Record], **changes: Any) -> io.BytesIO
     with db.connection() as connection:
         head = json.loads(header(catalog.tables(connection)))
     head["fields"] |= changes
-    texts = [line if isinstance(line, str) else json.dumps(line, ensure_ascii=False, separators=(",", ":")) for line in [head, *lines]]
+    texts = [
+        line if isinstance(line, str) else json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        for line in [head, *lines]
+    ]
     return io.BytesIO(closed("[\n" + "".join(f"{text},\n" for text in texts)))
 
 

@@ -23,7 +23,9 @@ def main() -> None:
     mode.add_argument("--replace", action="store_true", help="remove all that is in the database first")
     mode.add_argument("--merge", action="store_true", help="insert or update by pk; what the file doesn't name stays")
     mode.add_argument(
-        "--check", action="store_true", help="only read and verify the file, without a database (keys and references: on loading)"
+        "--check",
+        action="store_true",
+        help="only read and verify the file, without a database (keys and references: on loading)",
     )
     options = parser.parse_args()
     file = sys.stdin.buffer if options.file == "-" else options.file

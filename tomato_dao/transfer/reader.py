@@ -101,7 +101,9 @@ class Reader:
             raise _wrong(n, "the trailer is damaged") from None
         for model in counts | said:
             if said.get(model, 0) != counts.get(model, 0):
-                raise _wrong(n, f"the trailer tells of {said.get(model, 0)} {model} records, the file has {counts.get(model, 0)}")
+                raise _wrong(
+                    n, f"the trailer tells of {said.get(model, 0)} {model} records, the file has {counts.get(model, 0)}"
+                )
         if rows != sum(counts.values()):
             raise _wrong(n, f"the trailer tells of {rows} records, the file has {sum(counts.values())}")
         if sha256 != self._hash.hexdigest():

@@ -51,7 +51,12 @@ def parts(text: bytes) -> list[tuple[bytes, bytes]]:
         if mark == 0x2C and expected == _AFTER and open_marks:
             expected = _KEY if open_marks[-1] == 0x7B else _VALUE
             continue
-        if mark in (0x7D, 0x5D) and open_marks and open_marks[-1] == mark - 2 and expected in (_FIRST_KEY, _FIRST_VALUE, _AFTER):
+        if (
+            mark in (0x7D, 0x5D)
+            and open_marks
+            and open_marks[-1] == mark - 2
+            and expected in (_FIRST_KEY, _FIRST_VALUE, _AFTER)
+        ):
             open_marks.pop()
         elif kind == _MARK or expected not in (_VALUE, _FIRST_VALUE):
             raise ValueError(f"no JSON from column {begin + 1} on")
