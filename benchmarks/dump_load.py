@@ -44,7 +44,9 @@ begin;
 insert into connections (topology_id, attrs)
 select 1 + n %% (%(records)s / 500), jsonb_build_object('delay_to', n / 7.0) from generate_series(1, %(records)s / 100) n;
 insert into elements (id, topology_id, type, attrs) overriding system value
-select 2 * c.id - 1 + side, c.topology_id, 'kvmqm', jsonb_build_object('name', 'vm' || c.id, '_pos', jsonb_build_object('x', random()))
+select
+  2 * c.id - 1 + side, c.topology_id, 'kvmqm',
+  jsonb_build_object('name', 'vm' || c.id, '_pos', jsonb_build_object('x', random()))
 from connections c, generate_series(0, 1) side;
 insert into elements (id, topology_id, type, parent_id, connection_id) overriding system value
 select %(records)s + 2 * c.id + side, c.topology_id, 'kvmqm_interface', 2 * c.id - 1 + side, c.id
@@ -58,8 +60,9 @@ insert into error_dumps (source, dump_id, group_id, at, data)
 select 'host' || n, n, 'group' || 1 + n %% 100, now(), repeat(md5(n::text), 500) from generate_series(1, %(records)s / 1000) n;
 insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
 select
-  1 + n / 80, (array['5minutes', 'hour', 'day', 'month', 'year'])[1 + n %% 5], timestamptz '2026-01-01' + n %% 80 * interval '5 min',
-  timestamptz '2026-01-01 00:05' + n %% 80 * interval '5 min', 1, random() * 1e9, random() * 1e10, random() * 1e7, random() * 300
+  1 + n / 80, (array['5minutes', 'hour', 'day', 'month', 'year'])[1 + n %% 5],
+  timestamptz '2026-01-01' + n %% 80 * interval '5 min', timestamptz '2026-01-01 00:05' + n %% 80 * interval '5 min',
+  1, random() * 1e9, random() * 1e10, random() * 1e7, random() * 300
 from generate_series(0, %(records)s - 1) n;
 """
 

@@ -211,7 +211,7 @@ def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psyco
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 200000)")
 
     class Full(io.RawIOBase):
-        def write(self, data: object) -> int:
+        def write(self, _: object) -> int:
             raise OSError(28, "No space left on device")
 
     for jobs in (1, 3):
@@ -263,7 +263,7 @@ def test_a_migration_that_waits_is_no_deadlock(db: Database, server: psycopg.Con
         blocked = threading.Thread(target=lambda: server.execute("alter table users add column x int"))
         blocked.start()
         with db.connection() as watcher:
-            waiting = "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())"
+            waiting = "select count(*) from pg_locks where not granted and relation = 'users'::regclass"
             while watcher.execute(waiting).fetchone() == (0,):
                 pass
     blocked.join()

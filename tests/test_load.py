@@ -10,6 +10,7 @@ from transfer_cases import another_database, by_hand, dumped, layout_of, organiz
 
 import tomato_dao
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotEmpty, NotFound, WrongState
+from tomato_dao.transfer.report import Progress
 
 
 def test_what_is_loaded_elsewhere_is_the_same(
@@ -168,7 +169,7 @@ def test_a_file_is_loaded_by_path_or_open(db: Database, world: World, tmp_path: 
 
 def test_progress_is_told(db: Database, server: psycopg.Connection) -> None:
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 1000)")
-    told = []
+    told: list[Progress] = []
     text = io.BytesIO()
     tomato_dao.dump(db, text, progress=told.append)
     assert (told[-1].doing, told[-1].part, told[-1].rows) == ("dumping", 1.0, 1000)

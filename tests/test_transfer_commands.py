@@ -59,8 +59,10 @@ def test_an_output_file_is_whole_private_and_compressed_by_its_ending(
     assert path.stat().st_mode & 0o777 == 0o600
     assert [found.name for found in tmp_path.iterdir()] == [name]
     data, text = path.read_bytes(), dumped(db)
-    plain = {".gz": gzip.decompress, ".zst": lambda d: zstandard.ZstdDecompressor().stream_reader(d).read()}
-    assert plain.get(path.suffix, bytes)(data) == text
+    plain = gzip.decompress(data) if path.suffix == ".gz" else data
+    if path.suffix == ".zst":
+        plain = zstandard.ZstdDecompressor().stream_reader(data).read()
+    assert plain == text
     assert run(tomato_url, LOAD, "--check", name.removesuffix(path.suffix).removesuffix(".json"), cwd=tmp_path).returncode == 0
     assert run(tomato_url, LOAD, "--check", "-", stdin=data).returncode == 0
     assert "cut off" in refused(run(tomato_url, LOAD, "--check", "-", stdin=data[: len(data) // 2]))

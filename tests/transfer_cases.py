@@ -72,7 +72,7 @@ def closed(text: str, **changes: Any) -> bytes:
     return body + json.dumps({"model": "dump.trailer", "fields": fields}).encode() + b"\n]\n"
 
 
-def organization(pk: int, name: str | None = None, **fields: Any) -> dict[str, Any]:
+def organization(pk: int, name: object = None, **fields: Any) -> dict[str, Any]:
     """A record of an organization."""
     texts = dict.fromkeys(("description", "homepage_url", "image_url", "description_text"), "")
     return {
