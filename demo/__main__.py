@@ -173,7 +173,9 @@ def _dump_and_load(db: Database, copy_url: str) -> None:
     if text.getvalue() != again.getvalue():
         raise TomatoError("what was loaded into a second database is not what was dumped")
     print(f"{'dumped':<20}{dumped.rows:>8,}  rows in {dumped.seconds:.1f} s")
-    print(f"{'loaded':<20}{loaded.rows:>8,}  into a second database in {loaded.seconds:.1f} s; its dump is the same to the byte")
+    print(
+        f"{'loaded':<20}{loaded.rows:>8,}  into a second database in {loaded.seconds:.1f} s; its dump is the same to the byte"
+    )
 
 
 if __name__ == "__main__":
