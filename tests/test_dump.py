@@ -280,9 +280,9 @@ def test_a_line_says_the_same_in_any_order_and_spacing(data: st.DataObject) -> N
     fields = ",".join(f'"{name}":{value}' for name, value in found.items())
     line = f'{{"model":"thing","pk":5,"fields":{{{fields}}}}},'.encode()
     shuffled = " , ".join(f'"{name}" : {value}' for name, value in data.draw(st.permutations(list(found.items()))))
-    other = f'{{ "fields": {{ {shuffled} }},"pk": 5 , "model":"thing"}}'.encode()
-    expected = reading.any_row(line[:-1])
-    assert reading.any_row(other) == expected
+    other = f'{{ "fields": {{ {shuffled} }},"pk": 5 , "model":"thing"}} , '.encode()
+    expected = reading.any_row(line, len(line) - 1)
+    assert reading.any_row(other, len(other) - 2) == expected
     assert reading.row(line) in (expected, None)
-    if "\\u" not in fields and len(max(found.values(), key=len)) < 300:
+    if not any(odd in fields for odd in ("\\u", "e400", "9" * 400)):
         assert reading.row(line) == expected
