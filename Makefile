@@ -68,6 +68,9 @@ bench-calls: setup .venv/peers ## compare what a call costs with libpq, psycopg 
 bench-accounting: setup .venv/peers ## measure a minute's accounting of a large testbed, and Django's for a sample of it
 	@$(PY) -m benchmarks.accounting
 
+bench-dump: setup .venv/peers ## compare bin/dump and bin/load with psql, pg_restore, Django's dumpdata and loaddata
+	@$(PY) -m benchmarks.dump_load
+
 wheel: setup ## build dist/tomato_dao-*.whl
 	@$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
@@ -101,4 +104,4 @@ clean: ## stop the embedded server and remove all that was made, its data too
 	@touch $@
 
 .PHONY: help setup migrate migrate-status rollback new-migration roles demo test check check-queries check-plans plans format schema \
-	bench bench-calls bench-accounting wheel stop clean
+	bench bench-calls bench-accounting bench-dump wheel stop clean

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from conftest import World
-from dao_cases import at_once
+from dao_cases import at_once, until
 from prometheus_client import CollectorRegistry
 from psycopg import IsolationLevel
 from test_database import BACKENDS, blocked

@@ -1,5 +1,8 @@
 """tomato-dao: the ToMaTo backend's database layer. `connect()` gives a `Database` with a DAO per entity."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .database import Database, connect
 from .errors import (
     AlreadyExists,
@@ -20,12 +23,19 @@ from .errors import (
     WrongState,
 )
 
+if TYPE_CHECKING:
+    from .ops.migrate import migrate
+    from .transfer.dump import dump
+    from .transfer.load import load
 
-def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
-    """Bring a database to this code's layout: `tomato_dao.ops.migrate.migrate`, which is imported by who needs it only."""
-    from .ops.migrate import migrate as run
+_MODULES = {"dump": ".transfer.dump", "load": ".transfer.load", "migrate": ".ops.migrate"}
 
-    return run(url, timeout)
+
+def __getattr__(name: str) -> object:
+    """What not every program needs is imported by who asks for it."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name], __name__), name)
 
 
 __all__ = [
@@ -47,5 +57,7 @@ __all__ = [
     "WrongLayout",
     "WrongState",
     "connect",
+    "dump",
+    "load",
     "migrate",
 ]

@@ -152,9 +152,6 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "network_instances_host_id_bridge_key": ("host_id", "bridge"),
 }
 
-# Tables whose rows have another name.
-_ENTITIES = {"topology_exchange": "topology", "templates_on_hosts": "template on host"}
-
 # How the server says, in any language, which row is missing: “Key (site_id)=(5) …”
 _MISSING = re.compile(r"\(\w+\)=\((\d+)\)")
 
@@ -187,11 +184,10 @@ class Call:
 
 
 def entity_of(table: str) -> str:
-    """The singular of a table's name, as it stands in messages: "host elements" → "host element"."""
-    if table in _ENTITIES:
-        return _ENTITIES[table]
-    words = table.replace("_", " ")
-    return words[:-3] + "y" if words.endswith("ies") else words.removesuffix("s")
+    """The singular of a table's name, as it stands in messages: "host_elements" → "host element"."""
+    if table == "topology_exchange":
+        return "topology"
+    return " ".join(word[:-3] + "y" if word.endswith("ies") else word.removesuffix("s") for word in table.split("_"))
 
 
 def from_driver(error: psycopg.Error, call: Call | None = None) -> TomatoError:

@@ -1,0 +1,38 @@
+"""How far a dump or load is, on a terminal's stderr once it takes longer than two seconds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from tqdm import tqdm
+
+from ..transfer.report import Progress, Report
+
+_AFTER = 2  # seconds
+_EVERY = 0.2  # seconds
+_BAR = "{desc}: {percentage:3.0f}% |{bar}|{postfix} [{elapsed}, {remaining} left]"
+_NO_BAR = "{desc}{postfix} [{elapsed}]"
+
+
+@contextmanager
+def shown() -> Iterator[Report]:
+    """What tells the terminal, where stderr is one."""
+    with tqdm(total=1, delay=_AFTER, disable=None, leave=False, dynamic_ncols=True) as bar:
+        start = monotonic()
+        due = start + _AFTER
+
+        def show(told: Progress) -> None:
+            nonlocal due
+            now = monotonic()
+            if bar.disable or now < due:
+                return
+            due = now + _EVERY
+            size = told.size / 1e6
+            bar.n = told.part or 0
+            bar.bar_format = _NO_BAR if told.part is None else _BAR
+            bar.set_description_str(told.doing, refresh=False)
+            bar.set_postfix_str(f"{told.rows:,} rows, {size:,.0f} MB, {size / (now - start):,.0f} MB/s", refresh=False)
+            bar.refresh()
+            bar.last_print_t = bar.start_t + _AFTER  # so that it is wiped away at the end
+
+        yield show
