@@ -38,32 +38,38 @@ def tomato_template(tomato_template: str, tomato_server_url: str) -> str:
     return tomato_template
 
 
+@pytest.fixture(scope="session")
+def has_roles(tomato_template: str, tomato_server_url: str) -> bool:
+    """Whether the server has the roles of db/roles.sql."""
+    with psycopg.connect(with_database(tomato_server_url, "postgres")) as connection:
+        return connection.execute("select to_regrole(%s) is not null", [roles.APP]).fetchone() == (True,)
+
+
 @pytest.fixture
-def app_url(tomato_url: str) -> str:
+def app_url(tomato_url: str, has_roles: bool) -> str:
     """The URL of the test's database for what a worker may do."""
+    if not has_roles:
+        pytest.skip("the tests' user may not make roles")
     return acting_as(roles.APP, tomato_url)
 
 
 @pytest.fixture
-def reader_url(tomato_url: str) -> str:
+def reader_url(tomato_url: str, has_roles: bool) -> str:
     """The URL of the test's database for what may only read: bin/dump."""
+    if not has_roles:
+        pytest.skip("the tests' user may not make roles")
     return acting_as(roles.READER, tomato_url)
 
 
 def acting_as(role: str, url: str) -> str:
-    """A URL whose sessions have the privileges of a role, whatever way the server lets users in; skips where there is none."""
-    with psycopg.connect(url) as connection:
-        if connection.execute("select to_regrole(%s) is null", [role]).fetchone() == (True,):
-            pytest.skip("the tests' user may not make roles")
+    """A URL whose sessions have the privileges of a role, whatever way the server lets users in."""
     return make_conninfo(url, options=f"-c role={role}")
 
 
 @pytest.fixture
-def db(tomato_url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+def db(tomato_url: str, has_roles: bool) -> Iterator[Database]:
     """A Database on a migrated, empty database, with the privileges of a worker."""
-    with psycopg.connect(tomato_url) as connection:
-        made = connection.execute("select to_regrole(%s) is not null", [roles.APP]).fetchone() == (True,)
-    with connect(acting_as(roles.APP, tomato_url) if made else tomato_url, pool_size=4) as db:
+    with connect(acting_as(roles.APP, tomato_url) if has_roles else tomato_url, pool_size=4) as db:
         yield db
 
 

@@ -1,7 +1,7 @@
 """A pytest plugin for tests of code that uses tomato_dao: `pytest_plugins = ["tomato_dao.testing"]` in conftest.py.
 
-Needs the extra “testing”. The server is that of DATABASE_URL (whose user may create databases), else the embedded one; the
-database that DATABASE_URL names is not touched.
+Needs the extra “testing”. The server is that of DATABASE_URL (whose user may create databases; the database that it names is
+not touched), else an embedded one for tests alone.
 """
 
 import os
@@ -14,15 +14,15 @@ from psycopg.conninfo import conninfo_to_dict
 from pytest_postgresql.janitor import DatabaseJanitor
 
 from . import Database, connect
+from .ops import embedded
 from .ops.migrate import migrate
 from .ops.scratch import with_database
-from .server import database_url
 
 
 @pytest.fixture(scope="session")
 def tomato_server_url() -> str:
     """The URL of the server that tests run on."""
-    return database_url()
+    return os.environ.get("DATABASE_URL") or embedded.start(embedded.tests_dir())
 
 
 @pytest.fixture(scope="session")

