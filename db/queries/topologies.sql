@@ -88,20 +88,26 @@ order by t.id;
 -- record_class: ListedTopology
 -- nullable: asking_user_id
 -- The topologies that have an owner in an organization, by id, after that one, with who asks' role
--- and the highest element state.
-with page as (
-  select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
-  from topologies t
-  where
-    t.id > :after
-    and t.id in (
-      select p.topology_id
-      from users u
-      inner join topology_permissions p on p.user_id = u.id and p.role = 'owner'
-      where u.organization_id = :organization_id
-    )
-  order by t.id
+-- and the highest element state. The offset has the planner go from the organization to its topologies: the other way it
+-- would look at all topologies where the organization has few.
+with own as (
+  select distinct p.topology_id
+  from users u
+  cross join lateral (
+    select op.topology_id
+    from topology_permissions op
+    where op.user_id = u.id and op.role = 'owner' and op.topology_id > :after
+    offset 0
+  ) p
+  where u.organization_id = :organization_id
+  order by p.topology_id
   limit :limit
+),
+
+page as (
+  select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
+  from own o
+  inner join topologies t on t.id = o.topology_id
 )
 
 select
@@ -161,6 +167,7 @@ with due as materialized (
       t.timeout_step = s.step and t.timeout_at <= now() + s.ahead
       and (t.timeout_lease_until is null or t.timeout_lease_until <= now())
     order by t.timeout_at
+    limit :limit -- of each step, too: without it a backlog would be sorted as a whole
     for update skip locked
   ) d
   limit :limit
