@@ -1031,7 +1031,8 @@ CREATE VIEW public.topology_roles AS
             WHEN (NOT (EXISTS ( SELECT
                FROM (public.topology_permissions op
                  JOIN public.users o ON ((o.id = op.user_id)))
-              WHERE ((op.topology_id = t.id) AND (op.role = 'owner'::text) AND (o.organization_id = u.organization_id))))) THEN NULL::integer
+              WHERE ((op.topology_id = t.id) AND (op.role = 'owner'::text) AND (o.organization_id = u.organization_id))
+             OFFSET 0))) THEN NULL::integer
             WHEN ('orga_topl_owner'::text = ANY (u.flags)) THEN 3
             WHEN ('orga_topl_manager'::text = ANY (u.flags)) THEN 2
             ELSE 1
@@ -2244,4 +2245,5 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261122110200'),
     ('20261122110201'),
     ('20261122110300'),
-    ('20261122110400');
+    ('20261122110400'),
+    ('20261122110500');
