@@ -42,11 +42,12 @@ returning
 -- Change the columns that the patch names.
 update elements e set (
   state, host_element_id, site_id, template_id, profile_id, network_id, network_instance_id,
-  rextfv_started_at, next_sync_at
+  rextfv_started_at, next_sync_at, sync_lease_until
 ) = (
   select
     r.state, r.host_element_id, r.site_id, r.template_id, r.profile_id, r.network_id, r.network_instance_id,
-    r.rextfv_started_at, r.next_sync_at
+    r.rextfv_started_at, r.next_sync_at,
+    case when not :patch::jsonb ?| array['rextfv_started_at', 'next_sync_at'] then e.sync_lease_until end
   from jsonb_populate_record(e, :patch) r
 )
 where e.id = :id
