@@ -251,6 +251,22 @@ def test_a_problem_that_goes_unannounced_goes_silently(db: Database, world: Worl
     assert db.hosts.get_by_name("host1").problem_since is None
 
 
+def test_the_end_of_a_problem_that_was_announced_too_late_is_told(
+    db: Database, world: World, server: psycopg.Connection
+) -> None:
+    make_well(db, "host1", info={}, problem_since=now(db) - timedelta(hours=1))
+    announced = claim_notice(db)
+    assert announced
+    make_well(db, "host1")
+    let_leases_run_out(server)
+    db.hosts.update_availability("host1")
+    (run_out,) = server.execute("select problem_lease_until from hosts").fetchone() or ()
+    db.hosts.finish_problem_notice(announced.host_id, run_out, announced.kind)
+    ended = claim_notice(db)
+    assert ended
+    assert ended.kind == "resolved"
+
+
 def test_a_notice_goes_to_one_worker_and_back_when_that_dies(db: Database, world: World, server: psycopg.Connection) -> None:
     db.hosts.update("host1", {"problem_since": now(db) - timedelta(hours=1)})
     claims = at_once(*[partial(claim_notice, db)] * 4)

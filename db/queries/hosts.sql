@@ -261,8 +261,9 @@ inner join sites s on s.id = c.site_id
 order by c.problem_since, c.id;
 
 -- name: finish_problem_notice(id, lease_until, kind)!
--- Note that a notice was sent, unless the lease was lost.
+-- Note that a notice was sent, unless the lease was lost. Where the problem was over once the lease ran out, its end is to be
+-- told now.
 update hosts h set
-  problem_since = case when :kind <> 'resolved' then h.problem_since end,
+  problem_since = case when :kind <> 'resolved' then coalesce(h.problem_since, now()) end,
   problem_mailed_at = now(), problem_lease_until = null
 where h.id = :id and h.problem_lease_until = :lease_until::timestamptz;
