@@ -129,7 +129,7 @@ def test_a_state_that_does_not_exist_is_refused_for_all(db: Database, topology: 
     assert states(db, tree) == ["created", "created", "created", "prepared", "created"]
 
 
-def test_a_change_of_many_waits_for_others_and_holds_nobody_up(db: Database, topology: Topology) -> None:
+def test_a_change_of_many_waits_for_others_and_looks_again(db: Database, topology: Topology) -> None:
     first, second = db.elements.create_many(topology.id, [{"type": "kvmqm"}] * 2)
     db.elements.update(first.id, {"state": "prepared"})  # which puts it behind the other
     waits = "exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"

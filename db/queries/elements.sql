@@ -99,9 +99,17 @@ returning
 
 -- name: set_state_in_topology(topology_id, state, types, states)
 -- Give the elements of a topology that are of some types and in some states another state; the ids of those that changed.
+-- They are locked in order, so that two such can't deadlock.
+with held as materialized (
+  select e.id
+  from elements e
+  where e.topology_id = :topology_id and e.type = any(:types) and e.state = any(:states) and e.state <> :state
+  order by e.id
+  for no key update
+)
+
 update elements e set state = :state
-where
-  e.topology_id = :topology_id and e.type = any(:types) and e.state = any(:states) and e.state <> :state
+where e.id = any(array(select h.id from held h))
 returning e.id;
 
 -- name: set_state_of_tree(id, state)^
@@ -116,10 +124,17 @@ with recursive tree as (
   inner join elements e on e.parent_id = t.id
 ),
 
+held as materialized (
+  select e.id
+  from elements e
+  where e.id = any(array(select t.id from tree t)) and e.state <> :state
+  order by e.id
+  for no key update
+),
+
 changed as (
   update elements e set state = :state
-  from tree t
-  where e.id = t.id and e.state <> :state
+  where e.id = any(array(select h.id from held h))
   returning e.id
 )
 
