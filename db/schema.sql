@@ -1506,7 +1506,8 @@ CREATE VIEW public.topology_roles AS
             WHEN (NOT (EXISTS ( SELECT
                FROM (public.topology_permissions op
                  JOIN public.users o ON ((o.id = op.user_id)))
-              WHERE ((op.topology_id = t.id) AND (op.role = 'owner'::text) AND (o.organization_id = u.organization_id))))) THEN NULL::integer
+              WHERE ((op.topology_id = t.id) AND (op.role = 'owner'::text) AND (o.organization_id = u.organization_id))
+             OFFSET 0))) THEN NULL::integer
             WHEN ('orga_topl_owner'::text = ANY (u.flags)) THEN 3
             WHEN ('orga_topl_manager'::text = ANY (u.flags)) THEN 2
             ELSE 1

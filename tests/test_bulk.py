@@ -1,11 +1,12 @@
 """Many elements in one statement: created together, and given a state together."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import World
-from dao_cases import NOBODY, refused
+from dao_cases import NOBODY, refused, until
 
 from tomato_dao import Database, InvalidValue, NotFound
 from tomato_dao.patches import NewElement
@@ -76,7 +77,7 @@ def test_many_are_created_in_the_order_that_they_are_given(
         ({"type": "vax"}, InvalidValue, "element", None),
         ({"type": "kvmqm", "state": "running"}, InvalidValue, "element", None),
         ({"type": "kvmqm_interface"}, InvalidValue, "element", None),
-        ({"type": "kvmqm", "site_id": NOBODY}, NotFound, "site", None),
+        ({"type": "kvmqm", "site_id": NOBODY}, NotFound, "site", NOBODY),
     ],
 )
 def test_if_one_cannot_be_none_is_created(
@@ -126,3 +127,19 @@ def test_a_state_that_does_not_exist_is_refused_for_all(db: Database, topology: 
     with pytest.raises(InvalidValue, match="a state is created, prepared or started"):
         db.elements.set_state_in_topology(topology.id, "running", types=["kvmqm"], states=["created"])
     assert states(db, tree) == ["created", "created", "created", "prepared", "created"]
+
+
+def test_a_change_of_many_waits_for_others_and_looks_again(db: Database, topology: Topology) -> None:
+    first, second = db.elements.create_many(topology.id, [{"type": "kvmqm"}] * 2)
+    db.elements.update(first.id, {"state": "prepared"})  # which puts it behind the other
+    waits = "exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
+    with ThreadPoolExecutor(1) as thread:
+        with db.transaction(), db.connection() as connection:
+            db.elements.update(first.id, {"state": "created"})
+            change = thread.submit(
+                db.elements.set_state_in_topology, topology.id, "started", types=["kvmqm"], states=["created", "prepared"]
+            )
+            until(connection, waits)
+            db.elements.update(second.id, {"state": "started"})
+        assert change.result(10) == [first.id]
+    assert {e.state for e in db.elements.list_of_topology(topology.id)} == {"started"}

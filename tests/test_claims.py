@@ -245,6 +245,22 @@ def test_a_machine_that_started_anew_is_not_put_off(db: Database, server: psycop
     assert db.elements.get(machine.id).next_sync_at is not None
 
 
+def test_a_machine_that_is_stopped_meanwhile_is_not_looked_at_again(
+    db: Database, server: psycopg.Connection, machine: Element
+) -> None:
+    for patch in ({"next_sync_at": None}, {"next_sync_at": now(server)}, {"rextfv_started_at": None}):
+        db.elements.start_sync(machine.id)
+        server.execute("update elements set next_sync_at = now()")
+        (claim,) = db.elements.claim_syncs(limit=1, lease=MINUTE)
+        changed = db.elements.update(machine.id, patch)  # type: ignore[arg-type]
+        with refused(LockLost, "element", machine.id):
+            db.elements.finish_sync(machine.id, claim.lease_until)
+        assert db.elements.get(machine.id) == changed
+    (claim,) = db.elements.claim_syncs(limit=1, lease=MINUTE)
+    db.elements.update(machine.id, {"state": "started"})
+    db.elements.finish_sync(machine.id, claim.lease_until)
+
+
 @pytest.mark.parametrize("kind", ["host element", "host connection"])
 def test_an_orphan_is_claimed_with_its_host_and_forgotten_when_it_is_gone(
     db: Database, server: psycopg.Connection, world: World, machine: Element, kind: str

@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic, sleep
+from typing import Any
 
 import psycopg
 import pytest
@@ -143,14 +144,14 @@ def test_what_others_say_on_the_channel_is_not_heard(here: Database, watcher: ps
         assert heard(listener, watcher) == []
 
 
-@pytest.mark.parametrize("entities", [(), ("hosts",), ("topologies", "topology")])
-def test_there_is_no_listening_for_anything_else(here: Database, entities: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("entities", [(), ("hosts",), ("topologies", "topology"), (["topologies"],), (None,)])
+def test_there_is_no_listening_for_anything_else(here: Database, entities: tuple[object, ...]) -> None:
     with pytest.raises(InvalidValue, match="some of topologies, elements, connections, not for"):
         here.listen(*entities)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf")])
-def test_a_timeout_is_a_time(here: Database, timeout: float) -> None:
+@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), "1", timedelta(seconds=1)])
+def test_a_timeout_is_a_time(here: Database, timeout: Any) -> None:
     with pytest.raises(InvalidValue, match="timeout is 0 or more seconds"):
         here.listen("elements", timeout=timeout)
 

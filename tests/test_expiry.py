@@ -48,6 +48,12 @@ def test_cached_passwords_of_a_provider_are_forgotten_by_age(db: Database, users
     assert db.users.expire_passwords("ldap", 30 * DAY) == 0
 
 
+def test_a_cached_password_of_unknown_age_is_forgotten(db: Database, users: dict[str, User]) -> None:
+    db.users.update(users["fresh"].id, {"password_at": None})
+    assert db.users.expire_passwords("ldap", 1000 * DAY) == 1
+    assert db.users.get(users["fresh"].id).password_hash is None
+
+
 def test_accounts_of_a_provider_expire_by_their_last_login(db: Database, users: dict[str, User]) -> None:
     assert db.users.expire("", timedelta()).removed == ()
     gone = db.users.expire("ldap", 95 * DAY)

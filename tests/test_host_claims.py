@@ -76,7 +76,8 @@ def test_a_host_is_synced_every_minute(db: Database, world: World) -> None:
 
 def test_the_host_that_waits_longest_is_synced_first(db: Database, world: World, server: psycopg.Connection) -> None:
     add_hosts(server, world.site.id, 65)
-    claimed = [claim_sync(db).name for _ in range(7)]
+    claimed = [claim_sync(db).name for _ in range(3)]
+    claimed += [claim.name for claim in db.hosts.claim_syncs(limit=4, lease=MINUTE)]
     assert claimed == ["host1", "due65", "due64", "due63", "due62", "due61", "due60"]
     assert db.hosts.claim_syncs(limit=100, lease=MINUTE) == []
 
@@ -248,6 +249,22 @@ def test_a_problem_that_goes_unannounced_goes_silently(db: Database, world: Worl
     assert claim_notice(db) is None
     db.hosts.update_availability("host1")
     assert db.hosts.get_by_name("host1").problem_since is None
+
+
+def test_the_end_of_a_problem_that_was_announced_too_late_is_told(
+    db: Database, world: World, server: psycopg.Connection
+) -> None:
+    make_well(db, "host1", info={}, problem_since=now(db) - timedelta(hours=1))
+    announced = claim_notice(db)
+    assert announced
+    make_well(db, "host1")
+    let_leases_run_out(server)
+    db.hosts.update_availability("host1")
+    (run_out,) = server.execute("select problem_lease_until from hosts").fetchone() or ()
+    db.hosts.finish_problem_notice(announced.host_id, run_out, announced.kind)
+    ended = claim_notice(db)
+    assert ended
+    assert ended.kind == "resolved"
 
 
 def test_a_notice_goes_to_one_worker_and_back_when_that_dies(db: Database, world: World, server: psycopg.Connection) -> None:

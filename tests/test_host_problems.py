@@ -1,12 +1,13 @@
 """What is wrong with a host, how loaded it is, and what an update makes of its availability."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from dao_cases import at_once, refused
+from dao_cases import at_once, refused, until
 from host_cases import ABSENT, WELL, info, listed, make_well, now, problems
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -245,6 +246,23 @@ def test_all_hosts_are_updated_at_once(db: Database) -> None:
     assert (well.availability, well.component_errors, well.problem_since) == (1, 0, None)
     assert silent.availability == pytest.approx(FACTOR**2, abs=1e-12)
     assert silent.problem_since is not None
+    db.hosts.delete("host2")
+
+
+def test_an_update_of_all_hosts_waits_for_others_and_holds_nobody_up(db: Database) -> None:
+    site_id = db.hosts.get_by_name("host1").site_id
+    db.hosts.create("host2", address="10.0.0.2", rpcurl="rpc://2", site_id=site_id)
+    make_well(db, "host1")  # which puts it behind the other
+    waits = "exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
+    with ThreadPoolExecutor(1) as thread:
+        with db.transaction(), db.connection() as connection:
+            for _ in range(4):
+                db.hosts.count_error("host1")
+            update = thread.submit(db.hosts.update_all_availabilities)
+            until(connection, waits)
+            db.hosts.count_error("host2")
+        assert update.result(10) == 2
+    assert [host.component_errors for host in db.hosts.list()] == [2, 0]
     db.hosts.delete("host2")
 
 

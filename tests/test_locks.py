@@ -162,6 +162,8 @@ def test_a_thread_that_asks_for_its_own_lock_is_told(here: Database, there: Data
         ("topology", 1, -1, "topology 1: wait is 0 or more seconds, not -1"),
         ("topology", 1, float("nan"), "not nan"),
         ("topology", 1, float("inf"), "not inf"),
+        ("topology", 1, None, "not None"),
+        ("topology", 1, "1", "not '1'"),
     ],
 )
 def test_what_cannot_be_locked_is_refused(here: Database, kind: Kind, id: int, wait: float, said: str) -> None:

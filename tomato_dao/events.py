@@ -118,9 +118,9 @@ class Events:
 
     def listen(self, entities: Sequence[str], timeout: float | None) -> Listener:
         """See `Database.listen`."""
-        if not entities or not set(entities) <= _ENTITIES.keys():
+        if not entities or not all(isinstance(name, str) and name in _ENTITIES for name in entities):
             raise InvalidValue(f"one listens for some of {', '.join(_ENTITIES)}, not for {entities!r}")
-        if timeout is not None and not 0 <= timeout <= threading.TIMEOUT_MAX:
+        if timeout is not None and not (isinstance(timeout, int | float) and 0 <= timeout <= threading.TIMEOUT_MAX):
             raise InvalidValue(f"timeout is 0 or more seconds, not {timeout!r}")
         queue = _Queue(frozenset(_ENTITIES[name] for name in entities), deque())
         listener = Listener(self, queue, timeout)

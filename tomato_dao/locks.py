@@ -94,7 +94,7 @@ class Locks:
             raise InvalidValue(f"a lock is on a {', '.join(_KINDS[:-1])} or {_KINDS[-1]}, not on {kind!r}")
         if not isinstance(id, int) or not 0 <= id < 1 << _ID_BITS:
             raise InvalidValue(f"{kind}: {id!r} is no id", entity=kind, key=id)
-        if not 0 <= wait <= threading.TIMEOUT_MAX:
+        if not isinstance(wait, int | float) or not 0 <= wait <= threading.TIMEOUT_MAX:
             raise InvalidValue(f"{kind} {id}: wait is 0 or more seconds, not {wait!r}", entity=kind, key=id)
         lock = Lock(self, kind, id)
         try:

@@ -1,7 +1,8 @@
 -- migrate:up
 
 -- The role that a user effectively has on a topology, null for none: the highest of a global flag, the explicit permission,
--- and an organization flag where an owner of the topology is of the user's organization.
+-- and an organization flag where an owner of the topology is of the user's organization. The offset has the planner look for
+-- the owners of the topology in question; asked for many users it would gather the owners of all topologies first.
 create view topology_roles as
 select
   t.id as topology_id,
@@ -22,6 +23,7 @@ select
             from topology_permissions op
             inner join users o on o.id = op.user_id
             where op.topology_id = t.id and op.role = 'owner' and o.organization_id = u.organization_id
+          offset 0 -- noqa: AM09
           ) then null
         when 'orga_topl_owner' = any(u.flags) then 3
         when 'orga_topl_manager' = any(u.flags) then 2

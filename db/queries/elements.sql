@@ -42,11 +42,12 @@ returning
 -- Change the columns that the patch names.
 update elements e set (
   state, host_element_id, site_id, template_id, profile_id, network_id, network_instance_id,
-  rextfv_started_at, next_sync_at
+  rextfv_started_at, next_sync_at, sync_lease_until
 ) = (
   select
     r.state, r.host_element_id, r.site_id, r.template_id, r.profile_id, r.network_id, r.network_instance_id,
-    r.rextfv_started_at, r.next_sync_at
+    r.rextfv_started_at, r.next_sync_at,
+    case when not :patch::jsonb ?| array['rextfv_started_at', 'next_sync_at'] then e.sync_lease_until end
   from jsonb_populate_record(e, :patch) r
 )
 where e.id = :id
@@ -99,9 +100,17 @@ returning
 
 -- name: set_state_in_topology(topology_id, state, types, states)
 -- Give the elements of a topology that are of some types and in some states another state; the ids of those that changed.
+-- They are locked in order, so that two such can't deadlock.
+with held as materialized (
+  select e.id
+  from elements e
+  where e.topology_id = :topology_id and e.type = any(:types) and e.state = any(:states) and e.state <> :state
+  order by e.id
+  for no key update
+)
+
 update elements e set state = :state
-where
-  e.topology_id = :topology_id and e.type = any(:types) and e.state = any(:states) and e.state <> :state
+where e.id = any(array(select h.id from held h))
 returning e.id;
 
 -- name: set_state_of_tree(id, state)^
@@ -116,10 +125,17 @@ with recursive tree as (
   inner join elements e on e.parent_id = t.id
 ),
 
+held as materialized (
+  select e.id
+  from elements e
+  where e.id = any(array(select t.id from tree t)) and e.state <> :state
+  order by e.id
+  for no key update
+),
+
 changed as (
   update elements e set state = :state
-  from tree t
-  where e.id = t.id and e.state <> :state
+  where e.id = any(array(select h.id from held h))
   returning e.id
 )
 

@@ -158,10 +158,18 @@ returning h.availability;
 
 -- name: update_all_availabilities(started_at)!
 -- nullable: started_at
--- What follows from an update of each host.
+-- What follows from an update of each host. They are locked in order, so that two such can't deadlock.
+with held as materialized (
+  select h.id
+  from hosts h
+  order by h.id
+  for no key update
+)
+
 update hosts h set (availability, component_errors, problem_since) = (
   select u.availability, u.component_errors, u.problem_since from host_after_update(h, :started_at) u
-);
+)
+where h.id = any(array(select d.id from held d));
 
 -- name: count_error(name)^
 -- Count a failed request; the component errors that the host has then.
@@ -183,11 +191,17 @@ with due as materialized (
   order by coalesce(h.resources_synced_at, '-infinity')
   limit :limit
   for update skip locked
+),
+
+claimed as (
+  update hosts h set sync_lease_until = now() + :lease::interval
+  where h.id = any(array(select d.id from due d))
+  returning h.id, h.name, h.address, h.rpcurl, h.site_id, h.resources_synced_at, h.sync_lease_until
 )
 
-update hosts h set sync_lease_until = now() + :lease::interval
-where h.id = any(array(select d.id from due d))
-returning h.id, h.name, h.address, h.rpcurl, h.site_id, h.resources_synced_at, h.sync_lease_until as lease_until;
+select c.id, c.name, c.address, c.rpcurl, c.site_id, c.resources_synced_at, c.sync_lease_until as lease_until
+from claimed c
+order by c.resources_synced_at nulls first, c.id;
 
 -- name: finish_sync(id, lease_until, info, element_types, connection_types, networks)!
 -- Keep what a sync brought, unless the lease was lost.
@@ -224,13 +238,17 @@ with due as materialized (
   order by h.problem_since
   limit :limit
   for update of h skip locked
+),
+
+claimed as (
+  update hosts h set problem_lease_until = now() + :lease::interval
+  from due d
+  where h.id = d.id
+  returning h.id, h.name, h.site_id, d.kind, d.problems, h.problem_since, h.problem_lease_until
 )
 
-update hosts h set problem_lease_until = now() + :lease::interval
-from due d, sites s
-where h.id = d.id and s.id = h.site_id
-returning
-  h.id as host_id, h.name as host_name, d.kind, d.problems, h.problem_since,
+select
+  c.id as host_id, c.name as host_name, c.kind, c.problems, c.problem_since,
   (
     select
       coalesce(
@@ -244,11 +262,15 @@ returning
       u.flags @> array['global_host_contact']
       or (u.flags @> array['orga_host_contact'] and u.organization_id = s.organization_id)
   ) as recipients,
-  h.problem_lease_until as lease_until;
+  c.problem_lease_until as lease_until
+from claimed c
+inner join sites s on s.id = c.site_id
+order by c.problem_since, c.id;
 
 -- name: finish_problem_notice(id, lease_until, kind)!
--- Note that a notice was sent, unless the lease was lost.
+-- Note that a notice was sent, unless the lease was lost. Where the problem was over once the lease ran out, its end is to be
+-- told now.
 update hosts h set
-  problem_since = case when :kind <> 'resolved' then h.problem_since end,
+  problem_since = case when :kind <> 'resolved' then coalesce(h.problem_since, now()) end,
   problem_mailed_at = now(), problem_lease_until = null
 where h.id = :id and h.problem_lease_until = :lease_until::timestamptz;

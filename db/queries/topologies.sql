@@ -162,6 +162,7 @@ with due as materialized (
         t.timeout_step = s.step and t.timeout_at <= now() + s.ahead
         and (t.timeout_lease_until is null or t.timeout_lease_until <= now())
       order by t.timeout_at
+      limit :limit -- of each step too: without it a backlog would be sorted as a whole
       for update skip locked
     ) d
   limit :limit -- noqa: AM09

@@ -137,9 +137,11 @@ returning u.flags;
 update users u set last_login_at = now() where u.id = :id;
 
 -- name: expire_passwords(origin, age)!
--- Forget the cached passwords of a login provider's users that are of an age.
+-- Forget the cached passwords of a login provider's users that are of an age, or of no known one.
 update users u set password_hash = null, password_at = null
-where u.origin = :origin and u.password_hash is not null and u.password_at <= now() - :age::interval;
+where
+  u.origin = :origin and u.password_hash is not null
+  and (u.password_at <= now() - :age::interval or u.password_at is null);
 
 -- name: expire(origin, age)<!
 -- record_class: ExpiredUsers

@@ -116,7 +116,7 @@ class Elements:
     def finish_sync(self, id: int, lease_until: datetime) -> None:
         """A machine was looked at: due again after a 24th of the time since it started, until that is a day.
 
-        lease_until: the claim's. Raises LockLost, as after a new start.
+        lease_until: the claim's. Raises LockLost, as after a new start or a change of these times.
         """
         finished(self._q.finish_sync(id, lease_until), "element", id)
 

@@ -87,7 +87,7 @@ class Users:
         changed(self._q.touch_login(id), "user", id)
 
     def expire_passwords(self, origin: str, age: timedelta) -> int:
-        """Forget the cached passwords of a login provider's users that are of that age; how many there were."""
+        """Forget the cached passwords of a login provider's users that are of that age, or of none that is known; how many."""
         return self._q.expire_passwords(origin, age)
 
     def expire(self, origin: str, age: timedelta) -> ExpiredUsers:
