@@ -23,7 +23,7 @@ select
             from topology_permissions op
             inner join users o on o.id = op.user_id
             where op.topology_id = t.id and op.role = 'owner' and o.organization_id = u.organization_id
-          offset 0 -- noqa: AM09
+            offset 0 -- noqa: AM09
           ) then null
         when 'orga_topl_owner' = any(u.flags) then 3
         when 'orga_topl_manager' = any(u.flags) then 2
