@@ -3,13 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
 from conftest import World
 from dao_cases import at_once, refused, until
 
-from tomato_dao import Database, LastOwner, NotFound
+from tomato_dao import Database, InvalidValue, LastOwner, NotFound
 from tomato_dao.rows import Contact, User
 
 DAY = timedelta(days=1)
@@ -111,6 +112,14 @@ def test_who_logs_in_at_that_moment_stays(db: Database, server: psycopg.Connecti
             until(server, "exists (select from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'users.expire')")
         assert names(expiry.result(10).removed) == ["older"]
     assert "old" in left(db)
+
+
+def test_an_age_is_not_below_nothing(db: Database) -> None:
+    calls: list[Any] = [db.users.expire, db.users.expire_passwords, partial(db.tasks.claim, lease=DAY)]
+    for call in calls:
+        for age in (-DAY, 60, None):
+            with pytest.raises(InvalidValue, match="is a timedelta of 0 or more, not "):
+                call("ldap", age)
 
 
 def test_nobody_expires_where_nobody_is(db: Database) -> None:

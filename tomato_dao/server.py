@@ -47,7 +47,9 @@ def session_settings(url: str, application_name: str, statement_timeout: float |
     settings = connection_settings(url, application_name)
     if statement_timeout is not None:
         milliseconds = round(statement_timeout * 1000)
-        ours = f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds} -c timezone=UTC"
+        # Compiling a plan costs more than any of our statements.
+        limits = f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds}"
+        ours = f"{limits} -c timezone=UTC -c jit=off"
         settings["options"] = f"{ours} {settings.get('options', '')}".strip()
     return settings
 

@@ -28,6 +28,13 @@ def positive(lease: timedelta) -> timedelta:
     return lease
 
 
+def not_negative(name: str, duration: timedelta) -> timedelta:
+    """An age or a period; InvalidValue where it is below 0."""
+    if not isinstance(duration, timedelta) or duration < timedelta():
+        raise InvalidValue(f"{name} is a timedelta of 0 or more, not {duration!r}", key=name)
+    return duration
+
+
 def finished(count: int, entity: str, key: object) -> None:
     """LockLost, with entity and key, where the lease was no longer the caller's."""
     if count == 0:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..rows import Task, TaskClaim
-from . import finished, positive
+from . import finished, not_negative, positive
 
 if TYPE_CHECKING:
     from .faces import TasksQueries
@@ -22,7 +22,7 @@ class Tasks:
 
         It is this worker's for the time of the lease; None where it is not due or another's. Raises InvalidValue.
         """
-        return self._q.claim(name, period, positive(lease))
+        return self._q.claim(name, not_negative("period", period), positive(lease))
 
     def finish(self, name: str, lease_until: datetime) -> None:
         """It is done: due again a period after it was begun. lease_until: the claim's. Raises LockLost."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import Ambiguous
 from ..patches import UserPatch, checked
 from ..rows import ExpiredUsers, JsonIn, JsonObject, User
-from . import changed, found
+from . import changed, found, not_negative
 
 if TYPE_CHECKING:
     from .faces import UsersQueries
@@ -88,15 +88,15 @@ class Users:
 
     def expire_passwords(self, origin: str, age: timedelta) -> int:
         """Forget the cached passwords of a login provider's users that are of that age, or of none that is known; how many."""
-        return self._q.expire_passwords(origin, age)
+        return self._q.expire_passwords(origin, not_negative("age", age))
 
     def expire(self, origin: str, age: timedelta) -> ExpiredUsers:
         """Remove the users of a login provider who logged in last that long ago; who never did is left alone.
 
         Some topology's only owner is left and reported; where all owners of one expire, so is the first. Raises LastOwner
-        where an owner was taken away at that moment: nobody is removed then.
+        where an owner was taken away at that moment: nobody is removed then; InvalidValue.
         """
-        return self._q.expire(origin, age)
+        return self._q.expire(origin, not_negative("age", age))
 
     def delete(self, id: int) -> None:
         """Remove a user, with quota and permissions. Raises NotFound, LastOwner where a topology has no other owner."""
