@@ -103,5 +103,5 @@ clean: ## stop the embedded server and remove all that was made, its data too
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help setup migrate migrate-status rollback new-migration roles demo test check check-queries check-plans plans format schema \
-	bench bench-calls bench-accounting bench-dump wheel stop clean
+.PHONY: help setup migrate migrate-status rollback new-migration roles demo test check check-queries check-plans plans format schema
+.PHONY: bench bench-calls bench-accounting bench-dump wheel stop clean

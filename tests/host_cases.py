@@ -1,12 +1,8 @@
 """Hosts as the tests of problems, selection and claims need them: well, and then with something changed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime
 from typing import Any
-
-import psycopg
 
 from tomato_dao import Database
 from tomato_dao.patches import HostPatch
@@ -27,15 +23,6 @@ WELL: dict[str, Any] = {
         "diskspace": {"root": {"total": "9611492", "used": "4095524"}, "data": {"total": "940608808", "used": "94060880"}},
     },
 }
-
-
-@contextmanager
-def emptied(url: str) -> Iterator[None]:
-    """A database that tests share is empty again at the end; for a test that costs less than one of its own."""
-    yield
-    with psycopg.connect(url, autocommit=True) as connection:
-        for table in ("host_elements", "host_connections", "hosts", "networks", "users", "sites", "organizations"):
-            connection.execute(f"delete from {table}")
 
 
 def info(changes: dict[str, object]) -> dict[str, Any]:

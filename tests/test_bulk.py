@@ -129,17 +129,19 @@ def test_a_state_that_does_not_exist_is_refused_for_all(db: Database, topology: 
     assert states(db, tree) == ["created", "created", "created", "prepared", "created"]
 
 
-def test_a_change_of_many_waits_for_others_and_looks_again(db: Database, topology: Topology) -> None:
+def test_a_change_of_many_waits_for_others_and_looks_again(
+    db: Database, server: psycopg.Connection, topology: Topology
+) -> None:
     first, second = db.elements.create_many(topology.id, [{"type": "kvmqm"}] * 2)
     db.elements.update(first.id, {"state": "prepared"})  # which puts it behind the other
     waits = "exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
     with ThreadPoolExecutor(1) as thread:
-        with db.transaction(), db.connection() as connection:
+        with db.transaction():
             db.elements.update(first.id, {"state": "created"})
             change = thread.submit(
                 db.elements.set_state_in_topology, topology.id, "started", types=["kvmqm"], states=["created", "prepared"]
             )
-            until(connection, waits)
+            until(server, waits)
             db.elements.update(second.id, {"state": "started"})
         assert change.result(10) == [first.id]
     assert {e.state for e in db.elements.list_of_topology(topology.id)} == {"started"}

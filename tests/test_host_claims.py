@@ -1,6 +1,5 @@
 """Hosts to sync and problem notices: what is due, who gets it, and what becomes of it."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -9,11 +8,10 @@ import psycopg
 import pytest
 from conftest import World
 from dao_cases import MOMENT, NOBODY, at_once, refused
-from host_cases import WELL, emptied, listed, make_well, now
+from host_cases import WELL, listed, make_well, now
 
 from tomato_dao import Database, InvalidValue, LockLost, connect
 from tomato_dao.database import QUERIES
-from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.rows import Contact, HostSyncClaim, ProblemNoticeClaim
 
 MINUTE = timedelta(seconds=60)
@@ -24,20 +22,6 @@ BROUGHT: dict[str, Any] = {
     "connection_types": ["bridge"],
     "networks": ["internet"],
 }
-
-
-@pytest.fixture(scope="module")
-def tomato_url(tomato_server_url: str) -> Iterator[str]:
-    """The URL of the database that these tests share."""
-    with scratch_database(tomato_server_url) as url:
-        yield url
-
-
-@pytest.fixture(autouse=True)
-def clean(tomato_url: str) -> Iterator[None]:
-    """Each test finds the database empty."""
-    with emptied(tomato_url):
-        yield
 
 
 def add_hosts(server: psycopg.Connection, site_id: int, count: int) -> None:

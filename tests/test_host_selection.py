@@ -8,29 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import World
-from host_cases import emptied, info, make_well, now
+from host_cases import info, make_well, now
 from psycopg.types.json import Jsonb
 
 from tomato_dao import Database, InvalidValue
-from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.rows import HostCandidate
 
 ELEMENTS, CONNECTIONS = ["kvmqm", "openvz", "repy", "tinc"], ["bridge", "fixed_bridge"]
 KINDS = ["internet", "internet/uni", "internet/uni/lab", "internetwork", "openflow"]
-
-
-@pytest.fixture(scope="module")
-def tomato_url(tomato_server_url: str) -> Iterator[str]:
-    """The URL of the database that these tests share."""
-    with scratch_database(tomato_server_url) as url:
-        yield url
-
-
-@pytest.fixture(autouse=True)
-def clean(tomato_url: str) -> Iterator[None]:
-    """Each test finds the database empty."""
-    with emptied(tomato_url):
-        yield
 
 
 @pytest.fixture

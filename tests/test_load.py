@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -11,6 +12,13 @@ from transfer_cases import another_database, by_hand, dumped, layout_of, organiz
 import tomato_dao
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotEmpty, NotFound, WrongState
 from tomato_dao.transfer.report import Progress
+
+
+@pytest.fixture
+def db(tomato_url: str) -> Iterator[Database]:
+    """A Database on a migrated, empty database, with the privileges of its owner, which a load needs."""
+    with tomato_dao.connect(tomato_url, pool_size=4) as db:
+        yield db
 
 
 def test_what_is_loaded_elsewhere_is_the_same(

@@ -17,6 +17,13 @@ from tomato_dao.transfer.load import check
 Line = dict[str, Any] | str
 
 
+@pytest.fixture
+def db(tomato_url: str) -> Iterator[Database]:
+    """A Database on a migrated, empty database, with the privileges of its owner, which a load needs."""
+    with tomato_dao.connect(tomato_url, pool_size=4) as db:
+        yield db
+
+
 def org_line(change: Callable[[str], str]) -> str:
     return change(json.dumps(organization(5), ensure_ascii=False))
 

@@ -35,7 +35,7 @@ from tomato_dao import (
 from tomato_dao.ops import backup, migrate, roles
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
-from tomato_dao.server import probe
+from tomato_dao.server import database_url, probe
 
 NEXT = "29990101000000_next.sql"
 GOOD = "-- migrate:up\ncreate table later (id int);\n-- migrate:down\ndrop table later;\n"
@@ -44,6 +44,12 @@ CONCURRENT = (
     "-- migrate:up transaction:false\ncreate index concurrently later on organizations (description);\n-- migrate:down\n"
 )
 BLOCKED = "-- migrate:up\nalter table organizations add column later int;\n-- migrate:down\n"
+
+
+@pytest.fixture(scope="session")
+def tomato_server_url() -> str:
+    """A server that keeps what it is told, as the doctor wants it."""
+    return database_url()
 
 
 @pytest.fixture

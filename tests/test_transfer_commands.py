@@ -9,6 +9,7 @@ import signal
 import subprocess
 import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -23,6 +24,13 @@ from tomato_dao import Database
 DUMP, LOAD = str(CHECKOUT / "bin" / "dump"), str(CHECKOUT / "bin" / "load")
 
 
+@pytest.fixture
+def db(tomato_url: str) -> Iterator[Database]:
+    """A Database on a migrated, empty database, with the privileges of its owner, which a load needs."""
+    with tomato_dao.connect(tomato_url, pool_size=4) as db:
+        yield db
+
+
 def run(url: str, *command: str, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "DATABASE_URL": url, "OWNER_DATABASE_URL": ""}
     return subprocess.run(command, env=environment, cwd=cwd or "/", input=stdin, capture_output=True, timeout=60, check=False)
@@ -35,8 +43,10 @@ def refused(done: subprocess.CompletedProcess[bytes]) -> str:
     return line
 
 
-def test_a_dump_is_loaded_by_its_name_alone(tomato_url: str, db: Database, world: World, tmp_path: Path) -> None:
-    done = run(tomato_url, DUMP)
+def test_a_dump_is_loaded_by_its_name_alone(
+    tomato_url: str, reader_url: str, db: Database, world: World, tmp_path: Path
+) -> None:
+    done = run(reader_url, DUMP)
     assert done.returncode == 0, done.stderr
     assert done.stdout == dumped(db)
     assert done.stderr.decode().startswith("dump: 8 rows in ")

@@ -90,8 +90,14 @@ order by t.id;
 with owned as materialized (
   select p.topology_id
   from users u
-  inner join topology_permissions p on p.user_id = u.id and p.role = 'owner'
-  where u.organization_id = :organization_id and p.topology_id > :after
+  cross join
+    lateral (
+      select op.topology_id
+      from topology_permissions op
+      where op.user_id = u.id and op.role = 'owner' and op.topology_id > :after
+      offset 0 -- noqa: AM09
+    ) p
+  where u.organization_id = :organization_id
 ),
 
 page as (
