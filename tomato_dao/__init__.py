@@ -19,6 +19,8 @@ from .errors import (
     WrongLayout,
     WrongState,
 )
+from .transfer.dump import dump
+from .transfer.load import load
 
 __all__ = [
     "AlreadyExists",
@@ -39,4 +41,6 @@ __all__ = [
     "WrongLayout",
     "WrongState",
     "connect",
+    "dump",
+    "load",
 ]

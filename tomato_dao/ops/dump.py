@@ -1,0 +1,53 @@
+"""`bin/dump`: writes everything that is in the database."""
+
+import argparse
+import os
+import sys
+
+from ..database import connect
+from ..errors import Unavailable
+from ..server import database_url
+from ..transfer.dump import dump
+from .cli import run_command
+from .progress import shown
+
+
+def main() -> None:
+    """`python -m tomato_dao.ops.dump [--output FILE] [--jobs N]`"""
+    parser = argparse.ArgumentParser(
+        prog="dump",
+        description="Write every table of the database of DATABASE_URL (else the embedded server's), as of one moment, as JSON "
+        "with a record per line; others may go on writing.",
+        epilog="bin/load reads it.",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write it there, complete or not at all, for your eyes only (mode 0600); compressed where the name ends in .gz or "
+        ".zst (default: standard output)",
+    )
+    parser.add_argument("--jobs", type=_number, default=1, metavar="N", help="read over N connections (default: 1)")
+    options = parser.parse_args()
+    with connect(database_url(), pool_size=options.jobs, application_name="tomato-dao dump") as db, shown() as progress:
+        if options.output is not None:
+            summary = dump(db, options.output, jobs=options.jobs, progress=progress)
+        else:
+            try:
+                with os.fdopen(sys.stdout.fileno(), "wb", closefd=False) as output:
+                    summary = dump(db, output, jobs=options.jobs, progress=progress)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise Unavailable(f"can't write to standard output: {error.strerror}") from error
+    print(f"dump: {summary}", file=sys.stderr)
+
+
+def _number(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "dump"
+    run_command(main)

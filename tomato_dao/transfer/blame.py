@@ -1,0 +1,154 @@
+"""Which records of the file the server's refusal is about: by line, model and pk."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from ..errors import AlreadyExists, Call, NotFound, TomatoError, from_driver
+from .catalog import Reference, Table
+
+_SHOWN = 10  # references to nothing
+_LONGEST = 60  # characters of a value
+
+
+class Lines:
+    """Which line of the file the n-th row of a table came from; of a file as a dump writes it, one entry per table."""
+
+    def __init__(self) -> None:
+        self._starts: dict[str, list[int]] = {}
+        self._offsets: dict[str, list[int]] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, table: str, rows: int, line: int) -> None:
+        """The next rows of a table come from this line on."""
+        start = self.counts.setdefault(table, 0)
+        offsets = self._offsets.setdefault(table, [])
+        if not offsets or offsets[-1] != line - start:
+            offsets.append(line - start)
+            self._starts.setdefault(table, []).append(start)
+        self.counts[table] = start + rows
+
+    def of(self, table: str, row: int) -> int:
+        """The line of a table's row, counted from 0."""
+        return self._offsets[table][bisect_right(self._starts[table], row) - 1] + row
+
+
+def row_refused(error: psycopg.Error, table: Table, rows: Sequence[bytes], lines: Sequence[int]) -> TomatoError:
+    """What COPY refused, of the rows that it was given."""
+    found = re.search(rf'COPY "?{re.escape(table.name)}"?\D+(\d+)', (error.diag.context or "").replace("load_", ""))
+    if found is None or not 0 < int(found[1]) <= len(rows):
+        return from_driver(error, Call(table.model, "insert", (), {}))
+    n = int(found[1]) - 1
+    texts = [_short(value.decode(errors="replace")) for value in rows[n].split(b"\t")]
+    values = dict(zip((column.name for column in table.columns), texts, strict=False))
+    pk = ", ".join(texts[: len(table.key)])
+    refusal = from_driver(error, Call(f"{table.model} {pk}", "insert", (), values))
+    return type(refusal)(f"line {lines[n]}: {refusal}", entity=table.model, key=pk)
+
+
+class Search:
+    """Looks, in a transaction that goes on to fail, for what a constraint refused."""
+
+    def __init__(self, connection: psycopg.Connection, lines: Lines, *, staged: bool) -> None:
+        self._connection = connection
+        self._lines = lines
+        self._staged = staged
+
+    def relation(self, table: Table) -> sql.Composable:
+        """Where the file's rows of a table are, in its order."""
+        return staging(table) if self._staged else sql.Identifier(table.name)
+
+    def duplicate(self, table: Table, columns: Sequence[str]) -> AlreadyExists | None:
+        """The first record of the file that has the same values in these columns as an earlier one."""
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        query = sql.SQL(
+            "select (array_agg(ctid order by ctid))[1], (array_agg(ctid order by ctid))[2] from {} where ({}) is not null"
+            " group by {} having count(*) > 1 order by 2 limit 1"
+        )
+        row = self._row(query.format(self.relation(table), names, names))
+        if row is None:
+            return None
+        (earlier_line, _), (line, pk) = (self._place(table, ctid) for ctid in row)
+        if set(columns) == {column.name for column in table.key}:
+            said = f"it is there already, on line {earlier_line}"
+        else:
+            said = f"its {', '.join(columns)} is that of the {table.model} on line {earlier_line}"
+        return AlreadyExists(f"line {line}: {table.model} {pk}: {said}", entity=table.model, key=pk)
+
+    def taken(self, table: Table, columns: Sequence[str]) -> AlreadyExists | None:
+        """The first record of the file that has the same values in these columns as another one of the database."""
+        same = sql.SQL(" and ").join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(column)) for column in columns)
+        query = sql.SQL("select s.ctid from {} s where exists (select from {} t where {}) order by 1 limit 1")
+        row = self._row(query.format(self.relation(table), sql.Identifier(table.name), same))
+        if row is None:
+            return None
+        line, pk = self._place(table, row[0])
+        said = f"another {table.model} of the database has the same {', '.join(columns)}"
+        return AlreadyExists(f"line {line}: {table.model} {pk}: {said}", entity=table.model, key=pk)
+
+    def dangling(self, references: Iterable[Reference], tables: dict[str, Table]) -> NotFound | None:
+        """The references to nothing, in the file's order, as many as are worth showing."""
+        found = [place for reference in references for place in self._dangling(reference, tables)]
+        if not found:
+            return None
+        found.sort(key=lambda place: (place[0] is None, place[0]))
+        shown = "; ".join(text if line is None else f"line {line}: {text}" for line, text in found[:_SHOWN])
+        count = f"the first {_SHOWN} references" if len(found) > _SHOWN else "references"
+        return NotFound(f"{count} to what is not there: {shown}")
+
+    def _dangling(self, reference: Reference, tables: dict[str, Table]) -> list[tuple[int | None, str]]:
+        table, to = tables[reference.table], tables[reference.to_table]
+        pairs = zip(reference.columns, reference.to_columns, strict=True)
+        same = sql.SQL(" and ").join(
+            sql.SQL("r.{} = t.{}").format(sql.Identifier(theirs), sql.Identifier(ours)) for ours, theirs in pairs
+        )
+        given = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column)) for column in reference.columns)
+        query = sql.SQL(
+            "select {}, {}, concat_ws(', ', {}) from {} t where ({}) is not null"
+            " and not exists (select from {} r where {}) order by t.ctid limit {}"
+        ).format(
+            sql.SQL("t.ctid") if not self._staged else self._staged_ctid(table),
+            _pk(table, "t"), given, sql.Identifier(table.name), given, sql.Identifier(to.name), same, _SHOWN + 1,
+        )  # fmt: skip
+        named = ", ".join(reference.columns)
+        return [
+            (None if ctid is None else self._line(table, ctid), f"{table.model} {pk}: {named} {_short(value)} names no {to.model}")
+            for ctid, pk, value in self._connection.execute(query)
+        ]
+
+    def _staged_ctid(self, table: Table) -> sql.Composable:
+        if table.name not in self._lines.counts:
+            return sql.SQL("null")
+        same = sql.SQL(" and ").join(sql.SQL("s.{0} = t.{0}").format(sql.Identifier(column.name)) for column in table.key)
+        return sql.SQL("(select s.ctid from {} s where {})").format(staging(table), same)
+
+    def _place(self, table: Table, ctid: str) -> tuple[int, str]:
+        """The line and pk of a row of the file."""
+        query = sql.SQL("select {} from {} t where t.ctid = {}").format(_pk(table, "t"), self.relation(table), ctid)
+        (pk,) = self._row(query) or ("",)
+        return self._line(table, ctid), pk
+
+    def _line(self, table: Table, ctid: str) -> int:
+        (before,) = self._row(sql.SQL("select count(*) from {} where ctid < {}").format(self.relation(table), ctid)) or (0,)
+        return self._lines.of(table.name, before)
+
+    def _row(self, query: sql.Composed) -> tuple[Any, ...] | None:
+        return self._connection.execute(query).fetchone()
+
+
+def staging(table: Table) -> sql.Composable:
+    """Where a merge collects the rows of a table."""
+    return sql.SQL("pg_temp.{}").format(sql.Identifier(f"load_{table.name}"))
+
+
+def _pk(table: Table, alias: str) -> sql.Composable:
+    names = sql.SQL(", ").join(sql.Identifier(alias, column.name) for column in table.key)
+    return sql.SQL("concat_ws(', ', {})").format(names)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -1,0 +1,127 @@
+"""The tables as the server's catalog knows them: columns, keys, references, and the order in which they are dumped."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+
+from ..errors import WrongLayout, entity_of
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column that has a value of its own; kind: integer, number, boolean, instant, json, array, or text for all others."""
+
+    name: str
+    kind: str
+    nullable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, the model that its records are of, and its key's columns before all others."""
+
+    name: str
+    model: str
+    key: tuple[Column, ...]
+    fields: tuple[Column, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns, in the order in which a record has them."""
+        return self.key + self.fields
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key: columns of a table that name a row of another by its columns."""
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+    to_table: str
+    to_columns: tuple[str, ...]
+
+
+# Ours are the visible tables that no extension brought; which migrations there are is the header's.
+_OURS: LiteralString = """
+  c.relkind = 'r' and c.relpersistence <> 't' and c.relname <> 'schema_migrations' and pg_table_is_visible(c.oid)
+  and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+  and not exists (
+    select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+  )
+"""
+
+_COLUMNS: LiteralString = f"""
+select
+  c.relname,
+  a.attname,
+  case
+    when b.oid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) then 'integer'
+    when b.oid in ('float4'::regtype, 'float8'::regtype, 'numeric'::regtype) then 'number'
+    when b.oid = 'bool'::regtype then 'boolean'
+    when b.oid = 'timestamptz'::regtype then 'instant'
+    when b.oid in ('json'::regtype, 'jsonb'::regtype) then 'json'
+    when b.typcategory = 'A' then 'array'
+    else 'text'
+  end,
+  not (a.attnotnull or t.typnotnull),
+  array_position(i.indkey::int2[], a.attnum)
+from pg_class c
+join pg_attribute a on a.attrelid = c.oid
+join pg_type t on t.oid = a.atttypid
+join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+left join pg_index i on i.indrelid = c.oid and i.indisprimary
+where {_OURS} and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+order by c.relname collate "C", a.attnum
+"""
+
+_REFERENCES: LiteralString = f"""
+select f.conname, c.relname, r.relname,
+  array(
+    select a.attname::text from unnest(f.conkey) with ordinality k (attnum, n)
+    join pg_attribute a on a.attrelid = f.conrelid and a.attnum = k.attnum order by k.n
+  ),
+  array(
+    select a.attname::text from unnest(f.confkey) with ordinality k (attnum, n)
+    join pg_attribute a on a.attrelid = f.confrelid and a.attnum = k.attnum order by k.n
+  )
+from pg_constraint f
+join pg_class c on c.oid = f.conrelid
+join pg_class r on r.oid = f.confrelid
+where f.contype = 'f' and {_OURS}
+order by c.relname collate "C", f.conname collate "C"
+"""
+
+
+def tables(connection: psycopg.Connection) -> list[Table]:
+    """All tables, so that references point backwards where they can. WrongLayout for one without a primary key."""
+    columns: dict[str, list[tuple[Column, int | None]]] = {}
+    for name, column, kind, nullable, place in connection.execute(_COLUMNS):
+        columns.setdefault(name, []).append((Column(column, kind, nullable), place))
+    found = {}
+    for name, rows in columns.items():
+        key = sorted(((place, column) for column, place in rows if place is not None), key=lambda pair: pair[0])
+        if not key:
+            raise WrongLayout(f"the table {name} has no primary key, so its rows can't be told apart in a dump")
+        fields = tuple(column for column, place in rows if place is None)
+        found[name] = Table(name, entity_of(name).replace(" ", "_"), tuple(column for _, column in key), fields)
+    return [found[name] for name in _in_order(found, references(connection))]
+
+
+def references(connection: psycopg.Connection) -> list[Reference]:
+    """All foreign keys."""
+    rows = connection.execute(_REFERENCES)
+    return [Reference(name, table, tuple(own), to, tuple(others)) for name, table, to, own, others in rows]
+
+
+def _in_order(names: Iterable[str], found: Iterable[Reference]) -> list[str]:
+    """Referenced tables first; where they reference each other, next is the one with the fewest that are still to come."""
+    waits = {name: {r.to_table for r in found if r.table == name} - {name} for name in names}
+    order: list[str] = []
+    while waits:
+        chosen = min(waits, key=lambda name: (len(waits[name] & waits.keys()), name))
+        del waits[chosen]
+        order.append(chosen)
+    return order

@@ -1,0 +1,118 @@
+"""The dump: everything of one moment, as a JSON array with a record per line."""
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import orjson
+import psycopg
+
+from .. import layout
+from ..database import Database
+from ..errors import InvalidValue, Unavailable, from_driver
+from . import files, snapshot
+from .catalog import Table
+from .report import Progress, Report, Summary
+
+FORMAT = 1
+LONGEST = 512 << 20  # bytes of a line
+_ENOUGH = 1 << 16  # bytes that are worth a write
+
+
+def dump(
+    db: Database, file: str | os.PathLike[str] | IO[bytes], *, jobs: int = 1, progress: Report | None = None
+) -> Summary:
+    """Write every table, as of one moment, while others go on writing.
+
+    file: a path (written beside it and renamed when complete, mode 0600; compressed by its ending .gz or .zst), or a file
+    that is open for writing bytes. jobs: over how many of the database's connections it reads; the bytes are the same.
+    progress: is told now and then.
+
+    Raises WrongLayout where the layout is not the code's, Unavailable where writing or the connection fails, Conflict
+    where a migration waits, WrongState inside of `transaction()`.
+    """
+    if isinstance(file, str | os.PathLike):
+        with files.written(Path(file)) as output:
+            return dump(db, output, jobs=jobs, progress=progress)
+    if jobs < 1:
+        raise InvalidValue(f"a dump has at least one job, not {jobs}")
+    start = time.monotonic()
+    body = _Body(file)
+    try:
+        with snapshot.taken(db, jobs) as found:
+            body.write(b"[\n" + header(found.tables) + b",\n")
+            counts = {table.model: 0 for table in found.tables}
+            for n, piece in enumerate(found.pieces):
+                for lines in piece:
+                    _check_length(lines)
+                    body.write(lines.text)
+                    body.write(b",\n")
+                    counts[lines.table.model] += lines.rows
+                if progress:
+                    progress(Progress("dumping", (n + 1) / len(found.pieces), body.size, sum(counts.values())))
+        body.end(counts)
+    except psycopg.Error as error:
+        raise from_driver(error) from error
+    return Summary(counts, time.monotonic() - start)
+
+
+def header(tables: Sequence[Table]) -> bytes:
+    """The first record: what the dump holds, and of which layout."""
+    versions = layout.known()
+    fields = {
+        "format": FORMAT,
+        "layout": versions[-1],
+        "migrations": versions,
+        "models": [table.model for table in tables],
+        "keys": {table.model: [column.name for column in table.key] for table in tables},
+        "columns": {
+            table.model: {column.name: column.kind + "?" * column.nullable for column in table.columns} for table in tables
+        },
+    }
+    return orjson.dumps({"model": "dump.header", "fields": fields})
+
+
+def trailer(counts: Mapping[str, int], sha256: str) -> bytes:
+    """The last record: how many there are, and the hash of every byte before its line."""
+    fields = {"rows": sum(counts.values()), "models": counts, "sha256": sha256}
+    return orjson.dumps({"model": "dump.trailer", "fields": fields})
+
+
+def _check_length(lines: snapshot.Lines) -> None:
+    if len(lines.text) > LONGEST:
+        raise InvalidValue(
+            f"a {lines.table.model} makes a line of {len(lines.text) >> 20} MiB, and {LONGEST >> 20} is the most that can be "
+            f"loaded again: it begins with {bytes(lines.text[:80]).decode(errors='replace')}"
+        )
+
+
+class _Body:
+    """Writes and hashes in pieces that are worth it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.size = 0
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._waiting = bytearray()
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.size += len(data)
+        if len(data) < _ENOUGH:
+            self._waiting += data
+        if len(self._waiting) >= _ENOUGH or len(data) >= _ENOUGH:
+            self._put(self._waiting)
+            self._waiting = bytearray()
+        if len(data) >= _ENOUGH:
+            self._put(data)
+
+    def end(self, counts: Mapping[str, int]) -> None:
+        self._put(self._waiting)
+        self._file.write(trailer(counts, self._hash.hexdigest()) + b"\n]\n")
+        self._file.flush()
+
+    def _put(self, data: bytes | bytearray | memoryview) -> None:
+        self._hash.update(data)
+        self._file.write(data)

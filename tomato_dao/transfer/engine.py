@@ -1,0 +1,209 @@
+"""Rows into tables, all or nothing: whatever yields blocks of rows can be loaded.
+
+One transaction, in which nobody else sees the tables: our triggers are off, references (and indexes, where all rows come
+anew) are away and are built again from the rows, which checks them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+
+from .. import layout
+from ..database import Database
+from ..errors import NotAllowed, NotEmpty, WrongState, from_driver
+from . import catalog
+from .blame import Lines, Search, row_refused, staging
+from .catalog import Table
+from .rebuild import Part, Rebuild
+from .report import Progress, Report
+
+_PIECE = 8 << 20  # bytes of a COPY, after which what the server refuses is known, and whose rows are kept until then
+
+_IDENTITIES: LiteralString = """
+select a.attrelid::regclass::text, quote_ident(a.attname), pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)
+from pg_attribute a
+where a.attrelid = any(%s::regclass[]) and a.attidentity <> '' and not a.attisdropped
+order by 1, 2
+"""
+
+
+@dataclass(slots=True)
+class Block:
+    """Some rows of a table, each as COPY's text format has it, with values for `table.columns` in their order.
+
+    line: which line of the file the first one is from; the others follow it. Rows come in the order that they shall have.
+    """
+
+    table: Table
+    rows: list[bytes]
+    line: int
+
+
+def load_blocks(
+    db: Database,
+    blocks: Callable[[list[Table]], Iterable[Block]],
+    *,
+    replace: bool = False,
+    merge: bool = False,
+    progress: Report | None = None,
+) -> dict[str, int]:
+    """Load blocks, which are asked for with the database's tables, and return how many rows of each model came.
+
+    The database must be empty, or else all its rows go (replace), or rows of the same key do (merge). Whatever `blocks`
+    raises leaves the database as it was.
+
+    Raises NotEmpty, NotAllowed where the user doesn't own the tables, WrongLayout, and for the rows' faults, with line
+    and record: InvalidValue, AlreadyExists for a key that is there twice, NotFound for a reference to nothing.
+    """
+    with db.connection() as connection:
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            raise WrongState("a load is a transaction of its own: start it outside of transaction()")
+        try:
+            with connection.transaction():
+                load = _Load(connection, merge=merge, progress=progress)
+                if not replace and not merge:
+                    load.check_empty()
+                load.prepare()
+                load.copy(iter(blocks(load.tables)))
+                load.finish()
+                return {table.model: load.lines.counts.get(table.name, 0) for table in load.tables}
+        except psycopg.errors.InsufficientPrivilege as error:
+            said = error.diag.message_primary
+            raise NotAllowed(f"{said}: a load needs the owner of the tables; name its URL in OWNER_DATABASE_URL") from error
+        except psycopg.Error as error:
+            raise from_driver(error) from error
+
+
+class _Load:
+    def __init__(self, connection: psycopg.Connection, *, merge: bool, progress: Report | None) -> None:
+        self.lines = Lines()
+        self._connection = connection
+        self._merge = merge
+        self._progress = progress
+        self._size = 0
+        for setting in ("statement_timeout = 0", "idle_in_transaction_session_timeout = 0", "maintenance_work_mem = '256MB'"):
+            connection.execute(sql.SQL("set local ") + sql.SQL(setting))
+        layout.check(connection)
+        self.tables = catalog.tables(connection)
+        self._by_name = {table.name: table for table in self.tables}
+        self._search = Search(connection, self.lines, staged=merge)
+        self._names = sql.SQL(", ").join(sql.Identifier(table.name) for table in self.tables)
+        connection.execute(sql.SQL("lock table {} in access exclusive mode").format(self._names))
+        self._rebuild = Rebuild(connection, self.tables, keep_indexes=merge)
+        self._references = catalog.references(connection)
+
+    def check_empty(self) -> None:
+        for table in self.tables:
+            found = self._connection.execute(sql.SQL("select from {} limit 1").format(sql.Identifier(table.name))).rowcount
+            if found:
+                raise NotEmpty(
+                    f"the database {self._connection.info.dbname} is not empty (there are {table.name}): --replace removes all "
+                    "that is in it first, --merge adds to it",
+                    entity=table.model,
+                )
+
+    def prepare(self) -> None:
+        """What a truncated table gets is appended in its order, whatever space there was."""
+        if not self._merge:
+            self._connection.execute(sql.SQL("truncate {}").format(self._names))
+        self._rebuild.take_apart()
+
+    def copy(self, blocks: Iterator[Block]) -> None:
+        blocks = (block for block in blocks if block.rows)
+        block = next(blocks, None)
+        while block is not None:
+            if self._merge and block.table.name not in self.lines.counts:
+                self._connection.execute(
+                    sql.SQL("create temp table {} (like {} including constraints) on commit drop").format(
+                        staging(block.table), sql.Identifier(block.table.name)
+                    )
+                )
+            block = self._copy_piece(block, blocks)
+
+    def _copy_piece(self, first: Block, blocks: Iterator[Block]) -> Block | None:
+        """One COPY, of blocks of one table; returns the block that comes after it."""
+        table, sent, size = first.table, [first], 0
+        block: Block | None = first
+        columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+        query = sql.SQL("copy {} ({}) from stdin").format(self._search.relation(table), columns)
+        try:
+            with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+                while block is not None and block.table == table:
+                    text = b"\n".join(block.rows)
+                    copy.write(text)
+                    copy.write(b"\n")
+                    self.lines.add(table.name, len(block.rows), block.line)
+                    size += len(text)
+                    del text
+                    if size >= _PIECE:
+                        block = None
+                        break
+                    block = next(blocks, None)
+                    if block is not None and block.table == table:
+                        sent.append(block)
+        except psycopg.Error as error:
+            rows = [row for block in sent for row in block.rows]
+            lines = [block.line + n for block in sent for n in range(len(block.rows))]
+            raise row_refused(error, table, rows, lines) from error
+        self._size += size
+        self._tell("loading")
+        del sent, first
+        return block or next(blocks, None)
+
+    def finish(self) -> None:
+        if self._merge:
+            for table in self.tables:
+                if table.name in self.lines.counts:
+                    self._merge_table(table)
+        try:
+            with self._connection.transaction():
+                for part in self._rebuild.parts:
+                    self._tell("checking references" if part.kind == "f" else "building indexes")
+                    self._rebuild.put_together(part)
+        except psycopg.errors.UniqueViolation as error:
+            raise self._duplicate(part) or from_driver(error) from error
+        except psycopg.errors.ForeignKeyViolation as error:
+            raise self._search.dangling(self._references, self._by_name) or from_driver(error) from error
+        self._restart_identities()
+        self._rebuild.triggers_on()
+
+    def _duplicate(self, part: Part) -> Exception | None:
+        table = self._by_name[part.table]
+        return self._search.duplicate(table, part.columns) if part.columns else None
+
+    def _merge_table(self, table: Table) -> None:
+        """Rows of the same key go, then all of the file's come: so values can change places."""
+        own, stage = sql.Identifier(table.name), staging(table)
+        keys = [column.name for column in table.key]
+        if twice := self._search.duplicate(table, keys):
+            raise twice
+        same = sql.SQL(" and ").join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(key)) for key in keys)
+        columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+        self._connection.execute(sql.SQL("analyze {}").format(stage))
+        self._connection.execute(sql.SQL("delete from {} t using {} s where {}").format(own, stage, same))
+        insert = sql.SQL("insert into {} ({}) overriding system value select {} from {}").format(own, columns, columns, stage)
+        try:
+            with self._connection.transaction():
+                self._connection.execute(insert)
+        except psycopg.errors.UniqueViolation as error:
+            for part in self._rebuild.constraints:
+                if part.name == error.diag.constraint_name and part.table == table.name:
+                    raise self._duplicate(part) or self._search.taken(table, part.columns) or from_driver(error) from error
+            raise from_driver(error) from error
+
+    def _restart_identities(self) -> None:
+        """New ids go on after the highest one; in a merge never back."""
+        names = [sql.Identifier(table.name).as_string() for table in self.tables]
+        for table, column, sequence in self._connection.execute(_IDENTITIES, [names]).fetchall():
+            last = "pg_sequence_last_value(%s::regclass)" if self._merge else "%s::bigint"
+            query = f"select coalesce(greatest(max({column}), {last}), 0) + 1 from {table}"
+            (restart,) = self._connection.execute(query.encode(), [sequence if self._merge else None]).fetchone() or (1,)
+            self._connection.execute(f"alter table {table} alter column {column} restart with {restart}".encode())
+
+    def _tell(self, doing: str) -> None:
+        if self._progress:
+            self._progress(Progress(doing, None, self._size, sum(self.lines.counts.values())))

@@ -1,0 +1,122 @@
+"""Where a dump is: found, opened, compressed by its name and recognised by its first byte; written whole or not at all."""
+
+import gzip
+import io
+import os
+import stat
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import zstandard
+
+from ..errors import InvalidValue, NotFound, Unavailable
+
+ENDINGS = ("", ".json", ".json.gz", ".json.zst")
+_BUFFER = 1 << 18
+_GZIP, _ZSTD = b"\x1f", b"\x28"
+
+
+def find(name: str | os.PathLike[str]) -> Path:
+    """The file of that name, or of that name and an ending of a dump. NotFound where there is none."""
+    candidates = [Path(os.fspath(name) + ending) for ending in ENDINGS]
+    found = [path for path in candidates if path.exists()]
+    if not found:
+        raise NotFound(f"there is no {', '.join(str(path) for path in candidates[:-1])} or {candidates[-1]}")
+    return next((path for path in found if not path.is_dir()), found[0])
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes. Unavailable where it can't be opened."""
+    try:
+        file = path.open("rb", buffering=_BUFFER)
+    except OSError as error:
+        raise Unavailable(f"can't read {path}: {error.strerror}") from error
+    with file:
+        yield file
+
+
+def chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """What a file holds, decompressed where its first byte says so. InvalidValue where that fails, Unavailable where reading does."""
+    source = file if isinstance(file, io.BufferedReader) else io.BufferedReader(_Raw(file), _BUFFER)
+    try:
+        first = source.peek(1)[:1]
+        text: IO[bytes] = source
+        if first == _GZIP:
+            text = gzip.GzipFile(fileobj=source)
+        elif first == _ZSTD:
+            text = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+        while chunk := text.read(_BUFFER):
+            yield chunk
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+        raise InvalidValue(f"the compressed file is damaged or cut off: {error}") from error
+    except OSError as error:
+        raise Unavailable(f"reading failed: {error.strerror or error}") from error
+
+
+class _Raw(io.RawIOBase):
+    """What can only be read, so that it can be looked at before."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is there, complete and on disk, once the block ends; compressed by its ending (.gz, .zst), mode 0600.
+
+    Until then it has another name, which goes where the block fails. What is no regular file is written directly.
+    Unavailable where that fails.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            with path.open("wb") as file, compressed(file, path.suffix) as output:
+                yield output
+            return
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with open(descriptor, "wb") as file:
+                with compressed(file, path.suffix) as output:
+                    yield output
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unavailable(f"can't write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def compressed(file: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
+    """What is written here arrives in the file compressed, where the ending says so."""
+    if ending == ".gz":
+        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as output:
+            yield output
+    elif ending == ".zst":
+        compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
+        with compressor.stream_writer(file, closefd=False) as output:
+            yield output
+    else:
+        yield file

@@ -1,0 +1,209 @@
+"""A dump, read as a stream: its header, blocks of rows for the engine, and whether the trailer's counts and hash fit."""
+
+import codecs
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import orjson
+
+from ..errors import InvalidValue
+from . import files, scan
+from .catalog import Column, Table
+from .dump import FORMAT, LONGEST
+from .engine import Block
+from .record import Records, members, model_of
+
+_SLICE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a dump says of itself: its migrations, and its tables as they were."""
+
+    migrations: list[str]
+    tables: list[Table]
+
+
+class Reader:
+    """The records of a dump, which is read once, from its beginning to its end.
+
+    Raises InvalidValue, with the line, where something is wrong, Unavailable where reading fails.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._batches = _batches(file)
+        self._batch: list[bytes] = []
+        for batch in self._batches:
+            self._batch += batch
+            if len(self._batch) > 1:
+                break
+        if not self._batch:
+            raise InvalidValue("the file is empty")
+        if self._batch[0] != b"[":
+            raise _wrong(1, "this is no dump: its first line is not “[”")
+        if len(self._batch) < 2:
+            raise _cut(1)
+        self.header = _header(self._batch[1])
+        self._hash = hashlib.sha256(b"[\n%b\n" % self._batch[1])
+
+    def blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
+        """The rows of these tables, in the file's order; once they have come, the file is complete and unchanged."""
+        all_records = {table.model: Records(table) for table in tables}
+        counts = dict.fromkeys(all_records, 0)
+        records = next(iter(all_records.values()))
+        next_line, batch = 3, self._batch[2:]
+        while batch:
+            hashed = self._hash.copy()
+            self._update(batch)
+            block = Block(records.table, [], next_line)
+            for n, line in enumerate(batch, next_line):
+                row = records.row(line)
+                if row is None:
+                    model = _model(n, line)
+                    if model == "dump.trailer":
+                        counts[block.table.model] += len(block.rows)
+                        yield block
+                        self._hash = hashed
+                        self._update(batch[: n - next_line])
+                        self._end(n, line, batch[n - next_line + 1 :], counts)
+                        return
+                    if model not in all_records:
+                        raise _wrong(n, f"the model {model} is unknown")
+                    if model != block.table.model:
+                        counts[block.table.model] += len(block.rows)
+                        yield block
+                        records = all_records[model]
+                        block = Block(records.table, [], n)
+                    row = records.row(line) or _any_row(records, n, line)
+                block.rows.append(row)
+            counts[block.table.model] += len(block.rows)
+            yield block
+            next_line += len(batch)
+            batch = next(self._batches, [])
+        raise _cut(next_line - 1)
+
+    def _update(self, lines: Sequence[bytes]) -> None:
+        if lines:
+            self._hash.update(b"\n".join(lines))
+            self._hash.update(b"\n")
+
+    def _end(self, n: int, line: bytes, rest: list[bytes], counts: dict[str, int]) -> None:
+        """The trailer says what has come, and nothing comes after it."""
+        try:
+            fields = orjson.loads(line)["fields"]
+            said, rows, sha256 = dict(fields["models"]), fields["rows"], fields["sha256"]
+        except (ValueError, TypeError, KeyError):
+            raise _wrong(n, "the trailer is damaged") from None
+        for model in counts | said:
+            if said.get(model, 0) != counts.get(model, 0):
+                raise _wrong(n, f"the trailer tells of {said.get(model, 0)} {model} records, the file has {counts.get(model, 0)}")
+        if rows != sum(counts.values()):
+            raise _wrong(n, f"the trailer tells of {rows} records, the file has {sum(counts.values())}")
+        if sha256 != self._hash.hexdigest():
+            raise _wrong(n, "the content doesn't match the trailer's hash: the file was changed or damaged")
+        for batch in self._batches:
+            rest += batch
+            if len(rest) > 1:
+                break
+        if rest != [b"]"]:
+            raise _wrong(n + 1, "“]” is expected after the trailer, and nothing more") if rest else _cut(n)
+
+
+def _batches(file: IO[bytes]) -> Iterator[list[bytes]]:
+    """Lines, some at a time, without their newlines."""
+    pieces: list[bytes] = []
+    size = complete = 0
+    for chunk in files.chunks(file):
+        cut = chunk.rfind(b"\n")
+        size += len(chunk)
+        if cut < 0:
+            pieces.append(chunk)
+            if size > LONGEST:
+                raise _wrong(complete + 1, f"it is longer than {LONGEST >> 20} MiB, the most that a line may have")
+            continue
+        pieces.append(chunk[:cut])
+        text = b"".join(pieces)
+        pieces, size = [chunk[cut + 1 :]], len(chunk) - cut - 1
+        _check_encoding(text, complete)
+        lines = text.split(b"\n")
+        del text, chunk
+        complete += len(lines)
+        yield lines
+    if size:
+        raise InvalidValue(f"the file ends in the middle of line {complete + 1}: it is cut off")
+
+
+def _check_encoding(text: bytes, lines_before: int) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(text), _SLICE):
+        try:
+            decoder.decode(text[start : start + _SLICE], start + _SLICE >= len(text))
+        except UnicodeDecodeError as error:
+            line = lines_before + text.count(b"\n", 0, start + error.start) + 1
+            raise _wrong(line, "it has bytes that are not UTF-8") from None
+
+
+def _header(line: bytes) -> Header:
+    try:
+        record = orjson.loads(line.rstrip().removesuffix(b","))
+        fields = record["fields"] if record["model"] == "dump.header" else {}
+        version = fields["format"]
+    except (ValueError, TypeError, KeyError):
+        raise _wrong(2, "the header is missing or damaged") from None
+    if version != FORMAT:
+        raise _wrong(2, f"the dump is of format {version}, this tomato-dao reads {FORMAT}: load it with the one that wrote it")
+    try:
+        return Header([str(version) for version in fields["migrations"]], [_table(model, fields) for model in fields["models"]])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _wrong(2, "the header is damaged") from None
+
+
+def _table(model: str, fields: dict[str, Any]) -> Table:
+    columns = {name: Column(name, kind.rstrip("?"), kind.endswith("?")) for name, kind in fields["columns"][model].items()}
+    key = tuple(columns.pop(name) for name in fields["keys"][model])
+    return Table(model, model, key, tuple(columns.values()))
+
+
+def _model(n: int, line: bytes) -> str:
+    """The model of a line that is not as a dump writes it, or the first of its model."""
+    if model := model_of(line):
+        return model
+    try:
+        return scan.text_of(members(_record(line))["model"])
+    except KeyError:
+        raise _wrong(n, "there is no “model”") from None
+    except ValueError as error:
+        raise _wrong(n, str(error)) from None
+
+
+def _any_row(records: Records, n: int, line: bytes) -> bytes:
+    try:
+        return records.any_row(_record(line))
+    except ValueError as error:
+        raise _wrong(n, f"{_name(records.table.model, line)}: {error}") from None
+
+
+def _record(line: bytes) -> bytes:
+    stripped = line.rstrip()
+    if not stripped.endswith(b","):
+        raise ValueError("a record must end with “},”")
+    return stripped[:-1]
+
+
+def _name(model: str, line: bytes) -> str:
+    """A record as messages name it, as far as it can be told."""
+    try:
+        pk = members(_record(line))["pk"].decode()
+    except (ValueError, KeyError):
+        return model
+    return f"{model} {pk if len(pk) <= 60 else pk[:57] + '...'}"
+
+
+def _wrong(line: int, message: str) -> InvalidValue:
+    return InvalidValue(f"line {line}: {message}")
+
+
+def _cut(line: int) -> InvalidValue:
+    return InvalidValue(f"the file ends after line {line}, without its trailer: it is cut off")

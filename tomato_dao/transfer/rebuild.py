@@ -1,0 +1,89 @@
+"""What is off during a load: our triggers, foreign keys, and, where all rows come anew, indexes and the constraints with one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from .catalog import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of the layout that is taken away and comes back as it was."""
+
+    table: str
+    name: str
+    kind: str  # f, p, u, x: a constraint (foreign, primary, unique, exclusion); i: an index
+    columns: tuple[str, ...]
+    drop: str
+    create: str
+
+
+_TRIGGERS: LiteralString = """
+select format('alter table %%s disable trigger %%I', tgrelid::regclass, tgname),
+  format(
+    'alter table %%s enable %%s trigger %%I',
+    tgrelid::regclass, case tgenabled when 'A' then 'always' when 'R' then 'replica' else '' end, tgname
+  )
+from pg_trigger
+where tgrelid = any(%s::regclass[]) and not tgisinternal and tgenabled <> 'D'
+order by tgrelid::regclass::text, tgname
+"""
+
+_CONSTRAINTS: LiteralString = """
+select
+  (select r.relname from pg_class r where r.oid = c.conrelid), c.conname, c.contype::text,
+  array(
+    select a.attname::text from unnest(c.conkey) with ordinality k (attnum, n)
+    join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum order by k.n
+  ),
+  format('alter table %%s drop constraint %%I', c.conrelid::regclass, c.conname),
+  format('alter table %%s add constraint %%I %%s', c.conrelid::regclass, c.conname, pg_get_constraintdef(c.oid))
+from pg_constraint c
+where c.conrelid = any(%s::regclass[]) and c.contype = any(%s) and c.conparentid = 0
+order by c.contype = 'f', c.contype, c.conrelid::regclass::text, c.conname
+"""
+
+_INDEXES: LiteralString = """
+select
+  (select r.relname from pg_class r where r.oid = i.indrelid), i.indexrelid::regclass::text, 'i', '{}'::text[],
+  format('drop index %%s', i.indexrelid::regclass), pg_get_indexdef(i.indexrelid)
+from pg_index i
+where i.indrelid = any(%s::regclass[]) and not exists (select from pg_constraint c where c.conindid = i.indexrelid and c.contype <> 'f')
+order by i.indrelid::regclass::text, i.indexrelid::regclass::text
+"""
+
+
+class Rebuild:
+    """Takes apart what would slow down or hinder a load, and puts it together again; all inside the caller's transaction."""
+
+    def __init__(self, connection: psycopg.Connection, tables: Sequence[Table], *, keep_indexes: bool) -> None:
+        self._connection = connection
+        names = [sql.Identifier(table.name).as_string() for table in tables]
+        self._triggers = connection.execute(_TRIGGERS, [names]).fetchall()
+        self.constraints = [Part(*row) for row in connection.execute(_CONSTRAINTS, [names, list("pux")])]
+        self._references = [Part(*row) for row in connection.execute(_CONSTRAINTS, [names, ["f"]])]
+        self._indexes = [Part(*row) for row in connection.execute(_INDEXES, [names])]
+        self.parts = [*([] if keep_indexes else [*self.constraints, *self._indexes]), *self._references]
+
+    def take_apart(self) -> None:
+        """Triggers off; references, then indexes away."""
+        for part in reversed(self.parts):
+            self._run(part.drop)
+        for off, _ in self._triggers:
+            self._run(off)
+
+    def put_together(self, part: Part) -> None:
+        """Bring one part back. Raises the driver's error where the rows don't fit."""
+        self._run(part.create)
+
+    def triggers_on(self) -> None:
+        """Let the triggers be as they were."""
+        for _, on in self._triggers:
+            self._run(on)
+
+    def _run(self, statement: str) -> None:
+        self._connection.execute(statement.encode())

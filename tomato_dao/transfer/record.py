@@ -1,0 +1,181 @@
+"""A dump's line becomes a row as COPY reads it; JSON travels as its text, so that no number changes.
+
+A line as a dump writes it is taken apart by one regular expression; any other by the slower scanner, which says what is wrong.
+"""
+
+import re
+
+import orjson
+
+from . import scan
+from .catalog import Column, Table
+
+_NULL = rb"\N"
+_SMALL = 1 << 20  # bytes of JSON that may become Python objects
+
+_INTEGER = rb"-?(?:0|[1-9][0-9]{0,18})"
+_NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+"
+_STRING = rb'[^"\\\x00-\x1f]*+(?:\\["\\/bfnrtu][^"\\\x00-\x1f]*+)*+'
+_INSTANT = rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?+(?:Z|[-+][0-9]{2}:[0-9]{2})"
+_JSON = rb".+?"  # whether that is right shows when it is JSON: a line can be read in one way only
+
+# The group is what COPY is given.
+_PATTERNS = {
+    "integer": rb"(%b)" % _INTEGER,
+    "number": rb"(%b)" % _NUMBER,
+    "boolean": rb"(true|false)",
+    "instant": rb'"(%b)"' % _INSTANT,
+    "text": rb'"(%b)"' % _STRING,
+    "json": rb"(%b)" % _JSON,
+    "array": rb"(\[%b)" % _JSON,
+}
+_EXPECTED = {
+    "integer": "an integer",
+    "number": "a number, or “NaN”, “Infinity” or “-Infinity”",
+    "boolean": "true or false",
+    "instant": "a time as “2026-01-31T12:00:00+00:00”",
+    "text": "a string",
+    "array": "an array",
+}
+_NO_NUMBER = re.compile(rb'"(NaN|-?Infinity)"').fullmatch
+_MODEL = re.compile(rb'\{"model":"([^"\\]*+)"').match
+
+
+def model_of(line: bytes) -> str | None:
+    """The model of a line, where that stands first."""
+    found = _MODEL(line)
+    return found[1].decode() if found else None
+
+
+def members(text: bytes) -> dict[str, bytes]:
+    """The members of an object, as text. ValueError where it is none, or has one twice."""
+    found: dict[str, bytes] = {}
+    for key, value in scan.parts(text):
+        name = scan.text_of(key) if key else ""
+        if not key or name in found:
+            raise ValueError(f"“{name}” is there twice" if key else "an object is expected, not an array")
+        found[name] = value
+    if not found and not text.lstrip().startswith(b"{"):
+        raise ValueError("an object is expected")
+    return found
+
+
+class Records:
+    """The lines of one table's records."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        key = b",".join(_pattern(column) for column in table.key)
+        fields = b",".join(b'"%b":%b' % (re.escape(column.name.encode()), _pattern(column)) for column in table.fields)
+        pk = key if len(table.key) == 1 else rb"\[%b\]" % key
+        model = table.model.encode()
+        self._match = re.compile(rb'\{"model":"%b","pk":%b,"fields":\{%b\}\},' % (model, pk, fields)).fullmatch
+        kinds = [column.kind for column in table.columns]
+        self._texts = [n for n, kind in enumerate(kinds) if kind == "text"]
+        self._jsons = [n for n, kind in enumerate(kinds) if kind == "json"]
+        self._arrays = [n for n, kind in enumerate(kinds) if kind == "array"]
+        self._plain = not self._jsons and not self._arrays
+
+    def row(self, line: bytes) -> bytes | None:
+        """The row of a line as a dump writes it; None for any other."""
+        found = self._match(line)
+        if found is None:
+            return None
+        values = found.groups(_NULL)
+        if self._plain and b"\\" not in line:
+            return b"\t".join(values)
+        try:
+            return b"\t".join(self._finished(list(values)))
+        except ValueError:
+            return None
+
+    def _finished(self, values: list[bytes]) -> list[bytes]:
+        for n in self._jsons:
+            if (value := values[n]) is not _NULL:
+                _check_json(value)
+                values[n] = _json(value)
+        for n in self._arrays:
+            if values[n] is not _NULL:
+                values[n] = _array(values[n])
+        for n in self._texts:
+            if b"\\u" in values[n]:
+                values[n] = _text(values[n])
+        return values
+
+    def any_row(self, line: bytes) -> bytes:
+        """The row of a line whose members have any order and space between them. ValueError says what is wrong with it."""
+        record = members(line)
+        for name in ("pk", "fields"):
+            if name not in record:
+                raise ValueError(f"there is no “{name}”")
+        if unknown := record.keys() - {"model", "pk", "fields"}:
+            raise ValueError(f"there is no place for “{min(unknown)}” beside model, pk and fields")
+        fields = members(record["fields"])
+        if unknown := fields.keys() - {column.name for column in self.table.fields}:
+            raise ValueError(f"the field {min(unknown)} is unknown")
+        if missing := [column.name for column in self.table.fields if column.name not in fields]:
+            raise ValueError(f"the field {missing[0]} is missing")
+        key = [record["pk"]]
+        if len(self.table.key) > 1:
+            key = [value for _, value in scan.parts(record["pk"])]
+            if len(key) != len(self.table.key) or not record["pk"].startswith(b"["):
+                raise ValueError(f"pk must be an array of {', '.join(column.name for column in self.table.key)}")
+        values = [*key, *(fields[column.name] for column in self.table.fields)]
+        return b"\t".join(_value(column, value) for column, value in zip(self.table.columns, values, strict=True))
+
+
+def _pattern(column: Column) -> bytes:
+    pattern = _PATTERNS[column.kind]
+    return b"(?:null|%b)" % pattern if column.nullable else pattern
+
+
+def _value(column: Column, value: bytes) -> bytes:
+    """A value, which is JSON, as COPY reads it. ValueError where it is of a wrong type."""
+    if value == b"null" and column.nullable:
+        return _NULL
+    if column.kind == "json":
+        return _json(value)
+    found = re.fullmatch(_PATTERNS[column.kind], value)
+    if found is None and column.kind == "number":
+        found = _NO_NUMBER(value)
+    if found is None:
+        shown = value if len(value) <= 60 else value[:57] + b"..."
+        raise ValueError(f"{column.name} is {shown.decode(errors='replace')}, but must be {_EXPECTED[column.kind]}")
+    if column.kind == "array":
+        return _array(value)
+    return _text(found[1]) if column.kind == "text" and b"\\u" in value else found[1]
+
+
+def _check_json(value: bytes) -> None:
+    """ValueError where a text is not certainly JSON that PostgreSQL can store."""
+    if len(value) > _SMALL or b"\\u0000" in value:
+        raise ValueError("the scanner will tell")
+    orjson.loads(value)
+
+
+def _json(value: bytes) -> bytes:
+    return value.replace(b"\\", b"\\\\") if b"\\" in value else value
+
+
+def _text(string: bytes) -> bytes:
+    r"""A JSON string without its quotes, as COPY reads it: that knows all escapes but \u."""
+    return _escaped(scan.text_of(b'"%b"' % string).encode())
+
+
+def _escaped(text: bytes) -> bytes:
+    for character, escape in ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r")):
+        text = text.replace(character, escape)
+    return text
+
+
+def _array(value: bytes) -> bytes:
+    """A JSON array as PostgreSQL's."""
+    return _escaped(_literal(value))
+
+
+def _literal(value: bytes) -> bytes:
+    if value.startswith(b"["):
+        return b"{%b}" % b",".join(_literal(element) for _, element in scan.parts(value))
+    if value.startswith(b'"'):
+        return b'"%b"' % scan.text_of(value).encode().replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return value

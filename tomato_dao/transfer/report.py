@@ -1,0 +1,34 @@
+"""What a dump or load tells about itself: how far it is, and what it carried."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What it is doing; which part of that is done (0 to 1; None: unknown); bytes and rows so far."""
+
+    doing: str
+    part: float | None
+    size: int
+    rows: int
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Rows per model, and how many seconds it took."""
+
+    models: dict[str, int]
+    seconds: float
+
+    @property
+    def rows(self) -> int:
+        """Of all models."""
+        return sum(self.models.values())
+
+    def __str__(self) -> str:
+        models = ", ".join(f"{model} {rows:,}" for model, rows in self.models.items() if rows)
+        return f"{self.rows:,} rows in {self.seconds:.1f} s{f': {models}' if models else ''}"

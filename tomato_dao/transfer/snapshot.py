@@ -1,0 +1,228 @@
+"""All rows of one moment, as the dump's lines in their physical order, over one connection or several of one snapshot.
+
+The server makes the lines and joins them, so that Python handles blocks of them.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import IsolationLevel, sql
+from psycopg.pq import TransactionStatus
+
+from .. import layout
+from ..database import Database
+from ..errors import Conflict, WrongState
+from . import catalog
+from .catalog import Table
+
+_BLOCK = 4  # pages whose rows are joined; of inline compressed rows, which are expanded, they make 10 MB at the very most
+_PIECE = 256  # pages that are read by one COPY
+_AHEAD = 8 << 20  # bytes that a connection reads before its turn
+
+_SIGNATURE = b"PGCOPY\n"
+_HEAD = 19  # bytes of a binary COPY's header
+
+_SIZE = """
+select
+  pg_relation_size(c.oid) / current_setting('block_size')::bigint,
+  c.reltoastrelid <> 0 and pg_relation_size(c.reltoastrelid) > 0
+from pg_class c where c.oid = %s::regclass
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Pages of a table; toasted: its rows can be large."""
+
+    table: Table
+    first_page: int
+    toasted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Some lines, with “,” and a newline between them."""
+
+    table: Table
+    text: memoryview
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What there is at one moment: the tables, and their lines in pieces of about one size, each to be read after the other."""
+
+    tables: list[Table]
+    pieces: list[Iterator[Lines]]
+
+
+@contextmanager
+def taken(db: Database, jobs: int) -> Iterator[Snapshot]:
+    """A snapshot that is read over `jobs` of the database's connections; workers go on writing meanwhile.
+
+    Raises WrongLayout where the layout is not the code's, Conflict where a migration waits.
+    """
+    with ExitStack() as stack:
+        first = stack.enter_context(db.connection())
+        if first.pgconn.transaction_status != TransactionStatus.IDLE:
+            raise WrongState("a dump has a transaction of its own: take it outside of transaction()")
+        layout.check(first)
+        tables = catalog.tables(first)
+        stack.enter_context(_transaction(first, tables))
+        layout.check(first)  # its tables can't change any more
+        pieces = [piece for table in tables for piece in _pieces(first, table)]
+        if jobs == 1:
+            yield Snapshot(tables, [_read(first, piece) for piece in pieces])
+            return
+        (snapshot,) = first.execute("select pg_export_snapshot()").fetchone() or ("",)
+        joined = [nullcontext(first), *(_joined(db, tables, snapshot) for _ in range(jobs - 1))]
+        readers = [_Reader(connection, pieces[n::jobs]) for n, connection in enumerate(joined)]
+        for reader in readers:
+            reader.start()
+            stack.callback(reader.stop)
+        yield Snapshot(tables, [readers[n % jobs].piece() for n in range(len(pieces))])
+
+
+@contextmanager
+def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapshot: str | None = None) -> Iterator[None]:
+    """A read-only transaction that holds all tables, locked before it looks at anything.
+
+    Whoever joins a snapshot doesn't wait for its locks: the one it would wait for waits for the first of us.
+    """
+    connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
+    with connection.transaction():
+        for setting in (
+            "statement_timeout = 0", "idle_in_transaction_session_timeout = 0", "timezone = 'UTC'", "extra_float_digits = 1",
+            "synchronize_seqscans = off", "max_parallel_workers_per_gather = 0", "jit = off", "bytea_output = 'hex'",
+            "intervalstyle = 'iso_8601'", "datestyle = 'ISO'",
+        ):  # fmt: skip
+            connection.execute(sql.SQL("set local ") + sql.SQL(setting))
+        if snapshot is not None:
+            connection.execute(sql.SQL("set transaction snapshot {}").format(snapshot))
+        names = sql.SQL(", ").join(sql.Identifier(table.name) for table in tables)
+        nowait = sql.SQL(" nowait" if snapshot is not None else "")
+        connection.execute(sql.SQL("lock table {} in access share mode{}").format(names, nowait))
+        yield
+
+
+@contextmanager
+def _joined(db: Database, tables: Sequence[Table], snapshot: str) -> Iterator[psycopg.Connection]:
+    """Another connection that sees what the first one sees."""
+    with db.connection() as connection, _transaction(connection, tables, snapshot):
+        yield connection
+
+
+def _pieces(connection: psycopg.Connection, table: Table) -> Iterator[Piece]:
+    (pages, toasted) = connection.execute(_SIZE, [sql.Identifier(table.name).as_string()]).fetchone() or (0, False)
+    for first in range(0, pages, _PIECE):
+        yield Piece(table, first, toasted)
+
+
+def _read(connection: psycopg.Connection, piece: Piece) -> Iterator[Lines]:
+    with connection.cursor() as cursor, cursor.copy(_query(piece)) as copy:
+        for message in copy:
+            data = memoryview(message)
+            if data[: len(_SIGNATURE)] == _SIGNATURE:
+                data = data[_HEAD:]
+            text = data[6:]  # after the number of columns and the length
+            if text:
+                yield Lines(piece.table, text, 1 if piece.toasted else bytes(text).count(b"\n") + 1)
+
+
+def _query(piece: Piece) -> sql.Composed:
+    """COPY of a piece: a row per record where rows can be large, else a row per block."""
+    table = piece.table
+    keys: list[sql.Composable] = []
+    for column in table.key:
+        keys += [sql.Literal(","), sql.SQL("to_json(t.{})").format(sql.Identifier(column.name))]
+    pk = keys[1:] if len(table.key) == 1 else [sql.Literal("["), *keys[1:], sql.Literal("]")]
+    fields = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column.name)) for column in table.fields)
+    line = sql.SQL("concat({})").format(
+        sql.SQL(", ").join(
+            [
+                sql.Literal(f'{{"model":"{table.model}","pk":'),
+                *pk,
+                sql.Literal(',"fields":'),
+                sql.SQL("row_to_json(f)") if table.fields else sql.Literal("{}"),
+                sql.Literal("}"),
+            ]
+        )
+    )
+    rows = sql.SQL("from {} t, lateral (select {}) f").format(sql.Identifier(table.name), fields)
+    if piece.toasted:
+        query = sql.SQL("copy (select {} {} where t.ctid >= '({},0)' and t.ctid < '({},0)') to stdout (format binary)")
+        return query.format(line, rows, sql.SQL(str(piece.first_page)), sql.SQL(str(piece.first_page + _PIECE)))
+    return sql.SQL(
+        """
+        copy (
+          select (
+            select string_agg({}, E',\\n') {}
+            where t.ctid >= format('(%s,0)', p)::tid and t.ctid < format('(%s,0)', p + {})::tid
+          )
+          from generate_series({}, {}, {}) p
+        ) to stdout (format binary)
+        """
+    ).format(line, rows, _BLOCK, piece.first_page, piece.first_page + _PIECE - 1, _BLOCK)
+
+
+class _Reader(threading.Thread):
+    """Reads every n-th piece over a connection of its own, some bytes ahead of who takes them."""
+
+    def __init__(self, connection: AbstractContextManager[psycopg.Connection], pieces: Sequence[Piece]) -> None:
+        super().__init__(name="dump", daemon=True)
+        self._connection, self._pieces = connection, pieces
+        self._found: deque[Lines | BaseException | None] = deque()
+        self._ahead = 0
+        self._stopped = False
+        self._changed = threading.Condition()
+
+    def run(self) -> None:
+        """Read all pieces, with None after each, or an error after which there is nothing more."""
+        try:
+            with self._connection as connection:
+                for piece in self._pieces:
+                    for lines in _read(connection, piece):
+                        self._put(lines)
+                    self._put(None)
+        except psycopg.errors.LockNotAvailable as error:
+            waits = Conflict("somebody waits to change the layout; dump when that is done, or with one job")
+            waits.__cause__ = error
+            self._put(waits)
+        except BaseException as error:  # noqa: BLE001 (it is raised where the lines are taken)
+            self._put(error)
+
+    def piece(self) -> Iterator[Lines]:
+        """The lines of the next piece."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._found)
+                lines = self._found.popleft()
+                if isinstance(lines, Lines):
+                    self._ahead -= len(lines.text)
+                self._changed.notify_all()
+            if lines is None:
+                return
+            if isinstance(lines, BaseException):
+                raise lines
+            yield lines
+
+    def stop(self) -> None:
+        """Nobody takes anything any more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        self.join()
+
+    def _put(self, lines: Lines | BaseException | None) -> None:
+        with self._changed:
+            if isinstance(lines, Lines):
+                self._changed.wait_for(lambda: self._stopped or self._ahead < _AHEAD)
+                if self._stopped:
+                    raise InterruptedError("the dump was given up")
+                self._ahead += len(lines.text)
+            self._found.append(lines)
+            self._changed.notify_all()
