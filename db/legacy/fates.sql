@@ -15,11 +15,11 @@ create temp table fates (model text, pk text, fate text, reason text);
 insert into fates (model, pk, fate)
 select distinct p.model, p.pk, 'merged'
 from parts p
-where exists (
-  select from loaded l where l.model = p.whole_model and l.pk = p.whole_pk
+inner join (
+  select l.model, l.pk from loaded l
   union all
-  select from merges m where m.model = p.whole_model and m.pk = p.whole_pk
-);
+  select m.model, m.pk from merges m
+) w on w.model = p.whole_model and w.pk = p.whole_pk;
 
 insert into fates (model, pk, fate)
 select m.model, m.pk, 'merged'
@@ -63,3 +63,18 @@ from (
 where
   not exists (select from fates f where f.model = r.model and f.pk = r.pk)
   and not exists (select from loaded l where l.model = r.model and l.pk = r.pk);
+
+create temp view counts (model, fate, records) as
+select r.model, r.fate, count(*)
+from (
+  select distinct l.model, l.pk, 'loaded' as fate from loaded l
+  union all
+  select f.model, f.pk, f.fate from fates f
+) r
+group by r.model, r.fate;
+
+create temp view drops (model, reason, records, pks) as
+select f.model, f.reason, count(*), json_agg(pg_temp.key_of(f.pk) order by length(f.pk), f.pk)::text
+from fates f
+where f.fate = 'dropped'
+group by f.model, f.reason;

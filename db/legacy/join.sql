@@ -52,10 +52,11 @@ insert into staged_usage_records (
   model, pk, usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime
 )
 select
-  r.model, r.pk, r.statistics, r.type, r.begin_at, r.end_at, r.measurements,
+  r.model, r.pk, r.usage_id, r.type, r.begin_at, r.end_at, r.measurements,
   u.memory, u.diskspace, u.traffic, u.cputime
 from old_usage_records r
 left join old_usages u on u.id = r.usage;
+analyze staged_usage_records;
 
 insert into staged_quotas (
   model, pk, user_id, used_at, continuous_factor,

@@ -7,83 +7,87 @@ create function pg_temp.difference(merged jsonb, kept jsonb) returns jsonb langu
   where m.key not in ('id', 'pk') and m.value is distinct from kept -> m.key;
 $$;
 
--- Adds what breaks the layout's rules to the offences, and tells how many that are.
-create function pg_temp.find_offences(this_round integer) returns bigint language plpgsql as $$
+-- A staged table's part in the layout: the table that its rows are for.
+create temp view targets (target, staged) as
+select t.oid, s.relname
+from pg_class s
+inner join pg_class t on 'staged_' || t.relname = s.relname and t.relnamespace <> pg_my_temp_schema()
+where s.relnamespace = pg_my_temp_schema();
+
+-- The layout's constraints, each with a query for the records that break it.
+create temp view rules (search) as
+select
+  format(
+    $sql$
+      insert into offences (model, pk, columns, rule, round)
+      select s.model, s.pk, array[%1$L], 'may not be null', $1
+      from %2$I s
+      where s.%1$I is null and not exists (select from offences o where o.model = s.model and o.pk = s.pk)
+    $sql$,
+    a.attname, t.staged
+  )
+from targets t
+inner join pg_attribute a on a.attrelid = t.target and a.attnum > 0 and a.attnotnull and not a.attisdropped
+union all
+select
+  case k.contype
+    when 'c' then format(
+      $sql$
+        insert into offences (model, pk, columns, value, rule, round)
+        select s.model, s.pk, %1$L, concat_ws(', ', %2$s), %3$L, $1
+        from %4$I s
+        where not (%5$s)
+      $sql$,
+      n.columns, n.list, k.conname, t.staged, pg_get_expr(k.conbin, k.conrelid)
+    )
+    when 'f' then format(
+      $sql$
+        insert into offences (model, pk, columns, value, rule, round, costs)
+        select s.model, s.pk, array[%1$L], s.%1$I::text, %2$L, $1, %3$L
+        from %4$I s
+        where (%5$s) is not null and not exists (select from %6$I r where (%7$s) = (%5$s))
+      $sql$,
+      n.reference, k.conname, case k.confdeltype when 'n' then 'reference' else 'record' end,
+      t.staged, n.list, r.staged, n.referenced
+    )
+    else format(
+      $sql$
+        insert into offences (model, pk, columns, value, rule, round)
+        select d.model, d.pk, %1$L, d.value, %2$L, $1
+        from (
+          select
+            s.model, s.pk, concat_ws(', ', %3$s) as value,
+            row_number() over (partition by %3$s order by length(s.pk), s.pk) as n
+          from %4$I s
+          where (%3$s) in (select %3$s from %4$I s group by %3$s having count(*) > 1)
+        ) d
+        where d.n > 1
+      $sql$,
+      n.columns, k.conname, n.list, t.staged
+    )
+  end
+from targets t
+inner join pg_constraint k on k.conrelid = t.target and k.contype in ('c', 'f', 'p', 'u')
+left join targets r on r.target = k.confrelid
+cross join lateral (
+  select
+    array_agg(a.attname order by u.n) as columns,
+    string_agg('s.' || quote_ident(a.attname), ', ' order by u.n) as list,
+    string_agg('r.' || quote_ident(f.attname), ', ' order by u.n) as referenced,
+    -- the column that names the one thing, where others only make sure that it fits
+    min(a.attname) filter (where f.attname in ('id', 'group_id')) as reference
+  from unnest(k.conkey, k.confkey) with ordinality u (attnum, referenced_attnum, n)
+  inner join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.attnum
+  left join pg_attribute f on f.attrelid = k.confrelid and f.attnum = u.referenced_attnum
+) n;
+
+-- Adds what breaks the layout's rules to the offences.
+create function pg_temp.find_offences(this_round integer) returns void language plpgsql as $$
 declare
-  rule record;
-  added bigint;
-  total bigint := 0;
+  search text;
 begin
-  for rule in
-    -- %1$I is the staged table, %2$s the round
-    select
-      s.relname as staged,
-      format(
-        $sql$
-          insert into offences (model, pk, columns, rule, round)
-          select s.model, s.pk, array[%1$L], 'may not be null', %%2$s
-          from %%1$I s
-          where s.%1$I is null and not exists (select from offences o where o.model = s.model and o.pk = s.pk)
-        $sql$,
-        a.attname
-      ) as search
-    from pg_attribute a
-    inner join pg_class t on t.oid = a.attrelid
-    inner join pg_class s on s.relname = 'staged_' || t.relname and s.relnamespace = pg_my_temp_schema()
-    where a.attnum > 0 and a.attnotnull and not a.attisdropped and t.relnamespace <> pg_my_temp_schema()
-    union all
-    select
-      s.relname,
-      case k.contype
-        when 'c' then format(
-          $sql$
-            insert into offences (model, pk, columns, value, rule, round)
-            select s.model, s.pk, %1$L, concat_ws(', ', %2$s), %3$L, %%2$s
-            from %%1$I s
-            where not (%4$s)
-          $sql$,
-          n.columns, n.list, k.conname, pg_get_expr(k.conbin, k.conrelid)
-        )
-        when 'f' then format(
-          $sql$
-            X || r.relname, n.referenced, n.list
-        )
-        else format(
-          $sql$
-            insert into offences (model, pk, columns, value, rule, round)
-            select d.model, d.pk, %1$L, d.value, %3$L, %%2$s
-            from (
-              select
-                s.model, s.pk, concat_ws(', ', %2$s) as value,
-                row_number() over (partition by %2$s order by length(s.pk), s.pk) as n
-              from %%1$I s
-              where (%2$s) in (select %2$s from %%1$I s group by %2$s having count(*) > 1)
-            ) d
-            where d.n > 1
-          $sql$,
-          n.columns, n.list, k.conname
-        )
-      end
-    from pg_constraint k
-    inner join pg_class t on t.oid = k.conrelid
-    inner join pg_class s on s.relname = 'staged_' || t.relname and s.relnamespace = pg_my_temp_schema()
-    left join pg_class r on r.oid = k.confrelid
-    cross join lateral (
-      select
-        array_agg(a.attname) as columns,
-        string_agg(format('s.%I', a.attname), ', ' order by u.n) as list,
-        string_agg(format('r.%I', ra.attname), ', ' order by u.n) as referenced,
-        -- the column that names the one thing, where others only make sure that it fits
-        min(a.attname) filter (where ra.attname in ('id', 'group_id')) as reference
-      from unnest(k.conkey, k.confkey) with ordinality u (attnum, rattnum, n)
-      inner join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.attnum
-      left join pg_attribute ra on ra.attrelid = k.confrelid and ra.attnum = u.rattnum
-    ) n
-    where k.contype in ('c', 'f', 'p', 'u') and t.relnamespace <> pg_my_temp_schema()
-  loop
-    execute format(rule.search, rule.staged, this_round);
-    get diagnostics added = row_count;
-    total := total + added;
+  for search in select r.search from rules r loop
+    execute search using this_round;
   end loop;
 
   insert into offences (model, pk, columns, value, rule, round)
@@ -92,8 +96,6 @@ begin
   left join staged_elements e on e.connection_id = c.id
   group by c.model, c.pk
   having count(e.id) <> 2;
-  get diagnostics added = row_count;
-  total := total + added;
 
   -- A record goes with the part of it that is refused.
   insert into offences (model, pk, columns, value, rule, round)
@@ -103,8 +105,6 @@ begin
   where
     this_round > 1
     and not exists (select from offences w where w.model = p.whole_model and w.pk = p.whole_pk and w.costs = 'record');
-  get diagnostics added = row_count;
-  return total + added;
 end;
 $$;
 
@@ -174,3 +174,23 @@ union all
 select p.model, p.pk, e.model, e.pk
 from old_element_parts p
 inner join staged_elements e on e.id = p.id and p.model = 'tomato.' || e.type;
+
+-- What the offences say, the file's own and in the file's order; a constraint's name is told by what it checks.
+create temp view listed (model, pk, columns, value, rule, meaning, round, costs) as
+select
+  o.model, o.pk, o.columns, o.value, o.rule,
+  case k.contype
+    when 'f' then format('there is no such %s in the file, or it is refused', r.relname)
+    when 'c' then pg_get_constraintdef(k.oid)
+    when 'p' then 'another record says that already'
+    when 'u' then 'another record has the same'
+  end,
+  o.round, o.costs
+from offences o
+left join pg_constraint k on k.conname = o.rule and k.connamespace <> pg_my_temp_schema()
+left join pg_class r on r.oid = k.confrelid
+order by o.model, length(o.pk), o.pk, o.columns;
+
+create function pg_temp.key_of(pk text) returns json language sql as $$
+  select case when pk ~ '^-?[0-9]+$' then pk::json else to_json(pk) end;
+$$;

@@ -46,7 +46,7 @@ create temp table old_usages (
 create temp table old_usage_records (
   model text,
   pk text,
-  statistics bigint,
+  usage_id bigint,
   type text,
   begin_at instant,
   end_at instant,

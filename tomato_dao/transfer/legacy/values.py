@@ -16,6 +16,12 @@ _SAFE_LENGTH = 7  # characters of a number that no jsonb refuses
 _LARGEST_EXPONENT = 131071  # that a jsonb number may have
 
 
+class Number(str):
+    """A JSON number as it is written."""
+
+    __slots__ = ()
+
+
 def parse(text: object) -> Any:
     """A JSON text, its numbers as they are written, NaN and Infinity as strings; the empty text is an empty object."""
     if not isinstance(text, str):
@@ -30,22 +36,26 @@ def parse(text: object) -> Any:
         raise ValueError("is nested too deeply") from None
 
 
-def _as_written(number: str) -> orjson.Fragment:
+def _as_written(number: str) -> Number:
     if len(number) > _SAFE_LENGTH and Decimal(number).adjusted() > _LARGEST_EXPONENT:
         raise ValueError("has a number beyond what jsonb holds")
-    return orjson.Fragment(number)
+    return Number(number)
 
 
 def written(value: Any) -> str:
     """The JSON text of what was parsed. ValueError for what jsonb refuses."""
     try:
-        text = orjson.dumps(value)
+        text = orjson.dumps(value, default=_verbatim, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
     except orjson.JSONEncodeError as error:
         surrogate = "surrogates" in str(error)
         raise ValueError("holds a lone surrogate" if surrogate else "is nested too deeply") from None
     if rb"\u0000" in text and _NUL.search(text):
         raise ValueError(r"holds \u0000")
     return text.decode()
+
+
+def _verbatim(number: Number) -> orjson.Fragment:
+    return orjson.Fragment(str(number))
 
 
 def json_or_text(value: object) -> str:
@@ -60,8 +70,6 @@ def json_or_text(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, orjson.Fragment):
-        return str(value.contents)
     if not isinstance(value, str):
         raise ValueError("must be a text")
     if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
@@ -72,14 +80,14 @@ def _text(value: object) -> str:
 
 
 def _texts(value: object) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+    if not isinstance(value, list) or not all(isinstance(text, str) and not isinstance(text, Number) for text in value):
         raise ValueError("must be a list of texts")
     return [_text(text) for text in value]
 
 
 def _number(value: object) -> float | int:
-    if isinstance(value, orjson.Fragment):
-        value = json.loads(value.contents)
+    if isinstance(value, Number):
+        value = json.loads(value)
     elif isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
     if not isinstance(value, float | int) or isinstance(value, bool):
@@ -114,8 +122,8 @@ def _integer(bits: int) -> Callable[[object], int]:
 
 
 def _boolean(value: object) -> bool:
-    if isinstance(value, orjson.Fragment):
-        value = json.loads(value.contents)
+    if isinstance(value, Number):
+        value = json.loads(value)
     if not isinstance(value, bool | int) or value not in (0, 1):
         raise ValueError("must be true or false")
     return bool(value)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InvalidValue
+from ...errors import InvalidValue
 
 LONGEST = 512 << 20  # characters of a record
 _LOOKED_AT = 64 << 20  # bytes in which the first record must name its model
@@ -17,7 +17,7 @@ _MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*"([^"]*)"')
 _LONGEST_TOKEN = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """A record of the file; size: how many characters it has there."""
 

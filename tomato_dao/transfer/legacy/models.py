@@ -53,7 +53,7 @@ MODELS = {
     APP + "usage": Model("old_usages", _to("memory", "diskspace", "traffic", "cputime")),
     APP + "usagestatistics": Model("staged_usage_statistics", attrs={}),
     APP + "usagerecord": Model(
-        "old_usage_records", _to("statistics", "type", "measurements", "usage", begin="begin_at", end="end_at"), key=None
+        "old_usage_records", _to("type", "measurements", "usage", statistics="usage_id", begin="begin_at", end="end_at"), key=None
     ),
     APP + "quota": Model(
         "old_quotas", _to("monthly", "used", used_time="used_at", continous_factor="continuous_factor")
@@ -191,3 +191,24 @@ RESOURCES = {
     "network_instance": Model("staged_network_instances", attrs={}),
 }
 OTHER_RESOURCE = Model("old_resources", _to("type"))
+
+# Whose fields a model's rows have beside its own.
+_PARTS = {
+    APP + "element": [MODELS[APP + part] for part in ("kvmqm", "external_network", "external_network_endpoint")],
+    APP + "template": [RESOURCES["template"]],
+    APP + "profile": [RESOURCES["profile"]],
+    APP + "network": [RESOURCES["network"]],
+    APP + "networkinstance": [RESOURCES["network_instance"]],
+}
+
+
+def field_of(model: str, column: str) -> str:
+    """The field that a column's value came from, as the file names it."""
+    for source in [MODELS[model], *_PARTS.get(model, [])] if model in MODELS else []:
+        for name, to in source.fields.items():
+            if to == column:
+                return name
+        for name, to in (source.attrs or {}).items():
+            if to == column:
+                return f"attrs.{name}"
+    return column
