@@ -175,11 +175,10 @@ class Call:
 
 
 def entity_of(table: str) -> str:
-    """The singular of a table's name, as it stands in messages: "host elements" → "host element"."""
+    """The singular of a table's name, as it stands in messages: "templates_on_hosts" → "template on host"."""
     if table == "topology_exchange":
         return "topology"
-    words = table.replace("_", " ")
-    return words[:-3] + "y" if words.endswith("ies") else words.removesuffix("s")
+    return " ".join(word[:-3] + "y" if word.endswith("ies") else word.removesuffix("s") for word in table.split("_"))
 
 
 def from_driver(error: psycopg.Error, call: Call | None = None) -> TomatoError:

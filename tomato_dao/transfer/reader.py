@@ -2,6 +2,8 @@
 
 import codecs
 import hashlib
+import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -13,9 +15,11 @@ from . import files, scan
 from .catalog import Column, Table
 from .dump import FORMAT, LONGEST
 from .engine import Block
-from .record import Records, members, model_of
+from .record import KINDS, Records, members, model_of
 
 _SLICE = 1 << 16
+_MODEL = re.compile(rb'"model": *"(\w{1,60})"').search
+_PK = re.compile(rb'"pk": *(\[[^\]]{1,200}\]|"[^"]{1,60}"|[^]},"[]{1,60})').search
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,8 @@ class Reader:
         all_records = {table.model: Records(table) for table in tables}
         counts = dict.fromkeys(all_records, 0)
         records = next(iter(all_records.values()))
-        next_line, batch = 3, self._batch[2:]
-        while batch:
+        next_line = 3
+        for batch in itertools.chain([self._batch[2:]], self._batches):
             hashed = self._hash.copy()
             self._update(batch)
             block = Block(records.table, [], next_line)
@@ -81,7 +85,6 @@ class Reader:
             counts[block.table.model] += len(block.rows)
             yield block
             next_line += len(batch)
-            batch = next(self._batches, [])
         raise _cut(next_line - 1)
 
     def _update(self, lines: Sequence[bytes]) -> None:
@@ -161,9 +164,15 @@ def _header(line: bytes) -> Header:
 
 
 def _table(model: str, fields: dict[str, Any]) -> Table:
-    columns = {name: Column(name, kind.rstrip("?"), kind.endswith("?")) for name, kind in fields["columns"][model].items()}
+    columns = {name: _column(name, kind) for name, kind in fields["columns"][model].items()}
     key = tuple(columns.pop(name) for name in fields["keys"][model])
     return Table(model, model, key, tuple(columns.values()))
+
+
+def _column(name: str, kind: str) -> Column:
+    if kind.removesuffix("?") not in KINDS:
+        raise ValueError(f"{kind} is no kind of column")
+    return Column(name, kind.removesuffix("?"), kind.endswith("?"))
 
 
 def _model(n: int, line: bytes) -> str:
@@ -171,34 +180,27 @@ def _model(n: int, line: bytes) -> str:
     if model := model_of(line):
         return model
     try:
-        return scan.text_of(members(_record(line))["model"])
+        return scan.text_of(members(line.rstrip().removesuffix(b","))["model"])
     except KeyError:
         raise _wrong(n, "there is no “model”") from None
     except ValueError as error:
-        raise _wrong(n, str(error)) from None
+        raise _wrong(n, f"{_name(line)}{error}") from None
 
 
 def _any_row(records: Records, n: int, line: bytes) -> bytes:
+    record = line.rstrip()
     try:
-        return records.any_row(_record(line))
+        if not record.endswith(b","):
+            raise ValueError("a record must end with “},”")
+        return records.any_row(record[:-1])
     except ValueError as error:
-        raise _wrong(n, f"{_name(records.table.model, line)}: {error}") from None
+        raise _wrong(n, f"{_name(line)}{error}") from None
 
 
-def _record(line: bytes) -> bytes:
-    stripped = line.rstrip()
-    if not stripped.endswith(b","):
-        raise ValueError("a record must end with “},”")
-    return stripped[:-1]
-
-
-def _name(model: str, line: bytes) -> str:
-    """A record as messages name it, as far as it can be told."""
-    try:
-        pk = members(_record(line))["pk"].decode()
-    except (ValueError, KeyError):
-        return model
-    return f"{model} {pk if len(pk) <= 60 else pk[:57] + '...'}"
+def _name(line: bytes) -> str:
+    """A record as messages name it, as far as it can be told without understanding it."""
+    found = [match[1].decode(errors="replace") for find in (_MODEL, _PK) if (match := find(line))]
+    return " ".join(found) + ": " if found else ""
 
 
 def _wrong(line: int, message: str) -> InvalidValue:

@@ -29,6 +29,7 @@ _PATTERNS = {
     "json": rb"(%b)" % _JSON,
     "array": rb"(\[%b)" % _JSON,
 }
+KINDS = frozenset(_PATTERNS)
 _EXPECTED = {
     "integer": "an integer",
     "number": "a number, or “NaN”, “Infinity” or “-Infinity”",

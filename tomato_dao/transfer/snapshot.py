@@ -5,7 +5,7 @@ The server makes the lines and joins them, so that Python handles blocks of them
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -57,7 +57,7 @@ class Snapshot:
     """What there is at one moment: the tables, and their lines in pieces of about one size, each to be read after the other."""
 
     tables: list[Table]
-    pieces: list[Iterator[Lines]]
+    pieces: Sequence[Iterator[Lines]]
 
 
 @contextmanager
@@ -76,7 +76,9 @@ def taken(db: Database, jobs: int) -> Iterator[Snapshot]:
         layout.check(first)  # its tables can't change any more
         pieces = [piece for table in tables for piece in _pieces(first, table)]
         if jobs == 1:
-            yield Snapshot(tables, [_read(first, piece) for piece in pieces])
+            lines = [_read(first, piece) for piece in pieces]
+            stack.callback(lambda: [piece.close() for piece in lines])  # the COPY that runs, where the dump is given up
+            yield Snapshot(tables, lines)
             return
         (snapshot,) = first.execute("select pg_export_snapshot()").fetchone() or ("",)
         joined = [nullcontext(first), *(_joined(db, tables, snapshot) for _ in range(jobs - 1))]
@@ -122,7 +124,7 @@ def _pieces(connection: psycopg.Connection, table: Table) -> Iterator[Piece]:
         yield Piece(table, first, toasted)
 
 
-def _read(connection: psycopg.Connection, piece: Piece) -> Iterator[Lines]:
+def _read(connection: psycopg.Connection, piece: Piece) -> Generator[Lines, None, None]:
     with connection.cursor() as cursor, cursor.copy(_query(piece)) as copy:
         for message in copy:
             data = memoryview(message)

@@ -1,0 +1,288 @@
+"""The dump: everything as of one moment, in a format that any JSON tool reads, and every value exactly as it was."""
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import World
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transfer_cases import another_database, dumped, records, rows_of
+
+import tomato_dao
+from tomato_dao import Database, WrongLayout, WrongState, layout
+from tomato_dao.transfer import catalog
+from tomato_dao.transfer.catalog import Column, Table
+from tomato_dao.transfer.record import Records
+
+
+def test_a_dump_is_a_json_array_with_a_record_per_line(db: Database, world: World) -> None:
+    text = dumped(db)
+    lines = text.decode().splitlines()
+    assert (lines[0], lines[-1]) == ("[", "]")
+    assert [json.loads(line.removesuffix(",")) for line in lines[1:-1]] == json.loads(text)
+    head, *found, tail = json.loads(text)
+    assert head["model"] == "dump.header"
+    assert (head["fields"]["format"], head["fields"]["layout"]) == (1, layout.known()[-1])
+    assert head["fields"]["migrations"] == layout.known()
+    assert list(tail["fields"]["models"]) == head["fields"]["models"]
+    assert tail["fields"]["rows"] == len(found) == sum(tail["fields"]["models"].values())
+    (user,) = [record for record in found if record["model"] == "user"]
+    assert (user["pk"], user["fields"]["name"], user["fields"]["organization_id"]) == (
+        world.user.id,
+        "alice",
+        world.organization.id,
+    )
+    assert "id" not in user["fields"]
+    quota = next(record for record in found if record["model"] == "quota")
+    assert (quota["pk"], quota["fields"]["monthly_cputime"]) == (world.user.id, 12960000)
+
+
+def test_every_table_and_column_that_is_not_generated_is_in_it(server: psycopg.Connection) -> None:
+    generated = ("elements", "parent_type")
+    expected = server.execute(
+        "select table_name, column_name from information_schema.columns where table_schema = 'public' and table_name <> %s",
+        ["schema_migrations"],
+    ).fetchall()
+    found = {(table.name, column.name) for table in catalog.tables(server) for column in table.columns}
+    assert found == set(expected) - {generated}
+
+
+def test_models_are_named_after_their_tables(server: psycopg.Connection) -> None:
+    models = {table.name: table.model for table in catalog.tables(server)}
+    assert len(set(models.values())) == len(models)
+    assert (models["topologies"], models["host_elements"], models["templates_on_hosts"]) == (
+        "topology",
+        "host_element",
+        "template_on_host",
+    )
+
+
+def test_references_point_backwards_where_they_can(server: psycopg.Connection) -> None:
+    order = [table.name for table in catalog.tables(server)]
+    forwards = {(r.table, r.to_table) for r in catalog.references(server) if order.index(r.table) < order.index(r.to_table)}
+    assert {table for pair in forwards for table in pair} <= {"connections", "elements", "host_elements", "host_connections"}
+
+
+def test_no_json_column_is_nullable_so_that_null_is_json(server: psycopg.Connection) -> None:
+    assert [
+        (table.name, column.name)
+        for table in catalog.tables(server)
+        for column in table.columns
+        if column.kind == "json" and column.nullable
+    ] == []
+
+
+def test_a_table_without_a_key_is_refused(db: Database, server: psycopg.Connection) -> None:
+    server.execute("create table heap (x int)")
+    with pytest.raises(WrongLayout, match="the table heap has no primary key"):
+        dumped(db)
+
+
+def test_another_layout_is_refused_with_what_is_missing(db: Database, server: psycopg.Connection) -> None:
+    server.execute("delete from schema_migrations where version = %s", [layout.known()[-1]])
+    with pytest.raises(WrongLayout, match=f"lacks 1 of .* migrations \\({layout.known()[-1]} is next\\)"):
+        dumped(db)
+
+
+def test_a_dump_has_a_transaction_of_its_own(db: Database) -> None:
+    with pytest.raises(WrongState), db.transaction():
+        dumped(db)
+
+
+# What PostgreSQL stores: no U+0000, no half of a surrogate pair.
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.sampled_from(
+    ["", "null", "\\N", "\\.", "\u2028\u2029", '\\"', "\n\r\t\b\f\x01\x1f\x7f", "𝄞", "\ufeff", "{}", "\\u0041", "/"]
+)
+floats = st.floats() | st.sampled_from([0.1 + 0.2, 5e-324, -0.0, 1e22, 123456789012345680.0])
+instants = st.datetimes(timezones=st.just(UTC)) | st.sampled_from(
+    [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)]
+)
+numbers = st.sampled_from(
+    ["1.10", "1e3", "-0", "9007199254740993", "9" * 400, "0." + "0" * 300 + "1", "1e400", "18446744073709551616"]
+)
+jsons = st.recursive(
+    st.none() | st.booleans() | numbers.map(lambda text: ("number", text)) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def as_json(value: Any) -> str:
+    """JSON text with numbers as they are given."""
+    if isinstance(value, tuple):
+        return str(value[1])
+    if isinstance(value, list):
+        return f"[{','.join(map(as_json, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{as_json(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+@pytest.fixture(scope="module")
+def values(tomato_server_url: str, tomato_template: str) -> Iterator[tuple[Database, Database]]:
+    """Two databases with a table of every kind of column, with another order of columns than the key's."""
+    create = """
+    create table odd_values (
+      t text not null, n double precision, at instant, j jsonb not null, k text, b boolean, i smallint,
+      list text[], "Odd ""name"" x" numeric, primary key (k, t)
+    )
+    """
+    with (
+        another_database(tomato_server_url, tomato_template) as one,
+        another_database(tomato_server_url, tomato_template) as two,
+    ):
+        for db in (one, two):
+            with db.connection() as connection:
+                connection.execute(create)
+        yield one, two
+
+
+@given(
+    st.lists(
+        st.tuples(
+            texts, st.none() | floats, st.none() | instants, jsons.map(as_json), texts, st.none() | st.booleans(),
+            st.none() | st.integers(-(2**15), 2**15 - 1), st.none() | st.lists(st.none() | texts, max_size=3),
+            st.none() | st.decimals(allow_nan=False, allow_infinity=False),
+        ),
+        max_size=40, unique_by=lambda row: (row[0], row[4]),
+    )
+)  # fmt: skip
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_value_survives(values: tuple[Database, Database], rows: list[tuple[Any, ...]]) -> None:
+    one, two = values
+    with one.connection() as connection, connection.cursor() as cursor:
+        connection.execute("truncate odd_values")
+        cursor.executemany("insert into odd_values values (%s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s)", rows)
+        before = rows_of(connection)
+    text = dumped(one)
+    tomato_dao.load(two, io.BytesIO(text), replace=True)
+    with two.connection() as connection:
+        assert rows_of(connection) == before
+    assert dumped(two) == text
+
+
+def test_large_values_survive(db: Database, world: World) -> None:
+    with db.connection() as connection:
+        connection.execute("insert into error_groups values ('g', repeat(E'\\n\"\\\\x', 13000000))")
+        connection.execute("insert into key_values (key, value) values ('deep', (repeat('[', 3000) || repeat(']', 3000))::jsonb)")
+        connection.execute(
+            "insert into key_values (key, value) select 'wide', to_jsonb(array_agg(n || 'x')) from generate_series(1, 200000) n"
+        )
+        before = rows_of(connection)
+    text = dumped(db)
+    assert len(text) > 50_000_000
+    tomato_dao.load(db, io.BytesIO(text), replace=True)
+    with db.connection() as connection:
+        assert rows_of(connection) == before
+    assert dumped(db) == text
+
+
+def test_rows_keep_their_order_whatever_their_size(db: Database, server: psycopg.Connection) -> None:
+    server.execute(
+        "insert into key_values (key, value) select n, to_jsonb(repeat(md5(n::text), (n * 7919) % 190)) "
+        "from generate_series(3000, 1, -1) n"
+    )
+    text = dumped(db)
+    tomato_dao.load(db, io.BytesIO(text), replace=True)
+    assert dumped(db) == text
+
+
+def test_several_jobs_write_the_same_bytes(db: Database, server: psycopg.Connection) -> None:
+    server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 100)")
+    server.execute(
+        "insert into usage_records (usage_id, type, begin_at, end_at, memory) select 1 + n % 100, '5minutes', "
+        "timestamptz '2026-01-01' + n * interval '1 s', timestamptz '2026-01-01' + n * interval '1 s', random() "
+        "from generate_series(1, 60000) n"
+    )
+    text = dumped(db)
+    assert dumped(db, jobs=2) == dumped(db, jobs=3) == text
+    assert len(records(text)) == 60100
+
+
+def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psycopg.Connection) -> None:
+    server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 200000)")
+
+    class Full(io.RawIOBase):
+        def write(self, data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    for jobs in (1, 3):
+        with pytest.raises(OSError, match="No space left"):
+            tomato_dao.dump(db, Full(), jobs=jobs)  # type: ignore[arg-type]
+    assert dumped(db, jobs=4).count(b"usage_statistic") > 200000
+
+
+def test_a_dump_among_writers_has_no_dangling_reference(
+    db: Database, world: World, tomato_server_url: str, tomato_template: str
+) -> None:
+    over = threading.Event()
+    document = {
+        "file_information": {"version": 3},
+        "topology": {
+            "attrs": {"name": "t"},
+            "elements": [
+                {"id": 1, "type": "openvz", "parent": None, "attrs": {}},
+                {"id": 2, "type": "openvz_interface", "parent": 1, "attrs": {}},
+                {"id": 3, "type": "openvz_interface", "parent": 1, "attrs": {}},
+            ],
+            "connections": [{"id": 1, "type": "bridge", "elements": [2, 3], "attrs": {}}],
+        },
+    }
+
+    def work() -> None:
+        while not over.is_set():
+            db.topologies.delete(db.topologies.import_(json.dumps(document), owner_id=world.user.id).topology_id)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        texts_found = [dumped(db, jobs=1 + n % 2) for n in range(4)]
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    with another_database(tomato_server_url, tomato_template) as other:
+        for text in texts_found:
+            tomato_dao.load(other, io.BytesIO(text), replace=True)
+            assert dumped(other) == text
+
+
+def test_a_migration_that_waits_is_no_deadlock(db: Database, server: psycopg.Connection) -> None:
+    """Whoever joins the snapshot must not queue behind who waits for it to end."""
+    with db.connection() as reader, reader.transaction():
+        reader.execute("lock table users in access share mode")
+        blocked = threading.Thread(target=lambda: server.execute("alter table users add column x int"))
+        blocked.start()
+        with db.connection() as watcher:
+            waiting = "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())"
+            while watcher.execute(waiting).fetchone() == (0,):
+                pass
+    blocked.join()
+    assert "x" in json.loads(dumped(db, jobs=2))[0]["fields"]["columns"]["user"]
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_line_says_the_same_in_any_order_and_spacing(data: st.DataObject) -> None:
+    kinds = {"t": (texts, "text"), "n": (numbers.map(lambda n: ("number", n)), "number"), "j": (jsons, "json")}
+    columns = [Column(name, kind, nullable=name == "t") for name, (_, kind) in kinds.items()]
+    reading = Records(Table("things", "thing", (Column("id", "integer", nullable=False),), tuple(columns)))
+    found = {name: as_json(data.draw(values)) for name, (values, _) in kinds.items()}
+    fields = ",".join(f'"{name}":{value}' for name, value in found.items())
+    line = f'{{"model":"thing","pk":5,"fields":{{{fields}}}}},'.encode()
+    shuffled = " , ".join(f'"{name}" : {value}' for name, value in data.draw(st.permutations(list(found.items()))))
+    other = f'{{ "fields": {{ {shuffled} }},"pk": 5 , "model":"thing"}}'.encode()
+    expected = reading.any_row(line[:-1])
+    assert reading.any_row(other) == expected
+    assert reading.row(line) in (expected, None)
+    if "\\u" not in fields and len(max(found.values(), key=len)) < 300:
+        assert reading.row(line) == expected
+
+
