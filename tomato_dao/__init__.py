@@ -20,6 +20,7 @@ from .errors import (
     WrongState,
 )
 from .transfer.dump import dump
+from .transfer.legacy.load import load_legacy
 from .transfer.load import load
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "connect",
     "dump",
     "load",
+    "load_legacy",
 ]

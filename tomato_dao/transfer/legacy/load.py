@@ -1,8 +1,9 @@
 """`load_legacy`: an old dump into the database, all or nothing."""
 
+import os
 import time
-from collections.abc import Iterable
 from contextlib import suppress
+from typing import IO
 
 import psycopg
 
@@ -10,6 +11,7 @@ from ... import layout
 from ...database import Database
 from ...errors import from_driver
 from .. import engine
+from ..files import Source, source
 from ..report import Report
 from .report import InvalidRecords, LegacySummary
 from .staging import Staging
@@ -17,7 +19,7 @@ from .staging import Staging
 
 def load_legacy(
     db: Database,
-    chunks: Iterable[bytes],
+    file: str | os.PathLike[str] | IO[bytes] | Source,
     *,
     replace: bool = False,
     skip_invalid: bool = False,
@@ -26,7 +28,7 @@ def load_legacy(
 ) -> LegacySummary:
     """Load a dump of the old backend (DOMAIN.md, the old installation's dump), all or nothing; ids are kept.
 
-    db: its user must own the tables; two of its connections are used. chunks: the file's bytes. replace: remove all that is
+    db: its user must own the tables; two of its connections are used. file: as for `load`. replace: remove all that is
     in the database first; else it must be empty. skip_invalid: drop records that break a rule, and what depends on them.
     check: do everything but write, whatever is in the database. progress: is told now and then.
 
@@ -34,7 +36,7 @@ def load_legacy(
     where the file is damaged; NotEmpty, NotAllowed, Unavailable.
     """
     start = time.monotonic()
-    with db.connection() as connection:
+    with source(file) as chunks, db.connection() as connection:
         try:
             layout.check(connection)
             staging = Staging(connection, progress)

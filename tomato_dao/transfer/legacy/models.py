@@ -53,11 +53,11 @@ MODELS = {
     APP + "usage": Model("old_usages", _to("memory", "diskspace", "traffic", "cputime")),
     APP + "usagestatistics": Model("staged_usage_statistics", attrs={}),
     APP + "usagerecord": Model(
-        "old_usage_records", _to("type", "measurements", "usage", statistics="usage_id", begin="begin_at", end="end_at"), key=None
+        "old_usage_records",
+        _to("type", "measurements", "usage", statistics="usage_id", begin="begin_at", end="end_at"),
+        key=None,
     ),
-    APP + "quota": Model(
-        "old_quotas", _to("monthly", "used", used_time="used_at", continous_factor="continuous_factor")
-    ),
+    APP + "quota": Model("old_quotas", _to("monthly", "used", used_time="used_at", continous_factor="continuous_factor")),
     APP + "organization": Model(
         "staged_organizations",
         _to("name", totalUsage="usage_id"),

@@ -116,7 +116,9 @@ class Records(Iterator[Record]):
             try:
                 pieces.append(self._decode(chunk, not chunk))
             except UnicodeDecodeError as error:
-                raise InvalidValue(f"the file is not UTF-8 within the {len(chunk)} bytes before byte {self.size}: {error}") from None
+                raise InvalidValue(
+                    f"the file is not UTF-8 within the {len(chunk)} bytes before byte {self.size}: {error}"
+                ) from None
             length += len(pieces[-1])
             ended = not chunk
         self._text = "".join(pieces)

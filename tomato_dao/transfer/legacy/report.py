@@ -89,7 +89,13 @@ class LegacySummary(Summary):
             }
             for model, read in sorted(self.read.items())
         }
-        told = {"seconds": self.seconds, "models": models, "merges": self.merges, "refused": self.refused, "cleared": self.cleared}
+        told = {
+            "seconds": self.seconds,
+            "models": models,
+            "merges": self.merges,
+            "refused": self.refused,
+            "cleared": self.cleared,
+        }
         return orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from .models import Model
 from .reader import Record
 from .values import READERS, json_or_text, parse, written
@@ -57,7 +55,8 @@ class Rows:
         self._key = READERS[columns[model.key].type if model.key else "bigint"]
         self._with_key = model.key is not None
         self._fields = [
-            (field, json_or_text if columns[name].type == "jsonb" else columns[name].read) for field, name in model.fields.items()
+            (field, json_or_text if columns[name].type == "jsonb" else columns[name].read)
+            for field, name in model.fields.items()
         ]
         self._attrs = None
         self.columns = ["model", "pk", *([model.key] if model.key else []), *model.fields.values()]

@@ -6,12 +6,12 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.abc import Query
 
 from ... import layout
 from ...errors import DatabaseFailure, WrongLayout, rule_of
 from ..catalog import Table
 from ..engine import Block
+from ..files import Source
 from ..report import Progress, Report
 from .models import LAST_MIGRATION, MODELS, OTHER_RESOURCE, RESOURCE, RESOURCES, field_of
 from .reader import Record, Records
@@ -21,6 +21,7 @@ from .rows import Column, Rows, shown
 _SQL = layout.DB_DIR / "legacy"
 _PIECE = 8 << 20  # characters of records that are gathered before they go to the server
 _ROWS = 5000  # of a block
+
 
 class Staging:
     """An old dump on a connection of its own, whose temporary tables end with it."""
@@ -33,7 +34,9 @@ class Staging:
         for setting in ("statement_timeout = 0", "work_mem = '64MB'"):
             connection.execute(sql.SQL("set ") + sql.SQL(setting))
         self._run("tables")
-        attributes = {(model.table, name) for model in (*MODELS.values(), *RESOURCES.values()) for name in (model.attrs or {}).values()}
+        attributes = {
+            (model.table, name) for model in (*MODELS.values(), *RESOURCES.values()) for name in (model.attrs or {}).values()
+        }
         tables: dict[str, dict[str, Column]] = {}
         for table, name, kind, nullable, expression in self._run("columns").fetchall():
             default = None
@@ -44,7 +47,7 @@ class Staging:
         self._resources = {kind: Rows(model, tables[model.table]) for kind, model in RESOURCES.items()}
         self._other_resource = Rows(OTHER_RESOURCE, tables[OTHER_RESOURCE.table])
 
-    def read(self, chunks: Iterable[bytes]) -> None:
+    def read(self, chunks: Source) -> None:
         """Copy the file's records into the temporary tables. Raises WrongLayout where they are not of layout 0038."""
         records = Records(chunks)
         gathered: dict[Rows, list[Sequence[object]]] = {}
@@ -57,7 +60,7 @@ class Staging:
             if size > _PIECE:
                 self._copy(gathered, offences)
                 size, self._size = 0, records.size
-                self._tell("reading")
+                self._tell("reading", chunks.part())
         self._copy(gathered, offences)
         self._check_layout()
 
@@ -94,7 +97,8 @@ class Staging:
         last = self._one("select max(migration) from old_migrations where app_name = 'tomato'")
         if last is None:
             raise WrongLayout(
-                "the old dump doesn't tell its layout: make it with ./manage.py dumpdata tomato south > dump.json (south holds that)"
+                "the old dump doesn't tell its layout, which is in the app south: make it with "
+                "./manage.py dumpdata tomato south > dump.json"
             )
         if last != LAST_MIGRATION:
             what = "migrate the old backend first (./manage.py migrate tomato) and dump it again"
@@ -112,7 +116,7 @@ class Staging:
         """What in the file breaks a rule; where that is to be skipped, it is dropped with all that depends on it."""
         self._tell("checking")
         found = self._find_offences(1)
-        refused = self._listed("round = 1")
+        refused = [refusal for _, refusal in self._listed()]
         this_round = 1
         while skip_invalid and found:
             self._connection.execute("select pg_temp.drop_offenders(%s)", [this_round])
@@ -156,35 +160,38 @@ class Staging:
             drops=[Drop(model, _worded(reason), records, pks) for model, reason, records, pks in drops],
             merges=[Merge(*row) for row in merges],
             refused=refused,
-            cleared=self._listed("costs = 'reference'"),
+            cleared=[refusal for costs, refusal in self._listed() if costs == "reference"],
         )
         for model, read in summary.read.items():
             told = summary.models.get(model, 0) + summary.merged.get(model, 0) + summary.dropped(model)
             if told != read:
-                raise DatabaseFailure(f"{read} records of {model} were read, but it is known of {told} only what became of them")
+                raise DatabaseFailure(
+                    f"{read} records of {model} were read, but it is known of {told} only what became of them"
+                )
         return summary
 
     def _find_offences(self, this_round: int) -> bool:
         self._connection.execute("select pg_temp.find_offences(%s)", [this_round])
         return bool(self._one("select exists (select from offences where round = %s)", this_round))
 
-    def _listed(self, condition: LiteralString) -> list[Refusal]:
-        rows = self._connection.execute(f"select model, pk, columns, value, rule, meaning from listed where {condition}")
+    def _listed(self) -> list[tuple[str, Refusal]]:
+        """What breaks a rule so far, and what it costs: the record or a reference."""
+        rows = self._connection.execute("select costs, model, pk, columns, value, rule, meaning from listed")
         return [
-            Refusal(model, pk, ", ".join(field_of(model, column) for column in columns), value, _worded(rule, meaning))
-            for model, pk, columns, value, rule, meaning in rows
+            (costs, Refusal(model, pk, ", ".join(field_of(model, c) for c in columns), value, _worded(rule, meaning)))
+            for costs, model, pk, columns, value, rule, meaning in rows
         ]
 
     def _run(self, file: str) -> psycopg.Cursor[Any]:
         return self._connection.execute((_SQL / f"{file}.sql").read_bytes())
 
-    def _one(self, query: Query, *values: object) -> Any:
+    def _one(self, query: LiteralString | sql.Composed, *values: object) -> Any:
         row = self._connection.execute(query, values or None).fetchone()
         return row[0] if row else None
 
-    def _tell(self, doing: str) -> None:
+    def _tell(self, doing: str, part: float | None = None) -> None:
         if self._progress:
-            self._progress(Progress(doing, None, self._size, sum(self._read.values())))
+            self._progress(Progress(doing, part, self._size, sum(self._read.values())))
 
 
 def _worded(rule: str, meaning: str | None = None) -> str:
