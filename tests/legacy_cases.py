@@ -3,7 +3,7 @@
 import gzip
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,22 @@ LAST = "0038_auto__add_field_errordump_timestamp"
 NOW = 1441065600.0
 
 
-class OldDump:
-    """An old installation with one of everything, to be changed; attrs are given as objects."""
+# The fields that hold another record's pk.
+_REFERENCES = frozenset(
+    "statistics usage monthly used organization totalUsage site quota set user permissions topology parent connection element "
+    "profile template network host topology_element topology_connection usageStatistics connection1 connection2 "
+    "connectionElement1 connectionElement2 siteA siteB".split()
+)
 
-    def __init__(self) -> None:
+
+class OldDump:
+    """An old installation with one of everything, to be changed; attrs are given as objects.
+
+    n: which of several installations in one dump it is: its pks are those given plus 1000 · n, its names end in n.
+    """
+
+    def __init__(self, n: int = 0) -> None:
+        self.n = n
         self.records: list[dict[str, Any]] = []
         for pk, memory in ((1, 1e9), (2, 2.5), (3, 123.25)):
             self.add("usage", pk, memory=memory, diskspace=0.5, traffic=7, cputime=0.0)
@@ -29,12 +41,12 @@ class OldDump:
             self.add("usagestatistics", pk, attrs={})
         self.add("usagerecord", 1, statistics=7, type="5minutes", begin=NOW - 300, end=NOW, measurements=3, usage=3)
         self.add("quota", 1, monthly=1, used=2, used_time=NOW, continous_factor=1.5)
-        self.add("organization", 1, name="uni", totalUsage=1, attrs={})
-        self.add("site", 1, name="lab", organization=1, attrs={"geolocation": {"longitude": 8.5, "latitude": 47}})
-        self.add("site", 2, name="attic", organization=1, attrs={})
-        self.add("host", 1, name="host1", address="10.0.0.1", rpcurl="ssl://1", site=1, totalUsage=2, attrs={})
+        self.add("organization", 1, name=f"uni{n}", totalUsage=1, attrs={})
+        self.add("site", 1, name=f"lab{n}", organization=1, attrs={"geolocation": {"longitude": 8.5, "latitude": 47}})
+        self.add("site", 2, name=f"attic{n}", organization=1, attrs={})
+        self.add("host", 1, name=f"host{n}", address="10.0.0.1", rpcurl=f"ssl://{n}", site=1, totalUsage=2, attrs={})
         self.add(
-            "user", 1, name="alice", origin="", organization=1, attrs={}, password=None, password_time=None, last_login=NOW,
+            "user", 1, name=f"alice{n}", origin="", organization=1, attrs={}, password=None, password_time=None, last_login=NOW,
             totalUsage=3, quota=1,
         )  # fmt: skip
         self.add("permissions", 1)
@@ -57,9 +69,9 @@ class OldDump:
         self.add(
             "hostconnection", 1, **component | {"topology_connection": 1}, attrs={"type": "fixed_bridge", "state": "started"}
         )
-        self.resource("template", 1, {"label": "Debian"}, tech="kvmqm", name="debian", preference=1)
-        self.resource("profile", 2, {"ram": 512}, tech="kvmqm", name="normal", preference=1)
-        self.resource("network", 3, {}, kind="internet", preference=1)
+        self.resource("template", 1, {"label": "Debian"}, tech="kvmqm", name=f"debian{n}", preference=1)
+        self.resource("profile", 2, {"ram": 512}, tech="kvmqm", name=f"normal{n}", preference=1)
+        self.resource("network", 3, {}, kind=f"internet{n}", preference=1)
         self.add("resource", 4, type="network_instance", attrs={})
         self.add("networkinstance", 4, network=3, host=1, bridge="vmbr0")
         self.add("templateonhost", 1, host=1, template=1, ready=True, date=NOW)
@@ -67,16 +79,23 @@ class OldDump:
             "linkmeasurement", 1, siteA=1, siteB=2, type="hour", begin=NOW - 3600, end=NOW, measurements=9, loss=0.5,
             delayAvg=3.5, delayStddev=0.25,
         )  # fmt: skip
-        self.add("keyvaluepair", 1, key="k", attrs={"data": [1]})
-        self.add("errorgroup", "g1", description="d", removed_dumps=0)
-        self.add("errordump", 1, source="host:1", dump_id="1.0", group="g1", description="{}", attrs={}, timestamp=NOW)
+        self.add("keyvaluepair", 1, key=f"k{n}", attrs={"data": [1]})
+        self.add("errorgroup", f"g{n}", description="d", removed_dumps=0)
+        self.add("errordump", 1, source="host:1", dump_id=f"{n}", group=f"g{n}", description="{}", attrs={}, timestamp=NOW)
         self.add_record(
             "south.migrationhistory", 1, {"app_name": "tomato", "migration": LAST, "applied": "2015-03-01T06:00:00"}
         )
 
     def add_record(self, model: str, pk: Any, fields: Mapping[str, Any]) -> None:
-        texts = {k: json.dumps(v) if k == "attrs" and isinstance(v, dict) else v for k, v in fields.items()}
-        self.records.append({"model": model, "pk": pk, "fields": texts})
+        self.records.append({"model": model, "pk": self.pk(pk), "fields": self._told(fields)})
+
+    def pk(self, pk: Any) -> Any:
+        """A pk, or reference, of this installation."""
+        return pk + 1000 * self.n if isinstance(pk, int) else pk
+
+    def _told(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        told = {k: self.pk(v) if k in _REFERENCES else v for k, v in fields.items()}
+        return told | {"attrs": json.dumps(told["attrs"])} if isinstance(told.get("attrs"), dict) else told
 
     def add(self, model: str, pk: Any, **fields: Any) -> None:
         """One more record of the app's."""
@@ -94,18 +113,19 @@ class OldDump:
 
     def fields(self, model: str, pk: Any) -> dict[str, Any]:
         """A record's fields, to be changed."""
-        found: dict[str, Any] = next(r["fields"] for r in self.records if (r["model"], r["pk"]) == (f"tomato.{model}", pk))
+        found: dict[str, Any] = next(r["fields"] for r in self.records if (r["model"], r["pk"]) == self._of(model, pk))
         return found
 
     def change(self, model: str, pk: Any, **fields: Any) -> None:
         """Give a record's fields other values; attrs may be text, too."""
-        self.fields(model, pk).update(
-            {k: json.dumps(v) if k == "attrs" and isinstance(v, dict) else v for k, v in fields.items()}
-        )
+        self.fields(model, pk).update(self._told(fields))
 
     def remove(self, model: str, pk: Any) -> None:
         """Leave a record out."""
-        self.records = [r for r in self.records if (r["model"], r["pk"]) != (f"tomato.{model}", pk)]
+        self.records = [r for r in self.records if (r["model"], r["pk"]) != self._of(model, pk)]
+
+    def _of(self, model: str, pk: Any) -> tuple[str, Any]:
+        return f"tomato.{model}", self.pk(pk)
 
     def file(self) -> io.BytesIO:
         """The dump as a file."""
@@ -116,6 +136,16 @@ class OldDump:
         summary = tomato_dao.load_legacy(db, self.file(), **options)
         assert sum(summary.read.values()) == len(self.records)
         return summary
+
+
+def together(changes: Iterable[Callable[[OldDump], object]]) -> OldDump:
+    """One dump of several installations, 1, 2 …, each with a change."""
+    dump = OldDump()
+    for n, change in enumerate(changes, 1):
+        one = OldDump(n)
+        change(one)
+        dump.records += [r for r in one.records if r["model"] != "south.migrationhistory"]
+    return dump
 
 
 def sample(name: str) -> Path:

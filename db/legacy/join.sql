@@ -131,26 +131,49 @@ set model = i.model, network_id = i.network_id, host_id = i.host_id, bridge = i.
 from old_network_instances i
 where i.id = s.id;
 
+with lone as (
+  insert into staged_templates (model, pk, id, tech, name, preference)
+  select o.model, o.pk, o.id, o.tech, o.name, o.preference
+  from old_templates o
+  where not exists (select from staged_templates s where s.id = o.id)
+  returning model, pk
+)
+
 insert into offences (model, pk, columns, value, rule)
-select o.model, o.pk, array['pk'], o.pk, 'there is no resource of this pk and type'
-from (
-  select t.model, t.pk from old_templates t
-  union all
-  select p.model, p.pk from old_profiles p
-  union all
-  select n.model, n.pk from old_networks n
-  union all
-  select i.model, i.pk from old_network_instances i
-) o
-where not exists (
-  select from staged_templates s where s.model = o.model and s.pk = o.pk
-  union all
-  select from staged_profiles s where s.model = o.model and s.pk = o.pk
-  union all
-  select from staged_networks s where s.model = o.model and s.pk = o.pk
-  union all
-  select from staged_network_instances s where s.model = o.model and s.pk = o.pk
-);
+select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type' from lone l;
+
+with lone as (
+  insert into staged_profiles (model, pk, id, tech, name, preference)
+  select o.model, o.pk, o.id, o.tech, o.name, o.preference
+  from old_profiles o
+  where not exists (select from staged_profiles s where s.id = o.id)
+  returning model, pk
+)
+
+insert into offences (model, pk, columns, value, rule)
+select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type' from lone l;
+
+with lone as (
+  insert into staged_networks (model, pk, id, kind, preference)
+  select o.model, o.pk, o.id, o.kind, o.preference
+  from old_networks o
+  where not exists (select from staged_networks s where s.id = o.id)
+  returning model, pk
+)
+
+insert into offences (model, pk, columns, value, rule)
+select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type' from lone l;
+
+with lone as (
+  insert into staged_network_instances (model, pk, id, network_id, host_id, bridge)
+  select o.model, o.pk, o.id, o.network_id, o.host_id, o.bridge
+  from old_network_instances o
+  where not exists (select from staged_network_instances s where s.id = o.id)
+  returning model, pk
+)
+
+insert into offences (model, pk, columns, value, rule)
+select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type' from lone l;
 
 delete from staged_templates where model = 'tomato.resource';
 delete from staged_profiles where model = 'tomato.resource';
@@ -248,3 +271,9 @@ from removed r;
 update staged_link_measurements
 set site_a_id = site_b_id, site_b_id = site_a_id
 where site_a_id > site_b_id;
+
+-- A record goes with the part of it that is refused.
+insert into offences (model, pk, columns, value, rule, round)
+select distinct p.whole_model, p.whole_pk, array['pk'], p.pk, format('its %s is refused', p.model), 2
+from parts p
+inner join offences o on o.model = p.model and o.pk = p.pk and o.costs = 'record';

@@ -96,15 +96,6 @@ begin
   left join staged_elements e on e.connection_id = c.id
   group by c.model, c.pk
   having count(e.id) <> 2;
-
-  -- A record goes with the part of it that is refused.
-  insert into offences (model, pk, columns, value, rule, round)
-  select distinct p.whole_model, p.whole_pk, array['pk'], p.pk, format('its %s is refused', p.model), this_round
-  from parts p
-  inner join offences o on o.model = p.model and o.pk = p.pk and o.costs = 'record'
-  where
-    this_round > 1
-    and not exists (select from offences w where w.model = p.whole_model and w.pk = p.whole_pk and w.costs = 'record');
 end;
 $$;
 

@@ -116,7 +116,7 @@ class Staging:
         """What in the file breaks a rule; where that is to be skipped, it is dropped with all that depends on it."""
         self._tell("checking")
         found = self._find_offences(1)
-        refused = [refusal for _, refusal in self._listed()]
+        refused = [refusal for n, _, refusal in self._listed() if n == 1]
         this_round = 1
         while skip_invalid and found:
             self._connection.execute("select pg_temp.drop_offenders(%s)", [this_round])
@@ -160,7 +160,7 @@ class Staging:
             drops=[Drop(model, _worded(reason), records, pks) for model, reason, records, pks in drops],
             merges=[Merge(*row) for row in merges],
             refused=refused,
-            cleared=[refusal for costs, refusal in self._listed() if costs == "reference"],
+            cleared=[refusal for _, costs, refusal in self._listed() if costs == "reference"],
         )
         for model, read in summary.read.items():
             told = summary.models.get(model, 0) + summary.merged.get(model, 0) + summary.dropped(model)
@@ -174,12 +174,12 @@ class Staging:
         self._connection.execute("select pg_temp.find_offences(%s)", [this_round])
         return bool(self._one("select exists (select from offences where round = %s)", this_round))
 
-    def _listed(self) -> list[tuple[str, Refusal]]:
-        """What breaks a rule so far, and what it costs: the record or a reference."""
-        rows = self._connection.execute("select costs, model, pk, columns, value, rule, meaning from listed")
+    def _listed(self) -> list[tuple[int, str, Refusal]]:
+        """What breaks a rule so far: in which round that came out, what it costs, and what it is."""
+        rows = self._connection.execute("select round, costs, model, pk, columns, value, rule, meaning from listed")
         return [
-            (costs, Refusal(model, pk, ", ".join(field_of(model, c) for c in columns), value, _worded(rule, meaning)))
-            for costs, model, pk, columns, value, rule, meaning in rows
+            (n, costs, Refusal(model, pk, ", ".join(field_of(model, c) for c in columns), value, _worded(rule, meaning)))
+            for n, costs, model, pk, columns, value, rule, meaning in rows
         ]
 
     def _run(self, file: str) -> psycopg.Cursor[Any]:
