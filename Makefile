@@ -41,6 +41,9 @@ bench: setup ## measure round trips, import and calls
 bench-calls: setup .venv/peers ## compare what a call costs with libpq, psycopg by hand, asyncpg, SQLAlchemy, Django
 	@$(PY) -m benchmarks.calls
 
+bench-dump: setup .venv/peers ## compare bin/dump and bin/load with psql, pg_restore, Django's dumpdata and loaddata
+	@$(PY) -m benchmarks.dump_load
+
 wheel: setup ## build dist/tomato_dao-*.whl
 	@$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
@@ -73,4 +76,4 @@ clean: ## stop the embedded server and remove all that was made, its data too
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help setup migrate demo test check format schema bench bench-calls wheel stop clean
+.PHONY: help setup migrate demo test check format schema bench bench-calls bench-dump wheel stop clean

@@ -1,6 +1,7 @@
-"""`make demo`: imports topologies from 50 threads over a pool of 8, changes states, exports, compares, and tells."""
+"""`make demo`: imports topologies from 50 threads over a pool of 8, changes, exports, compares, dumps and loads all of it."""
 
 import argparse
+import io
 import json
 import sys
 import threading
@@ -65,6 +66,7 @@ def main() -> None:
             reported = sum(threads.map(lambda job: _one_topology(db, counted, job[0], exports[job[0]], job[1]), jobs))
         seconds = time.perf_counter() - start
         _tell(db, len(files), directory, reported, counted.calls, seconds)
+        _dump_and_load(db, with_database(url, f"{NAME}_copy"))
 
 
 def _make_testbed(db: Database) -> list[int]:
@@ -155,6 +157,25 @@ def _tell(db: Database, files: int, directory: Path, reported: int, calls: int, 
         ("server connections", used, f"of a pool of {POOL}, on PostgreSQL {version}"),
     ):
         print(f"{name:<20}{value:>8,}  {note}".rstrip())
+
+
+def _dump_and_load(db: Database, copy_url: str) -> None:
+    """Everything into a second database, which then holds the same."""
+    drop_database(copy_url)
+    migrate(copy_url)
+    text, again = io.BytesIO(), io.BytesIO()
+    dumped = tomato_dao.dump(db, text)
+    text.seek(0)
+    with tomato_dao.connect(copy_url, pool_size=1, application_name=NAME) as copy:
+        loaded = tomato_dao.load(copy, text)
+        tomato_dao.dump(copy, again)
+    drop_database(copy_url)
+    if text.getvalue() != again.getvalue():
+        raise TomatoError("what was loaded into a second database is not what was dumped")
+    print(f"{'dumped':<20}{dumped.rows:>8,}  rows in {dumped.seconds:.1f} s")
+    print(
+        f"{'loaded':<20}{loaded.rows:>8,}  into a second database in {loaded.seconds:.1f} s; its dump is the same to the byte"
+    )
 
 
 if __name__ == "__main__":

@@ -170,7 +170,9 @@ def test_every_value_survives(values: tuple[Database, Database], rows: list[tupl
 def test_large_values_survive(db: Database, world: World) -> None:
     with db.connection() as connection:
         connection.execute("insert into error_groups values ('g', repeat(E'\\n\"\\\\x', 13000000))")
-        connection.execute("insert into key_values (key, value) values ('deep', (repeat('[', 3000) || repeat(']', 3000))::jsonb)")
+        connection.execute(
+            "insert into key_values (key, value) values ('deep', (repeat('[', 3000) || repeat(']', 3000))::jsonb)"
+        )
         connection.execute(
             "insert into key_values (key, value) select 'wide', to_jsonb(array_agg(n || 'x')) from generate_series(1, 200000) n"
         )
@@ -209,7 +211,7 @@ def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psyco
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 200000)")
 
     class Full(io.RawIOBase):
-        def write(self, data: object) -> int:
+        def write(self, _: object) -> int:
             raise OSError(28, "No space left on device")
 
     for jobs in (1, 3):
@@ -261,7 +263,7 @@ def test_a_migration_that_waits_is_no_deadlock(db: Database, server: psycopg.Con
         blocked = threading.Thread(target=lambda: server.execute("alter table users add column x int"))
         blocked.start()
         with db.connection() as watcher:
-            waiting = "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())"
+            waiting = "select count(*) from pg_locks where not granted and relation = 'users'::regclass"
             while watcher.execute(waiting).fetchone() == (0,):
                 pass
     blocked.join()
@@ -278,11 +280,9 @@ def test_a_line_says_the_same_in_any_order_and_spacing(data: st.DataObject) -> N
     fields = ",".join(f'"{name}":{value}' for name, value in found.items())
     line = f'{{"model":"thing","pk":5,"fields":{{{fields}}}}},'.encode()
     shuffled = " , ".join(f'"{name}" : {value}' for name, value in data.draw(st.permutations(list(found.items()))))
-    other = f'{{ "fields": {{ {shuffled} }},"pk": 5 , "model":"thing"}}'.encode()
-    expected = reading.any_row(line[:-1])
-    assert reading.any_row(other) == expected
+    other = f'{{ "fields": {{ {shuffled} }},"pk": 5 , "model":"thing"}} , '.encode()
+    expected = reading.any_row(line, len(line) - 1)
+    assert reading.any_row(other, len(other) - 2) == expected
     assert reading.row(line) in (expected, None)
-    if "\\u" not in fields and len(max(found.values(), key=len)) < 300:
+    if not any(odd in fields for odd in ("\\u", "e400", "9" * 400)):
         assert reading.row(line) == expected
-
-

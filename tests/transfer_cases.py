@@ -51,7 +51,10 @@ def by_hand(db: Database, lines: Iterable[Record], **changes: Any) -> io.BytesIO
     with db.connection() as connection:
         head = json.loads(header(catalog.tables(connection)))
     head["fields"] |= changes
-    texts = [line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in [head, *lines]]
+    texts = [
+        line if isinstance(line, str) else json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        for line in [head, *lines]
+    ]
     return io.BytesIO(closed("[\n" + "".join(f"{text},\n" for text in texts)))
 
 
@@ -69,7 +72,7 @@ def closed(text: str, **changes: Any) -> bytes:
     return body + json.dumps({"model": "dump.trailer", "fields": fields}).encode() + b"\n]\n"
 
 
-def organization(pk: int, name: str | None = None, **fields: Any) -> dict[str, Any]:
+def organization(pk: int, name: object = None, **fields: Any) -> dict[str, Any]:
     """A record of an organization."""
     texts = dict.fromkeys(("description", "homepage_url", "image_url", "description_text"), "")
     return {

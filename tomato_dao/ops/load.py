@@ -21,8 +21,8 @@ def main() -> None:
     """`python -m tomato_dao.ops.load [options] FILE`"""
     parser = argparse.ArgumentParser(
         prog="load",
-        description="Load a dump into the empty database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded server's), "
-        "all or nothing.",
+        description="Load a dump, all or nothing, into the empty database of OWNER_DATABASE_URL or DATABASE_URL (else of the "
+        "embedded server).",
     )
     parser.add_argument("file", help="the dump; .json, .json.gz or .json.zst may be left out; - is standard input")
     mode = parser.add_mutually_exclusive_group()

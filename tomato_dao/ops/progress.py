@@ -9,22 +9,29 @@ from tqdm import tqdm
 from ..transfer.report import Progress, Report
 
 _AFTER = 2  # seconds
-_FORMAT = "{desc}: {percentage:3.0f}% |{bar}| {postfix} [{elapsed}, {remaining} left]"
-_FORMAT_UNKNOWN = "{desc}: {postfix} [{elapsed}]"
+_EVERY = 0.2  # seconds
+_BAR = "{desc}: {percentage:3.0f}% |{bar}| {postfix} [{elapsed}, {remaining} left]"
+_NO_BAR = "{desc}: {postfix} [{elapsed}]"
 
 
 @contextmanager
 def shown() -> Iterator[Report]:
     """What tells the terminal, where stderr is one."""
-    start = monotonic()
     with tqdm(total=1, delay=_AFTER, disable=None, leave=False, dynamic_ncols=True) as bar:
+        start = monotonic()
+        due = start + _AFTER
 
         def show(told: Progress) -> None:
-            megabytes = told.size / 1e6
-            rate = megabytes / (monotonic() - start)
-            bar.bar_format = _FORMAT_UNKNOWN if told.part is None else _FORMAT
+            nonlocal due
+            now = monotonic()
+            if bar.disable or now < due:
+                return
+            due = now + _EVERY
+            size = told.size / 1e6
+            bar.n = told.part or 0
+            bar.bar_format = _NO_BAR if told.part is None else _BAR
             bar.set_description_str(told.doing, refresh=False)
-            bar.set_postfix_str(f"{told.rows:,} rows, {megabytes:,.0f} MB, {rate:,.0f} MB/s", refresh=False)
-            bar.update((told.part or 0) - bar.n)
+            bar.set_postfix_str(f"{told.rows:,} rows, {size:,.0f} MB, {size / (now - start):,.0f} MB/s", refresh=False)
+            bar.refresh()
 
         yield show

@@ -116,7 +116,10 @@ class Search:
         )  # fmt: skip
         named = ", ".join(reference.columns)
         return [
-            (None if ctid is None else self._line(table, ctid), f"{table.model} {pk}: {named} {_short(value)} names no {to.model}")
+            (
+                None if ctid is None else self._line(table, ctid),
+                f"{table.model} {pk}: {named} {_short(value)} names no {to.model}",
+            )
             for ctid, pk, value in self._connection.execute(query)
         ]
 

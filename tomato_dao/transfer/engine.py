@@ -24,9 +24,10 @@ from .report import Progress, Report
 _PIECE = 8 << 20  # bytes of a COPY, after which what the server refuses is known, and whose rows are kept until then
 
 _IDENTITIES: LiteralString = """
-select a.attrelid::regclass::text, quote_ident(a.attname), pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)
+select c.relname, a.attname, pg_get_serial_sequence(c.oid::regclass::text, a.attname)
 from pg_attribute a
-where a.attrelid = any(%s::regclass[]) and a.attidentity <> '' and not a.attisdropped
+join pg_class c on c.oid = a.attrelid
+where c.oid = any(%s::regclass[]) and a.attidentity <> '' and not a.attisdropped
 order by 1, 2
 """
 
@@ -138,6 +139,8 @@ class _Load:
                     copy.write(b"\n")
                     self.lines.add(table.name, len(block.rows), block.line)
                     size += len(text)
+                    self._size += len(text)
+                    self._tell("loading")
                     del text
                     if size >= _PIECE:
                         block = None
@@ -149,8 +152,6 @@ class _Load:
             rows = [row for block in sent for row in block.rows]
             lines = [block.line + n for block in sent for n in range(len(block.rows))]
             raise row_refused(error, table, rows, lines) from error
-        self._size += size
-        self._tell("loading")
         del sent, first
         return block or next(blocks, None)
 
@@ -199,10 +200,15 @@ class _Load:
         """New ids go on after the highest one; in a merge never back."""
         names = [sql.Identifier(table.name).as_string() for table in self.tables]
         for table, column, sequence in self._connection.execute(_IDENTITIES, [names]).fetchall():
-            last = "pg_sequence_last_value(%s::regclass)" if self._merge else "%s::bigint"
-            query = f"select coalesce(greatest(max({column}), {last}), 0) + 1 from {table}"
-            (restart,) = self._connection.execute(query.encode(), [sequence if self._merge else None]).fetchone() or (1,)
-            self._connection.execute(f"alter table {table} alter column {column} restart with {restart}".encode())
+            highest = sql.SQL("select max({}) from {}").format(sql.Identifier(column), sql.Identifier(table))
+            last = sql.SQL("select pg_sequence_last_value({}::regclass)").format(sequence)
+            rows = [self._connection.execute(query).fetchone() for query in ([highest, last] if self._merge else [highest])]
+            restart = 1 + max(row[0] or 0 for row in rows if row)
+            self._connection.execute(
+                sql.SQL("alter table {} alter column {} restart with {}").format(
+                    sql.Identifier(table), sql.Identifier(column), restart
+                )
+            )
 
     def _tell(self, doing: str) -> None:
         if self._progress:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import zstandard
 
@@ -83,11 +83,14 @@ def source(file: str | os.PathLike[str] | IO[bytes] | Source) -> Iterator[Source
 
 
 def chunks(file: IO[bytes]) -> Iterator[bytes]:
-    """What a file holds, decompressed where its first byte says so. InvalidValue where that fails, Unavailable where reading does."""
+    """What a file holds, decompressed where its first byte says so.
+
+    Raises InvalidValue where that fails, Unavailable where reading does.
+    """
     source = file if isinstance(file, io.BufferedReader) else io.BufferedReader(_Raw(file), _BUFFER)
     try:
         first = source.peek(1)[:1]
-        text: IO[bytes] = source
+        text: IO[bytes] | gzip.GzipFile = source
         if first == _GZIP:
             text = gzip.GzipFile(fileobj=source)
         elif first == _ZSTD:
@@ -130,7 +133,7 @@ def written(path: Path) -> Iterator[IO[bytes]]:
             return
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            with open(descriptor, "wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 with compressed(file, path.suffix) as output:
                     yield output
                 file.flush()
@@ -151,7 +154,7 @@ def written(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def compressed(file: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
+def compressed(file: IO[bytes], ending: str) -> Iterator[Any]:
     """What is written here arrives in the file compressed, where the ending says so."""
     if ending == ".gz":
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as output:

@@ -44,7 +44,7 @@ class Reader:
             if len(self._batch) > 1:
                 break
         if not self._batch:
-            raise InvalidValue("the file is empty")
+            raise InvalidValue("the file is empty, or cut off")
         if self._batch[0] != b"[":
             raise _wrong(1, "this is no dump: its first line is not “[”")
         if len(self._batch) < 2:
@@ -182,7 +182,8 @@ def _model(n: int, line: bytes) -> str:
     if model := model_of(line):
         return model
     try:
-        return scan.text_of(members(line.rstrip().removesuffix(b","))["model"])
+        end = len(line.rstrip().removesuffix(b","))
+        return scan.text_of(line[slice(*members(line, (0, end))["model"])])
     except KeyError:
         raise _wrong(n, "there is no “model”") from None
     except ValueError as error:
@@ -190,11 +191,11 @@ def _model(n: int, line: bytes) -> str:
 
 
 def _any_row(records: Records, n: int, line: bytes) -> bytes:
-    record = line.rstrip()
+    end = len(line.rstrip()) - 1
     try:
-        if not record.endswith(b","):
+        if line[end : end + 1] != b",":
             raise ValueError("a record must end with “},”")
-        return records.any_row(record[:-1])
+        return records.any_row(line, end)
     except ValueError as error:
         raise _wrong(n, f"{_name(line)}{error}") from None
 

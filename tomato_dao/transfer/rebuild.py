@@ -1,4 +1,4 @@
-"""What is off during a load: our triggers, foreign keys, and, where all rows come anew, indexes and the constraints with one."""
+"""What is off during a load: triggers, foreign keys, and, where all rows come anew, indexes and the constraints with one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,8 @@ select
   (select r.relname from pg_class r where r.oid = i.indrelid), i.indexrelid::regclass::text, 'i', '{}'::text[],
   format('drop index %%s', i.indexrelid::regclass), pg_get_indexdef(i.indexrelid)
 from pg_index i
-where i.indrelid = any(%s::regclass[]) and not exists (select from pg_constraint c where c.conindid = i.indexrelid and c.contype <> 'f')
+where i.indrelid = any(%s::regclass[])
+  and not exists (select from pg_constraint c where c.conindid = i.indexrelid and c.contype <> 'f')
 order by i.indrelid::regclass::text, i.indexrelid::regclass::text
 """
 

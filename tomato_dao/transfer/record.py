@@ -9,6 +9,7 @@ import orjson
 
 from . import scan
 from .catalog import Column, Table
+from .scan import Span
 
 _NULL = rb"\N"
 _SMALL = 1 << 20  # bytes of JSON that may become Python objects
@@ -29,6 +30,7 @@ _PATTERNS = {
     "json": rb"(%b)" % _JSON,
     "array": rb"(\[%b)" % _JSON,
 }
+_VALUES = {kind: re.compile(pattern).fullmatch for kind, pattern in _PATTERNS.items()}
 KINDS = frozenset(_PATTERNS)
 _EXPECTED = {
     "integer": "an integer",
@@ -48,15 +50,15 @@ def model_of(line: bytes) -> str | None:
     return found[1].decode() if found else None
 
 
-def members(text: bytes) -> dict[str, bytes]:
-    """The members of an object, as text. ValueError where it is none, or has one twice."""
-    found: dict[str, bytes] = {}
-    for key, value in scan.parts(text):
+def members(text: bytes, span: Span) -> dict[str, Span]:
+    """Where in a text the values of an object's members stand. ValueError where it is none, or has one twice."""
+    found: dict[str, Span] = {}
+    for key, value in scan.parts(text, span):
         name = scan.text_of(key) if key else ""
         if not key or name in found:
             raise ValueError(f"“{name}” is there twice" if key else "an object is expected, not an array")
         found[name] = value
-    if not found and not text.lstrip().startswith(b"{"):
+    if not found and not text[slice(*span)].lstrip().startswith(b"{"):
         raise ValueError("an object is expected")
     return found
 
@@ -103,26 +105,29 @@ class Records:
                 values[n] = _text(values[n])
         return values
 
-    def any_row(self, line: bytes) -> bytes:
-        """The row of a line whose members have any order and space between them. ValueError says what is wrong with it."""
-        record = members(line)
+    def any_row(self, line: bytes, end: int) -> bytes:
+        """The row of a line whose members have any order and space between them, and which ends before the comma at `end`.
+
+        ValueError says what is wrong with it.
+        """
+        record = members(line, (0, end))
         for name in ("pk", "fields"):
             if name not in record:
                 raise ValueError(f"there is no “{name}”")
         if unknown := record.keys() - {"model", "pk", "fields"}:
             raise ValueError(f"there is no place for “{min(unknown)}” beside model, pk and fields")
-        fields = members(record["fields"])
+        fields = members(line, record["fields"])
         if unknown := fields.keys() - {column.name for column in self.table.fields}:
             raise ValueError(f"the field {min(unknown)} is unknown")
         if missing := [column.name for column in self.table.fields if column.name not in fields]:
             raise ValueError(f"the field {missing[0]} is missing")
         key = [record["pk"]]
         if len(self.table.key) > 1:
-            key = [value for _, value in scan.parts(record["pk"])]
-            if len(key) != len(self.table.key) or not record["pk"].startswith(b"["):
+            key = [value for _, value in scan.parts(line, record["pk"])]
+            if len(key) != len(self.table.key) or line[record["pk"][0]] != ord("["):
                 raise ValueError(f"pk must be an array of {', '.join(column.name for column in self.table.key)}")
         values = [*key, *(fields[column.name] for column in self.table.fields)]
-        return b"\t".join(_value(column, value) for column, value in zip(self.table.columns, values, strict=True))
+        return b"\t".join(_value(column, line, span) for column, span in zip(self.table.columns, values, strict=True))
 
 
 def _pattern(column: Column) -> bytes:
@@ -130,21 +135,23 @@ def _pattern(column: Column) -> bytes:
     return b"(?:null|%b)" % pattern if column.nullable else pattern
 
 
-def _value(column: Column, value: bytes) -> bytes:
+def _value(column: Column, line: bytes, span: Span) -> bytes:
     """A value, which is JSON, as COPY reads it. ValueError where it is of a wrong type."""
-    if value == b"null" and column.nullable:
+    begin, end = span
+    if column.nullable and end - begin == 4 and line[begin:end] == b"null":
         return _NULL
     if column.kind == "json":
-        return _json(value)
-    found = re.fullmatch(_PATTERNS[column.kind], value)
+        return _json(line[begin:end])
+    found = _VALUES[column.kind](line, begin, end)
     if found is None and column.kind == "number":
-        found = _NO_NUMBER(value)
+        found = _NO_NUMBER(line, begin, end)
     if found is None:
-        shown = value if len(value) <= 60 else value[:57] + b"..."
+        shown = line[begin:end] if end - begin <= 60 else line[begin : begin + 57] + b"..."
         raise ValueError(f"{column.name} is {shown.decode(errors='replace')}, but must be {_EXPECTED[column.kind]}")
+    value = found[1]
     if column.kind == "array":
         return _array(value)
-    return _text(found[1]) if column.kind == "text" and b"\\u" in value else found[1]
+    return _text(value) if column.kind == "text" and b"\\u" in value else value
 
 
 def _check_json(value: bytes) -> None:
@@ -176,7 +183,7 @@ def _array(value: bytes) -> bytes:
 
 def _literal(value: bytes) -> bytes:
     if value.startswith(b"["):
-        return b"{%b}" % b",".join(_literal(element) for _, element in scan.parts(value))
+        return b"{%b}" % b",".join(_literal(value[slice(*span)]) for _, span in scan.parts(value))
     if value.startswith(b'"'):
         return b'"%b"' % scan.text_of(value).encode().replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return value

@@ -17,18 +17,24 @@ _STRING, _SCALAR, _MARK = 1, 2, 3
 _VALUE, _FIRST_VALUE, _KEY, _FIRST_KEY, _COLON, _AFTER = range(6)  # what comes next; first: or the end of what has just begun
 
 
-def parts(text: bytes) -> list[tuple[bytes, bytes]]:
-    """The members of an object, as the texts of key and value, or an array's elements, with empty keys; of a scalar none.
+Span = tuple[int, int]
+
+
+def parts(text: bytes, span: Span | None = None) -> list[tuple[bytes, Span]]:
+    """The members of an object, or an array's elements with empty keys, with where their values stand; of a scalar none.
+
+    span: where in the text it stands (default: it is all of the text). Values can be large, so they are not copied.
 
     Raises ValueError, with the column, where the text is not JSON or has characters that PostgreSQL can't store.
     """
     found = []
     open_marks = bytearray()
-    expected, at, key, start = _VALUE, 0, b"", 0
+    at, stop = span or (0, len(text))
+    expected, key, start = _VALUE, b"", at
     while True:
-        match = _TOKEN(text, at)
+        match = _TOKEN(text, at, stop)
         if match is None:
-            raise ValueError(f"no JSON from column {_SPACE(text, at).end() + 1} on")  # type: ignore[union-attr]
+            raise ValueError(f"no JSON from column {_SPACE(text, at, stop).end() + 1} on")  # type: ignore[union-attr]
         kind = match.lastindex or 0
         begin, at = match.span(kind)
         mark = text[begin] if kind == _MARK else 0
@@ -51,15 +57,20 @@ def parts(text: bytes) -> list[tuple[bytes, bytes]]:
         if mark == 0x2C and expected == _AFTER and open_marks:
             expected = _KEY if open_marks[-1] == 0x7B else _VALUE
             continue
-        if mark in (0x7D, 0x5D) and open_marks and open_marks[-1] == mark - 2 and expected in (_FIRST_KEY, _FIRST_VALUE, _AFTER):
+        if (
+            mark in (0x7D, 0x5D)
+            and open_marks
+            and open_marks[-1] == mark - 2
+            and expected in (_FIRST_KEY, _FIRST_VALUE, _AFTER)
+        ):
             open_marks.pop()
         elif kind == _MARK or expected not in (_VALUE, _FIRST_VALUE):
             raise ValueError(f"no JSON from column {begin + 1} on")
         if len(open_marks) == 1:
-            found.append((key, text[start:at]))
+            found.append((key, (start, at)))
         expected = _AFTER
         if not open_marks:
-            if (end := _SPACE(text, at).end()) != len(text):  # type: ignore[union-attr]
+            if (end := _SPACE(text, at, stop).end()) != stop:  # type: ignore[union-attr]
                 raise ValueError(f"no JSON from column {end + 1} on")
             return found
 

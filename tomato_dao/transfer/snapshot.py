@@ -77,10 +77,12 @@ def taken(db: Database, jobs: int) -> Iterator[Snapshot]:
         pieces = [piece for table in tables for piece in _pieces(first, table)]
         if jobs == 1:
             lines = [_read(first, piece) for piece in pieces]
-            stack.callback(lambda: [piece.close() for piece in lines])  # the COPY that runs, where the dump is given up
+            for lines_of_piece in lines:
+                stack.callback(lines_of_piece.close)  # ends the COPY that runs where the dump is given up
             yield Snapshot(tables, lines)
             return
         (snapshot,) = first.execute("select pg_export_snapshot()").fetchone() or ("",)
+        joined: list[AbstractContextManager[psycopg.Connection]]
         joined = [nullcontext(first), *(_joined(db, tables, snapshot) for _ in range(jobs - 1))]
         readers = [_Reader(connection, pieces[n::jobs]) for n, connection in enumerate(joined)]
         for reader in readers:

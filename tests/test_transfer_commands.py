@@ -1,0 +1,202 @@
+"""bin/dump and bin/load as operators type them."""
+
+import gzip
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+import zstandard
+from conftest import CHECKOUT, World
+from transfer_cases import by_hand, dumped, organization, rows_of
+
+import tomato_dao
+from tomato_dao import Database
+
+DUMP, LOAD = str(CHECKOUT / "bin" / "dump"), str(CHECKOUT / "bin" / "load")
+
+
+def run(url: str, *command: str, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "DATABASE_URL": url, "OWNER_DATABASE_URL": ""}
+    return subprocess.run(command, env=environment, cwd=cwd or "/", input=stdin, capture_output=True, timeout=60, check=False)
+
+
+def refused(done: subprocess.CompletedProcess[bytes]) -> str:
+    """The one line that a command says when it fails."""
+    assert (done.returncode, done.stdout) == (1, b"")
+    (line,) = done.stderr.decode().splitlines()
+    return line
+
+
+def test_a_dump_is_loaded_by_its_name_alone(tomato_url: str, db: Database, world: World, tmp_path: Path) -> None:
+    done = run(tomato_url, DUMP)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == dumped(db)
+    assert done.stderr.decode().startswith("dump: 8 rows in ")
+    assert "organization 1, site 1, host 1" in done.stderr.decode()
+    (tmp_path / "dump.json").write_bytes(done.stdout)
+    loaded = run(tomato_url, LOAD, "--replace", "dump", cwd=tmp_path)
+    assert (loaded.returncode, loaded.stdout) == (0, b"")
+    assert loaded.stderr.decode().startswith("load: 8 rows in ")
+    assert dumped(db) == done.stdout
+
+
+@pytest.mark.parametrize("name", ["a dump.json", "dump.json.gz", "dump.json.zst"])
+def test_an_output_file_is_whole_private_and_compressed_by_its_ending(
+    tomato_url: str, db: Database, world: World, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_text("the one before")
+    path.chmod(0o644)
+    done = run(tomato_url, DUMP, "--output", name, "--jobs", "2", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, b""), done.stderr
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [found.name for found in tmp_path.iterdir()] == [name]
+    data, text = path.read_bytes(), dumped(db)
+    plain = gzip.decompress(data) if path.suffix == ".gz" else data
+    if path.suffix == ".zst":
+        plain = zstandard.ZstdDecompressor().stream_reader(data).read()
+    assert plain == text
+    assert run(tomato_url, LOAD, "--check", name.removesuffix(path.suffix).removesuffix(".json"), cwd=tmp_path).returncode == 0
+    assert run(tomato_url, LOAD, "--check", "-", stdin=data).returncode == 0
+    assert "cut off" in refused(run(tomato_url, LOAD, "--check", "-", stdin=data[: len(data) // 2]))
+
+
+def test_a_dump_that_fails_leaves_the_file_before(tomato_url: str, server: psycopg.Connection, tmp_path: Path) -> None:
+    server.execute("create table heap (x int)")
+    (tmp_path / "dump.json").write_text("the one before")
+    assert "no primary key" in refused(run(tomato_url, DUMP, "--output", "dump.json", cwd=tmp_path))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"dump.json": "the one before"}
+
+
+def test_a_full_disk_is_said(tomato_url: str) -> None:
+    assert "No space left on device" in refused(run(tomato_url, "sh", "-c", f"exec '{DUMP}' > /dev/full"))
+    assert "/dev/full: No space left on device" in refused(run(tomato_url, DUMP, "--output", "/dev/full"))
+    assert Path("/dev/full").is_char_device()
+    assert "No such file or directory" in refused(run(tomato_url, DUMP, "--output", "/no such directory/dump.json"))
+
+
+def test_a_reader_that_leaves_ends_the_dump_quietly(tomato_url: str, server: psycopg.Connection) -> None:
+    server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 100000)")
+    done = run(tomato_url, "bash", "-c", f"'{DUMP}' | head -c 1000")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b'[\n{"model":"dump.header"')
+    assert len(done.stdout) == 1000
+
+
+def test_what_cannot_be_read_is_said(tomato_url: str, tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    for name, said in (
+        ("nothing", "there is no nothing, nothing.json, nothing.json.gz or nothing.json.zst"),
+        ("directory", "can't read directory: Is a directory"),
+        ("/proc/self/mem", "reading failed: Input/output error"),
+    ):
+        assert said in refused(run(tomato_url, LOAD, name, cwd=tmp_path))
+        assert said in refused(run(tomato_url, LOAD, "--check", name, cwd=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[LOAD], [LOAD, "x", "y"], [LOAD, "--replace", "--merge", "x"], [DUMP, "x"], [DUMP, "--jobs", "0"], [DUMP, "--jobs", "x"]],
+    ids=lambda command: " ".join(command).replace(str(CHECKOUT), ""),
+)
+def test_misuse_is_misuse(command: list[str]) -> None:
+    done = run("", *command)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"usage: ")
+
+
+def test_a_file_cut_in_half_is_refused(tomato_url: str, db: Database, world: World, tmp_path: Path) -> None:
+    text = dumped(db)
+    (tmp_path / "half.json").write_bytes(text[: len(text) // 2])
+    assert "it is cut off" in refused(run(tomato_url, LOAD, "--replace", "half", cwd=tmp_path))
+    assert "the database tomato_test_" in refused(run(tomato_url, LOAD, "-", stdin=text))
+    assert dumped(db) == text
+
+
+def test_checking_needs_no_database(db: Database, world: World) -> None:
+    done = run("postgresql://127.0.0.1:1/x", LOAD, "--check", "-", stdin=dumped(db))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b"load: fine: 8 rows in " in done.stderr
+
+
+def loading(url: str) -> subprocess.Popen[bytes]:
+    """A load that waits for the rest of its file."""
+    environment = {**os.environ, "DATABASE_URL": url, "OWNER_DATABASE_URL": ""}
+    return subprocess.Popen(
+        [LOAD, "--replace", "-"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # ignored, where a shell runs the tests in the background
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_a_load_that_is_ended_leaves_the_database_as_it_was(
+    tomato_url: str, db: Database, world: World, server: psycopg.Connection, number: int, code: int
+) -> None:
+    before = rows_of(server)
+    text = by_hand(db, [organization(n) for n in range(1, 30_000)]).getvalue()
+    load = loading(tomato_url)
+    assert load.stdin
+    assert load.stderr
+    load.stdin.write(text[: len(text) // 2])
+    load.stdin.flush()
+    locked = "select count(*) from pg_locks where relation = 'organizations'::regclass and mode = 'AccessExclusiveLock'"
+    deadline = time.monotonic() + 30
+    while server.execute(locked).fetchone() == (0,):
+        assert time.monotonic() < deadline
+    os.kill(load.pid, number)
+    assert load.wait(30) == code
+    load.stdin.close()
+    said = load.stderr.read()
+    load.stderr.close()
+    assert b"Traceback" not in said
+    assert rows_of(server) == before
+    tomato_dao.load(db, io.BytesIO(text), replace=True)
+    assert len(db.organizations.list(limit=1)) == 1
+
+
+def test_a_terminal_sees_how_far_it_is(tomato_url: str, db: Database) -> None:
+    """Once it takes longer than two seconds: the file's second half comes after that."""
+    text = by_hand(db, [organization(n) for n in range(1, 20_000)]).getvalue()
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "DATABASE_URL": tomato_url, "OWNER_DATABASE_URL": ""}
+    load = subprocess.Popen([LOAD, "-"], env=environment, stdin=subprocess.PIPE, stderr=theirs)
+    assert load.stdin
+    os.close(theirs)
+    for n in range(12):
+        load.stdin.write(text[n * len(text) // 12 : (n + 1) * len(text) // 12])
+        load.stdin.flush()
+        time.sleep(0.25)
+    load.stdin.close()
+    said = b""
+    try:
+        while data := os.read(ours, 1 << 16):
+            said += data
+    except OSError:  # the terminal's end
+        pass
+    assert load.wait(30) == 0
+    assert b" rows, " in said
+    assert b"MB/s" in said
+    assert said.decode().strip().splitlines()[-1].startswith("load: 19,999 rows in ")
+
+
+def test_help_shows_how(tomato_url: str) -> None:
+    for command, words in ((DUMP, ["--output FILE", "--jobs N"]), (LOAD, ["--replace", "--merge", "--check"])):
+        done = run(tomato_url, command, "--help")
+        assert done.returncode == 0
+        assert all(word in done.stdout.decode() for word in words)
+
+
+def test_a_dump_is_read_by_any_json_tool(tomato_url: str, world: World) -> None:
+    assert json.loads(run(tomato_url, DUMP).stdout)[-1]["model"] == "dump.trailer"
