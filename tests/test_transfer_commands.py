@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -170,6 +171,7 @@ def test_a_terminal_sees_how_far_it_is(tomato_url: str, db: Database) -> None:
     """Once it takes longer than two seconds: the file's second half comes after that."""
     text = by_hand(db, [organization(n) for n in range(1, 20_000)]).getvalue()
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
     environment = {**os.environ, "DATABASE_URL": tomato_url, "OWNER_DATABASE_URL": ""}
     load = subprocess.Popen([LOAD, "-"], env=environment, stdin=subprocess.PIPE, stderr=theirs)
     assert load.stdin

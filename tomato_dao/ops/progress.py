@@ -10,8 +10,8 @@ from ..transfer.report import Progress, Report
 
 _AFTER = 2  # seconds
 _EVERY = 0.2  # seconds
-_BAR = "{desc}: {percentage:3.0f}% |{bar}| {postfix} [{elapsed}, {remaining} left]"
-_NO_BAR = "{desc}: {postfix} [{elapsed}]"
+_BAR = "{desc}: {percentage:3.0f}% |{bar}|{postfix} [{elapsed}, {remaining} left]"
+_NO_BAR = "{desc}{postfix} [{elapsed}]"
 
 
 @contextmanager
@@ -33,5 +33,6 @@ def shown() -> Iterator[Report]:
             bar.set_description_str(told.doing, refresh=False)
             bar.set_postfix_str(f"{told.rows:,} rows, {size:,.0f} MB, {size / (now - start):,.0f} MB/s", refresh=False)
             bar.refresh()
+            bar.last_print_t = bar.start_t + _AFTER  # so that it is wiped away at the end
 
         yield show
