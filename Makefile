@@ -44,6 +44,9 @@ bench-calls: setup .venv/peers ## compare what a call costs with libpq, psycopg 
 bench-dump: setup .venv/peers ## compare bin/dump and bin/load with psql, pg_restore, Django's dumpdata and loaddata
 	@$(PY) -m benchmarks.dump_load
 
+bench-legacy: setup ## load an old backend's dump, and one ten times as large: seconds and memory
+	@$(PY) -m benchmarks.legacy
+
 wheel: setup ## build dist/tomato_dao-*.whl
 	@$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
@@ -76,4 +79,4 @@ clean: ## stop the embedded server and remove all that was made, its data too
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help setup migrate demo test check format schema bench bench-calls bench-dump wheel stop clean
+.PHONY: help setup migrate demo test check format schema bench bench-calls bench-dump bench-legacy wheel stop clean
