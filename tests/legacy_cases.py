@@ -20,10 +20,13 @@ NOW = 1441065600.0
 
 # The fields that hold another record's pk.
 _REFERENCES = frozenset(
-    "statistics usage monthly used organization totalUsage site quota set user permissions topology parent connection element "
-    "profile template network host topology_element topology_connection usageStatistics connection1 connection2 "
-    "connectionElement1 connectionElement2 siteA siteB".split()
-)
+    [
+        "statistics", "usage", "monthly", "used", "organization", "totalUsage", "site", "quota", "set", "user", "permissions",
+        "topology", "parent", "connection", "element", "profile", "template", "network", "host", "topology_element",
+        "topology_connection", "usageStatistics", "connection1", "connection2", "connectionElement1", "connectionElement2",
+        "siteA", "siteB",
+    ]
+)  # fmt: skip
 
 
 class OldDump:
@@ -86,8 +89,10 @@ class OldDump:
             "south.migrationhistory", 1, {"app_name": "tomato", "migration": LAST, "applied": "2015-03-01T06:00:00"}
         )
 
-    def add_record(self, model: str, pk: Any, fields: Mapping[str, Any]) -> None:
+    def add_record(self, model: str, pk: Any, fields: Mapping[str, Any]) -> "OldDump":
+        """One more record, of any app's."""
         self.records.append({"model": model, "pk": self.pk(pk), "fields": self._told(fields)})
+        return self
 
     def pk(self, pk: Any) -> Any:
         """A pk, or reference, of this installation."""
@@ -97,32 +102,34 @@ class OldDump:
         told = {k: self.pk(v) if k in _REFERENCES else v for k, v in fields.items()}
         return told | {"attrs": json.dumps(told["attrs"])} if isinstance(told.get("attrs"), dict) else told
 
-    def add(self, model: str, pk: Any, **fields: Any) -> None:
+    def add(self, model: str, pk: Any, **fields: Any) -> "OldDump":
         """One more record of the app's."""
-        self.add_record(f"tomato.{model}", pk, fields)
+        return self.add_record(f"tomato.{model}", pk, fields)
 
-    def element(self, pk: int, type: str, **fields: Any) -> None:
+    def element(self, pk: int, type: str, **fields: Any) -> "OldDump":
         """One more element of topology 1, in state created."""
         common = {"topology": 1, "state": "created", "parent": None, "connection": None, "permissions": 1, "totalUsage": None}
-        self.add("element", pk, type=type, **common | {"attrs": {}} | fields)
+        return self.add("element", pk, type=type, **common | {"attrs": {}} | fields)
 
-    def resource(self, model: str, pk: int, attrs: dict[str, Any], **fields: Any) -> None:
+    def resource(self, model: str, pk: int, attrs: dict[str, Any], **fields: Any) -> "OldDump":
         """One more template, profile or network, with its base row."""
         self.add("resource", pk, type=model, attrs=attrs)
-        self.add(model, pk, **fields)
+        return self.add(model, pk, **fields)
 
     def fields(self, model: str, pk: Any) -> dict[str, Any]:
         """A record's fields, to be changed."""
         found: dict[str, Any] = next(r["fields"] for r in self.records if (r["model"], r["pk"]) == self._of(model, pk))
         return found
 
-    def change(self, model: str, pk: Any, **fields: Any) -> None:
+    def change(self, model: str, pk: Any, **fields: Any) -> "OldDump":
         """Give a record's fields other values; attrs may be text, too."""
         self.fields(model, pk).update(self._told(fields))
+        return self
 
-    def remove(self, model: str, pk: Any) -> None:
+    def remove(self, model: str, pk: Any) -> "OldDump":
         """Leave a record out."""
         self.records = [r for r in self.records if (r["model"], r["pk"]) != self._of(model, pk)]
+        return self
 
     def _of(self, model: str, pk: Any) -> tuple[str, Any]:
         return f"tomato.{model}", self.pk(pk)

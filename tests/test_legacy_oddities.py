@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import psycopg
 import pytest
@@ -20,7 +19,7 @@ AT = datetime.fromtimestamp(NOW, UTC)
 
 def test_one_of_everything_arrives(db: Database, server: psycopg.Connection) -> None:
     summary = OldDump().load(db)
-    assert summary.refused == summary.cleared == summary.merges == []
+    assert [summary.refused, summary.cleared, summary.merges] == [[], [], []]
     assert {drop.model for drop in summary.drops} == {"south.migrationhistory"}
     assert summary.merged == {
         "tomato.usage": 3, "tomato.permissions": 1, "tomato.resource": 4,
@@ -40,14 +39,22 @@ def test_one_of_everything_arrives(db: Database, server: psycopg.Connection) -> 
 
 
 # Read without loss: the change, a query, and what it gives.
-READ: dict[str, tuple[Callable[[OldDump], None], str, object]] = {
-    "the empty text as JSON": (lambda d: d.change("user", 1, attrs=""), "select attrs::text from users where id = %(id)s", "{}"),
+READ: dict[str, tuple[Callable[[OldDump], object], str, object]] = {
+    "the empty text as JSON": (
+        lambda d: d.change("user", 1, attrs=""),
+        "select attrs::text from users where id = %(id)s",
+        "{}",
+    ),
     "NaN and Infinity": (
         lambda d: d.change("element", 1, attrs='{"a": NaN, "b": [Infinity, -Infinity]}'),
         "select attrs from elements where id = %(id)s",
         {"a": "NaN", "b": ["Infinity", "-Infinity"]},
     ),
-    "bare NaN in a usage": (lambda d: d.change("usage", 3, memory=float("nan")), "select memory::text from usage_records where usage_id = %(id)s + 6", "NaN"),
+    "bare NaN in a usage": (
+        lambda d: d.change("usage", 3, memory=float("nan")),
+        "select memory::text from usage_records where usage_id = %(id)s + 6",
+        "NaN",
+    ),
     "digits of JSON numbers": (
         lambda d: d.change("element", 1, attrs='{"n": 1.10, "m": 12345678901234567890.5}'),
         "select attrs::text from elements where id = %(id)s",
@@ -88,13 +95,21 @@ READ: dict[str, tuple[Callable[[OldDump], None], str, object]] = {
         "select jsonb_build_array(type, state, attrs) from host_elements where id = %(id)s",
         ["", "odd", {"id": 5}],
     ),
-    "no host connection": (lambda d: d.change("connection", 1, connection1=None), "select type from connections where id = %(id)s", "bridge"),
+    "no host connection": (
+        lambda d: d.change("connection", 1, connection1=None),
+        "select type from connections where id = %(id)s",
+        "bridge",
+    ),
     "a description that is no JSON": (
         lambda d: d.change("errordump", 1, description="it {broke"),
         "select description from error_dumps where dump_id = %(n)s",
         "it {broke",
     ),
-    "no description": (lambda d: d.change("errordump", 1, description=""), "select description from error_dumps where dump_id = %(n)s", {}),
+    "no description": (
+        lambda d: d.change("errordump", 1, description=""),
+        "select description from error_dumps where dump_id = %(n)s",
+        {},
+    ),
     "a value of null": (
         lambda d: d.change("keyvaluepair", 1, attrs={"data": None}),
         "select value::text from key_values where id = %(id)s",
@@ -111,11 +126,13 @@ READ: dict[str, tuple[Callable[[OldDump], None], str, object]] = {
         {"s": "😀"},
     ),
     "an endpoint that waits": (
-        lambda d: (d.element(9, "external_network_endpoint", state="default"), d.add("external_network_endpoint", 9, element=None, network=4))[0],
+        lambda d: d.element(9, "external_network_endpoint", state="default").add(
+            "external_network_endpoint", 9, element=None, network=4
+        ),
         "select array[state, (network_instance_id - %(id)s)::text] from elements where id = %(id)s + 8",
         ["default", "3"],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -134,29 +151,45 @@ def test_it_is_read_without_loss(all_read: psycopg.Connection, case: str) -> Non
 
 
 # Dropped for a reason that is no offence: the change, the model and pk, the reason.
-DROPPED: dict[str, tuple[Callable[[OldDump], Any], str, int, str]] = {
+DROPPED: dict[str, tuple[Callable[[OldDump], object], str, int, str]] = {
     "an orphaned usage": (
         lambda d: d.add("usage", 9, memory=1, diskspace=1, traffic=1, cputime=1),
-        "usage", 9, "no record or quota that is loaded refers to it",
+        "usage",
+        9,
+        "no record or quota that is loaded refers to it",
     ),
     "permissions without topology": (
-        lambda d: d.add("permissions", 9), "permissions", 9, "no topology that is loaded has these permissions",
+        lambda d: d.add("permissions", 9),
+        "permissions",
+        9,
+        "no topology that is loaded has these permissions",
     ),
     "an entry of such permissions": (
-        lambda d: (d.add("permissions", 9), d.add("permissionentry", 9, set=9, user=1, role="user")),
-        "permissionentry", 9, "no topology that is loaded has these permissions",
+        lambda d: d.add("permissions", 9).add("permissionentry", 9, set=9, user=1, role="user"),
+        "permissionentry",
+        9,
+        "no topology that is loaded has these permissions",
     ),
     "role null": (
-        lambda d: d.add("permissionentry", 9, set=1, user=None, role=None), "permissionentry", 9, "it gives no role",
+        lambda d: d.add("permissionentry", 9, set=1, user=None, role=None),
+        "permissionentry",
+        9,
+        "it gives no role",
     ),
     "a quota of nobody": (lambda d: d.change("user", 1, quota=None), "quota", 1, "it belongs to nobody"),
     "a resource of another type": (
-        lambda d: d.add("resource", 9, type="printer", attrs={}), "resource", 9, "resources of type printer have no table",
+        lambda d: d.add("resource", 9, type="printer", attrs={}),
+        "resource",
+        9,
+        "resources of type printer have no table",
     ),
     "a resource without its other half": (
-        lambda d: d.add("resource", 9, type="template", attrs={}), "resource", 9, "what it describes is not loaded",
+        lambda d: d.add("resource", 9, type="template", attrs={}),
+        "resource",
+        9,
+        "what it describes is not loaded",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -194,13 +227,19 @@ def test_templates_of_one_tech_and_name_become_the_first(db: Database, server: p
 
 
 # Refused: the change, and what is listed.
-REFUSED: dict[str, tuple[Callable[[OldDump], Any], str]] = {
+REFUSED: dict[str, tuple[Callable[[OldDump], object], str]] = {
     "a slash in a name": (
         lambda d: d.change("organization", 1, name="a/b"),
         "tomato.organization #1: name is a/b: a name has at most 50 characters and no “/”",
     ),
-    "an unknown state": (lambda d: d.change("element", 1, state="broken"), "tomato.element #1: state, type is broken, kvmqm: a state is"),
-    "an unknown type": (lambda d: d.change("element", 3, type="vmware"), "tomato.element #3: type is vmware: an element is of one"),
+    "an unknown state": (
+        lambda d: d.change("element", 1, state="broken"),
+        "tomato.element #1: state, type is broken, kvmqm: a state is",
+    ),
+    "an unknown type": (
+        lambda d: d.change("element", 3, type="vmware"),
+        "tomato.element #3: type is vmware: an element is of one",
+    ),
     "a role without user": (
         lambda d: d.change("permissionentry", 1, user=None),
         "tomato.permissionentry #1: user is null: may not be null",
@@ -209,39 +248,57 @@ REFUSED: dict[str, tuple[Callable[[OldDump], Any], str]] = {
         lambda d: d.change("permissionentry", 1, role="king"),
         "tomato.permissionentry #1: role is king: a role is user, manager or owner",
     ),
-    "one end": (lambda d: d.change("element", 2, connection=None), "tomato.connection #1: elements is #3: a connection has exactly"),
+    "one end": (
+        lambda d: d.change("element", 2, connection=None),
+        "tomato.connection #1: elements is #3: a connection has exactly",
+    ),
     "three ends": (
-        lambda d: (d.element(4, "udp_endpoint", connection=1), d.add("udp_endpoint", 4, element=None)),
+        lambda d: d.element(4, "udp_endpoint", connection=1).add("udp_endpoint", 4, element=None),
         "tomato.connection #1: elements is #2, #3, #4: a connection has exactly",
     ),
     "no end": (
-        lambda d: (d.change("element", 2, connection=None), d.change("element", 3, connection=None)),
+        lambda d: d.change("element", 2, connection=None).change("element", 3, connection=None),
         "tomato.connection #1: elements is null: a connection has exactly",
     ),
     "a time beyond 9999": (
         lambda d: d.change("topology", 1, timeout=1e12),
         r"tomato.topology #1: timeout is 1000000000000.0: must be a time of the years 1 to 9999",
     ),
-    "a time of NaN": (lambda d: d.change("topology", 1, timeout=float("nan")), "tomato.topology #1: timeout is .*: must be a time"),
+    "a time of NaN": (
+        lambda d: d.change("topology", 1, timeout=float("nan")),
+        "tomato.topology #1: timeout is .*: must be a time",
+    ),
     "U+0000 in attrs": (
         lambda d: d.change("element", 1, attrs='{"ok": 1, "n": "a\\u0000b"}'),
         r'tomato.element #1: attrs."n" is "a\\u0000b": holds \\u0000',
     ),
     "U+0000 in a name": (lambda d: d.change("host", 1, name="a\0b"), r'tomato.host #1: name is "a\\u0000b": holds \\u0000'),
     "a lone surrogate in attrs": (
-        lambda d: d.change("element", 1, attrs='{"n": "\\ud800"}'), r'tomato.element #1: attrs."n" is "\\ud800": holds a lone',
+        lambda d: d.change("element", 1, attrs='{"n": "\\ud800"}'),
+        r'tomato.element #1: attrs."n" is "\\ud800": holds a lone',
     ),
-    "a lone surrogate in a name": (lambda d: d.change("host", 1, name="\ud800"), 'tomato.host #1: name is .*: holds a lone'),
+    "a lone surrogate in a name": (lambda d: d.change("host", 1, name="\ud800"), "tomato.host #1: name is .*: holds a lone"),
     "attrs that are no JSON": (lambda d: d.change("user", 1, attrs="{'a': 1}"), "tomato.user #1: attrs is .*: is not JSON"),
     "attrs that are no object": (lambda d: d.change("user", 1, attrs="[]"), "tomato.user #1: attrs is .*: must hold an object"),
-    "flags that are no list": (lambda d: d.change("user", 1, attrs={"flags": "x"}), "attrs.flags is \"x\": must be a list of texts"),
-    "an availability of 2": (lambda d: d.change("host", 1, attrs={"availability": 2}), "tomato.host #1: attrs.availability is 2: "),
-    "a dangling host": (
-        lambda d: d.change("hostelement", 1, host=77), "tomato.hostelement #1: host is #77: there is no such hosts in the file",
+    "flags that are no list": (
+        lambda d: d.change("user", 1, attrs={"flags": "x"}),
+        'attrs.flags is "x": must be a list of texts',
     ),
-    "a dangling usage": (lambda d: d.change("usagerecord", 1, usage=77), "tomato.usagerecord #1: usage is #77: there is no such usage"),
+    "an availability of 2": (
+        lambda d: d.change("host", 1, attrs={"availability": 2}),
+        "tomato.host #1: attrs.availability is 2: ",
+    ),
+    "a dangling host": (
+        lambda d: d.change("hostelement", 1, host=77),
+        "tomato.hostelement #1: host is #77: there is no such hosts in the file",
+    ),
+    "a dangling usage": (
+        lambda d: d.change("usagerecord", 1, usage=77),
+        "tomato.usagerecord #1: usage is #77: there is no such usage",
+    ),
     "a parent of the wrong type": (
-        lambda d: d.change("element", 2, type="openvz_interface"), "tomato.element #2: parent is #1: the parent must be",
+        lambda d: d.change("element", 2, type="openvz_interface"),
+        "tomato.element #2: parent is #1: the parent must be",
     ),
     "two of one name": (
         lambda d: d.add("organization", 5, name=f"uni{d.n}", totalUsage=None, attrs={}),
@@ -256,24 +313,34 @@ REFUSED: dict[str, tuple[Callable[[OldDump], Any], str]] = {
         "tomato.hostelement #1: topology_element, topology_connection is #1, #1: it serves an element or",
     ),
     "a missing field": (lambda d: d.fields("host", 1).pop("address"), "tomato.host #1: address is null: the field is missing"),
-    "an unknown field": (lambda d: d.change("host", 1, colour="red"), 'tomato.host #1: colour is "red": there is no such field'),
+    "an unknown field": (
+        lambda d: d.change("host", 1, colour="red"),
+        'tomato.host #1: colour is "red": there is no such field',
+    ),
     "an unknown model": (lambda d: d.add("printer", 1), "tomato.printer #1: model is .*: there is no such model"),
-    "a number that is none": (lambda d: d.change("usage", 3, memory="much"), 'tomato.usage #3: memory is "much": must be a number'),
+    "a number that is none": (
+        lambda d: d.change("usage", 3, memory="much"),
+        'tomato.usage #3: memory is "much": must be a number',
+    ),
     "a pk that is none": (lambda d: d.add("permissions", "x"), 'tomato.permissions x: pk is "x": must be a number'),
     "permissions of its own": (
-        lambda d: (d.add("permissions", 2), d.change("element", 1, permissions=2)),
+        lambda d: d.add("permissions", 2).change("element", 1, permissions=2),
         "tomato.element #1: permissions is #2: a component has the permissions of its topology",
     ),
     "half a template": (lambda d: d.remove("resource", 1), "tomato.template #1: pk is #1: there is no resource of this pk"),
-    "half an element": (lambda d: d.add("repy", 1, element=None, site=None, profile=None, template=None,
-        rextfv_last_started=0, next_sync=0), "tomato.repy #1: pk is #1: there is no element of this pk and type"),
+    "half an element": (
+        lambda d: d.add("repy", 1, element=None, site=None, profile=None, template=None, rextfv_last_started=0, next_sync=0),
+        "tomato.repy #1: pk is #1: there is no element of this pk and type",
+    ),
     "a boolean that is none": (
-        lambda d: d.change("host", 1, attrs={"enabled": "yes"}), 'tomato.host #1: attrs.enabled is "yes": must be true or false',
+        lambda d: d.change("host", 1, attrs={"enabled": "yes"}),
+        'tomato.host #1: attrs.enabled is "yes": must be true or false',
     ),
     "too large an integer": (
-        lambda d: d.change("usagerecord", 1, measurements=2**31), "measurements is 2147483648: must be a whole number below",
+        lambda d: d.change("usagerecord", 1, measurements=2**31),
+        "measurements is 2147483648: must be a whole number below",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

@@ -275,7 +275,7 @@ def test_the_layout_of_the_file_does_not_matter(tomato_server_url: str, tomato_t
 
 
 def test_another_layout_is_refused(db: Database) -> None:
-    with pytest.raises(WrongLayout, match="of layout 0036_keyvaluestore, but 0038_.*: migrate the old backend first"):
+    with pytest.raises(WrongLayout, match=r"of layout 0036_keyvaluestore, but 0038_.*: migrate the old backend first"):
         tomato_dao.load(db, sample("layout-0036.json"))
 
 
