@@ -10,7 +10,7 @@ begin
 end;
 $$;
 
-create temp table fates (model text, pk text, fate text, reason text);
+create temp table fates (model text, pk text, fate text, reason text, columns text []);
 
 insert into fates (model, pk, fate)
 select distinct p.model, p.pk, 'merged'
@@ -26,8 +26,8 @@ select m.model, m.pk, 'merged'
 from merges m
 inner join loaded l on l.model = m.model and l.pk = m.into_pk;
 
-insert into fates (model, pk, fate, reason)
-select distinct on (o.model, o.pk, o.costs) o.model, o.pk, 'dropped', o.rule
+insert into fates (model, pk, fate, reason, columns)
+select distinct on (o.model, o.pk, o.costs) o.model, o.pk, 'dropped', o.rule, o.columns
 from offences o
 where o.costs <> 'reference'
 order by o.model, o.pk, o.costs, o.round;
@@ -73,8 +73,10 @@ from (
 ) r
 group by r.model, r.fate;
 
-create temp view drops (model, reason, records, pks) as
-select f.model, f.reason, count(*), json_agg(pg_temp.key_of(f.pk) order by length(f.pk), f.pk)::text
+create temp view drops (model, columns, reason, meaning, records, pks) as
+select
+  f.model, f.columns, f.reason, m.meaning, count(*), json_agg(pg_temp.key_of(f.pk) order by length(f.pk), f.pk)::text
 from fates f
+left join (select distinct l.rule, l.meaning from listed l) m on m.rule = f.reason
 where f.fate = 'dropped'
-group by f.model, f.reason;
+group by f.model, f.columns, f.reason, m.meaning;

@@ -81,6 +81,24 @@ cross join lateral (
   left join pg_attribute f on f.attrelid = k.confrelid and f.attnum = u.referenced_attnum
 ) n;
 
+-- Whose usage identity is whose.
+create temp view identities (model, pk, usage_id) as
+select t.model, t.pk, t.usage_id from staged_organizations t
+union all
+select t.model, t.pk, t.usage_id from staged_users t
+union all
+select t.model, t.pk, t.usage_id from staged_hosts t
+union all
+select t.model, t.pk, t.usage_id from staged_topologies t
+union all
+select t.model, t.pk, t.usage_id from staged_elements t
+union all
+select t.model, t.pk, t.usage_id from staged_connections t
+union all
+select t.model, t.pk, t.usage_id from staged_host_elements t
+union all
+select t.model, t.pk, t.usage_id from staged_host_connections t;
+
 -- Adds what breaks the layout's rules to the offences.
 create function pg_temp.find_offences(this_round integer) returns void language plpgsql as $$
 declare
@@ -96,6 +114,14 @@ begin
   left join staged_elements e on e.connection_id = c.id
   group by c.model, c.pk
   having count(e.id) <> 2;
+
+  -- The usage identity of what is dropped goes with it.
+  insert into offences (model, pk, columns, value, rule, round)
+  select u.model, u.pk, array['pk'], u.pk, format('its %s is dropped', i.model), this_round + 1
+  from identities i
+  inner join offences o on o.model = i.model and o.pk = i.pk and o.costs = 'record' and o.round = this_round
+  inner join staged_usage_statistics u on u.id = i.usage_id
+  where not exists (select from offences w where w.model = u.model and w.pk = u.pk);
 end;
 $$;
 
@@ -171,7 +197,7 @@ create temp view listed (model, pk, columns, value, rule, meaning, round, costs)
 select
   o.model, o.pk, o.columns, o.value, o.rule,
   case k.contype
-    when 'f' then format('there is no such %s in the file, or it is refused', r.relname)
+    when 'f' then format('it is not among the %s that can be loaded', replace(r.relname, '_', ' '))
     when 'c' then pg_get_constraintdef(k.oid)
     when 'p' then 'another record says that already'
     when 'u' then 'another record has the same'

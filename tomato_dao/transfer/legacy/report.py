@@ -1,5 +1,6 @@
 """What became of an old dump's records, and what in it breaks a rule."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +26,18 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Records of a model that were dropped for one reason; pks is a JSON array."""
+    """Records of a model that were dropped for one reason, and for which field's sake, if any; pks is a JSON array."""
 
     model: str
+    field: str
     reason: str
     records: int
     pks: str
+
+    @property
+    def why(self) -> str:
+        """Field and reason."""
+        return f"{self.field}: {self.reason}" if self.field else self.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +74,11 @@ class LegacySummary(Summary):
         lines = [f"{'':<36}{'read':>12}{'loaded':>12}{'merged':>12}{'dropped':>12}"]
         for model, read in sorted(self.read.items()):
             numbers = (read, self.models.get(model, 0), self.merged.get(model, 0), self.dropped(model))
-            lines.append(f"  {model:<34}" + "".join(f"{number or '-':>12,}" if number else f"{'-':>12}" for number in numbers))
-        lines += [f"  dropped {drop.records:,} {drop.model}: {drop.reason}" for drop in self.drops]
+            lines.append(f"  {model:<34}" + "".join(f"{number:>12,}" if number else f"{'-':>12}" for number in numbers))
+        lines += [f"  dropped {drop.records:,} {drop.model}: {drop.why}" for drop in self.drops]
         lines += [f"  {merge.model} {merge.pk} went into {merge.into}" + _differences(merge) for merge in self.merges]
-        lines += [f"  {clear.model} {clear.pk}: {clear.field} {clear.value} became null" for clear in self.cleared]
+        cleared = Counter((clear.model, clear.field) for clear in self.cleared)
+        lines += [f"  set to null {number:,} × {model}'s {field}" for (model, field), number in cleared.items()]
         return "\n".join([head, *lines])
 
     def as_json(self) -> bytes:
@@ -82,7 +90,7 @@ class LegacySummary(Summary):
                 "merged": self.merged.get(model, 0),
                 "dropped": self.dropped(model),
                 "reasons": {
-                    drop.reason: {"records": drop.records, "pks": orjson.Fragment(drop.pks)}
+                    drop.why: {"records": drop.records, "pks": orjson.Fragment(drop.pks)}
                     for drop in self.drops
                     if drop.model == model
                 },

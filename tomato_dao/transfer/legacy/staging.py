@@ -150,14 +150,19 @@ class Staging:
     def summary(self, refused: list[Refusal], seconds: float) -> LegacySummary:
         """What became of the records, once it is settled."""
         fates = self._connection.execute("select model, fate, records from counts").fetchall()
-        drops = self._connection.execute("select model, reason, records, pks from drops order by model, reason")
+        drops = self._connection.execute(
+            "select model, columns, reason, meaning, records, pks from drops order by model, reason, columns"
+        )
         merges = self._connection.execute("select model, pk, into_pk, differs from merges order by model, length(pk), pk")
         summary = LegacySummary(
             models={model: records for model, fate, records in fates if fate == "loaded"},
             seconds=seconds,
             read=dict(self._read),
             merged={model: records for model, fate, records in fates if fate == "merged"},
-            drops=[Drop(model, _worded(reason), records, pks) for model, reason, records, pks in drops],
+            drops=[
+                Drop(model, _fields(model, columns), _worded(reason, meaning), records, pks)
+                for model, columns, reason, meaning, records, pks in drops
+            ],
             merges=[Merge(*row) for row in merges],
             refused=refused,
             cleared=[refusal for _, costs, refusal in self._listed() if costs == "reference"],
@@ -178,7 +183,7 @@ class Staging:
         """What breaks a rule so far: in which round that came out, what it costs, and what it is."""
         rows = self._connection.execute("select round, costs, model, pk, columns, value, rule, meaning from listed")
         return [
-            (n, costs, Refusal(model, pk, ", ".join(field_of(model, c) for c in columns), value, _worded(rule, meaning)))
+            (n, costs, Refusal(model, pk, _fields(model, columns), value, _worded(rule, meaning)))
             for n, costs, model, pk, columns, value, rule, meaning in rows
         ]
 
@@ -192,6 +197,10 @@ class Staging:
     def _tell(self, doing: str, part: float | None = None) -> None:
         if self._progress:
             self._progress(Progress(doing, part, self._size, sum(self._read.values())))
+
+
+def _fields(model: str, columns: Sequence[str] | None) -> str:
+    return ", ".join(field_of(model, column) for column in columns or ())
 
 
 def _worded(rule: str, meaning: str | None = None) -> str:
