@@ -401,7 +401,6 @@ def test_skipping_drops_what_depends_on_it_too(db: Database) -> None:
     assert {drop.model for drop in summary.drops} == {
         "south.migrationhistory", "tomato.element", "tomato.connection", "tomato.kvmqm", "tomato.kvmqm_interface",
         "tomato.usagestatistics",
-        "tomato.usagestatistics",
     }  # fmt: skip
     assert [(c.model, c.pk, c.field) for c in summary.cleared] == [
         ("tomato.element", "3", "connection"),

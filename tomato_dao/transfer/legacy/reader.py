@@ -15,6 +15,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*"([^"]*)"')
 # What may be unfinished at the end of what was read so far: a literal as -Infinity, a pair of \uXXXX.
 _LONGEST_TOKEN = 16
+_ENDS = re.compile(r"[,\]}]")  # what a token that is cut off doesn't have
 
 
 @dataclass(slots=True)
@@ -54,12 +55,12 @@ class Records(Iterator[Record]):
         """The next record."""
         mark = self._mark()
         if self._count == 0:
-            if mark != "[":
+            if mark not in ("[", ""):
                 raise self._wrong("an old dump is a JSON array: “[” is expected")
-            mark = self._mark(peek=True)
-            if mark != "]":
+            mark = mark and self._mark(peek=True)
+            if mark not in ("]", ""):
                 return self._record()
-            self._at += 1
+            self._at += len(mark)
         elif mark == ",":
             return self._record()
         if mark == "":
@@ -90,11 +91,15 @@ class Records(Iterator[Record]):
                 value, end = self._scan(self._text, self._at)
                 break
             except json.JSONDecodeError as error:
-                unfinished = error.msg.startswith("Unterminated string") or len(self._text) - error.pos < _LONGEST_TOKEN
-                if not unfinished:
-                    raise self._wrong(f"not JSON: {error.msg}", back=self._at - error.pos) from None
-                if not self._more(len(self._text) - self._at):
+                rest = self._text[error.pos : error.pos + _LONGEST_TOKEN]
+                place = error.pos - self._at
+                open_string = error.msg.startswith("Unterminated string")
+                at_end = open_string or len(rest) < _LONGEST_TOKEN
+                if at_end and self._more(len(self._text) - self._at):
+                    continue
+                if at_end and (open_string or not _ENDS.search(rest)):
                     raise self._cut_off() from None
+                raise self._wrong(f"not JSON: {error.msg}", back=-place) from None
             except (RecursionError, ValueError) as error:
                 raise self._wrong(f"can't be read: {error}") from None
         size, self._at, self._count = end - self._at, end, self._count + 1
@@ -134,7 +139,7 @@ class Records(Iterator[Record]):
         self._text, self._at = self._text[to:], 0
 
     def _wrong(self, message: str, back: int = 0) -> InvalidValue:
-        self._move(self._at - back) if back <= self._at else None
+        self._move(self._at - back)
         return InvalidValue(f"line {self._lines}, column {self._column} (after {self._count} records): {message}")
 
     def _cut_off(self) -> InvalidValue:
