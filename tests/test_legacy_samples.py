@@ -261,17 +261,12 @@ def test_what_was_loaded_passes_dump_and_load(loaded: Database, tomato_server_ur
 def test_the_layout_of_the_file_does_not_matter(tomato_server_url: str, tomato_template: str) -> None:
     records = json.loads(gzip.decompress(sample("small.json.gz").read_bytes()))
     turned = [dict(reversed(record.items())) for record in reversed(records)]
-    texts = [
-        json.dumps(records),
-        json.dumps(turned, ensure_ascii=False),
-        "\n " + json.dumps(turned, indent=1, sort_keys=True) + "\r\n",
-    ]
     dumps = []
-    for text in texts:
+    for text in (json.dumps(records), "\n " + json.dumps(turned, indent=1, ensure_ascii=False) + "\r\n"):
         with another_database(tomato_server_url, tomato_template) as db:
             tomato_dao.load(db, io.BytesIO(text.encode()))
             dumps.append(dumped(db))
-    assert dumps[0] == dumps[1] == dumps[2]
+    assert dumps[0] == dumps[1]
 
 
 def test_another_layout_is_refused(db: Database) -> None:
@@ -323,7 +318,7 @@ def test_memory_does_not_grow_with_the_file(tomato_url: str, tmp_path: Path) -> 
     )
     environment = {"DATABASE_URL": tomato_url, "PYTHONPATH": str(CHECKOUT)}
     peaks = []
-    for megabytes in (16, 64):
+    for megabytes in (12, 36):
         dump = OldDump()
         for n in range(2, 2 + megabytes):
             attrs = {"data": f"{n:04x}" * (1 << 18)}

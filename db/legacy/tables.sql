@@ -4,7 +4,6 @@
 do $$
 declare
   target text;
-  required text;
 begin
   foreach target in array array[
     'usage_statistics', 'usage_records', 'organizations', 'sites', 'users', 'quotas', 'hosts', 'topologies',
@@ -15,13 +14,11 @@ begin
       'create temp table %I (model text, pk text, like %I including defaults including generated)',
       'staged_' || target, target
     );
-    for required in
-      select a.attname
+    execute (
+      select format('alter table %I %s', 'staged_' || target, string_agg(format('alter %I drop not null', a.attname), ', '))
       from pg_attribute a
       where a.attrelid = ('staged_' || target)::regclass and a.attnum > 0 and a.attnotnull
-    loop
-      execute format('alter table %I alter column %I drop not null', 'staged_' || target, required);
-    end loop;
+    );
   end loop;
 end;
 $$;
