@@ -71,6 +71,9 @@ bench-accounting: setup .venv/peers ## measure a minute's accounting of a large 
 bench-dump: setup .venv/peers ## compare bin/dump and bin/load with psql, pg_restore, Django's dumpdata and loaddata
 	@$(PY) -m benchmarks.dump_load
 
+bench-legacy: setup ## load an old backend's dump, and one ten times as large: seconds and memory
+	@$(PY) -m benchmarks.legacy
+
 wheel: setup ## build dist/tomato_dao-*.whl
 	@$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
@@ -104,4 +107,4 @@ clean: ## stop the embedded server and remove all that was made, its data too
 	@touch $@
 
 .PHONY: help setup migrate migrate-status rollback new-migration roles demo test check check-queries check-plans plans format schema
-.PHONY: bench bench-calls bench-accounting bench-dump wheel stop clean
+.PHONY: bench bench-calls bench-accounting bench-dump bench-legacy wheel stop clean

@@ -26,9 +26,15 @@ from .errors import (
 if TYPE_CHECKING:
     from .ops.migrate import migrate
     from .transfer.dump import dump
+    from .transfer.legacy.load import load_legacy
     from .transfer.load import load
 
-_MODULES = {"dump": ".transfer.dump", "load": ".transfer.load", "migrate": ".ops.migrate"}
+_MODULES = {
+    "dump": ".transfer.dump",
+    "load": ".transfer.load",
+    "load_legacy": ".transfer.legacy.load",
+    "migrate": ".ops.migrate",
+}
 
 
 def __getattr__(name: str) -> object:
@@ -59,5 +65,6 @@ __all__ = [
     "connect",
     "dump",
     "load",
+    "load_legacy",
     "migrate",
 ]

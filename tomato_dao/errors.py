@@ -239,6 +239,11 @@ def _from_constraint(
     return kind(f"{entity}: {given} the rule {constraint}", entity=entity, key=call.key)
 
 
+def rule_of(constraint: str) -> str | None:
+    """What a constraint demands, where its name alone says too little."""
+    return _RULES[constraint][1] if constraint in _RULES else None
+
+
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

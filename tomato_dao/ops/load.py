@@ -1,18 +1,24 @@
-"""`bin/load`: loads what bin/dump wrote, all or nothing."""
+"""`bin/load`: loads what bin/dump or the old backend wrote, all or nothing."""
 
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from ..database import connect
 from ..server import database_url
+from ..transfer.files import Source, source, written
+from ..transfer.legacy.load import load_legacy
+from ..transfer.legacy.reader import is_legacy
+from ..transfer.legacy.report import InvalidRecords, LegacySummary
 from ..transfer.load import check, load
+from ..transfer.report import Report, Summary
 from .cli import run_command
 from .progress import shown
 
 
 def main() -> None:
-    """`python -m tomato_dao.ops.load [--replace | --merge | --check] FILE`"""
+    """`python -m tomato_dao.ops.load [options] FILE`"""
     parser = argparse.ArgumentParser(
         prog="load",
         description="Load a dump, all or nothing, into the empty database of OWNER_DATABASE_URL or DATABASE_URL (else of the "
@@ -25,18 +31,50 @@ def main() -> None:
     mode.add_argument(
         "--check",
         action="store_true",
-        help="only read and verify the file, without a database (keys and references: on loading)",
+        help="only read and verify the file, without a database (keys and references: on loading); an old backend's dump with "
+        "all its rules, in temporary tables of the database",
     )
+    old = parser.add_argument_group("dumps of the old backend, which are recognised by their content")
+    old.add_argument("--format", choices=["legacy"], help="it is one, whatever it looks like")
+    old.add_argument("--skip-invalid", action="store_true", help="drop what breaks a rule, and what depends on it")
+    old.add_argument("--report", metavar="OUT", help="write what became of the records to a file, as JSON")
     options = parser.parse_args()
-    file = sys.stdin.buffer if options.file == "-" else options.file
-    with shown() as progress:
-        if options.check:
+    with source(sys.stdin.buffer if options.file == "-" else options.file) as file, shown() as progress:
+        if options.format == "legacy" or file.recognise(is_legacy):
+            if options.merge:
+                parser.error("an old backend's dump can't be merged: --replace, or an empty database")
+            summary = _load_legacy(file, options, progress)
+        elif options.skip_invalid or options.report:
+            parser.error("--skip-invalid and --report are for dumps of the old backend, which this is not")
+        elif options.check:
             summary = check(file, progress=progress)
         else:
-            url = os.environ.get("OWNER_DATABASE_URL") or database_url()
-            with connect(url, pool_size=1, application_name="tomato-dao load") as db:
+            with connect(_url(), pool_size=1, application_name="tomato-dao load") as db:
                 summary = load(db, file, replace=options.replace, merge=options.merge, progress=progress)
     print(f"load: {'fine: ' if options.check else ''}{summary}", file=sys.stderr)
+
+
+def _load_legacy(file: Source, options: argparse.Namespace, progress: Report) -> Summary:
+    with connect(_url(), pool_size=2, application_name="tomato-dao load") as db:
+        try:
+            summary = load_legacy(
+                db, file, replace=options.replace, skip_invalid=options.skip_invalid, check=options.check, progress=progress
+            )
+        except InvalidRecords as error:
+            _write(options.report, error.summary)
+            raise
+        _write(options.report, summary)
+        return summary
+
+
+def _write(report: str | None, summary: LegacySummary) -> None:
+    if report:
+        with written(Path(report)) as output:
+            output.write(summary.as_json())
+
+
+def _url() -> str:
+    return os.environ.get("OWNER_DATABASE_URL") or database_url()
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 import gzip
 import io
+import itertools
 import os
 import stat
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -38,6 +39,47 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise Unavailable(f"can't read {path}: {error.strerror}") from error
     with file:
         yield file
+
+
+class Source:
+    """What a file holds, decompressed, as chunks of bytes; its start can be looked at before.
+
+    part: tells which part of the file (0 to 1) has been read; None where that is unknown.
+    """
+
+    def __init__(self, file: IO[bytes], part: Callable[[], float | None]) -> None:
+        self.part = part
+        self._chunks = chunks(file)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The chunks, once."""
+        return self._chunks
+
+    def recognise(self, judge: Callable[[bytes], bool | None]) -> bool:
+        """What `judge` says of the start, of which it is given more and more until that isn't None; at the end False."""
+        start = b""
+        verdict = None
+        for chunk in self._chunks:
+            start += chunk
+            verdict = judge(start)
+            if verdict is not None:
+                break
+        self._chunks = itertools.chain([start], self._chunks) if start else self._chunks
+        return bool(verdict)
+
+
+@contextmanager
+def source(file: str | os.PathLike[str] | IO[bytes] | Source) -> Iterator[Source]:
+    """A file to read: of that name (also without its ending), or open already."""
+    if isinstance(file, Source):
+        yield file
+    elif not isinstance(file, str | os.PathLike):
+        yield Source(file, lambda: None)
+    else:
+        with opened(find(file)) as stream:
+            status = os.fstat(stream.fileno())
+            size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+            yield Source(stream, lambda: stream.tell() / size if size else None)
 
 
 def chunks(file: IO[bytes]) -> Iterator[bytes]:

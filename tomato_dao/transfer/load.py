@@ -1,30 +1,32 @@
 """The load: a dump's file, found and recognised, given to the engine; or only checked."""
 
 import os
-import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace as changed
 from typing import IO
 
 from .. import layout
 from ..database import Database
 from ..errors import InvalidValue, WrongLayout
-from . import engine, files
+from . import engine
+from .files import Source, source
+from .legacy.load import load_legacy
+from .legacy.reader import is_legacy
 from .reader import Reader
 from .report import Progress, Report, Summary
 
 
 def load(
     db: Database,
-    file: str | os.PathLike[str] | IO[bytes],
+    file: str | os.PathLike[str] | IO[bytes] | Source,
     *,
     replace: bool = False,
     merge: bool = False,
     progress: Report | None = None,
 ) -> Summary:
     """Load a dump, all or nothing, with all its values as they were; new ids go on after the highest.
+
+    An old backend's dump is recognised by its content, and loaded as by `load_legacy`.
 
     db: its user must own the tables. file: a path (also without its ending .json, .json.gz or .json.zst), or a file that is
     open for reading bytes. replace: remove all that is in the database first. merge: insert or update by pk; what the file
@@ -37,46 +39,38 @@ def load(
     if replace and merge:
         raise InvalidValue("a load replaces or merges, not both")
     start = time.monotonic()
-    with _opened(file) as (stream, part):
-        reader = Reader(stream)
+    with source(file) as chunks:
+        if chunks.recognise(is_legacy):
+            if merge:
+                raise InvalidValue("an old dump can't be merged into a database that is in use")
+            return load_legacy(db, chunks, replace=replace, progress=progress)
+        reader = Reader(chunks)
         _check_migrations(reader.header.migrations)
 
         def tell(told: Progress) -> None:
             if progress:
-                progress(changed(told, part=part()) if told.doing == "loading" else told)
+                progress(changed(told, part=chunks.part()) if told.doing == "loading" else told)
 
         counts = engine.load_blocks(db, reader.blocks, replace=replace, merge=merge, progress=tell)
     return Summary(counts, time.monotonic() - start)
 
 
-def check(file: str | os.PathLike[str] | IO[bytes], *, progress: Report | None = None) -> Summary:
+def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report | None = None) -> Summary:
     """Read a dump and verify what can be verified without a database: not whether keys are unique and references fit.
 
     Raises as `load` does for the file's faults.
     """
     start = time.monotonic()
-    with _opened(file) as (stream, part):
-        reader = Reader(stream)
+    with source(file) as chunks:
+        reader = Reader(chunks)
         counts = {table.model: 0 for table in reader.header.tables}
         size = 0
         for block in reader.blocks(reader.header.tables):
             counts[block.table.model] += len(block.rows)
             size += sum(map(len, block.rows))
             if progress:
-                progress(Progress("checking", part(), size, sum(counts.values())))
+                progress(Progress("checking", chunks.part(), size, sum(counts.values())))
     return Summary(counts, time.monotonic() - start)
-
-
-@contextmanager
-def _opened(file: str | os.PathLike[str] | IO[bytes]) -> Iterator[tuple[IO[bytes], Callable[[], float | None]]]:
-    """The file, and how to tell which part of it has been read."""
-    if not isinstance(file, str | os.PathLike):
-        yield file, lambda: None
-        return
-    with files.opened(files.find(file)) as stream:
-        status = os.fstat(stream.fileno())
-        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-        yield stream, lambda: stream.tell() / size if size else None
 
 
 def _check_migrations(theirs: list[str]) -> None:

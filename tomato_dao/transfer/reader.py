@@ -4,14 +4,14 @@ import codecs
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
 from ..errors import InvalidValue
-from . import files, scan
+from . import scan
 from .catalog import Column, Table
 from .dump import FORMAT, LONGEST
 from .engine import Block
@@ -36,8 +36,8 @@ class Reader:
     Raises InvalidValue, with the line, where something is wrong, Unavailable where reading fails.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._batches = _batches(file)
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._batches = _batches(chunks)
         self._batch: list[bytes] = []
         for batch in self._batches:
             self._batch += batch
@@ -116,11 +116,11 @@ class Reader:
             raise _wrong(n + 1, "“]” is expected after the trailer, and nothing more") if rest else _cut(n)
 
 
-def _batches(file: IO[bytes]) -> Iterator[list[bytes]]:
+def _batches(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Lines, some at a time, without their newlines."""
     pieces: list[bytes] = []
     size = complete = 0
-    for chunk in files.chunks(file):
+    for chunk in chunks:
         cut = chunk.rfind(b"\n")
         size += len(chunk)
         if cut < 0:

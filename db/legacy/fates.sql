@@ -1,0 +1,82 @@
+-- What became of every record: loaded (it is in a staged table), merged into another one, or dropped for a reason.
+
+do $$
+begin
+  execute (
+    select 'create temp view loaded as ' || string_agg(format('select s.model, s.pk from %I s', c.relname), ' union all ')
+    from pg_class c
+    where c.relnamespace = pg_my_temp_schema() and c.relname like 'staged\_%'
+  );
+end;
+$$;
+
+create temp table fates (model text, pk text, fate text, reason text, columns text []);
+
+insert into fates (model, pk, fate)
+select distinct p.model, p.pk, 'merged'
+from parts p
+inner join (
+  select l.model, l.pk from loaded l
+  union all
+  select m.model, m.pk from merges m
+) w on w.model = p.whole_model and w.pk = p.whole_pk;
+
+insert into fates (model, pk, fate)
+select m.model, m.pk, 'merged'
+from merges m
+inner join loaded l on l.model = m.model and l.pk = m.into_pk;
+
+insert into fates (model, pk, fate, reason, columns)
+select distinct on (o.model, o.pk, o.costs) o.model, o.pk, 'dropped', o.rule, o.columns
+from offences o
+where o.costs <> 'reference'
+order by o.model, o.pk, o.costs, o.round;
+
+insert into fates (model, pk, fate, reason)
+select r.model, r.pk, 'dropped', r.reason
+from (
+  select u.model, u.pk, 'no record or quota that is loaded refers to it' as reason from old_usages u
+  union all
+  select q.model, q.pk, 'it belongs to nobody' from old_quotas q
+  union all
+  select p.model, p.pk, 'no topology that is loaded has these permissions' from old_permissions p
+  union all
+  select
+    e.model, e.pk,
+    case when e.role is null then 'it gives no role' else 'no topology that is loaded has these permissions' end
+  from old_permission_entries e
+  union all
+  select
+    o.model, o.pk,
+    case
+      when o.type is null then 'what it describes is not loaded'
+      else format('resources of type %s have no table', o.type)
+    end
+  from old_resources o
+  union all
+  select p.model, p.pk, 'its element is not loaded' from old_element_parts p
+  union all
+  select m.model, m.pk, 'what it is merged into is not loaded' from merges m
+  union all
+  select m.model, m.pk, 'it tells the layout only' from old_migrations m
+) r
+where
+  not exists (select from fates f where f.model = r.model and f.pk = r.pk)
+  and not exists (select from loaded l where l.model = r.model and l.pk = r.pk);
+
+create temp view counts (model, fate, records) as
+select r.model, r.fate, count(*)
+from (
+  select distinct l.model, l.pk, 'loaded' as fate from loaded l
+  union all
+  select f.model, f.pk, f.fate from fates f
+) r
+group by r.model, r.fate;
+
+create temp view drops (model, columns, reason, meaning, records, pks) as
+select
+  f.model, f.columns, f.reason, m.meaning, count(*), json_agg(pg_temp.key_of(f.pk) order by length(f.pk), f.pk)::text
+from fates f
+left join (select distinct l.rule, l.meaning from listed l) m on m.rule = f.reason
+where f.fate = 'dropped'
+group by f.model, f.columns, f.reason, m.meaning;

@@ -1,0 +1,57 @@
+"""`load_legacy`: an old dump into the database, all or nothing."""
+
+import os
+import time
+from contextlib import suppress
+from typing import IO
+
+import psycopg
+
+from ... import layout
+from ...database import Database
+from ...errors import from_driver
+from .. import engine
+from ..files import Source, source
+from ..report import Report
+from .report import InvalidRecords, LegacySummary
+from .staging import Staging
+
+
+def load_legacy(
+    db: Database,
+    file: str | os.PathLike[str] | IO[bytes] | Source,
+    *,
+    replace: bool = False,
+    skip_invalid: bool = False,
+    check: bool = False,
+    progress: Report | None = None,
+) -> LegacySummary:
+    """Load a dump of the old backend (DOMAIN.md, the old installation's dump), all or nothing; ids are kept.
+
+    db: its user must own the tables; two of its connections are used. file: as for `load`. replace: remove all that is
+    in the database first; else it must be empty. skip_invalid: drop records that break a rule, and what depends on them.
+    check: do everything but write, whatever is in the database. progress: is told now and then.
+
+    Raises WrongLayout for a dump of another layout than 0038, InvalidRecords for one whose records break rules, InvalidValue
+    where the file is damaged; NotEmpty, NotAllowed, Unavailable.
+    """
+    start = time.monotonic()
+    with source(file) as chunks, db.connection() as connection:
+        try:
+            layout.check(connection)
+            staging = Staging(connection, progress)
+            staging.read(chunks)
+            staging.join()
+            refused = staging.judge(skip_invalid=skip_invalid)
+            if refused and not skip_invalid:
+                raise InvalidRecords(LegacySummary({}, time.monotonic() - start, refused=refused))
+            staging.settle()
+            if not check:
+                engine.load_blocks(db, staging.blocks, replace=replace, progress=progress)
+            return staging.summary(refused, time.monotonic() - start)
+        except psycopg.Error as error:
+            raise from_driver(error) from error
+        finally:
+            with suppress(psycopg.Error):
+                connection.rollback()
+                connection.execute("discard temp")

@@ -1,0 +1,146 @@
+"""The old dump as a stream: one JSON array of records, however it is laid out, read one record at a time."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import InvalidValue
+
+LONGEST = 512 << 20  # characters of a record
+_LOOKED_AT = 64 << 20  # bytes in which the first record must name its model
+_SPACE = re.compile(r"[ \t\n\r]*")
+_MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*"([^"]*)"')
+# What may be unfinished at the end of what was read so far: a literal as -Infinity, a pair of \uXXXX.
+_LONGEST_TOKEN = 16
+_ENDS = re.compile(r"[,\]}]")  # what a token that is cut off doesn't have
+
+
+@dataclass(slots=True)
+class Record:
+    """A record of the file; size: how many characters it has there."""
+
+    model: str
+    pk: Any
+    fields: dict[str, Any]
+    size: int
+
+
+def is_legacy(start: bytes) -> bool | None:
+    """Whether a file that starts so is an old dump: its first model has the app's name; None where more must be seen."""
+    if not re.match(rb"\s*(\[\s*(\{|$)|$)", start):
+        return False
+    if found := _MODEL.search(start):
+        return b"." in found[1] and not found[1].startswith(b"dump.")
+    return None if len(start) < _LOOKED_AT else False
+
+
+class Records(Iterator[Record]):
+    """The records of a file, whose bytes come in chunks. Raises InvalidValue, with the place, where it is no old dump."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+        self._scan = json.JSONDecoder().raw_decode
+        self._text = ""  # what was read and not yet given away, from _at on
+        self._at = 0
+        self._lines = 1  # the line in which _text begins
+        self._column = 1  # and the column in it
+        self._count = 0
+        self.size = 0  # bytes read
+
+    def __next__(self) -> Record:
+        """The next record."""
+        mark = self._mark()
+        if self._count == 0:
+            if mark not in ("[", ""):
+                raise self._wrong("an old dump is a JSON array: “[” is expected")
+            mark = mark and self._mark(peek=True)
+            if mark not in ("]", ""):
+                return self._record()
+            self._at += len(mark)
+        elif mark == ",":
+            return self._record()
+        if mark == "":
+            raise self._cut_off()
+        if mark != "]":
+            raise self._wrong(f"“,” or “]” is expected after a record, not {mark!r}", back=1)
+        if self._mark():
+            raise self._wrong("nothing is expected after the array's end", back=1)
+        raise StopIteration
+
+    def _mark(self, *, peek: bool = False) -> str:
+        """The next character that is no space; empty at the file's end."""
+        while True:
+            found = _SPACE.match(self._text, self._at)
+            self._at = found.end() if found else self._at
+            if self._at < len(self._text):
+                mark = self._text[self._at]
+                self._at += not peek
+                return mark
+            if not self._more():
+                return ""
+
+    def _record(self) -> Record:
+        if self._mark(peek=True) not in ("{", ""):
+            raise self._wrong("a record is expected: “{”")
+        while True:
+            try:
+                value, end = self._scan(self._text, self._at)
+                break
+            except json.JSONDecodeError as error:
+                rest = self._text[error.pos : error.pos + _LONGEST_TOKEN]
+                place = error.pos - self._at
+                open_string = error.msg.startswith("Unterminated string")
+                at_end = open_string or len(rest) < _LONGEST_TOKEN
+                if at_end and self._more(len(self._text) - self._at):
+                    continue
+                if at_end and (open_string or not _ENDS.search(rest)):
+                    raise self._cut_off() from None
+                raise self._wrong(f"not JSON: {error.msg}", back=-place) from None
+            except (RecursionError, ValueError) as error:
+                raise self._wrong(f"can't be read: {error}") from None
+        size, self._at, self._count = end - self._at, end, self._count + 1
+        model, pk, fields = (value.get(name) for name in ("model", "pk", "fields"))
+        if not isinstance(model, str) or not isinstance(fields, dict) or len(value) > 3 or isinstance(pk, dict | list | None):
+            raise self._wrong("a record has a model, a pk and fields, and nothing else", back=size)
+        return Record(model, pk, fields, size)
+
+    def _more(self, least: int = 0) -> bool:
+        """Read on, as much as a record has already so that a long one isn't tried too often; False at the file's end."""
+        if len(self._text) - self._at > LONGEST:
+            raise self._wrong(f"the record is longer than {LONGEST >> 20} MiB")
+        pieces, length = [self._text[self._at :]], 0
+        self._move(self._at)
+        ended = False
+        while length <= least and not ended:
+            chunk = next(self._chunks, b"")
+            self.size += len(chunk)
+            try:
+                pieces.append(self._decode(chunk, not chunk))
+            except UnicodeDecodeError as error:
+                raise InvalidValue(
+                    f"the file is not UTF-8 within the {len(chunk)} bytes before byte {self.size}: {error}"
+                ) from None
+            length += len(pieces[-1])
+            ended = not chunk
+        self._text = "".join(pieces)
+        return length > 0
+
+    def _move(self, to: int) -> None:
+        """Forget the text up to there, but not which line and column it reached."""
+        if newlines := self._text.count("\n", 0, to):
+            self._lines += newlines
+            self._column = to - self._text.rindex("\n", 0, to)
+        else:
+            self._column += to
+        self._text, self._at = self._text[to:], 0
+
+    def _wrong(self, message: str, back: int = 0) -> InvalidValue:
+        self._move(self._at - back)
+        return InvalidValue(f"line {self._lines}, column {self._column} (after {self._count} records): {message}")
+
+    def _cut_off(self) -> InvalidValue:
+        return InvalidValue(f"the file ends after {self._count} records, without the array's end: it is cut off")

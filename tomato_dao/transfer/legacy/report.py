@@ -1,0 +1,123 @@
+"""What became of an old dump's records, and what in it breaks a rule."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from ...errors import InvalidValue
+from ..report import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A value that the layout has no place for, and the rule that says so; field as the file names it."""
+
+    model: str
+    pk: str
+    field: str
+    value: str | None
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.pk}: {self.field} is {self.value or 'null'}: {self.rule}"
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Records of a model that were dropped for one reason, and for which field's sake, if any; pks is a JSON array."""
+
+    model: str
+    field: str
+    reason: str
+    records: int
+    pks: str
+
+    @property
+    def why(self) -> str:
+        """Field and reason."""
+        return f"{self.field}: {self.reason}" if self.field else self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A record that went into another one of its model, and what it said differently, by column."""
+
+    model: str
+    pk: str
+    into: str
+    differs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LegacySummary(Summary):
+    """What became of every record of an old dump: per model, read = models (those loaded) + merged + dropped.
+
+    refused: what breaks a rule. cleared: references that became null, since what they refer to is not there. Where invalid
+    records aren't skipped, refused is all that there is to tell.
+    """
+
+    read: dict[str, int] = field(default_factory=dict)
+    merged: dict[str, int] = field(default_factory=dict)
+    drops: list[Drop] = field(default_factory=list)
+    merges: list[Merge] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    cleared: list[Refusal] = field(default_factory=list)
+
+    def dropped(self, model: str) -> int:
+        """How many records of a model were dropped."""
+        return sum(drop.records for drop in self.drops if drop.model == model)
+
+    def __str__(self) -> str:
+        head = f"{sum(self.read.values()):,} records in {self.seconds:.1f} s"
+        lines = [f"{'':<36}{'read':>12}{'loaded':>12}{'merged':>12}{'dropped':>12}"]
+        for model, read in sorted(self.read.items()):
+            numbers = (read, self.models.get(model, 0), self.merged.get(model, 0), self.dropped(model))
+            lines.append(f"  {model:<34}" + "".join(f"{number:>12,}" if number else f"{'-':>12}" for number in numbers))
+        lines += [f"  dropped {drop.records:,} {drop.model}: {drop.why}" for drop in self.drops]
+        lines += [f"  {merge.model} {merge.pk} went into {merge.into}" + _differences(merge) for merge in self.merges]
+        cleared = Counter((clear.model, clear.field) for clear in self.cleared)
+        lines += [f"  set to null {number:,} × {model}'s {field}" for (model, field), number in cleared.items()]
+        return "\n".join([head, *lines])
+
+    def as_json(self) -> bytes:
+        """All of it, for people and programs."""
+        models = {
+            model: {
+                "read": read,
+                "loaded": self.models.get(model, 0),
+                "merged": self.merged.get(model, 0),
+                "dropped": self.dropped(model),
+                "reasons": {
+                    drop.why: {"records": drop.records, "pks": orjson.Fragment(drop.pks)}
+                    for drop in self.drops
+                    if drop.model == model
+                },
+            }
+            for model, read in sorted(self.read.items())
+        }
+        told = {
+            "seconds": self.seconds,
+            "models": models,
+            "merges": self.merges,
+            "refused": self.refused,
+            "cleared": self.cleared,
+        }
+        return orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+class InvalidRecords(InvalidValue):
+    """An old dump has records that can't be loaded without loss; `summary.refused` lists them all."""
+
+    def __init__(self, summary: LegacySummary) -> None:
+        listed = "".join(f"\n  {refusal}" for refusal in summary.refused)
+        super().__init__(
+            f"{len(summary.refused)} values of the old dump can't be loaded without loss, so nothing was written. Mend them in "
+            f"the old backend, or drop their records and what depends on them with --skip-invalid:{listed}"
+        )
+        self.summary = summary
+
+
+def _differences(merge: Merge) -> str:
+    return f", which says otherwise: {orjson.dumps(merge.differs).decode()}" if merge.differs else ""

@@ -1,0 +1,150 @@
+"""A record of the old dump becomes a row of the temporary table that its model is read into, or an offence."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from .models import Model
+from .reader import Record
+from .values import READERS, json_or_text, parse, written
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_SHOWN = 200  # characters of an offending value
+
+Reader = Callable[[Any], object]
+# Told of an offence: field, value, rule.
+Refuse = Callable[[str, object, object], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A temporary table's column: its type; whether the layout's own is nullable; what is there where nothing is said."""
+
+    type: str
+    nullable: bool
+    default: str | None
+
+    @property
+    def read(self) -> Reader:
+        """How a value is read for this column; of times 0 is never, where that may be."""
+        read = READERS[self.type]
+        if self.type != "instant" or not self.nullable:
+            return read
+
+        def read_or_never(value: object) -> object:
+            instant = read(value)
+            return None if instant == _NEVER else instant
+
+        return read_or_never
+
+    @property
+    def absent(self) -> str | None:
+        """What an attribute that is not there, or null, becomes."""
+        if self.default is not None or self.nullable:
+            return self.default
+        return {"text": "", "jsonb": "null"}.get(self.type)
+
+
+class Rows:
+    """How the records of one model become rows, which have a value per column."""
+
+    def __init__(self, model: Model, columns: Mapping[str, Column]) -> None:
+        self.table = model.table
+        self._key = READERS[columns[model.key].type if model.key else "bigint"]
+        self._with_key = model.key is not None
+        self._fields = [
+            (field, json_or_text if columns[name].type == "jsonb" else columns[name].read)
+            for field, name in model.fields.items()
+        ]
+        self._attrs = None
+        self.columns = ["model", "pk", *([model.key] if model.key else []), *model.fields.values()]
+        if model.attrs is not None:
+            self._attrs = [(path, columns[name].read, columns[name].absent) for path, name in model.attrs.items()]
+            self.columns += [*model.attrs.values(), "attrs"]
+        self._names = model.fields.keys() | (set() if model.attrs is None else {"attrs"})
+
+    def row(self, record: Record, refuse: Refuse) -> list[object] | None:
+        """The row, with null for what is refused; None where the record has no pk that it could be told by."""
+        try:
+            pk = self._key(record.pk)
+        except ValueError as error:
+            refuse("pk", record.pk, error)
+            return None
+        row: list[object] = [record.model, str(pk)]
+        if self._with_key:
+            row.append(pk)
+        fields = record.fields
+        for field, read in self._fields:
+            value = fields.get(field)
+            if value is not None:
+                try:
+                    value = read(value)
+                except ValueError as error:
+                    refuse(field, value, error)
+                    value = None
+            row.append(value)
+        if self._attrs is not None:
+            row += self._of_attrs(self._attrs, fields.get("attrs"), refuse)
+        if fields.keys() != self._names:
+            for field in sorted(fields.keys() - self._names):
+                refuse(field, fields[field], "there is no such field in layout 0038")
+            for field in sorted(self._names - fields.keys()):
+                refuse(field, None, "the field is missing")
+        return row
+
+    def _of_attrs(self, own: list[tuple[str, Reader, str | None]], text: object, refuse: Refuse) -> list[object]:
+        """The values of the columns that come from attrs, and the JSON text of the rest."""
+        if text is None or text in ("", "{}"):
+            return [*(absent for _, _, absent in own), "{}"]
+        try:
+            attrs = parse(text)
+            if not isinstance(attrs, dict):
+                raise ValueError("must hold an object")
+        except ValueError as error:
+            refuse("attrs", text, error)
+            return [*(absent for _, _, absent in own), "{}"]
+        values: list[object] = []
+        for path, read, absent in own:
+            value = None
+            try:
+                value = _taken(attrs, path)
+                values.append(absent if value is None else read(value))
+            except ValueError as error:
+                refuse(f"attrs.{path}", value, error)
+                values.append(absent)
+        try:
+            return [*values, written(attrs)]
+        except ValueError:
+            for name, value in attrs.items():
+                try:
+                    written({name: value})
+                except ValueError as error:
+                    refuse(f"attrs.{shown(name)}", value, error)
+        return [*values, "{}"]
+
+
+def _taken(attrs: dict[str, Any], path: str) -> Any:
+    """Take a value out of attrs; an object on the way to it goes when it is empty."""
+    outer, _, name = path.rpartition(".")
+    if not outer:
+        return attrs.pop(name, None)
+    inner = attrs.get(outer)
+    if inner is None:
+        return attrs.pop(outer, None)
+    if not isinstance(inner, dict):
+        raise ValueError(f"{outer} must be an object")
+    value = inner.pop(name, None)
+    if not inner:
+        del attrs[outer]
+    return value
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: as JSON, and not too long."""
+    try:
+        text = written(value)
+    except ValueError:
+        text = json.dumps(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -1,0 +1,208 @@
+"""The temporary tables of an old dump: filled, joined, judged, and read again as the rows of the layout's tables."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from ... import layout
+from ...errors import DatabaseFailure, WrongLayout, rule_of
+from ..catalog import Table
+from ..engine import Block
+from ..files import Source
+from ..report import Progress, Report
+from .models import LAST_MIGRATION, MODELS, OTHER_RESOURCE, RESOURCE, RESOURCES, field_of
+from .reader import Record, Records
+from .report import Drop, LegacySummary, Merge, Refusal
+from .rows import Column, Rows, shown
+
+_SQL = layout.DB_DIR / "legacy"
+_PIECE = 8 << 20  # characters of records that are gathered before they go to the server
+_ROWS = 5000  # of a block
+
+
+class Staging:
+    """An old dump on a connection of its own, whose temporary tables end with it."""
+
+    def __init__(self, connection: psycopg.Connection[Any], progress: Report | None) -> None:
+        self._connection = connection
+        self._progress = progress
+        self._read: Counter[str] = Counter()
+        self._size = 0
+        for setting in ("statement_timeout = 0", "work_mem = '64MB'"):
+            connection.execute(sql.SQL("set ") + sql.SQL(setting))
+        self._run("tables")
+        attributes = {
+            (model.table, name) for model in (*MODELS.values(), *RESOURCES.values()) for name in (model.attrs or {}).values()
+        }
+        tables: dict[str, dict[str, Column]] = {}
+        for table, name, kind, nullable, expression in self._run("columns").fetchall():
+            default = None
+            if expression and (table, name) in attributes:
+                default = self._one(sql.SQL("select ({})::text").format(sql.SQL(expression)))
+            tables.setdefault(table, {})[name] = Column(kind, nullable, default)
+        self._rows = {name: Rows(model, tables[model.table]) for name, model in MODELS.items()}
+        self._resources = {kind: Rows(model, tables[model.table]) for kind, model in RESOURCES.items()}
+        self._other_resource = Rows(OTHER_RESOURCE, tables[OTHER_RESOURCE.table])
+
+    def read(self, chunks: Source) -> None:
+        """Copy the file's records into the temporary tables. Raises WrongLayout where they are not of layout 0038."""
+        records = Records(chunks)
+        gathered: dict[Rows, list[Sequence[object]]] = {}
+        offences: list[Sequence[object]] = []
+        size = 0
+        for record in records:
+            self._read[record.model] += 1
+            self._gather(record, gathered, offences)
+            size += record.size
+            if size > _PIECE:
+                self._copy(gathered, offences)
+                size, self._size = 0, records.size
+                self._tell("reading", chunks.part())
+        self._copy(gathered, offences)
+        self._check_layout()
+
+    def _gather(self, record: Record, gathered: dict[Rows, list[Sequence[object]]], offences: list[Sequence[object]]) -> None:
+        def refuse(field: str, value: object, rule: object) -> None:
+            offences.append((record.model, str(record.pk), [field], shown(value), str(rule)))
+
+        rows = self._rows.get(record.model)
+        if record.model == RESOURCE:
+            kind = record.fields.pop("type", None)
+            rows = self._resources.get(kind) if isinstance(kind, str) else None
+            if rows is None:
+                rows, record.fields = self._other_resource, {"type": kind}
+        if rows is None:
+            refuse("model", record.model, "there is no such model in layout 0038")
+        elif (row := rows.row(record, refuse)) is not None:
+            gathered.setdefault(rows, []).append(row)
+
+    def _copy(self, gathered: dict[Rows, list[Sequence[object]]], offences: list[Sequence[object]]) -> None:
+        for rows, values in gathered.items():
+            self._copy_into(rows.table, rows.columns, values)
+        self._copy_into("offences", ("model", "pk", "columns", "value", "rule"), offences)
+        gathered.clear()
+        offences.clear()
+
+    def _copy_into(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        query = sql.SQL("copy {} ({}) from stdin").format(sql.Identifier(table), names)
+        with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def _check_layout(self) -> None:
+        last = self._one("select max(migration) from old_migrations where app_name = 'tomato'")
+        if last is None:
+            raise WrongLayout(
+                "the old dump doesn't tell its layout, which is in the app south: make it with "
+                "./manage.py dumpdata tomato south > dump.json"
+            )
+        if last != LAST_MIGRATION:
+            what = "migrate the old backend first (./manage.py migrate tomato) and dump it again"
+            if last > LAST_MIGRATION:
+                what = "it is of an old backend that this code doesn't know"
+            raise WrongLayout(f"the old dump is of layout {last}, but {LAST_MIGRATION} is needed: {what}")
+
+    def join(self) -> None:
+        """Make rows of the records."""
+        self._tell("joining")
+        self._run("rules")
+        self._run("join")
+
+    def judge(self, *, skip_invalid: bool) -> list[Refusal]:
+        """What in the file breaks a rule; where that is to be skipped, it is dropped with all that depends on it."""
+        self._tell("checking")
+        found = self._find_offences(1)
+        refused = [refusal for n, _, refusal in self._listed() if n == 1]
+        this_round = 1
+        while skip_invalid and found:
+            self._connection.execute("select pg_temp.drop_offenders(%s)", [this_round])
+            this_round += 1
+            found = self._find_offences(this_round)
+        return refused
+
+    def settle(self) -> None:
+        """Tell what becomes of every record."""
+        self._run("fates")
+
+    def blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
+        """The rows of these tables, in the order of their keys."""
+        for table in tables:
+            if self._one("select to_regclass(%s) is null", "pg_temp.staged_" + table.name):
+                continue
+            query = sql.SQL("copy (select {} from {} order by {}) to stdout").format(
+                sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns),
+                sql.Identifier("staged_" + table.name),
+                sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key),
+            )
+            rows: list[bytes] = []
+            with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+                for row in copy:
+                    rows.append(bytes(row[:-1]))
+                    if len(rows) == _ROWS:
+                        yield Block(table, rows, 0)
+                        rows = []
+            yield Block(table, rows, 0)
+
+    def summary(self, refused: list[Refusal], seconds: float) -> LegacySummary:
+        """What became of the records, once it is settled."""
+        fates = self._connection.execute("select model, fate, records from counts").fetchall()
+        drops = self._connection.execute(
+            "select model, columns, reason, meaning, records, pks from drops order by model, reason, columns"
+        )
+        merges = self._connection.execute("select model, pk, into_pk, differs from merges order by model, length(pk), pk")
+        summary = LegacySummary(
+            models={model: records for model, fate, records in fates if fate == "loaded"},
+            seconds=seconds,
+            read=dict(self._read),
+            merged={model: records for model, fate, records in fates if fate == "merged"},
+            drops=[
+                Drop(model, _fields(model, columns), _worded(reason, meaning), records, pks)
+                for model, columns, reason, meaning, records, pks in drops
+            ],
+            merges=[Merge(*row) for row in merges],
+            refused=refused,
+            cleared=[refusal for _, costs, refusal in self._listed() if costs == "reference"],
+        )
+        for model, read in summary.read.items():
+            told = summary.models.get(model, 0) + summary.merged.get(model, 0) + summary.dropped(model)
+            if told != read:
+                raise DatabaseFailure(
+                    f"{read} records of {model} were read, but it is known of {told} only what became of them"
+                )
+        return summary
+
+    def _find_offences(self, this_round: int) -> bool:
+        self._connection.execute("select pg_temp.find_offences(%s)", [this_round])
+        return bool(self._one("select exists (select from offences where round = %s)", this_round))
+
+    def _listed(self) -> list[tuple[int, str, Refusal]]:
+        """What breaks a rule so far: in which round that came out, what it costs, and what it is."""
+        rows = self._connection.execute("select round, costs, model, pk, columns, value, rule, meaning from listed")
+        return [
+            (n, costs, Refusal(model, pk, _fields(model, columns), value, _worded(rule, meaning)))
+            for n, costs, model, pk, columns, value, rule, meaning in rows
+        ]
+
+    def _run(self, file: str) -> psycopg.Cursor[Any]:
+        return self._connection.execute((_SQL / f"{file}.sql").read_bytes())
+
+    def _one(self, query: LiteralString | sql.Composed, *values: object) -> Any:
+        row = self._connection.execute(query, values or None).fetchone()
+        return row[0] if row else None
+
+    def _tell(self, doing: str, part: float | None = None) -> None:
+        if self._progress:
+            self._progress(Progress(doing, part, self._size, sum(self._read.values())))
+
+
+def _fields(model: str, columns: Sequence[str] | None) -> str:
+    return ", ".join(field_of(model, column) for column in columns or ())
+
+
+def _worded(rule: str, meaning: str | None = None) -> str:
+    """A rule for people: constraints are told by what they check."""
+    return rule_of(rule) or meaning or rule
