@@ -67,9 +67,10 @@ def acting_as(role: str, url: str) -> str:
 
 
 @pytest.fixture
-def db(tomato_url: str, has_roles: bool) -> Iterator[Database]:
-    """A Database on a migrated, empty database, with the privileges of a worker."""
-    with connect(acting_as(roles.APP, tomato_url) if has_roles else tomato_url, pool_size=4) as db:
+def db(tomato_url: str, has_roles: bool, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A Database on a migrated, empty database, with the privileges of a worker, or as_owner."""
+    is_owner = not has_roles or request.node.get_closest_marker("as_owner")
+    with connect(tomato_url if is_owner else acting_as(roles.APP, tomato_url), pool_size=4) as db:
         yield db
 
 

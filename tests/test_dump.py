@@ -20,12 +20,7 @@ from tomato_dao.transfer import catalog
 from tomato_dao.transfer.catalog import Column, Table
 from tomato_dao.transfer.record import Records
 
-
-@pytest.fixture
-def db(tomato_url: str) -> Iterator[Database]:
-    """A Database on a migrated, empty database, with the privileges of its owner, which a load needs."""
-    with tomato_dao.connect(tomato_url, pool_size=4) as db:
-        yield db
+pytestmark = pytest.mark.as_owner  # which a load needs
 
 
 def test_a_dump_is_a_json_array_with_a_record_per_line(db: Database, world: World) -> None:

@@ -14,6 +14,8 @@ import tomato_dao
 from tomato_dao import Database, InvalidValue
 from tomato_dao.transfer.legacy.report import InvalidRecords, LegacySummary
 
+pytestmark = pytest.mark.as_owner  # which a load needs
+
 AT = datetime.fromtimestamp(NOW, UTC)
 
 

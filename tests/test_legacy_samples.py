@@ -20,6 +20,8 @@ from transfer_cases import another_database, dumped
 import tomato_dao
 from tomato_dao import Database, InvalidValue, WrongLayout
 
+pytestmark = pytest.mark.as_owner  # which a load needs
+
 Old = dict[str, dict[Any, dict[str, Any]]]
 
 # What stands in attrs and has a column, and its default; the rest stays.

@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -13,12 +12,7 @@ import tomato_dao
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotEmpty, NotFound, WrongState
 from tomato_dao.transfer.report import Progress
 
-
-@pytest.fixture
-def db(tomato_url: str) -> Iterator[Database]:
-    """A Database on a migrated, empty database, with the privileges of its owner, which a load needs."""
-    with tomato_dao.connect(tomato_url, pool_size=4) as db:
-        yield db
+pytestmark = pytest.mark.as_owner  # which a load needs
 
 
 def test_what_is_loaded_elsewhere_is_the_same(

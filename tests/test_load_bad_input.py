@@ -14,14 +14,9 @@ import tomato_dao
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongLayout
 from tomato_dao.transfer.load import check
 
+pytestmark = pytest.mark.as_owner  # which a load needs
+
 Line = dict[str, Any] | str
-
-
-@pytest.fixture
-def db(tomato_url: str) -> Iterator[Database]:
-    """A Database on a migrated, empty database, with the privileges of its owner, which a load needs."""
-    with tomato_dao.connect(tomato_url, pool_size=4) as db:
-        yield db
 
 
 def org_line(change: Callable[[str], str]) -> str:

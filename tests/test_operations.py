@@ -1,10 +1,8 @@
 """Migrations, backups, roles and the doctor, as operators and starting workers use them."""
 
-import json
 import os
 import re
 import stat
-import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +25,6 @@ from tomato_dao import (
     NotAllowed,
     NotFound,
     TomatoError,
-    Unavailable,
     WrongLayout,
     connect,
     layout,
@@ -35,7 +32,7 @@ from tomato_dao import (
 from tomato_dao.ops import backup, migrate, roles
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
-from tomato_dao.server import database_url, probe
+from tomato_dao.server import probe
 
 NEXT = "29990101000000_next.sql"
 GOOD = "-- migrate:up\ncreate table later (id int);\n-- migrate:down\ndrop table later;\n"
@@ -44,12 +41,6 @@ CONCURRENT = (
     "-- migrate:up transaction:false\ncreate index concurrently later on organizations (description);\n-- migrate:down\n"
 )
 BLOCKED = "-- migrate:up\nalter table organizations add column later int;\n-- migrate:down\n"
-
-
-@pytest.fixture(scope="session")
-def tomato_server_url() -> str:
-    """A server that keeps what it is told, as the doctor wants it."""
-    return database_url()
 
 
 @pytest.fixture
@@ -348,64 +339,3 @@ def test_a_worker_that_starts_on_an_old_layout_migrates_as_the_owner_or_says_tha
 def test_who_may_not_make_roles_is_told(app_url: str) -> None:
     with pytest.raises(NotAllowed, match="run it as a superuser"):
         roles.make_roles(app_url)
-
-
-# The doctor.
-
-
-def doctor(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return run([str(CHECKOUT / "bin" / "doctor"), *arguments], url)
-
-
-def test_the_doctor_finds_a_healthy_database_well(tomato_url: str, app_url: str, db: Database) -> None:
-    db.organizations.list()
-    done = doctor(tomato_url, "--pool-size", "1")
-    assert done.stdout.splitlines()[0].endswith(": all is well"), done.stdout
-    assert done.returncode == 0
-    topics = [line[6:].split()[0] for line in done.stdout.splitlines()[2:] if not line.startswith(" ")]
-    assert " ".join(topics) == "server connections layout roles transactions locks tables indexes queries backup"
-    assert "tomato-dao: " in done.stdout
-
-
-def test_the_doctor_tells_machines(tomato_url: str, server: psycopg.Connection) -> None:
-    server.execute("delete from schema_migrations where version = %s", [layout.known()[-1]])
-    server.execute("drop index hosts_site_id_idx")
-    done = doctor(tomato_url, "--json", "--pool-size", "1")
-    assert done.returncode == 1
-    told = json.loads(done.stdout)
-    found = {finding["topic"]: finding for finding in told["findings"]}
-    assert told["well"] is False
-    assert [topic for topic in found if found[topic]["level"] == "bad"] == ["layout", "indexes"]
-    assert [stem[:14] for stem in found["layout"]["figures"]["pending"]] == layout.known()[-1:]
-    assert found["layout"]["advice"][0].startswith("make migrate")
-    assert [row["name"] for row in found["indexes"]["figures"]["missing"]] == ["hosts_site_id_fkey"]
-    assert "organizations" in [row["name"] for row in found["tables"]["figures"]["tables"]]
-
-
-def test_the_doctor_names_who_keeps_others_waiting(tomato_url: str, server: psycopg.Connection) -> None:
-    with connect(tomato_url, application_name="waits") as db, server.transaction():
-        server.execute("lock table organizations")
-        waiting = threading.Thread(target=db.organizations.list)
-        waiting.start()
-        sql = "select exists (select from pg_stat_activity where application_name = 'waits' and wait_event_type = 'Lock')"
-        with psycopg.connect(tomato_url, autocommit=True) as watcher:
-            while watcher.execute(sql.encode()).fetchone() != (True,):
-                pass
-        (locks,) = [f for f in json.loads(doctor(tomato_url, "--json").stdout)["findings"] if f["topic"] == "locks"]
-        assert [row["query"] for row in locks["figures"]["waiting"]] == ["organizations.list"]
-        assert locks["figures"]["waiting"][0]["blocked_by"] == [server.info.backend_pid]
-    waiting.join(10)
-
-
-def test_the_doctor_examines_what_a_plain_user_may_see(app_url: str) -> None:
-    done = doctor(app_url, "--pool-size", "1")
-    assert done.stderr == ""
-    assert "ok    layout" in done.stdout
-
-
-def test_the_doctor_says_which_server_it_did_not_reach() -> None:
-    done = doctor("postgresql://me:s3cret@127.0.0.1:1/tomato")
-    assert done.returncode == 1
-    assert "127.0.0.1:1" in done.stdout + done.stderr
-    assert "s3cret" not in done.stdout + done.stderr
-    assert Unavailable.__name__ not in done.stderr

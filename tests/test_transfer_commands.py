@@ -9,7 +9,6 @@ import signal
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -21,14 +20,9 @@ from transfer_cases import by_hand, dumped, organization, rows_of
 import tomato_dao
 from tomato_dao import Database
 
+pytestmark = pytest.mark.as_owner  # which a load needs
+
 DUMP, LOAD = str(CHECKOUT / "bin" / "dump"), str(CHECKOUT / "bin" / "load")
-
-
-@pytest.fixture
-def db(tomato_url: str) -> Iterator[Database]:
-    """A Database on a migrated, empty database, with the privileges of its owner, which a load needs."""
-    with tomato_dao.connect(tomato_url, pool_size=4) as db:
-        yield db
 
 
 def run(url: str, *command: str, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
