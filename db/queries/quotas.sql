@@ -44,6 +44,7 @@ returning
 
 -- name: count_use(now)!
 -- nullable: now
+-- plan: it is about each user
 -- Count the settled 5-minute records of users that are not counted yet. Rows that another worker counts are left to it.
 -- What ends when a month begins belongs to the month before.
 with months as materialized (
@@ -96,6 +97,7 @@ where q.user_id = d.user_id;
 -- name: enforce(now)
 -- record_class: User
 -- nullable: now
+-- plan: it is about each user
 -- Set and take away over_quota where it is to change; what was used in an earlier month doesn't count.
 with changing as materialized (
   select u.id

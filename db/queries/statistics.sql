@@ -1,5 +1,6 @@
 -- name: counts()<!
 -- record_class: Counts
+-- plan: it counts everything
 -- How many there are of everything.
 with kinds as (
   select e.type, e.state, count(*) as n

@@ -145,6 +145,7 @@ where
 
 -- name: expire(origin, age)<!
 -- record_class: ExpiredUsers
+-- plan: done once a day, and most owners are not looked up one by one
 -- Remove the users of a login provider whose last login is of an age, but for those who are some topology's only owner.
 -- Where all owners of a topology expire, the first stays.
 with due as materialized (
