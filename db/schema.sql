@@ -125,9 +125,9 @@ begin
       ) d
       cross join lateral (
         select
-          count(*) as found, sum(r.measurements) as measurements, sum(r.traffic) as traffic, sum(r.cputime) as cputime,
-          sum(r.memory * extract(epoch from r.end_at - r.begin_at)::float8 / 300) as memory,
-          sum(r.diskspace * extract(epoch from r.end_at - r.begin_at)::float8 / 300) as diskspace
+          count(*) as found, sum(r.measurements::float8) as measurements, sum(r.traffic) as traffic, sum(r.cputime) as cputime,
+          sum(r.memory * date_part('epoch', r.end_at - r.begin_at) / 300) as memory,
+          sum(r.diskspace * date_part('epoch', r.end_at - r.begin_at) / 300) as diskspace
         from usage_records r
         where
           r.usage_id = d.source_id and r.type = '5minutes'
@@ -211,10 +211,10 @@ begin
       from ready r
       cross join lateral (
         select
-          count(*) as found, sum(p.measurements) as measurements, sum(p.traffic) as traffic, sum(p.cputime) as cputime,
-          coalesce(sum(p.memory * p.measurements) / nullif(sum(p.measurements), 0)::float8, avg(p.memory)) as memory,
+          count(*) as found, sum(p.measurements::float8) as measurements, sum(p.traffic) as traffic, sum(p.cputime) as cputime,
+          coalesce(sum(p.memory * p.measurements) / nullif(sum(p.measurements::float8), 0), avg(p.memory)) as memory,
           coalesce(
-            sum(p.diskspace * p.measurements) / nullif(sum(p.measurements), 0)::float8, avg(p.diskspace)
+            sum(p.diskspace * p.measurements) / nullif(sum(p.measurements::float8), 0), avg(p.diskspace)
           ) as diskspace
         from usage_records p
         where p.usage_id = r.usage_id and p.type = step.type and p.end_at > r.begin_at and p.end_at <= r.end_at
