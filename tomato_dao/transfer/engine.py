@@ -130,7 +130,9 @@ class _Load:
         table, sent, size = first.table, [first], 0
         block: Block | None = first
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
-        query = sql.SQL("copy {} ({}) from stdin").format(self._search.relation(table), columns)
+        # Nobody sees the rows before the load is over, so those of a table that was emptied need no look at who wrote them.
+        freeze = sql.SQL("" if self._merge else " (freeze)")
+        query = sql.SQL("copy {} ({}) from stdin{}").format(self._search.relation(table), columns, freeze)
         try:
             with self._connection.cursor() as cursor, cursor.copy(query) as copy:
                 while block is not None and block.table == table:

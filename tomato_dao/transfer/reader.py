@@ -60,7 +60,13 @@ class Reader:
         next_line = 3
         for batch in itertools.chain([self._batch[2:]], self._batches):
             hashed = self._hash.copy()
-            self._update(batch)
+            text = b"\n".join(batch)
+            self._update(text)
+            if rows := records.rows(text, len(batch)):
+                counts[records.table.model] += len(rows)
+                yield Block(records.table, rows, next_line)
+                next_line += len(batch)
+                continue
             block = Block(records.table, [], next_line)
             for n, line in enumerate(batch, next_line):
                 row = records.row(line)
@@ -70,7 +76,7 @@ class Reader:
                         counts[block.table.model] += len(block.rows)
                         yield block
                         self._hash = hashed
-                        self._update(batch[: n - next_line])
+                        self._update(b"\n".join(batch[: n - next_line]))
                         self._end(n, line, batch[n - next_line + 1 :], counts)
                         return
                     if model not in all_records:
@@ -87,9 +93,9 @@ class Reader:
             next_line += len(batch)
         raise _cut(next_line - 1)
 
-    def _update(self, lines: Sequence[bytes]) -> None:
-        if lines:
-            self._hash.update(b"\n".join(lines))
+    def _update(self, text: bytes) -> None:
+        if text:
+            self._hash.update(text)
             self._hash.update(b"\n")
 
     def _end(self, n: int, line: bytes, rest: list[bytes], counts: dict[str, int]) -> None:

@@ -72,12 +72,22 @@ class Records:
         fields = b",".join(b'"%b":%b' % (re.escape(column.name.encode()), _pattern(column)) for column in table.fields)
         pk = key if len(table.key) == 1 else rb"\[%b\]" % key
         model = table.model.encode()
-        self._match = re.compile(rb'\{"model":"%b","pk":%b,"fields":\{%b\}\},' % (model, pk, fields)).fullmatch
+        line = rb'\{"model":"%b","pk":%b,"fields":\{%b\}\},' % (model, pk, fields)
+        self._match = re.compile(line).fullmatch
+        self._find_all = re.compile(rb"^%b$" % line, re.MULTILINE).findall
         kinds = [column.kind for column in table.columns]
         self._texts = [n for n, kind in enumerate(kinds) if kind == "text"]
         self._jsons = [n for n, kind in enumerate(kinds) if kind == "json"]
         self._arrays = [n for n, kind in enumerate(kinds) if kind == "array"]
         self._plain = not self._jsons and not self._arrays
+        self._is_simple = self._plain and len(kinds) > 1 and not any(column.nullable for column in table.columns)
+
+    def rows(self, text: bytes, lines: int) -> list[bytes] | None:
+        """The rows of several lines at once, for half the price; None where one is not so simple, or not of this table."""
+        if not self._is_simple or b"\\" in text:
+            return None
+        found = self._find_all(text)
+        return list(map(b"\t".join, found)) if len(found) == lines else None
 
     def row(self, line: bytes) -> bytes | None:
         """The row of a line as a dump writes it; None for any other."""
