@@ -82,10 +82,11 @@ stop: ## stop the embedded server
 	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao.ops.embedded stop; \
 	else echo "stop: not set up, so nothing was stopped (make setup stop does)" >&2; fi
 
-clean: ## stop the embedded server and remove all that was made, its data too
+clean: ## stop the embedded server and remove all that was made, its data too; backups stay
 	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao.ops.embedded remove; \
 	else echo "clean: not set up, so no embedded server was looked for (make setup clean does)" >&2; fi
-	@rm -rf .venv node_modules var dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@if [ -d var ]; then find var -mindepth 1 -maxdepth 1 ! -name backups -exec rm -rf {} +; fi
+	@rm -rf .venv node_modules dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: requirements.lock pyproject.toml

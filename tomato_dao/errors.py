@@ -98,7 +98,10 @@ _RULES: dict[str, tuple[type[TomatoError], str]] = {
         InvalidValue,
         "a state is created, prepared or started (external_network_endpoint: also default)",
     ),
-    "elements_type_check": (InvalidValue, "an element is of one of the types of DOMAIN.md, as kvmqm or tinc_endpoint"),
+    "elements_type_check": (
+        InvalidValue,
+        "a type is kvmqm, openvz, repy (or …_interface), tinc_vpn, tinc_endpoint, external_network(_endpoint) or udp_endpoint",
+    ),
     "topology_permissions_role_check": (InvalidValue, "a role is user, manager or owner"),
     "connections_state_check": (InvalidValue, "a connection is created or started"),
     "topologies_timeout_step_check": (InvalidValue, "a timeout's step is 0, 9, 10 or 20"),
@@ -187,7 +190,13 @@ def entity_of(table: str) -> str:
     """The singular of a table's name, as it stands in messages: "host_elements" → "host element"."""
     if table == "topology_exchange":
         return "topology"
-    return " ".join(word[:-3] + "y" if word.endswith("ies") else word.removesuffix("s") for word in table.split("_"))
+    return " ".join(_singular(word) for word in table.split("_"))
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    return word if word.endswith("ss") else word.removesuffix("s")
 
 
 def from_driver(error: psycopg.Error, call: Call | None = None) -> TomatoError:

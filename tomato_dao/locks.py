@@ -104,7 +104,8 @@ class Locks:
             try:
                 self._free(lock)
             except LockLost as lost:
-                error.add_note(str(lost))
+                if not isinstance(error, LockLost):
+                    error.add_note(str(lost))
             raise
         self._free(lock)
 

@@ -124,10 +124,11 @@ where f.contype = 'f' and f.connamespace = 'public'::regnamespace and not exists
 order by 1;
 
 -- name: statistics()<!
--- Since when the server counts, and whether pg_stat_statements can be read here.
+-- Since when the server counts, and whether pg_stat_statements can be read here, or else be installed.
 select
   extract(epoch from now() - coalesce(d.stats_reset, pg_postmaster_start_time()))::float8 as seconds,
-  to_regclass('pg_stat_statements') is not null as has_statements
+  to_regclass('pg_stat_statements') is not null as has_statements,
+  exists (select from pg_available_extensions e where e.name = 'pg_stat_statements') as may_have_statements
 from pg_stat_database d
 where d.datname = current_database();
 

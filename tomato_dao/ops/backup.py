@@ -36,7 +36,10 @@ def back_up(url: str) -> Path:
     with probe(url) as connection:
         name, version = connection.info.dbname, connection.info.server_version // 10000
     directory = backup_directory()
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"there can be no directory {directory}: {error.strerror}; name another in BACKUP_DIR") from error
     path = directory / f"{quote(name, safe='')}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"
     part = path.with_suffix(".part")
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

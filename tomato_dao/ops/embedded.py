@@ -188,9 +188,6 @@ class _Server:
             f"unix_socket_directories={quoted}",
             "unix_socket_permissions=0700",
             "shared_buffers=256MB",
-            "max_wal_size=4GB",
-            "wal_level=minimal",  # nothing is replicated from here, so a load need not be logged
-            "max_wal_senders=0",
         ]
         if self.is_for_tests:
             settings += ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]

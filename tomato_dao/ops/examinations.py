@@ -254,8 +254,8 @@ def _slowest(connection: psycopg.Connection) -> Finding:
     (statistics,) = rows(connection, "statistics")
     if not statistics["has_statements"]:
         why = "not available because pg_stat_statements is not installed here"
-        how = "alter system set shared_preload_libraries = 'pg_stat_statements'; restart; create extension pg_stat_statements"
-        return Finding("queries", UNKNOWN, why, advice=[how])
+        how = "add pg_stat_statements to shared_preload_libraries; restart; create extension pg_stat_statements"
+        return Finding("queries", UNKNOWN, why, advice=[how] if statistics["may_have_statements"] else [])
     found = rows(connection, "slowest", 10)
     width = max((len(row["name"]) for row in found), default=0)
     lines = [

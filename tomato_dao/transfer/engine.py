@@ -102,8 +102,8 @@ class _Load:
             found = self._connection.execute(sql.SQL("select from {} limit 1").format(sql.Identifier(table.name))).rowcount
             if found:
                 raise NotEmpty(
-                    f"the database {self._connection.info.dbname} is not empty (there are {table.name}): --replace removes all "
-                    "that is in it first, --merge adds to it",
+                    f"the database {self._connection.info.dbname} is not empty (there are {table.name}): load into another, "
+                    "or with replace, which removes all that is in it first",
                     entity=table.model,
                 )
 

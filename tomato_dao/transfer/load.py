@@ -63,6 +63,7 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
     start = time.monotonic()
     with source(file) as chunks:
         reader = Reader(chunks)
+        _check_migrations(reader.header.migrations)
         counts = {table.model: 0 for table in reader.header.tables}
         size = 0
         for block in reader.blocks(reader.header.tables):
