@@ -240,7 +240,7 @@ REFUSED: dict[str, tuple[Callable[[OldDump], object], str]] = {
     ),
     "an unknown type": (
         lambda d: d.change("element", 3, type="vmware"),
-        "tomato.element #3: type is vmware: an element is of one",
+        "tomato.element #3: type is vmware: a type is kvmqm, openvz, ",
     ),
     "a role without user": (
         lambda d: d.change("permissionentry", 1, user=None),

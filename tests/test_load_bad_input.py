@@ -11,7 +11,7 @@ from conftest import World
 from transfer_cases import another_database, by_hand, closed, dumped, organization, records, rows_of, site
 
 import tomato_dao
-from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongLayout
+from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongLayout, layout
 from tomato_dao.transfer.load import check
 
 pytestmark = pytest.mark.as_owner  # which a load needs
@@ -164,7 +164,8 @@ def test_what_is_no_dump_is_refused(text: bytes) -> None:
 def small_dump() -> bytes:
     """A dump of two models in a few hundred bytes."""
     head = {
-        "format": 1, "layout": "1", "migrations": ["1"], "models": ["a", "b"], "keys": {"a": ["id"], "b": ["x", "y"]},
+        "format": 1, "layout": layout.known()[-1], "migrations": layout.known(), "models": ["a", "b"],
+        "keys": {"a": ["id"], "b": ["x", "y"]},
         "columns": {"a": {"id": "integer", "t": "text?", "j": "json"}, "b": {"x": "integer", "y": "text", "n": "number"}},
     }  # fmt: skip
     lines = [

@@ -90,12 +90,13 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
     source = file if isinstance(file, io.BufferedReader) else io.BufferedReader(_Raw(file), _BUFFER)
     try:
         first = source.peek(1)[:1]
-        text: IO[bytes] | gzip.GzipFile = source
+        text: io.BufferedReader | gzip.GzipFile | zstandard.ZstdDecompressionReader = source
         if first == _GZIP:
             text = gzip.GzipFile(fileobj=source)
         elif first == _ZSTD:
             text = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
-        while chunk := text.read(_BUFFER):
+        # A read that is repeated until the buffer is full would not notice an interrupt that comes in between.
+        while chunk := text.read1(_BUFFER):
             yield chunk
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
         raise InvalidValue(f"the compressed file is damaged or cut off: {error}") from error

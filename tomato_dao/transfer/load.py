@@ -63,7 +63,6 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
     start = time.monotonic()
     with source(file) as chunks:
         reader = Reader(chunks)
-        _check_migrations(reader.header.migrations)
         counts = {table.model: 0 for table in reader.header.tables}
         size = 0
         for block in reader.blocks(reader.header.tables):
@@ -71,6 +70,7 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
             size += sum(map(len, block.rows))
             if progress:
                 progress(Progress("checking", chunks.part(), size, sum(counts.values())))
+        _check_migrations(reader.header.migrations)
     return Summary(counts, time.monotonic() - start)
 
 
