@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -150,3 +151,14 @@ def test_options_may_stand_anywhere(tomato_url: str, world: World) -> None:
 def test_query_tells_times_in_utc(tomato_url: str, world: World, server: psycopg.Connection) -> None:
     server.execute(f"alter database \"{server.info.dbname}\" set timezone to 'Asia/Tokyo'".encode())
     assert "+00:00" in query(tomato_url, "quotas.get", f"user_id={world.user.id}").stdout
+
+
+def test_a_full_disk_is_one_line(tomato_url: str) -> None:
+    command = [str(CHECKOUT / "bin" / "query"), "organizations.list", "after=0", "limit=1"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, env={**os.environ, "DATABASE_URL": tomato_url}, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr

@@ -25,6 +25,7 @@ from tomato_dao import (
     NotAllowed,
     NotFound,
     TomatoError,
+    Unavailable,
     WrongLayout,
     connect,
     layout,
@@ -339,3 +340,9 @@ def test_a_worker_that_starts_on_an_old_layout_migrates_as_the_owner_or_says_tha
 def test_who_may_not_make_roles_is_told(app_url: str) -> None:
     with pytest.raises(NotAllowed, match="run it as a superuser"):
         roles.make_roles(app_url)
+
+
+def test_a_directory_that_cannot_be_is_named_with_what_to_do(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKUP_DIR", "/proc/nope")
+    with pytest.raises(Unavailable, match=r"^there can be no directory /proc/nope: .*; name another in BACKUP_DIR$"):
+        backup.back_up(tomato_url)
