@@ -337,6 +337,17 @@ def test_who_asks_learns_at_once_that_the_lock_is_lost(here: Database, watcher: 
         lock.check()
 
 
+def test_a_loss_is_told_once_for_each_lock(here: Database, watcher: psycopg.Connection) -> None:
+    def fail() -> None:
+        with here.exclusive("element", 2), here.exclusive("topology", 1) as lock:
+            kill(watcher, "here locks")
+            lock.check()
+
+    with pytest.raises(LockLost, match=r"^topology 1: ") as raised:
+        fail()
+    assert [note.partition(":")[0] for note in raised.value.__notes__] == ["element 2"]
+
+
 def test_what_a_block_raises_is_not_hidden_by_the_loss_of_its_lock(here: Database, watcher: psycopg.Connection) -> None:
     def fail() -> None:
         with here.exclusive("topology", 1):

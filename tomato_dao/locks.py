@@ -104,7 +104,7 @@ class Locks:
             try:
                 self._free(lock)
             except LockLost as lost:
-                if not isinstance(error, LockLost):
+                if str(lost) != str(error):  # the block may have learnt it by itself
                     error.add_note(str(lost))
             raise
         self._free(lock)
