@@ -4,7 +4,6 @@ import io
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -12,13 +11,11 @@ import pytest
 from conftest import World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transfer_cases import another_database, dumped, records, rows_of
+from transfer_cases import another_database, as_json, dumped, floats, instants, jsons, records, rows_of, texts
 
 import tomato_dao
 from tomato_dao import Database, WrongLayout, WrongState, layout
 from tomato_dao.transfer import catalog
-from tomato_dao.transfer.catalog import Column, Table
-from tomato_dao.transfer.record import Records
 
 pytestmark = pytest.mark.as_owner  # which a load needs
 
@@ -105,34 +102,6 @@ def test_a_dump_has_a_transaction_of_its_own(db: Database) -> None:
 
 
 # What PostgreSQL stores: no U+0000, no half of a surrogate pair.
-texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.sampled_from(
-    ["", "null", "\\N", "\\.", "\u2028\u2029", '\\"', "\n\r\t\b\f\x01\x1f\x7f", "𝄞", "\ufeff", "{}", "\\u0041", "/"]
-)
-floats = st.floats() | st.sampled_from([0.1 + 0.2, 5e-324, -0.0, 1e22, 123456789012345680.0])
-instants = st.datetimes(timezones=st.just(UTC)) | st.sampled_from(
-    [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)]
-)
-numbers = st.sampled_from(
-    ["1.10", "1e3", "-0", "9007199254740993", "9" * 400, "0." + "0" * 300 + "1", "1e400", "18446744073709551616"]
-)
-jsons = st.recursive(
-    st.none() | st.booleans() | numbers.map(lambda text: ("number", text)) | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=8,
-)
-
-
-def as_json(value: Any) -> str:
-    """JSON text with numbers as they are given."""
-    if isinstance(value, tuple):
-        return str(value[1])
-    if isinstance(value, list):
-        return f"[{','.join(map(as_json, value))}]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{as_json(inner)}" for key, inner in value.items()) + "}"
-    return json.dumps(value, ensure_ascii=False)
-
-
 @pytest.fixture(scope="module")
 def values(tomato_server_url: str, tomato_template: str) -> Iterator[tuple[Database, Database]]:
     """Two databases with a table of every kind of column, with another order of columns than the key's."""
@@ -277,21 +246,3 @@ def test_a_migration_that_waits_is_no_deadlock(db: Database, server: psycopg.Con
                 pass
     blocked.join()
     assert "x" in json.loads(dumped(db, jobs=2))[0]["fields"]["columns"]["user"]
-
-
-@given(st.data())
-@settings(max_examples=200, deadline=None)
-def test_a_line_says_the_same_in_any_order_and_spacing(data: st.DataObject) -> None:
-    kinds = {"t": (texts, "text"), "n": (numbers.map(lambda n: ("number", n)), "number"), "j": (jsons, "json")}
-    columns = [Column(name, kind, nullable=name == "t") for name, (_, kind) in kinds.items()]
-    reading = Records(Table("things", "thing", (Column("id", "integer", nullable=False),), tuple(columns)))
-    found = {name: as_json(data.draw(values)) for name, (values, _) in kinds.items()}
-    fields = ",".join(f'"{name}":{value}' for name, value in found.items())
-    line = f'{{"model":"thing","pk":5,"fields":{{{fields}}}}},'.encode()
-    shuffled = " , ".join(f'"{name}" : {value}' for name, value in data.draw(st.permutations(list(found.items()))))
-    other = f'{{ "fields": {{ {shuffled} }},"pk": 5 , "model":"thing"}} , '.encode()
-    expected = reading.any_row(line, len(line) - 1)
-    assert reading.any_row(other, len(other) - 2) == expected
-    assert reading.row(line) in (expected, None)
-    if not any(odd in fields for odd in ("\\u", "e400", "9" * 400)):
-        assert reading.row(line) == expected

@@ -6,9 +6,11 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
+from hypothesis import strategies as st
 
 import tomato_dao
 from tomato_dao import Database
@@ -17,6 +19,22 @@ from tomato_dao.transfer import catalog
 from tomato_dao.transfer.dump import header
 
 Record = Mapping[str, Any] | str
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.sampled_from(
+    ["", "null", "\\N", "\\.", "\u2028\u2029", '\\"', "\n\r\t\b\f\x01\x1f\x7f", "𝄞", "\ufeff", "{}", "\\u0041", "/"]
+)
+floats = st.floats() | st.sampled_from([0.1 + 0.2, 5e-324, -0.0, 1e22, 123456789012345680.0])
+instants = st.datetimes(timezones=st.just(UTC)) | st.sampled_from(
+    [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)]
+)
+numbers = st.sampled_from(
+    ["1.10", "1e3", "-0", "9007199254740993", "9" * 400, "0." + "0" * 300 + "1", "1e400", "18446744073709551616"]
+)
+jsons = st.recursive(
+    st.none() | st.booleans() | numbers.map(lambda text: ("number", text)) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
 
 
 @contextmanager
@@ -123,3 +141,14 @@ def rows_of(server: psycopg.Connection) -> dict[str, list[str]]:
             ["schema_migrations"],
         ).fetchall()
         return {name: [row for (row,) in cursor.execute(f"select t::text from {name} t").fetchall()] for (name,) in names}
+
+
+def as_json(value: Any) -> str:
+    """JSON text with numbers as they are given."""
+    if isinstance(value, tuple):
+        return str(value[1])
+    if isinstance(value, list):
+        return f"[{','.join(map(as_json, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{as_json(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)

@@ -34,13 +34,15 @@ order by 1, 2
 
 @dataclass(slots=True)
 class Block:
-    """Some rows of a table, each as COPY's text format has it, with values for `table.columns` in their order.
+    """Some rows of a table, with values for `table.columns` in their order.
 
-    line: which line of the file the first one is from; the others follow it. Rows come in the order that they shall have.
+    text: the rows as COPY's text format has them, in the order that they shall have, with newlines between. rows: how many.
+    line: which line of the file the first one is from; the others follow it.
     """
 
     table: Table
-    rows: list[bytes]
+    text: bytes
+    rows: int
     line: int
 
 
@@ -136,14 +138,12 @@ class _Load:
         try:
             with self._connection.cursor() as cursor, cursor.copy(query) as copy:
                 while block is not None and block.table == table:
-                    text = b"\n".join(block.rows)
-                    copy.write(text)
+                    copy.write(block.text)
                     copy.write(b"\n")
-                    self.lines.add(table.name, len(block.rows), block.line)
-                    size += len(text)
-                    self._size += len(text)
+                    self.lines.add(table.name, block.rows, block.line)
+                    size += len(block.text)
+                    self._size += len(block.text)
                     self._tell("loading")
-                    del text
                     if size >= _PIECE:
                         block = None
                         break
@@ -151,8 +151,8 @@ class _Load:
                     if block is not None and block.table == table:
                         sent.append(block)
         except psycopg.Error as error:
-            rows = [row for block in sent for row in block.rows]
-            lines = [block.line + n for block in sent for n in range(len(block.rows))]
+            rows = [row for block in sent for row in block.text.split(b"\n")]
+            lines = [block.line + n for block in sent for n in range(block.rows)]
             raise row_refused(error, table, rows, lines) from error
         del sent, first
         return block or next(blocks, None)

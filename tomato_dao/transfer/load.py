@@ -66,8 +66,8 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
         counts = {table.model: 0 for table in reader.header.tables}
         size = 0
         for block in reader.blocks(reader.header.tables):
-            counts[block.table.model] += len(block.rows)
-            size += sum(map(len, block.rows))
+            counts[block.table.model] += block.rows
+            size += len(block.text)
             if progress:
                 progress(Progress("checking", chunks.part(), size, sum(counts.values())))
         _check_migrations(reader.header.migrations)

@@ -37,20 +37,19 @@ class Reader:
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._batches = _batches(chunks)
-        self._batch: list[bytes] = []
-        for batch in self._batches:
-            self._batch += batch
-            if len(self._batch) > 1:
-                break
-        if not self._batch:
+        self._texts = _texts(chunks)
+        start: list[bytes] = []
+        while len(start) < 2 and (text := next(self._texts, None)) is not None:
+            start += text.split(b"\n", 2 - len(start))
+        if not start:
             raise InvalidValue("the file is empty, or cut off")
-        if self._batch[0] != b"[":
+        if start[0] != b"[":
             raise _wrong(1, "this is no dump: its first line is not “[”")
-        if len(self._batch) < 2:
+        if len(start) < 2:
             raise _cut(1)
-        self.header = _header(self._batch[1])
-        self._hash = hashlib.sha256(b"[\n%b\n" % self._batch[1])
+        self.header = _header(start[1])
+        self._hash = hashlib.sha256(b"[\n%b\n" % start[1])
+        self._texts = itertools.chain(start[2:], self._texts)
 
     def blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
         """The rows of these tables, in the file's order; once they have come, the file is complete and unchanged."""
@@ -58,45 +57,40 @@ class Reader:
         counts = dict.fromkeys(all_records, 0)
         records = next(iter(all_records.values()))
         next_line = 3
-        for batch in itertools.chain([self._batch[2:]], self._batches):
-            hashed = self._hash.copy()
-            text = b"\n".join(batch)
-            self._update(text)
-            if rows := records.rows(text, len(batch)):
-                counts[records.table.model] += len(rows)
-                yield Block(records.table, rows, next_line)
-                next_line += len(batch)
+        for text in self._texts:
+            before = self._hash.copy()
+            self._hash.update(text)
+            self._hash.update(b"\n")
+            size = text.count(b"\n") + 1
+            if all_rows := records.rows(text, size):
+                counts[records.table.model] += size
+                yield Block(records.table, all_rows, size, next_line)
+                next_line += size
                 continue
-            block = Block(records.table, [], next_line)
-            for n, line in enumerate(batch, next_line):
+            lines = text.split(b"\n")
+            rows: list[bytes] = []
+            for n, line in enumerate(lines, next_line):
                 row = records.row(line)
                 if row is None:
                     model = _model(n, line)
+                    if rows and model != records.table.model:
+                        counts[records.table.model] += len(rows)
+                        yield Block(records.table, b"\n".join(rows), len(rows), n - len(rows))
+                        rows = []
                     if model == "dump.trailer":
-                        counts[block.table.model] += len(block.rows)
-                        yield block
-                        self._hash = hashed
-                        self._update(b"\n".join(batch[: n - next_line]))
-                        self._end(n, line, batch[n - next_line + 1 :], counts)
+                        self._hash = before
+                        self._hash.update(b"".join(b"%b\n" % earlier for earlier in lines[: n - next_line]))
+                        self._end(n, line, lines[n - next_line + 1 :], counts)
                         return
                     if model not in all_records:
                         raise _wrong(n, f"the model {model} is unknown")
-                    if model != block.table.model:
-                        counts[block.table.model] += len(block.rows)
-                        yield block
-                        records = all_records[model]
-                        block = Block(records.table, [], n)
+                    records = all_records[model]
                     row = records.row(line) or _any_row(records, n, line)
-                block.rows.append(row)
-            counts[block.table.model] += len(block.rows)
-            yield block
-            next_line += len(batch)
+                rows.append(row)
+            counts[records.table.model] += len(rows)
+            yield Block(records.table, b"\n".join(rows), len(rows), next_line + size - len(rows))
+            next_line += size
         raise _cut(next_line - 1)
-
-    def _update(self, text: bytes) -> None:
-        if text:
-            self._hash.update(text)
-            self._hash.update(b"\n")
 
     def _end(self, n: int, line: bytes, rest: list[bytes], counts: dict[str, int]) -> None:
         """The trailer says what has come, and nothing comes after it."""
@@ -114,16 +108,16 @@ class Reader:
             raise _wrong(n, f"the trailer tells of {rows} records, the file has {sum(counts.values())}")
         if sha256 != self._hash.hexdigest():
             raise _wrong(n, "the content doesn't match the trailer's hash: the file was changed or damaged")
-        for batch in self._batches:
-            rest += batch
+        for text in self._texts:
+            rest += text.split(b"\n")
             if len(rest) > 1:
                 break
         if rest != [b"]"]:
             raise _wrong(n + 1, "“]” is expected after the trailer, and nothing more") if rest else _cut(n)
 
 
-def _batches(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Lines, some at a time, without their newlines."""
+def _texts(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines, some at a time, with newlines between."""
     pieces: list[bytes] = []
     size = complete = 0
     for chunk in chunks:
@@ -138,10 +132,10 @@ def _batches(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
         text = b"".join(pieces)
         pieces, size = [chunk[cut + 1 :]], len(chunk) - cut - 1
         _check_encoding(text, complete)
-        lines = text.split(b"\n")
-        del text, chunk
-        complete += len(lines)
-        yield lines
+        complete += text.count(b"\n") + 1
+        del chunk
+        yield text
+        del text
     if size:
         raise InvalidValue(f"the file ends in the middle of line {complete + 1}: it is cut off")
 

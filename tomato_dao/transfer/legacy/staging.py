@@ -143,9 +143,9 @@ class Staging:
                 for row in copy:
                     rows.append(bytes(row[:-1]))
                     if len(rows) == _ROWS:
-                        yield Block(table, rows, 0)
+                        yield Block(table, b"\n".join(rows), len(rows), 0)
                         rows = []
-            yield Block(table, rows, 0)
+            yield Block(table, b"\n".join(rows), len(rows), 0)
 
     def summary(self, refused: list[Refusal], seconds: float) -> LegacySummary:
         """What became of the records, once it is settled."""
