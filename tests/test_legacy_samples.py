@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from conftest import CHECKOUT
 from legacy_cases import OldDump, records_of, sample
-from transfer_cases import another_database, dumped
+from transfer_cases import another_database, dumped, peak_memory
 
 import tomato_dao
 from tomato_dao import Database, InvalidValue, WrongLayout
@@ -311,14 +311,7 @@ def test_options_of_old_dumps_are_for_old_dumps(tomato_url: str, db: Database) -
     assert (forced.returncode, b"a record has a model, a pk and fields" in forced.stderr) == (1, True)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is known on Linux only")
 def test_memory_does_not_grow_with_the_file(tomato_url: str, tmp_path: Path) -> None:
-    # ru_maxrss would tell of the process that started it
-    script = (
-        "import re, pathlib; from tomato_dao.ops.load import main; main(); "
-        "print(re.search('VmHWM:[^0-9]*([0-9]+)', pathlib.Path('/proc/self/status').read_text())[1])"
-    )
-    environment = {"DATABASE_URL": tomato_url, "PYTHONPATH": str(CHECKOUT)}
     peaks = []
     for megabytes in (12, 36):
         dump = OldDump()
@@ -327,11 +320,7 @@ def test_memory_does_not_grow_with_the_file(tomato_url: str, tmp_path: Path) -> 
             dump.add("errordump", n, source="s", dump_id=str(n), group="g0", description="", attrs=attrs, timestamp=5)
         file = tmp_path / "dump.json"
         file.write_bytes(dump.file().read())
-        done = subprocess.run(
-            [sys.executable, "-c", script, "--check", str(file)], env=environment, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
-        peaks.append(int(done.stdout) / 1024)
+        peaks.append(peak_memory(tomato_url, "load", "--check", str(file)))
     assert peaks[1] < peaks[0] + 8
     assert peaks[1] < 96
 

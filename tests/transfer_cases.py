@@ -3,13 +3,19 @@
 import hashlib
 import io
 import json
+import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
+from conftest import CHECKOUT
 from hypothesis import strategies as st
 
 import tomato_dao
@@ -152,3 +158,25 @@ def as_json(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ",".join(f"{json.dumps(key)}:{as_json(inner)}" for key, inner in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False)
+
+
+def peak_memory(url: str, command: str, *arguments: str) -> float:
+    """How many MB a command of tomato_dao.ops has used at its peak, when it has ended well."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("the peak of memory is known on Linux only")
+    # ru_maxrss would tell of the process that started it, too
+    script = (
+        f"import re, pathlib, sys; from tomato_dao.ops.{command} import main; main(); "
+        "print(re.search('VmHWM:[^0-9]*([0-9]+)', pathlib.Path('/proc/self/status').read_text())[1], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "DATABASE_URL": url, "OWNER_DATABASE_URL": "", "PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stderr.splitlines()[-1]) / 1024

@@ -118,25 +118,23 @@ class Reader:
 
 def _texts(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Lines, some at a time, with newlines between."""
-    pieces: list[bytes] = []
-    size = complete = 0
+    rest = bytearray()
+    complete = 0
     for chunk in chunks:
         cut = chunk.rfind(b"\n")
-        size += len(chunk)
         if cut < 0:
-            pieces.append(chunk)
-            if size > LONGEST:
+            rest += chunk
+            if len(rest) > LONGEST:
                 raise _wrong(complete + 1, f"it is longer than {LONGEST >> 20} MiB, the most that a line may have")
             continue
-        pieces.append(chunk[:cut])
-        text = b"".join(pieces)
-        pieces, size = [chunk[cut + 1 :]], len(chunk) - cut - 1
+        rest += memoryview(chunk)[:cut]
+        text = bytes(rest)
+        rest = bytearray(memoryview(chunk)[cut + 1 :])
         _check_encoding(text, complete)
         complete += text.count(b"\n") + 1
-        del chunk
         yield text
         del text
-    if size:
+    if rest:
         raise InvalidValue(f"the file ends in the middle of line {complete + 1}: it is cut off")
 
 
