@@ -86,6 +86,7 @@ def test_nulls_are_told_from_values_among_others(kind: str, values: list[str], r
         ("text?", '""', 'null"'), ("text?", '""', "x"),
         ("instant?", "null", '"2026-01-31T12:00:00Z'), ("instant?", "null", '2026-01-31T12:00:00Z"'),
         ("json", "1", "null"), ("json", "1", "{"), ("json", "1", '"a'), ("json", "1", '1,"d":2'), ("json", "1", '1,"c":2'),
+        ("json", "1", "[1,\t2]"), ("json", "1", "[\r]"),
         ("number", "1", '"NaN"'), ("integer", "1", "null"), ("array", "[]", "[]"),
     ],
 )  # fmt: skip

@@ -145,11 +145,13 @@ def test_lines_may_be_written_otherwise(db: Database) -> None:
         json.dumps({"pk": 1, **site(1, 5, longitude=8.5)}, indent=None, separators=(" , ", " : ")),
         json.dumps(dict(reversed(organization(5, "Zoë \U0001d11e\u2028").items())), ensure_ascii=True) + "  ",
         json.dumps(organization(6, attrs={"\\u0041\n": ["\\", "\t"]}), sort_keys=True),
+        json.dumps(organization(7, attrs={"a": [1]}), separators=(",", ":")).replace("[1]", "[\t1 \r]"),
     ]
     tomato_dao.load(db, by_hand(db, [line.rstrip() for line in backwards]))
     assert db.sites.get_by_name("site1").longitude == 8.5
     assert db.organizations.get(5).name == "Zoë \U0001d11e\u2028"
     assert db.organizations.get(6).attrs == {"\\u0041\n": ["\\", "\t"]}
+    assert db.organizations.get(7).attrs == {"a": [1]}
 
 
 def test_a_file_is_loaded_by_path_or_open(db: Database, world: World, tmp_path: object) -> None:

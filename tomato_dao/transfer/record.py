@@ -15,6 +15,8 @@ from .scan import Span
 
 _NULL = rb"\N"
 _SMALL = 1 << 20  # bytes of JSON that may become Python objects
+_ODD = (b"\\", b"\t", b"\r", b'"null')  # what COPY would read otherwise
+_SPACES = bytes.maketrans(b"\t\r", b"  ")
 
 _INTEGER = rb"-?(?:0|[1-9][0-9]{0,18})"
 _NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+"
@@ -76,11 +78,10 @@ class Records:
         self._texts = [n for n, kind in enumerate(kinds) if kind == "text"]
         self._jsons = [n for n, kind in enumerate(kinds) if kind == "json"]
         self._arrays = [n for n, kind in enumerate(kinds) if kind == "array"]
-        self._plain = not self._jsons and not self._arrays
 
     def rows(self, text: bytes, lines: int) -> bytes | None:
         """The rows of several lines at once, for a third of the price; None where one is not so simple or of another table."""
-        if self._arrays or len(self.table.columns) == 1 or len(text) > _SMALL or b"\\" in text or b'"null' in text:
+        if self._arrays or len(self.table.columns) == 1 or len(text) > _SMALL or any(odd in text for odd in _ODD):
             return None
         found = self._find_all(text)
         if len(found) != lines:
@@ -98,11 +99,8 @@ class Records:
         found = self._match(line)
         if found is None:
             return None
-        values = found.groups(_NULL)
-        if self._plain and b"\\" not in line:
-            return b"\t".join(values)
         try:
-            return b"\t".join(self._finished(list(values)))
+            return b"\t".join(self._finished(list(found.groups(_NULL))))
         except ValueError:
             return None
 
@@ -193,6 +191,9 @@ def _check_json(value: bytes) -> None:
 
 
 def _json(value: bytes) -> bytes:
+    """JSON as COPY reads it: tabs and returns can only be space between its parts."""
+    if b"\t" in value or b"\r" in value:
+        value = value.translate(_SPACES)
     return value.replace(b"\\", b"\\\\") if b"\\" in value else value
 
 
