@@ -24,6 +24,8 @@ Edit = Callable[[str, str, str], None]
 Check = Callable[..., tuple[int, str]]
 Says = Callable[[str], list[str]]
 
+PLACES = "tomato_dao/rows/places.py"
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
@@ -84,18 +86,18 @@ def test_a_column_that_a_migration_renames_is_missed_by_its_queries(copy: Path, 
 
 
 def test_two_fields_in_the_wrong_order_are_found(copy: Path, edit: Edit, check: Check) -> None:
-    edit("tomato_dao/rows.py", "    longitude: float\n    latitude: float\n", "    latitude: float\n    longitude: float\n")
+    edit(PLACES, "    longitude: float\n    latitude: float\n", "    latitude: float\n    longitude: float\n")
     code, said = check("contract")
-    at = f"tomato_dao/rows.py:{line_of(copy / 'tomato_dao/rows.py', 'latitude: float')}"
+    at = f"{PLACES}:{line_of(copy / PLACES, 'latitude: float')}"
     assert code == 1
     assert f"sites.get: {at} declares Site.latitude as field 6; the server says that it is column 7\n" in said
 
 
 def test_a_field_that_leaves_no_room_for_null_is_found(copy: Path, edit: Edit, check: Check) -> None:
     rest = "    attrs: JsonObject\n\n\n@dataclass(frozen=True, slots=True)\nclass Site:"
-    edit("tomato_dao/rows.py", f"    usage_id: int | None\n{rest}", f"    usage_id: int\n{rest}")
+    edit(PLACES, f"    usage_id: int | None\n{rest}", f"    usage_id: int\n{rest}")
     code, said = check("contract")
-    at = f"tomato_dao/rows.py:{line_of(copy / 'tomato_dao/rows.py', 'usage_id: int')}"
+    at = f"{PLACES}:{line_of(copy / PLACES, 'usage_id: int')}"
     declared = f"{at} declares Organization.usage_id: int; the server says that usage_id can be null"
     assert code == 1
     assert f"db/queries/organizations.sql:1: organizations.get: {declared}\n" in said
