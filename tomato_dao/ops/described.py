@@ -10,6 +10,7 @@ from psycopg import pq
 from ..queries import Query
 from . import embedded, node_tree
 from .node_tree import Node
+from .one_row import returns_at_most_one_row
 from .query_tree import Catalog, QueryTree
 from .scratch import scratch_database
 
@@ -86,7 +87,7 @@ def _describe(connection: psycopg.Connection, catalog: Catalog, types: dict[int,
         )
         for n, expr in enumerate(tree.columns())
     ]
-    return Described(query, parameter_types, columns, tree.returns_at_most_one_row())
+    return Described(query, parameter_types, columns, returns_at_most_one_row(tree))
 
 
 def _parts(tree: QueryTree, expr: Node, types: dict[int, str]) -> list[Column] | None:

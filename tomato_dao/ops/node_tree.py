@@ -3,8 +3,22 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 
 _WORD = re.compile(r'[(){}\[\]]|"(?:[^"\\]|\\.)*"|(?:[^\s(){}\[\]"\\]|\\.)+')
+
+
+class RteKind(IntEnum):
+    """What stands at a place of a query's range table."""
+
+    RELATION = 0
+    SUBQUERY = 1
+    JOIN = 2
+    FUNCTION = 3
+    VALUES = 5
+    CTE = 6
+    RESULT = 8
+    GROUP = 9
 
 
 @dataclass(frozen=True, slots=True)
