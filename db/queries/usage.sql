@@ -83,7 +83,6 @@ limit 1;
 
 -- name: totals_by_user(begin, end, after, limit)
 -- record_class: UsageTotal
--- not null: begin_at, end_at, measurements, memory, diskspace, traffic, cputime
 -- plan: who has no record in the period is looked at, too
 -- The use of each user in a period, by user, after that one.
 select
@@ -100,7 +99,6 @@ limit :limit;
 
 -- name: totals_by_organization(begin, end, after, limit)
 -- record_class: UsageTotal
--- not null: begin_at, end_at, measurements, memory, diskspace, traffic, cputime
 -- The use of each organization in a period, by organization, after that one.
 select
   o.id, min(r.begin_at) as begin_at, max(r.end_at) as end_at, sum(r.measurements)::bigint as measurements,

@@ -61,10 +61,10 @@ Value = str | Node | list["Value"]
 
 
 def parse(text: str) -> Node:
-    """The first query of a pg_node_tree."""
+    """The last query of a pg_node_tree: of a function, the one that it returns."""
     value = _value(iter(_WORD.findall(text)))
     while isinstance(value, list):
-        value = value[0]
+        value = value[-1]
     if not isinstance(value, Node):
         raise ValueError(f"not a tree: {text[:60]}")
     return value

@@ -35,13 +35,15 @@ class Catalog:
     """What the server's catalog adds to a tree.
 
     not_null, unique: of each table, by oid, the numbers of columns that can't be null, and those of each unique key;
-    functions, operators: names by oid.
+    functions, operators: names by oid; views, bodies: the queries of views and of SQL functions, by oid.
     """
 
     not_null: Mapping[int, Set[int]]
     unique: Mapping[int, Sequence[Set[int]]]
     functions: Mapping[int, str]
     operators: Mapping[int, str]
+    views: Mapping[int, Node]
+    bodies: Mapping[int, Node]
 
 
 @dataclass(slots=True, eq=False)
@@ -138,7 +140,7 @@ class QueryTree:
         tree, rte = self._of(var)
         number = var.number("varattno")
         kind = rte.number("rtekind")
-        if kind == RteKind.RELATION:
+        if kind == RteKind.RELATION and rte.number("relid") not in tree.catalog.views:
             return number > 0 and number not in tree.catalog.not_null.get(rte.number("relid"), set())
         if kind == RteKind.VALUES:
             values = [row[number - 1] for row in rte.items("values_lists") if isinstance(row, list)]
@@ -208,14 +210,23 @@ class QueryTree:
         return tree
 
     def query_of(self, rte: Node) -> "QueryTree | None":
-        """The query of a subquery or CTE in FROM; None for anything else."""
-        if rte.number("rtekind") == RteKind.SUBQUERY:
+        """The query of a subquery, CTE, view or SQL function in FROM; None for anything else."""
+        kind = rte.number("rtekind")
+        if kind == RteKind.SUBQUERY:
             return self._inside(rte.node("subquery"))
-        if rte.number("rtekind") != RteKind.CTE:
+        if kind == RteKind.CTE:
+            tree = self._up(rte.number("ctelevelsup"))
+            named = {cte.text("ctename"): cte.node("ctequery") for cte in tree.node.nodes("cteList")}
+            return tree._inside(named[rte.text("ctename")])
+        if kind == RteKind.RELATION:
+            view = self.catalog.views.get(rte.number("relid"))
+            return QueryTree(view, self.catalog, frozenset(), None, self._asked) if view else None
+        calls = [call for f in rte.nodes("functions") if (call := f.node("funcexpr")) and call.has("funcretset")]
+        body = self.catalog.bodies.get(calls[0].number("funcid")) if len(calls) == 1 else None
+        if body is None:
             return None
-        tree = self._up(rte.number("ctelevelsup"))
-        named = {cte.text("ctename"): cte.node("ctequery") for cte in tree.node.nodes("cteList")}
-        return tree._inside(named[rte.text("ctename")])
+        nullable = {n for n, argument in enumerate(calls[0].nodes("args"), 1) if self.can_be_null(argument) is not False}
+        return QueryTree(body, self.catalog, nullable, None, self._asked)
 
     def _inside(self, node: Node | None) -> "QueryTree":
         if node is None:
