@@ -100,13 +100,8 @@ delete from hosts h where h.name = :name;
 -- not null: load, score
 -- The hosts without problems that support all that is asked for, best first; bonuses are objects by id.
 with candidates as materialized (
-  select
-    h.id, h.name, h.site_id, h.component_errors, s.load,
-    (select count(*) from host_elements e where e.host_id = h.id) as elements,
-    (select count(*) from host_connections c where c.host_id = h.id) as connections
-  from hosts h
-  cross join lateral host_status(h, :started_at) s
-  where s.problems = '{}' and host_supports(h, :element_types, :connection_types, :network_kinds)
+  select h.id, h.name, h.site_id, h.component_errors, h.load, h.elements, h.connections
+  from host_candidates(:started_at, :element_types, :connection_types, :network_kinds) h
 )
 
 select
@@ -127,13 +122,9 @@ limit :limit;
 -- not null: load, score
 -- The hosts of a site without problems that support all that is asked for, best first; bonuses are an object by id.
 with candidates as materialized (
-  select
-    h.id, h.name, h.site_id, h.component_errors, s.load,
-    (select count(*) from host_elements e where e.host_id = h.id) as elements,
-    (select count(*) from host_connections c where c.host_id = h.id) as connections
-  from hosts h
-  cross join lateral host_status(h, :started_at) s
-  where h.site_id = :site_id and s.problems = '{}' and host_supports(h, :element_types, :connection_types, :network_kinds)
+  select h.id, h.name, h.site_id, h.component_errors, h.load, h.elements, h.connections
+  from host_candidates(:started_at, :element_types, :connection_types, :network_kinds) h
+  where h.site_id = :site_id
 )
 
 select
@@ -250,14 +241,8 @@ claimed as (
 select
   c.id as host_id, c.name as host_name, c.kind, c.problems, c.problem_since,
   (
-    select
-      coalesce(
-        json_agg(
-          json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
-        ),
-        '[]'
-      )
-    from users u
+    select coalesce(json_agg(u.contact order by u.id), '[]')
+    from contacts u
     where
       u.flags @> array['global_host_contact']
       or (u.flags @> array['orga_host_contact'] and u.organization_id = s.organization_id)

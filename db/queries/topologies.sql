@@ -44,16 +44,10 @@ with page as (
 )
 
 select
-  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role,
-  (
-    select e.state
-    from elements e
-    where e.topology_id = t.id
-    order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
-    limit 1
-  ) as state
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, s.state
 from page t
 left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+left join lateral highest_state(t.id) s on true
 order by t.id;
 
 -- name: list_of_user(user_id, asking_user_id, after, limit)
@@ -70,16 +64,10 @@ with page as (
 )
 
 select
-  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role,
-  (
-    select e.state
-    from elements e
-    where e.topology_id = t.id
-    order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
-    limit 1
-  ) as state
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, s.state
 from page t
 left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+left join lateral highest_state(t.id) s on true
 order by t.id;
 
 -- name: list_of_organization(organization_id, asking_user_id, after, limit)
@@ -108,17 +96,11 @@ page as (
 )
 
 select
-  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role,
-  (
-    select e.state
-    from elements e
-    where e.topology_id = t.id
-    order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
-    limit 1
-  ) as state
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, s.state
 from page g
 inner join topologies t on t.id = g.topology_id
 left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+left join lateral highest_state(t.id) s on true
 order by t.id;
 
 -- name: create(name, user_id, site_id, attrs)<!
@@ -184,15 +166,9 @@ select
   c.id, c.name, c.timeout_at, c.timeout_step,
   case c.timeout_step when 0 then 'warn' when 9 then 'stop' else 'destroy' end as action,
   (
-    select
-      coalesce(
-        json_agg(
-          json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
-        ),
-        '[]'
-      )
+    select coalesce(json_agg(u.contact order by u.id), '[]')
     from topology_permissions p
-    inner join users u on u.id = p.user_id
+    inner join contacts u on u.id = p.user_id
     where p.topology_id = c.id and p.role = 'owner'
   ) as owners,
   c.lease_until
