@@ -31,15 +31,15 @@ limit :limit;
 
 -- name: update(id, patch)^
 -- record_class: User
--- Change the columns that the patch names.
+-- Change the columns that the patch names. A password that is cached is of now, none has no time.
 update users u set (
   name, origin, organization_id, realname, email, flags, password_hash, password_at, last_login_at
 ) = (
   select
     r.name, r.origin, r.organization_id, r.realname, r.email, r.flags, r.password_hash,
     case
-      when :patch::jsonb ? 'password_hash' and not :patch::jsonb ? 'password_at' then now()
-      else r.password_at
+      when :patch::jsonb ? 'password_at' or not :patch::jsonb ? 'password_hash' then r.password_at
+      when r.password_hash is not null then now()
     end,
 
     r.last_login_at

@@ -67,7 +67,10 @@ class Users:
         return self._q.list_by_flag(flag, after, limit)
 
     def update(self, id: int, patch: UserPatch) -> User:
-        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue (as for an unknown new flag)."""
+        """Change what the patch names; a new password_hash is of now, and none has no password_at, unless it is named, too.
+
+        Raises NotFound, AlreadyExists, InvalidValue (as for an unknown new flag).
+        """
         return found(self._q.update(id, checked(UserPatch, "user", patch)), "user", id)
 
     def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
