@@ -7,10 +7,11 @@ where g.group_id = :group_id;
 
 -- name: list(after, limit)
 -- record_class: ErrorGroup
--- All groups, by id, after that one.
+-- nullable: after
+-- All groups, by id, after that one; after null: from the first, whose id may be empty.
 select g.group_id, g.description, g.removed_dumps
 from error_groups g
-where g.group_id > :after
+where g.group_id >= coalesce(:after, '') and g.group_id is distinct from :after
 order by g.group_id
 limit :limit;
 
@@ -24,10 +25,11 @@ where g.group_id = :group_id;
 
 -- name: list_summaries(after, limit)
 -- record_class: ErrorGroupSummary
--- All groups with what their dumps amount to, by id, after that one.
+-- nullable: after
+-- All groups with what their dumps amount to, by id, after that one, as “list” does.
 select g.group_id, g.description, g.removed_dumps, g.count, g.last_at, g.sources, g.origins, g.versions
 from error_group_summaries g
-where g.group_id > :after
+where g.group_id >= coalesce(:after, '') and g.group_id is distinct from :after
 order by g.group_id
 limit :limit;
 
