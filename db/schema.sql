@@ -1014,6 +1014,15 @@ $$;
 
 
 --
+-- Name: timeout_due_at(smallint, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.timeout_due_at(step smallint, timeout_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (CASE step WHEN 0 THEN ((timeout_at AT TIME ZONE 'UTC'::text) - '24:00:00'::interval) WHEN 9 THEN (timeout_at AT TIME ZONE 'UTC'::text) WHEN 10 THEN ((timeout_at AT TIME ZONE 'UTC'::text) + '24:00:00'::interval) ELSE NULL::timestamp without time zone END AT TIME ZONE 'UTC'::text);
+
+
+--
 -- Name: usage_beyond(double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -2251,13 +2260,6 @@ CREATE INDEX elements_network_instance_id_idx ON public.elements USING btree (ne
 
 
 --
--- Name: elements_next_sync_at_idx; Type: INDEX; Schema: public; Owner: -
---
-
-CREATE INDEX elements_next_sync_at_idx ON public.elements USING btree (next_sync_at) WHERE (next_sync_at IS NOT NULL);
-
-
---
 -- Name: elements_parent_id_idx; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2276,6 +2278,13 @@ CREATE INDEX elements_profile_id_idx ON public.elements USING btree (profile_id)
 --
 
 CREATE INDEX elements_site_id_idx ON public.elements USING btree (site_id);
+
+
+--
+-- Name: elements_sync_turn_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX elements_sync_turn_idx ON public.elements USING btree (GREATEST(next_sync_at, sync_lease_until)) WHERE (next_sync_at IS NOT NULL);
 
 
 --
@@ -2314,10 +2323,10 @@ CREATE INDEX host_connections_host_id_idx ON public.host_connections USING btree
 
 
 --
--- Name: host_connections_orphan_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: host_connections_orphan_turn_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX host_connections_orphan_idx ON public.host_connections USING btree (id) WHERE ((element_id IS NULL) AND (connection_id IS NULL));
+CREATE INDEX host_connections_orphan_turn_idx ON public.host_connections USING btree (COALESCE((orphan_lease_until)::timestamp with time zone, '-infinity'::timestamp with time zone), id) WHERE ((element_id IS NULL) AND (connection_id IS NULL));
 
 
 --
@@ -2342,17 +2351,17 @@ CREATE INDEX host_elements_host_id_idx ON public.host_elements USING btree (host
 
 
 --
--- Name: host_elements_orphan_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: host_elements_orphan_turn_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX host_elements_orphan_idx ON public.host_elements USING btree (id) WHERE ((element_id IS NULL) AND (connection_id IS NULL));
+CREATE INDEX host_elements_orphan_turn_idx ON public.host_elements USING btree (COALESCE((orphan_lease_until)::timestamp with time zone, '-infinity'::timestamp with time zone), id) WHERE ((element_id IS NULL) AND (connection_id IS NULL));
 
 
 --
--- Name: hosts_problem_since_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: hosts_problem_turn_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX hosts_problem_since_idx ON public.hosts USING btree (problem_since) WHERE (problem_since IS NOT NULL);
+CREATE INDEX hosts_problem_turn_idx ON public.hosts USING btree (GREATEST(problem_since, problem_lease_until)) WHERE (problem_since IS NOT NULL);
 
 
 --
@@ -2363,10 +2372,10 @@ CREATE INDEX hosts_site_id_idx ON public.hosts USING btree (site_id);
 
 
 --
--- Name: hosts_sync_due_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: hosts_sync_turn_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX hosts_sync_due_idx ON public.hosts USING btree (COALESCE((resources_synced_at)::timestamp with time zone, '-infinity'::timestamp with time zone)) WHERE enabled;
+CREATE INDEX hosts_sync_turn_idx ON public.hosts USING btree (COALESCE((GREATEST(resources_synced_at, sync_lease_until))::timestamp with time zone, '-infinity'::timestamp with time zone)) WHERE enabled;
 
 
 --
@@ -2426,10 +2435,10 @@ CREATE INDEX topologies_site_id_idx ON public.topologies USING btree (site_id);
 
 
 --
--- Name: topologies_timeout_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: topologies_timeout_turn_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX topologies_timeout_idx ON public.topologies USING btree (timeout_step, timeout_at);
+CREATE INDEX topologies_timeout_turn_idx ON public.topologies USING btree (GREATEST(public.timeout_due_at(timeout_step, (timeout_at)::timestamp with time zone), (timeout_lease_until)::timestamp with time zone)) WHERE (timeout_step < 20);
 
 
 --
@@ -3001,4 +3010,10 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261122110520'),
     ('20261122110801'),
     ('20261122110802'),
-    ('20261122120100');
+    ('20261122120100'),
+    ('20261122120200'),
+    ('20261122120301'),
+    ('20261122120302'),
+    ('20261122120303'),
+    ('20261122120304'),
+    ('20261122120400');

@@ -171,15 +171,15 @@ returning h.component_errors;
 -- name: claim_syncs(limit, lease)
 -- record_class: HostSyncClaim
 -- not null: lease_until
--- Lease hosts that were not synced for 60 s, longest ago first.
+-- Lease hosts that were not synced for 60 s, in turn: first those that were not synced, nor tried, for longest.
 with due as materialized (
   select h.id
   from hosts h
   where
     h.enabled
     and coalesce(h.resources_synced_at, '-infinity') <= now() - interval '60 s'
-    and (h.sync_lease_until is null or h.sync_lease_until <= now())
-  order by coalesce(h.resources_synced_at, '-infinity')
+    and coalesce(greatest(h.resources_synced_at, h.sync_lease_until), '-infinity') <= now()
+  order by coalesce(greatest(h.resources_synced_at, h.sync_lease_until), '-infinity')
   limit :limit
   for update skip locked
 ),
@@ -205,7 +205,7 @@ where h.id = :id and h.sync_lease_until = :lease_until::timestamptz;
 -- record_class: ProblemNoticeClaim
 -- nullable: started_at
 -- not null: kind, problems, problem_since, lease_until
--- Lease the hosts whose contacts are to be told of a problem or its end, the oldest problem first.
+-- Lease the hosts whose contacts are to be told of a problem or its end, in turn: the oldest problem, or attempt, first.
 with due as materialized (
   select h.id, n.kind, s.problems
   from hosts h
@@ -224,9 +224,9 @@ with due as materialized (
     ) n
   where
     h.problem_since is not null
-    and (h.problem_lease_until is null or h.problem_lease_until <= now())
+    and greatest(h.problem_since, h.problem_lease_until) <= now()
     and n.kind is not null
-  order by h.problem_since
+  order by greatest(h.problem_since, h.problem_lease_until)
   limit :limit
   for update of h skip locked
 ),

@@ -135,25 +135,15 @@ returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.a
 -- name: claim_timeouts(limit, lease)
 -- record_class: TimeoutClaim
 -- not null: lease_until
--- Topologies whose timeout asks for something, as this worker's for the time of the lease. They come step by step: an order
--- across the steps would lock all that is due.
+-- Topologies whose timeout asks for something, as this worker's for the time of the lease; in turn, by when they were due or
+-- tried.
 with due as materialized (
-  select d.id
-  from (
-    values (0, interval '24 hours'), (9, interval '0'), (10, interval '-24 hours')
-  ) s (step, ahead)
-  cross join
-    lateral (
-      select t.id
-      from topologies t
-      where
-        t.timeout_step = s.step and t.timeout_at <= now() + s.ahead
-        and (t.timeout_lease_until is null or t.timeout_lease_until <= now())
-      order by t.timeout_at
-      limit :limit -- of each step too: without it a backlog would be sorted as a whole
-      for update skip locked
-    ) d
-  limit :limit -- noqa: AM09
+  select t.id
+  from topologies t
+  where t.timeout_step < 20 and greatest(timeout_due_at(t.timeout_step, t.timeout_at), t.timeout_lease_until) <= now()
+  order by greatest(timeout_due_at(t.timeout_step, t.timeout_at), t.timeout_lease_until)
+  limit :limit
+  for update skip locked
 ),
 
 claimed as (

@@ -135,7 +135,8 @@ class Hosts:
     def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[HostSyncClaim]:
         """At most `limit` enabled hosts that were not synced for 60 s, which are the caller's for the time of the lease.
 
-        One that is not finished by then, as it could not be reached, becomes due again. Raises InvalidValue.
+        One that is not finished by then, as it could not be reached, becomes due again, behind those that have waited longer.
+        Raises InvalidValue.
         """
         return self._q.claim_syncs(limit, positive(lease))
 

@@ -67,7 +67,7 @@ class Users:
         return self._q.list_by_flag(flag, after, limit)
 
     def update(self, id: int, patch: UserPatch) -> User:
-        """Change what the patch names; a new password_hash is of now, and none has no password_at, unless it is named, too.
+        """Change what the patch names. With a password_hash alone password_at becomes now, or None where the hash is None.
 
         Raises NotFound, AlreadyExists, InvalidValue (as for an unknown new flag).
         """
