@@ -465,6 +465,91 @@ end;
 $$;
 
 
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: usage_statistics; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_statistics (
+    id bigint NOT NULL,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT usage_statistics_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text))
+);
+
+
+--
+-- Name: new_usage_id(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.new_usage_id() RETURNS bigint
+    LANGUAGE sql
+    BEGIN ATOMIC
+ INSERT INTO public.usage_statistics DEFAULT VALUES
+   RETURNING usage_statistics.id;
+END;
+
+
+--
+-- Name: elements; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.elements (
+    id bigint NOT NULL,
+    topology_id bigint NOT NULL,
+    type text NOT NULL,
+    state text DEFAULT 'created'::text NOT NULL,
+    parent_id bigint,
+    parent_type text GENERATED ALWAYS AS (
+CASE type
+    WHEN 'kvmqm_interface'::text THEN 'kvmqm'::text
+    WHEN 'openvz_interface'::text THEN 'openvz'::text
+    WHEN 'repy_interface'::text THEN 'repy'::text
+    WHEN 'tinc_endpoint'::text THEN 'tinc_vpn'::text
+    WHEN 'external_network_endpoint'::text THEN 'external_network'::text
+    ELSE NULL::text
+END) STORED,
+    connection_id bigint,
+    host_element_id bigint,
+    site_id bigint,
+    template_id bigint,
+    profile_id bigint,
+    network_id bigint,
+    network_instance_id bigint,
+    rextfv_started_at public.instant,
+    next_sync_at public.instant,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    sync_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT elements_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT elements_connection_id_check CHECK (((connection_id IS NULL) OR (type = ANY (ARRAY['kvmqm_interface'::text, 'openvz_interface'::text, 'repy_interface'::text, 'tinc_endpoint'::text, 'external_network_endpoint'::text, 'udp_endpoint'::text])))),
+    CONSTRAINT elements_parent_id_check CHECK (
+CASE
+    WHEN (type = ANY (ARRAY['kvmqm_interface'::text, 'openvz_interface'::text, 'repy_interface'::text])) THEN (parent_id IS NOT NULL)
+    WHEN (type = ANY (ARRAY['tinc_endpoint'::text, 'external_network_endpoint'::text])) THEN true
+    ELSE (parent_id IS NULL)
+END),
+    CONSTRAINT elements_state_check CHECK (((state = ANY (ARRAY['created'::text, 'prepared'::text, 'started'::text])) OR ((state = 'default'::text) AND (type = 'external_network_endpoint'::text)))),
+    CONSTRAINT elements_type_check CHECK ((type = ANY (ARRAY['kvmqm'::text, 'kvmqm_interface'::text, 'openvz'::text, 'openvz_interface'::text, 'repy'::text, 'repy_interface'::text, 'tinc_vpn'::text, 'tinc_endpoint'::text, 'external_network'::text, 'external_network_endpoint'::text, 'udp_endpoint'::text])))
+);
+
+
+--
+-- Name: connection_ends(bigint); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.connection_ends(of_connection_id bigint) RETURNS TABLE(from_element_id bigint, to_element_id bigint)
+    LANGUAGE sql STABLE ROWS 1
+    BEGIN ATOMIC
+ SELECT min(e.id) AS min,
+     max(e.id) AS max
+    FROM public.elements e
+   WHERE (e.connection_id = connection_ends.of_connection_id);
+END;
+
+
 --
 -- Name: count_removed_dumps(); Type: FUNCTION; Schema: public; Owner: -
 --
@@ -496,33 +581,6 @@ begin
   return null;
 end;
 $$;
-
-
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
-
---
--- Name: usage_statistics; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.usage_statistics (
-    id bigint NOT NULL,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT usage_statistics_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text))
-);
-
-
---
--- Name: new_usage_id(); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.new_usage_id() RETURNS bigint
-    LANGUAGE sql
-    BEGIN ATOMIC
- INSERT INTO public.usage_statistics DEFAULT VALUES
-   RETURNING usage_statistics.id;
-END;
 
 
 --
@@ -636,6 +694,21 @@ END;
 
 
 --
+-- Name: highest_state(bigint); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.highest_state(of_topology_id bigint) RETURNS TABLE(state text)
+    LANGUAGE sql STABLE ROWS 1
+    BEGIN ATOMIC
+ SELECT e.state
+    FROM public.elements e
+   WHERE (e.topology_id = highest_state.of_topology_id)
+   ORDER BY (array_position(ARRAY['started'::text, 'prepared'::text, 'created'::text, 'default'::text], e.state))
+  LIMIT 1;
+END;
+
+
+--
 -- Name: hosts; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -687,51 +760,6 @@ CREATE FUNCTION public.host_after_update(h public.hosts, started_at timestamp wi
   from host_status(h, started_at) s
   cross join (select 0.5 ^ (60 / (90 * 86400)::double precision) as factor) f;
 $$;
-
-
---
--- Name: host_network_kinds(public.hosts); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.host_network_kinds(h public.hosts) RETURNS SETOF text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    AS $_$
-  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*] ? (@.type() == "string")') k (kind)
-  union all
-  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*].kind') k (kind)
-  union all
-  select k.kind #>> '{}'
-  from jsonb_path_query(h.networks, 'strict $ ? (@.type() == "object").keyvalue().key', silent => true) k (kind)
-  union all
-  select n.kind from network_instances i inner join networks n on n.id = i.network_id where i.host_id = h.id;
-$_$;
-
-
---
--- Name: host_number(text); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.host_number(reported text) RETURNS double precision
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN ((length(reported) <= 500) AND (reported ~ '^[ \t\r\n]*[+]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]{1,2})?[ \t\r\n]*$'::text)) THEN CASE WHEN ((reported)::numeric < '10000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric) THEN (round((reported)::numeric, 100))::double precision ELSE NULL::double precision END ELSE NULL::double precision END;
-
-
---
--- Name: host_problem(text, boolean, text); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.host_problem(about text, broken boolean, said text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN broken THEN ((about || ': '::text) || said) WHEN (broken IS NULL) THEN (about || ': no number'::text) ELSE NULL::text END;
-
-
---
--- Name: host_score(integer, double precision, double precision, double precision, double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.host_score(component_errors integer, load double precision, elements double precision, avg_elements double precision, connections double precision, avg_connections double precision) RETURNS double precision
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ((((('-25'::integer * component_errors))::double precision - ((100)::double precision * load)) - GREATEST(('-20'::integer)::double precision, LEAST((20)::double precision, COALESCE((((10)::double precision * (elements - avg_elements)) / NULLIF(avg_elements, (0)::double precision)), (0)::double precision)))) - GREATEST(('-10'::integer)::double precision, LEAST((10)::double precision, COALESCE((((10)::double precision * (connections - avg_connections)) / NULLIF(avg_connections, (0)::double precision)), (0)::double precision))));
 
 
 --
@@ -821,6 +849,75 @@ CREATE FUNCTION public.host_supports(h public.hosts, element_types text[], conne
       )
     );
 $$;
+
+
+--
+-- Name: host_candidates(timestamp with time zone, text[], text[], text[]); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_candidates(started_at timestamp with time zone, wanted_element_types text[], wanted_connection_types text[], wanted_network_kinds text[]) RETURNS TABLE(id bigint, name text, site_id bigint, component_errors integer, load double precision, elements bigint, connections bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT h.id,
+     h.name,
+     h.site_id,
+     h.component_errors,
+     s.load,
+     ( SELECT count(*) AS count
+            FROM public.host_elements e
+           WHERE (e.host_id = h.id)) AS count,
+     ( SELECT count(*) AS count
+            FROM public.host_connections c
+           WHERE (c.host_id = h.id)) AS count
+    FROM (public.hosts h
+      CROSS JOIN LATERAL public.host_status(h.*, host_candidates.started_at) s(problems, load))
+   WHERE ((s.problems = '{}'::text[]) AND public.host_supports(h.*, host_candidates.wanted_element_types, host_candidates.wanted_connection_types, host_candidates.wanted_network_kinds));
+END;
+
+
+--
+-- Name: host_network_kinds(public.hosts); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_network_kinds(h public.hosts) RETURNS SETOF text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $_$
+  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*] ? (@.type() == "string")') k (kind)
+  union all
+  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*].kind') k (kind)
+  union all
+  select k.kind #>> '{}'
+  from jsonb_path_query(h.networks, 'strict $ ? (@.type() == "object").keyvalue().key', silent => true) k (kind)
+  union all
+  select n.kind from network_instances i inner join networks n on n.id = i.network_id where i.host_id = h.id;
+$_$;
+
+
+--
+-- Name: host_number(text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_number(reported text) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((length(reported) <= 500) AND (reported ~ '^[ \t\r\n]*[+]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]{1,2})?[ \t\r\n]*$'::text)) THEN CASE WHEN ((reported)::numeric < '10000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric) THEN (round((reported)::numeric, 100))::double precision ELSE NULL::double precision END ELSE NULL::double precision END;
+
+
+--
+-- Name: host_problem(text, boolean, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_problem(about text, broken boolean, said text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN broken THEN ((about || ': '::text) || said) WHEN (broken IS NULL) THEN (about || ': no number'::text) ELSE NULL::text END;
+
+
+--
+-- Name: host_score(integer, double precision, double precision, double precision, double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_score(component_errors integer, load double precision, elements double precision, avg_elements double precision, connections double precision, avg_connections double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((((('-25'::integer * component_errors))::double precision - ((100)::double precision * load)) - GREATEST(('-20'::integer)::double precision, LEAST((20)::double precision, COALESCE((((10)::double precision * (elements - avg_elements)) / NULLIF(avg_elements, (0)::double precision)), (0)::double precision)))) - GREATEST(('-10'::integer)::double precision, LEAST((10)::double precision, COALESCE((((10)::double precision * (connections - avg_connections)) / NULLIF(avg_connections, (0)::double precision)), (0)::double precision))));
 
 
 --
@@ -917,6 +1014,15 @@ $$;
 
 
 --
+-- Name: timeout_due_at(smallint, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.timeout_due_at(step smallint, timeout_at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (CASE step WHEN 0 THEN ((timeout_at AT TIME ZONE 'UTC'::text) - '24:00:00'::interval) WHEN 9 THEN (timeout_at AT TIME ZONE 'UTC'::text) WHEN 10 THEN ((timeout_at AT TIME ZONE 'UTC'::text) + '24:00:00'::interval) ELSE NULL::timestamp without time zone END AT TIME ZONE 'UTC'::text);
+
+
+--
 -- Name: usage_beyond(double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -932,6 +1038,25 @@ CREATE FUNCTION public.usage_beyond(used double precision, free double precision
 CREATE FUNCTION public.usage_period_begin(type text, at timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     RETURN CASE type WHEN '5minutes'::text THEN date_bin('00:05:00'::interval, (at - '00:00:00.000001'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone) ELSE (date_trunc(type, ((at - '00:00:00.000001'::interval) AT TIME ZONE 'UTC'::text)) AT TIME ZONE 'UTC'::text) END;
+
+
+--
+-- Name: usage_total(bigint, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usage_total(of_usage_id bigint, since timestamp with time zone, until timestamp with time zone) RETURNS TABLE(begin_at timestamp with time zone, end_at timestamp with time zone, measurements bigint, memory double precision, diskspace double precision, traffic double precision, cputime double precision)
+    LANGUAGE sql STABLE ROWS 1
+    BEGIN ATOMIC
+ SELECT min((r.begin_at)::timestamp with time zone) AS min,
+     max((r.end_at)::timestamp with time zone) AS max,
+     (sum(r.measurements))::bigint AS sum,
+     COALESCE((sum((r.memory * (r.measurements)::double precision)) / (NULLIF(sum(r.measurements), (0)::numeric))::double precision), avg(r.memory)) AS "coalesce",
+     COALESCE((sum((r.diskspace * (r.measurements)::double precision)) / (NULLIF(sum(r.measurements), (0)::numeric))::double precision), avg(r.diskspace)) AS "coalesce",
+     sum(r.traffic) AS sum,
+     sum(r.cputime) AS sum
+    FROM public.largest_usage_records(usage_total.of_usage_id, usage_total.since, usage_total.until) r(usage_id, end_at, begin_at, memory, diskspace, traffic, cputime, measurements, type)
+   GROUP BY r.usage_id;
+END;
 
 
 --
@@ -969,47 +1094,37 @@ ALTER TABLE public.connections ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
 
 
 --
--- Name: elements; Type: TABLE; Schema: public; Owner: -
+-- Name: users; Type: TABLE; Schema: public; Owner: -
 --
 
-CREATE TABLE public.elements (
+CREATE TABLE public.users (
     id bigint NOT NULL,
-    topology_id bigint NOT NULL,
-    type text NOT NULL,
-    state text DEFAULT 'created'::text NOT NULL,
-    parent_id bigint,
-    parent_type text GENERATED ALWAYS AS (
-CASE type
-    WHEN 'kvmqm_interface'::text THEN 'kvmqm'::text
-    WHEN 'openvz_interface'::text THEN 'openvz'::text
-    WHEN 'repy_interface'::text THEN 'repy'::text
-    WHEN 'tinc_endpoint'::text THEN 'tinc_vpn'::text
-    WHEN 'external_network_endpoint'::text THEN 'external_network'::text
-    ELSE NULL::text
-END) STORED,
-    connection_id bigint,
-    host_element_id bigint,
-    site_id bigint,
-    template_id bigint,
-    profile_id bigint,
-    network_id bigint,
-    network_instance_id bigint,
-    rextfv_started_at public.instant,
-    next_sync_at public.instant,
+    name text NOT NULL,
+    origin text DEFAULT ''::text NOT NULL,
+    organization_id bigint NOT NULL,
+    realname text DEFAULT ''::text NOT NULL,
+    email text DEFAULT ''::text NOT NULL,
+    flags text[] DEFAULT '{}'::text[] NOT NULL,
+    password_hash text,
+    password_at public.instant,
+    last_login_at public.instant,
     usage_id bigint DEFAULT public.new_usage_id(),
-    sync_lease_until public.instant,
     attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT elements_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT elements_connection_id_check CHECK (((connection_id IS NULL) OR (type = ANY (ARRAY['kvmqm_interface'::text, 'openvz_interface'::text, 'repy_interface'::text, 'tinc_endpoint'::text, 'external_network_endpoint'::text, 'udp_endpoint'::text])))),
-    CONSTRAINT elements_parent_id_check CHECK (
-CASE
-    WHEN (type = ANY (ARRAY['kvmqm_interface'::text, 'openvz_interface'::text, 'repy_interface'::text])) THEN (parent_id IS NOT NULL)
-    WHEN (type = ANY (ARRAY['tinc_endpoint'::text, 'external_network_endpoint'::text])) THEN true
-    ELSE (parent_id IS NULL)
-END),
-    CONSTRAINT elements_state_check CHECK (((state = ANY (ARRAY['created'::text, 'prepared'::text, 'started'::text])) OR ((state = 'default'::text) AND (type = 'external_network_endpoint'::text)))),
-    CONSTRAINT elements_type_check CHECK ((type = ANY (ARRAY['kvmqm'::text, 'kvmqm_interface'::text, 'openvz'::text, 'openvz_interface'::text, 'repy'::text, 'repy_interface'::text, 'tinc_vpn'::text, 'tinc_endpoint'::text, 'external_network'::text, 'external_network_endpoint'::text, 'udp_endpoint'::text])))
+    CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT users_flags_check CHECK ((array_position(flags, NULL::text) IS NULL))
 );
+
+
+--
+-- Name: contacts; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.contacts AS
+ SELECT id,
+    organization_id,
+    flags,
+    json_build_array(id, name, origin, realname, email, ('nomails'::text = ANY (flags))) AS contact
+   FROM public.users u;
 
 
 --
@@ -1055,6 +1170,29 @@ CREATE TABLE public.error_groups (
     removed_dumps bigint DEFAULT 0 NOT NULL,
     CONSTRAINT error_groups_removed_dumps_check CHECK ((removed_dumps >= 0))
 );
+
+
+--
+-- Name: error_group_summaries; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.error_group_summaries AS
+ SELECT g.group_id,
+    g.description,
+    g.removed_dumps,
+    (g.removed_dumps + d.kept) AS count,
+    d.last_at,
+    d.sources,
+    d.origins,
+    d.versions
+   FROM (public.error_groups g
+     CROSS JOIN LATERAL ( SELECT count(*) AS kept,
+            max((d_1.at)::timestamp with time zone) AS last_at,
+            COALESCE(array_agg(DISTINCT d_1.source), '{}'::text[]) AS sources,
+            COALESCE(array_agg(DISTINCT d_1.origin), '{}'::text[]) AS origins,
+            COALESCE(jsonb_agg(DISTINCT d_1.software_version), '[]'::jsonb) AS versions
+           FROM public.error_dumps d_1
+          WHERE (d_1.group_id = g.group_id)) d);
 
 
 --
@@ -1461,28 +1599,6 @@ CREATE TABLE public.topology_permissions (
     user_id bigint NOT NULL,
     role text NOT NULL,
     CONSTRAINT topology_permissions_role_check CHECK ((role = ANY (ARRAY['user'::text, 'manager'::text, 'owner'::text])))
-);
-
-
---
--- Name: users; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.users (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    origin text DEFAULT ''::text NOT NULL,
-    organization_id bigint NOT NULL,
-    realname text DEFAULT ''::text NOT NULL,
-    email text DEFAULT ''::text NOT NULL,
-    flags text[] DEFAULT '{}'::text[] NOT NULL,
-    password_hash text,
-    password_at public.instant,
-    last_login_at public.instant,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT users_flags_check CHECK ((array_position(flags, NULL::text) IS NULL))
 );
 
 
@@ -2144,13 +2260,6 @@ CREATE INDEX elements_network_instance_id_idx ON public.elements USING btree (ne
 
 
 --
--- Name: elements_next_sync_at_idx; Type: INDEX; Schema: public; Owner: -
---
-
-CREATE INDEX elements_next_sync_at_idx ON public.elements USING btree (next_sync_at) WHERE (next_sync_at IS NOT NULL);
-
-
---
 -- Name: elements_parent_id_idx; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2169,6 +2278,13 @@ CREATE INDEX elements_profile_id_idx ON public.elements USING btree (profile_id)
 --
 
 CREATE INDEX elements_site_id_idx ON public.elements USING btree (site_id);
+
+
+--
+-- Name: elements_sync_turn_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX elements_sync_turn_idx ON public.elements USING btree (GREATEST(next_sync_at, sync_lease_until)) WHERE (next_sync_at IS NOT NULL);
 
 
 --
@@ -2207,10 +2323,10 @@ CREATE INDEX host_connections_host_id_idx ON public.host_connections USING btree
 
 
 --
--- Name: host_connections_orphan_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: host_connections_orphan_turn_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX host_connections_orphan_idx ON public.host_connections USING btree (id) WHERE ((element_id IS NULL) AND (connection_id IS NULL));
+CREATE INDEX host_connections_orphan_turn_idx ON public.host_connections USING btree (COALESCE((orphan_lease_until)::timestamp with time zone, '-infinity'::timestamp with time zone), id) WHERE ((element_id IS NULL) AND (connection_id IS NULL));
 
 
 --
@@ -2235,17 +2351,17 @@ CREATE INDEX host_elements_host_id_idx ON public.host_elements USING btree (host
 
 
 --
--- Name: host_elements_orphan_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: host_elements_orphan_turn_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX host_elements_orphan_idx ON public.host_elements USING btree (id) WHERE ((element_id IS NULL) AND (connection_id IS NULL));
+CREATE INDEX host_elements_orphan_turn_idx ON public.host_elements USING btree (COALESCE((orphan_lease_until)::timestamp with time zone, '-infinity'::timestamp with time zone), id) WHERE ((element_id IS NULL) AND (connection_id IS NULL));
 
 
 --
--- Name: hosts_problem_since_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: hosts_problem_turn_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX hosts_problem_since_idx ON public.hosts USING btree (problem_since) WHERE (problem_since IS NOT NULL);
+CREATE INDEX hosts_problem_turn_idx ON public.hosts USING btree (GREATEST(problem_since, problem_lease_until)) WHERE (problem_since IS NOT NULL);
 
 
 --
@@ -2256,10 +2372,10 @@ CREATE INDEX hosts_site_id_idx ON public.hosts USING btree (site_id);
 
 
 --
--- Name: hosts_sync_due_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: hosts_sync_turn_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX hosts_sync_due_idx ON public.hosts USING btree (COALESCE((resources_synced_at)::timestamp with time zone, '-infinity'::timestamp with time zone)) WHERE enabled;
+CREATE INDEX hosts_sync_turn_idx ON public.hosts USING btree (COALESCE((GREATEST(resources_synced_at, sync_lease_until))::timestamp with time zone, '-infinity'::timestamp with time zone)) WHERE enabled;
 
 
 --
@@ -2319,10 +2435,10 @@ CREATE INDEX topologies_site_id_idx ON public.topologies USING btree (site_id);
 
 
 --
--- Name: topologies_timeout_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: topologies_timeout_turn_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX topologies_timeout_idx ON public.topologies USING btree (timeout_step, timeout_at);
+CREATE INDEX topologies_timeout_turn_idx ON public.topologies USING btree (GREATEST(public.timeout_due_at(timeout_step, (timeout_at)::timestamp with time zone), (timeout_lease_until)::timestamp with time zone)) WHERE (timeout_step < 20);
 
 
 --
@@ -2893,4 +3009,11 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261122110510'),
     ('20261122110520'),
     ('20261122110801'),
-    ('20261122110802');
+    ('20261122110802'),
+    ('20261122120100'),
+    ('20261122120200'),
+    ('20261122120301'),
+    ('20261122120302'),
+    ('20261122120303'),
+    ('20261122120304'),
+    ('20261122120400');

@@ -83,9 +83,20 @@ def test_many_are_created_in_the_order_that_they_are_given(
 def test_if_one_cannot_be_none_is_created(
     db: Database, topology: Topology, wrong: Any, kind: type[Any], entity: str, key: object
 ) -> None:
-    with refused(kind, entity, key):
-        db.elements.create_many(topology.id, [{"type": "kvmqm"}, wrong])
+    with refused(kind, entity, key, "^element 2 of the list"):
+        db.elements.create_many(topology.id, [{"type": "kvmqm"}, {"type": "openvz"}, wrong, wrong])
     assert db.elements.list_of_topology(topology.id) == []
+
+
+def test_the_first_that_cannot_be_is_told_by_its_parent_too(db: Database, topology: Topology, tree: list[Element]) -> None:
+    machine, switch = tree[0].id, tree[1].id
+    elements: list[NewElement] = [
+        {"type": "tinc_endpoint", "parent_id": switch},
+        {"type": "kvmqm_interface", "parent_id": switch},
+        {"type": "kvmqm_interface", "parent_id": machine},
+    ]
+    with refused(InvalidValue, "element", None, "^element 1 of the list: the parent must be of the same topology"):
+        db.elements.create_many(topology.id, elements)
 
 
 def test_none_is_created_in_a_topology_that_is_not_there(db: Database) -> None:

@@ -286,6 +286,45 @@ def test_an_orphan_is_claimed_with_its_host_and_forgotten_when_it_is_gone(
     assert [c.id for c in dao.claim_orphans(limit=5, lease=MINUTE)] == [second.id]
 
 
+@pytest.mark.parametrize("kind", ["host element", "host connection"])
+def test_an_orphan_that_cannot_be_removed_lets_others_go_first(
+    db: Database, server: psycopg.Connection, world: World, kind: str
+) -> None:
+    dao: HostComponents = db.host_elements if kind == "host element" else db.host_connections
+    orphans = [dao.create(world.host.id, num, type="kvmqm", state="started").id for num in range(3)]
+    claimed = claim_in_turn(server, partial(dao.claim_orphans, limit=1, lease=MINUTE), kind.replace(" ", "_") + "s", "orphan")
+    assert claimed == [*orphans, orphans[0]]
+
+
+def test_a_machine_that_cannot_be_looked_at_lets_others_go_first(
+    db: Database, server: psycopg.Connection, topology: Topology
+) -> None:
+    machines = [db.elements.create(topology.id, "kvmqm").id for _ in range(3)]
+    for n, id in enumerate(machines):
+        db.elements.update(id, {"next_sync_at": now(server) - (9 - n) * MINUTE})
+    claimed = claim_in_turn(server, partial(db.elements.claim_syncs, limit=1, lease=MINUTE), "elements", "sync")
+    assert claimed == [*machines, machines[0]]
+
+
+def test_a_timeout_that_cannot_be_carried_out_lets_others_go_first(
+    db: Database, server: psycopg.Connection, world: World
+) -> None:
+    warn, stop, destroy = (db.topologies.create(name, owner_id=world.user.id).id for name in "abc")
+    for id, step, ago in ((warn, 0, HOUR - DAY), (stop, 9, MINUTE), (destroy, 10, DAY + 30 * MINUTE)):
+        db.topologies.update(id, {"timeout_step": step, "timeout_at": now(server) - ago})
+    claimed = claim_in_turn(server, partial(db.topologies.claim_timeouts, limit=1, lease=MINUTE), "topologies", "timeout")
+    assert claimed == [warn, destroy, stop, warn]
+
+
+def claim_in_turn(server: psycopg.Connection, claim: Callable[[], Any], table: str, lease: str) -> list[int]:
+    """The ids that four claims get of which each lets its lease run out."""
+    claimed = []
+    for _ in range(4):
+        claimed += [c.id for c in claim()]
+        server.execute(f"update {table} set {lease}_lease_until = now() where {lease}_lease_until > now()")
+    return claimed
+
+
 def _of(world: World) -> tuple[int, str, str]:
     return world.host.id, world.host.name, world.host.rpcurl
 

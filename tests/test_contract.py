@@ -24,6 +24,8 @@ Edit = Callable[[str, str, str], None]
 Check = Callable[..., tuple[int, str]]
 Says = Callable[[str], list[str]]
 
+PLACES = "tomato_dao/rows/places.py"
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
@@ -84,18 +86,18 @@ def test_a_column_that_a_migration_renames_is_missed_by_its_queries(copy: Path, 
 
 
 def test_two_fields_in_the_wrong_order_are_found(copy: Path, edit: Edit, check: Check) -> None:
-    edit("tomato_dao/rows.py", "    longitude: float\n    latitude: float\n", "    latitude: float\n    longitude: float\n")
+    edit(PLACES, "    longitude: float\n    latitude: float\n", "    latitude: float\n    longitude: float\n")
     code, said = check("contract")
-    at = f"tomato_dao/rows.py:{line_of(copy / 'tomato_dao/rows.py', 'latitude: float')}"
+    at = f"{PLACES}:{line_of(copy / PLACES, 'latitude: float')}"
     assert code == 1
     assert f"sites.get: {at} declares Site.latitude as field 6; the server says that it is column 7\n" in said
 
 
 def test_a_field_that_leaves_no_room_for_null_is_found(copy: Path, edit: Edit, check: Check) -> None:
     rest = "    attrs: JsonObject\n\n\n@dataclass(frozen=True, slots=True)\nclass Site:"
-    edit("tomato_dao/rows.py", f"    usage_id: int | None\n{rest}", f"    usage_id: int\n{rest}")
+    edit(PLACES, f"    usage_id: int | None\n{rest}", f"    usage_id: int\n{rest}")
     code, said = check("contract")
-    at = f"tomato_dao/rows.py:{line_of(copy / 'tomato_dao/rows.py', 'usage_id: int')}"
+    at = f"{PLACES}:{line_of(copy / PLACES, 'usage_id: int')}"
     declared = f"{at} declares Organization.usage_id: int; the server says that usage_id can be null"
     assert code == 1
     assert f"db/queries/organizations.sql:1: organizations.get: {declared}\n" in said
@@ -183,9 +185,18 @@ class Holder:
 
 @pytest.fixture(scope="session")
 def layout() -> Iterator[psycopg.Connection]:
-    """A connection to a database that has the layout, and a table with a column of each kind of nullability."""
+    """A connection to a database with the layout and a table of things, seen through a view and functions, too."""
     with layout_connection() as connection:
-        connection.execute("create table things (id bigint primary key, name text, kind text not null, unique (kind, name))")
+        for statement in (
+            "create table things (id bigint primary key, name text, kind text not null, unique (kind, name))",
+            "create view all_things as select t.id, t.kind, t.name, json_build_array(t.id, t.name) as thing,"
+            " json_build_array(t.id) as mistaken from things t",
+            "create function things_of(of_kind text, named text) returns table (id bigint, name text) language sql stable"
+            " begin atomic select t.id, coalesce(t.name, named) from things t where t.kind = of_kind; end",
+            "create function last_thing() returns table (id bigint, name text) language sql stable"
+            " begin atomic select t.id, t.name from things t order by t.id desc limit 1; end",
+        ):
+            connection.execute(statement.encode())
         yield connection
 
 
@@ -239,6 +250,8 @@ def assert_found(found: list[str], *fragments: str) -> None:
             "no unique key ensures that",
         ),
         ("q()^", "select t.id from things t inner join things o on o.id = t.id where t.kind = 'x' and t.name = 'y'", None),
+        ("q()^", "select f.id from last_thing() f", None),
+        ("q()^", "select f.id from things_of('x', 'y') f", "no unique key ensures that"),
         ("q()$", "show timezone", "the server can't analyse it: "),
         ("q()^", "delete from things t", "“^” is for what returns rows; the server says that it returns none"),
         ("q()$", "select exists (select from things) as is_there", None),
@@ -283,6 +296,14 @@ def test_what_a_query_says_of_itself_is_held_against_the_server(says: Says, head
         ("select t.id, coalesce(t.name, 'x') as name from things t", "Thing.name: str | None; no query can return null"),
         ("select min(t.id) as id, t.name from things t group by t.name, t.kind", None),
         ("select t.id::text as id, t.name from things t", "Thing.id: int; the server says text"),
+        ("select v.id, v.name from all_things v", None),
+        ("select v.id, v.kind as name from all_things v", "Thing.name: str | None; no query can return null for it"),
+        ("select f.id, f.name from things_of('x', null) f", None),
+        ("select f.id, f.name from things_of('x', 'y') f", "Thing.name: str | None; no query can return null for it"),
+        (
+            "select f.id, f.name from things t left join things_of(t.kind, t.name) f on true",
+            "Thing.id: int; the server says that id can be null",
+        ),
         ("select t.id, t.name, t.kind from things t", "does not declare kind, which the server says is column 3"),
         ("select t.id from things t", "declares name; the server says that it returns id"),
     ],
@@ -301,6 +322,13 @@ def test_a_record_class_is_held_against_what_its_query_returns(says: Says, sql: 
 )
 def test_rows_inside_a_row_are_held_against_their_class(says: Says, row: str, said: list[str]) -> None:
     inner = f"select coalesce(json_agg(json_build_array({row}) order by t.id), '[]') from things t where t.kind = h.kind"
+    found = says(f"-- name: q()\n-- record_class: Holder\nselect h.id, ({inner}) as things from things h;")
+    assert_found(found, *said)
+
+
+@pytest.mark.parametrize(("column", "said"), [("thing", []), ("mistaken", ["declares 2 fields; things's JSON rows have 1"])])
+def test_rows_that_a_view_makes_are_held_against_their_class(says: Says, column: str, said: list[str]) -> None:
+    inner = f"select coalesce(json_agg(v.{column} order by v.id), '[]') from all_things v where v.kind = h.kind"
     found = says(f"-- name: q()\n-- record_class: Holder\nselect h.id, ({inner}) as things from things h;")
     assert_found(found, *said)
 

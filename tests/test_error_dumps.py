@@ -162,6 +162,10 @@ def test_a_summary_tells_what_a_group_amounts_to(db: Database, server: psycopg.C
     assert db.error_groups.list_summaries(limit=1) == [a]
     assert db.error_groups.list_summaries(after="a") == [b]
     assert [g.group_id for g in db.error_groups.list(after="a", limit=1)] == ["b"]
+    store(db, 1, "", source="nameless")
+    assert db.error_groups.list(limit=1) == [ErrorGroup("", "", 0)]
+    assert [s.group_id for s in db.error_groups.list_summaries(limit=1)] == [""]
+    assert db.error_groups.list_summaries(after="") == [a, b]
 
 
 def test_a_group_and_its_dumps_can_be_changed(db: Database) -> None:

@@ -66,6 +66,15 @@ def test_the_host_that_waits_longest_is_synced_first(db: Database, world: World,
     assert db.hosts.claim_syncs(limit=100, lease=MINUTE) == []
 
 
+def test_a_host_that_cannot_be_reached_lets_others_go_first(db: Database, world: World, server: psycopg.Connection) -> None:
+    add_hosts(server, world.site.id, 61)
+    claimed = []
+    for _ in range(4):
+        claimed.append(claim_sync(db).name)  # which nobody finishes
+        server.execute("update hosts set sync_lease_until = now() where sync_lease_until > now()")
+    assert claimed == ["host1", "due61", "due60", "host1"]
+
+
 def test_a_host_whose_lease_runs_out_is_due_again(db: Database, world: World, server: psycopg.Connection) -> None:
     first = claim_sync(db)
     assert db.hosts.claim_syncs(limit=1, lease=MINUTE) == []
@@ -183,6 +192,16 @@ def test_the_end_of_a_problem_is_told_once_where_it_was_announced(db: Database, 
     assert told(db, since=hour, mailed=hour / 2, well=True) == "resolved"
     db.hosts.update_availability("host1")
     assert claim_notice(db) is None
+
+
+def test_a_notice_that_cannot_be_sent_lets_others_go_first(db: Database, world: World, server: psycopg.Connection) -> None:
+    add_hosts(server, world.site.id, 2)
+    server.execute("update hosts set enabled = false, problem_since = now() - (10 - id) * interval '1 hour'")
+    claimed = []
+    for _ in range(4):
+        claimed += [claim.host_name for claim in db.hosts.claim_problem_notices(limit=1, lease=MINUTE)]
+        server.execute("update hosts set problem_lease_until = now() where problem_lease_until > now()")
+    assert claimed == ["host1", "due1", "due2", "host1"]
 
 
 def test_a_problem_from_its_beginning_to_its_end(db: Database, world: World) -> None:
@@ -307,8 +326,8 @@ def test_claims_use_an_index_among_3_000_hosts(db: Database, world: World, serve
     server.execute("analyze hosts")
     server.execute("set plan_cache_mode = force_generic_plan")
     for name, values, index in (
-        ("claim_syncs", "10, '1 min'", "hosts_sync_due_idx"),
-        ("claim_problem_notices", "null, 10, '1 min'", "hosts_problem_since_idx"),
+        ("claim_syncs", "10, '1 min'", "hosts_sync_turn_idx"),
+        ("claim_problem_notices", "null, 10, '1 min'", "hosts_problem_turn_idx"),
     ):
         server.execute(f"prepare {name} as {QUERIES[f'hosts.{name}'].sql}")
         plan = "\n".join(line for (line,) in server.execute(f"explain execute {name}({values})"))

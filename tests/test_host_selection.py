@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import World
+from dao_cases import refused
 from host_cases import info, make_well, now
 from psycopg.types.json import Jsonb
 
@@ -129,6 +130,13 @@ def test_a_caller_can_favour_hosts_and_sites(db: Database, world: World, hosts: 
     for bad in (float("nan"), "much", [1]):
         with pytest.raises(InvalidValue, match=r"^host: "):
             db.hosts.candidates(host_bonuses={hosts[0]: bad})
+    for bad in ([1], 5, "much", False):
+        with refused(InvalidValue, "host", "host_bonuses", "^host: host_bonuses is a dict by id, not "):
+            db.hosts.candidates(host_bonuses=bad)
+        with refused(InvalidValue, "host", "host_bonuses"):
+            db.hosts.candidates_of_site(world.site.id, host_bonuses=bad)
+        with refused(InvalidValue, "host", "site_bonuses"):
+            db.hosts.candidates(site_bonuses=bad)
 
 
 def test_only_the_best_are_given(db: Database, hosts: list[int]) -> None:

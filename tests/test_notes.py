@@ -45,6 +45,9 @@ def test_notes_are_listed_in_pages_by_key(db: Database) -> None:
     assert db.key_values.list(limit=2) == notes[:2]
     assert db.key_values.list(after="b/1") == notes[2:]
     assert db.key_values.list(after="c") == []
+    db.key_values.set("", "")
+    assert db.key_values.list(limit=1) == [KeyValue("", "")]
+    assert db.key_values.list(after="") == notes
 
 
 def test_threads_that_set_one_key_leave_one_of_their_values(db: Database) -> None:

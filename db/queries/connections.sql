@@ -7,14 +7,7 @@ select
   c.host_element2_id, c.usage_id, c.attrs,
   x.from_element_id, x.to_element_id
 from connections c
-cross join
-  lateral (
-    select
-      min(e.id) as from_element_id,
-      max(e.id) as to_element_id
-    from elements e
-    where e.connection_id = c.id
-  ) x
+cross join lateral connection_ends(c.id) x
 where c.id = :id;
 
 -- name: list_of_topology(topology_id, after, limit)
@@ -26,14 +19,7 @@ select
   c.host_element2_id, c.usage_id, c.attrs,
   x.from_element_id, x.to_element_id
 from connections c
-cross join
-  lateral (
-    select
-      min(e.id) as from_element_id,
-      max(e.id) as to_element_id
-    from elements e
-    where e.connection_id = c.id
-  ) x
+cross join lateral connection_ends(c.id) x
 where c.topology_id = :topology_id and c.id > :after
 order by c.id
 limit :limit;

@@ -151,14 +151,14 @@ where e.id = :id and e.type in ('kvmqm', 'openvz', 'repy');
 -- name: claim_syncs(limit, lease)
 -- record_class: ElementSyncClaim
 -- not null: next_sync_at, lease_until
--- Machines that are to be looked at, as this worker's for the time of the lease.
+-- Machines that are to be looked at, as this worker's for the time of the lease; in turn, by when they were due or tried.
 with due as materialized (
   select e.id
   from elements e
   where
-    e.next_sync_at <= now() and e.type in ('kvmqm', 'openvz', 'repy')
-    and (e.sync_lease_until is null or e.sync_lease_until <= now())
-  order by e.next_sync_at
+    e.next_sync_at is not null and e.type in ('kvmqm', 'openvz', 'repy')
+    and greatest(e.next_sync_at, e.sync_lease_until) <= now()
+  order by greatest(e.next_sync_at, e.sync_lease_until)
   limit :limit
   for update skip locked
 ),

@@ -7,54 +7,29 @@ where g.group_id = :group_id;
 
 -- name: list(after, limit)
 -- record_class: ErrorGroup
--- All groups, by id, after that one.
+-- nullable: after
+-- All groups, by id, after that one; after null: from the first, whose id may be empty.
 select g.group_id, g.description, g.removed_dumps
 from error_groups g
-where g.group_id > :after
+where g.group_id >= coalesce(:after, '') and g.group_id is distinct from :after
 order by g.group_id
 limit :limit;
 
 -- name: summary(group_id)^
 -- record_class: ErrorGroupSummary
+-- one row: the view has one for each group
 -- A group with what its dumps amount to.
-select
-  g.group_id, g.description, g.removed_dumps,
-  g.removed_dumps + s.kept as count,
-  s.last_at, s.sources, s.origins, s.versions
-from error_groups g
-cross join
-  lateral (
-    select
-      count(*) as kept,
-      max(d.at) as last_at,
-      coalesce(array_agg(distinct d.source), '{}') as sources,
-      coalesce(array_agg(distinct d.origin), '{}') as origins,
-      coalesce(jsonb_agg(distinct d.software_version), '[]') as versions
-    from error_dumps d
-    where d.group_id = g.group_id
-  ) s
+select g.group_id, g.description, g.removed_dumps, g.count, g.last_at, g.sources, g.origins, g.versions
+from error_group_summaries g
 where g.group_id = :group_id;
 
 -- name: list_summaries(after, limit)
 -- record_class: ErrorGroupSummary
--- All groups with what their dumps amount to, by id, after that one.
-select
-  g.group_id, g.description, g.removed_dumps,
-  g.removed_dumps + s.kept as count,
-  s.last_at, s.sources, s.origins, s.versions
-from error_groups g
-cross join
-  lateral (
-    select
-      count(*) as kept,
-      max(d.at) as last_at,
-      coalesce(array_agg(distinct d.source), '{}') as sources,
-      coalesce(array_agg(distinct d.origin), '{}') as origins,
-      coalesce(jsonb_agg(distinct d.software_version), '[]') as versions
-    from error_dumps d
-    where d.group_id = g.group_id
-  ) s
-where g.group_id > :after
+-- nullable: after
+-- All groups with what their dumps amount to, by id, after that one, as “list” does.
+select g.group_id, g.description, g.removed_dumps, g.count, g.last_at, g.sources, g.origins, g.versions
+from error_group_summaries g
+where g.group_id >= coalesce(:after, '') and g.group_id is distinct from :after
 order by g.group_id
 limit :limit;
 

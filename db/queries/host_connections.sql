@@ -95,14 +95,15 @@ limit :limit;
 -- name: claim_orphans(limit, lease)
 -- record_class: OrphanClaim
 -- not null: lease_until
--- What serves nothing any more and is to be removed from its host, as this worker's for the time of the lease.
+-- What serves nothing any more and is to be removed from its host, as this worker's for the time of the lease; in turn, what
+-- nobody tried to remove first.
 with due as materialized (
   select hc.id
   from host_connections hc
   where
     hc.element_id is null and hc.connection_id is null
-    and (hc.orphan_lease_until is null or hc.orphan_lease_until <= now())
-  order by hc.id
+    and coalesce(hc.orphan_lease_until, '-infinity') <= now()
+  order by coalesce(hc.orphan_lease_until, '-infinity'), hc.id
   limit :limit
   for update skip locked
 ),

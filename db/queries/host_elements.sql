@@ -95,14 +95,15 @@ limit :limit;
 -- name: claim_orphans(limit, lease)
 -- record_class: OrphanClaim
 -- not null: lease_until
--- What serves nothing any more and is to be removed from its host, as this worker's for the time of the lease.
+-- What serves nothing any more and is to be removed from its host, as this worker's for the time of the lease; in turn, what
+-- nobody tried to remove first.
 with due as materialized (
   select he.id
   from host_elements he
   where
     he.element_id is null and he.connection_id is null
-    and (he.orphan_lease_until is null or he.orphan_lease_until <= now())
-  order by he.id
+    and coalesce(he.orphan_lease_until, '-infinity') <= now()
+  order by coalesce(he.orphan_lease_until, '-infinity'), he.id
   limit :limit
   for update skip locked
 ),

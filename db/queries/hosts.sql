@@ -100,13 +100,8 @@ delete from hosts h where h.name = :name;
 -- not null: load, score
 -- The hosts without problems that support all that is asked for, best first; bonuses are objects by id.
 with candidates as materialized (
-  select
-    h.id, h.name, h.site_id, h.component_errors, s.load,
-    (select count(*) from host_elements e where e.host_id = h.id) as elements,
-    (select count(*) from host_connections c where c.host_id = h.id) as connections
-  from hosts h
-  cross join lateral host_status(h, :started_at) s
-  where s.problems = '{}' and host_supports(h, :element_types, :connection_types, :network_kinds)
+  select h.id, h.name, h.site_id, h.component_errors, h.load, h.elements, h.connections
+  from host_candidates(:started_at, :element_types, :connection_types, :network_kinds) h
 )
 
 select
@@ -127,13 +122,9 @@ limit :limit;
 -- not null: load, score
 -- The hosts of a site without problems that support all that is asked for, best first; bonuses are an object by id.
 with candidates as materialized (
-  select
-    h.id, h.name, h.site_id, h.component_errors, s.load,
-    (select count(*) from host_elements e where e.host_id = h.id) as elements,
-    (select count(*) from host_connections c where c.host_id = h.id) as connections
-  from hosts h
-  cross join lateral host_status(h, :started_at) s
-  where h.site_id = :site_id and s.problems = '{}' and host_supports(h, :element_types, :connection_types, :network_kinds)
+  select h.id, h.name, h.site_id, h.component_errors, h.load, h.elements, h.connections
+  from host_candidates(:started_at, :element_types, :connection_types, :network_kinds) h
+  where h.site_id = :site_id
 )
 
 select
@@ -180,15 +171,15 @@ returning h.component_errors;
 -- name: claim_syncs(limit, lease)
 -- record_class: HostSyncClaim
 -- not null: lease_until
--- Lease hosts that were not synced for 60 s, longest ago first.
+-- Lease hosts that were not synced for 60 s, in turn: first those that were not synced, nor tried, for longest.
 with due as materialized (
   select h.id
   from hosts h
   where
     h.enabled
     and coalesce(h.resources_synced_at, '-infinity') <= now() - interval '60 s'
-    and (h.sync_lease_until is null or h.sync_lease_until <= now())
-  order by coalesce(h.resources_synced_at, '-infinity')
+    and coalesce(greatest(h.resources_synced_at, h.sync_lease_until), '-infinity') <= now()
+  order by coalesce(greatest(h.resources_synced_at, h.sync_lease_until), '-infinity')
   limit :limit
   for update skip locked
 ),
@@ -214,7 +205,7 @@ where h.id = :id and h.sync_lease_until = :lease_until::timestamptz;
 -- record_class: ProblemNoticeClaim
 -- nullable: started_at
 -- not null: kind, problems, problem_since, lease_until
--- Lease the hosts whose contacts are to be told of a problem or its end, the oldest problem first.
+-- Lease the hosts whose contacts are to be told of a problem or its end, in turn: the oldest problem, or attempt, first.
 with due as materialized (
   select h.id, n.kind, s.problems
   from hosts h
@@ -233,9 +224,9 @@ with due as materialized (
     ) n
   where
     h.problem_since is not null
-    and (h.problem_lease_until is null or h.problem_lease_until <= now())
+    and greatest(h.problem_since, h.problem_lease_until) <= now()
     and n.kind is not null
-  order by h.problem_since
+  order by greatest(h.problem_since, h.problem_lease_until)
   limit :limit
   for update of h skip locked
 ),
@@ -250,14 +241,8 @@ claimed as (
 select
   c.id as host_id, c.name as host_name, c.kind, c.problems, c.problem_since,
   (
-    select
-      coalesce(
-        json_agg(
-          json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
-        ),
-        '[]'
-      )
-    from users u
+    select coalesce(json_agg(u.contact order by u.id), '[]')
+    from contacts u
     where
       u.flags @> array['global_host_contact']
       or (u.flags @> array['orga_host_contact'] and u.organization_id = s.organization_id)

@@ -7,10 +7,11 @@ where k.key = :key;
 
 -- name: list(after, limit)
 -- record_class: KeyValue
--- All notes, by key, after that one.
+-- nullable: after
+-- All notes, by key, after that one; after null: from the first, whose key may be empty.
 select k.key, k.value
 from key_values k
-where k.key > :after
+where k.key >= coalesce(:after, '') and k.key is distinct from :after
 order by k.key
 limit :limit;
 

@@ -44,16 +44,10 @@ with page as (
 )
 
 select
-  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role,
-  (
-    select e.state
-    from elements e
-    where e.topology_id = t.id
-    order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
-    limit 1
-  ) as state
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, s.state
 from page t
 left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+left join lateral highest_state(t.id) s on true
 order by t.id;
 
 -- name: list_of_user(user_id, asking_user_id, after, limit)
@@ -70,16 +64,10 @@ with page as (
 )
 
 select
-  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role,
-  (
-    select e.state
-    from elements e
-    where e.topology_id = t.id
-    order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
-    limit 1
-  ) as state
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, s.state
 from page t
 left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+left join lateral highest_state(t.id) s on true
 order by t.id;
 
 -- name: list_of_organization(organization_id, asking_user_id, after, limit)
@@ -108,17 +96,11 @@ page as (
 )
 
 select
-  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role,
-  (
-    select e.state
-    from elements e
-    where e.topology_id = t.id
-    order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
-    limit 1
-  ) as state
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, s.state
 from page g
 inner join topologies t on t.id = g.topology_id
 left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+left join lateral highest_state(t.id) s on true
 order by t.id;
 
 -- name: create(name, user_id, site_id, attrs)<!
@@ -153,25 +135,15 @@ returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.a
 -- name: claim_timeouts(limit, lease)
 -- record_class: TimeoutClaim
 -- not null: lease_until
--- Topologies whose timeout asks for something, as this worker's for the time of the lease. They come step by step: an order
--- across the steps would lock all that is due.
+-- Topologies whose timeout asks for something, as this worker's for the time of the lease; in turn, by when they were due or
+-- tried.
 with due as materialized (
-  select d.id
-  from (
-    values (0, interval '24 hours'), (9, interval '0'), (10, interval '-24 hours')
-  ) s (step, ahead)
-  cross join
-    lateral (
-      select t.id
-      from topologies t
-      where
-        t.timeout_step = s.step and t.timeout_at <= now() + s.ahead
-        and (t.timeout_lease_until is null or t.timeout_lease_until <= now())
-      order by t.timeout_at
-      limit :limit -- of each step too: without it a backlog would be sorted as a whole
-      for update skip locked
-    ) d
-  limit :limit -- noqa: AM09
+  select t.id
+  from topologies t
+  where t.timeout_step < 20 and greatest(timeout_due_at(t.timeout_step, t.timeout_at), t.timeout_lease_until) <= now()
+  order by greatest(timeout_due_at(t.timeout_step, t.timeout_at), t.timeout_lease_until)
+  limit :limit
+  for update skip locked
 ),
 
 claimed as (
@@ -184,15 +156,9 @@ select
   c.id, c.name, c.timeout_at, c.timeout_step,
   case c.timeout_step when 0 then 'warn' when 9 then 'stop' else 'destroy' end as action,
   (
-    select
-      coalesce(
-        json_agg(
-          json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
-        ),
-        '[]'
-      )
+    select coalesce(json_agg(u.contact order by u.id), '[]')
     from topology_permissions p
-    inner join users u on u.id = p.user_id
+    inner join contacts u on u.id = p.user_id
     where p.topology_id = c.id and p.role = 'owner'
   ) as owners,
   c.lease_until

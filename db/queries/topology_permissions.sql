@@ -36,7 +36,6 @@ delete from topology_permissions p where p.topology_id = :topology_id and p.user
 
 -- name: role(topology_id, user_id)^
 -- record_class: TopologyRole
--- not null: topology_id, user_id
 -- one row: the view has one for each topology and user
 -- The role that a user effectively has on a topology.
 select r.topology_id, r.user_id, r.explicit_role, r.role
@@ -45,7 +44,6 @@ where r.topology_id = :topology_id and r.user_id = :user_id;
 
 -- name: matrix(topology_id)
 -- record_class: TopologyRole
--- not null: topology_id, user_id
 -- Everybody who effectively has a role on a topology, by user.
 with asked as (
   select p.user_id

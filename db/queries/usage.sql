@@ -83,33 +83,20 @@ limit 1;
 
 -- name: totals_by_user(begin, end, after, limit)
 -- record_class: UsageTotal
--- not null: begin_at, end_at, measurements, memory, diskspace, traffic, cputime
--- plan: who has no record in the period is looked at, too
 -- The use of each user in a period, by user, after that one.
-select
-  u.id, min(r.begin_at) as begin_at, max(r.end_at) as end_at, sum(r.measurements)::bigint as measurements,
-  coalesce(sum(r.memory * r.measurements) / nullif(sum(r.measurements), 0)::float8, avg(r.memory)) as memory,
-  coalesce(sum(r.diskspace * r.measurements) / nullif(sum(r.measurements), 0)::float8, avg(r.diskspace)) as diskspace,
-  sum(r.traffic) as traffic, sum(r.cputime) as cputime
+select u.id, t.begin_at, t.end_at, t.measurements, t.memory, t.diskspace, t.traffic, t.cputime
 from users u
-cross join lateral largest_usage_records(u.usage_id, :begin, :end) r
+cross join lateral usage_total(u.usage_id, :begin, :end) t
 where u.id > :after
-group by u.id
 order by u.id
 limit :limit;
 
 -- name: totals_by_organization(begin, end, after, limit)
 -- record_class: UsageTotal
--- not null: begin_at, end_at, measurements, memory, diskspace, traffic, cputime
 -- The use of each organization in a period, by organization, after that one.
-select
-  o.id, min(r.begin_at) as begin_at, max(r.end_at) as end_at, sum(r.measurements)::bigint as measurements,
-  coalesce(sum(r.memory * r.measurements) / nullif(sum(r.measurements), 0)::float8, avg(r.memory)) as memory,
-  coalesce(sum(r.diskspace * r.measurements) / nullif(sum(r.measurements), 0)::float8, avg(r.diskspace)) as diskspace,
-  sum(r.traffic) as traffic, sum(r.cputime) as cputime
+select o.id, t.begin_at, t.end_at, t.measurements, t.memory, t.diskspace, t.traffic, t.cputime
 from organizations o
-cross join lateral largest_usage_records(o.usage_id, :begin, :end) r
+cross join lateral usage_total(o.usage_id, :begin, :end) t
 where o.id > :after
-group by o.id
 order by o.id
 limit :limit;

@@ -31,15 +31,15 @@ limit :limit;
 
 -- name: update(id, patch)^
 -- record_class: User
--- Change the columns that the patch names.
+-- Change the columns that the patch names. A password that is cached is of now, none has no time.
 update users u set (
   name, origin, organization_id, realname, email, flags, password_hash, password_at, last_login_at
 ) = (
   select
     r.name, r.origin, r.organization_id, r.realname, r.email, r.flags, r.password_hash,
     case
-      when :patch::jsonb ? 'password_hash' and not :patch::jsonb ? 'password_at' then now()
-      else r.password_at
+      when :patch::jsonb ? 'password_at' or not :patch::jsonb ? 'password_hash' then r.password_at
+      when r.password_hash is not null then now()
     end,
 
     r.last_login_at
@@ -172,28 +172,9 @@ gone as (
   delete from users u
   using due d
   where u.id = d.id and u.last_login_at <= now() - :age::interval and d.id not in (select k.id from kept k)
-  returning u.id, u.name, u.origin, u.realname, u.email, u.flags
+  returning u.id
 )
 
 select
-  (
-    select
-      coalesce(
-        json_agg(
-          json_build_array(g.id, g.name, g.origin, g.realname, g.email, 'nomails' = any(g.flags)) order by g.id
-        ),
-        '[]'
-      )
-    from gone g
-  ) as removed,
-  (
-    select
-      coalesce(
-        json_agg(
-          json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) order by u.id
-        ),
-        '[]'
-      )
-    from users u
-    where u.id in (select k.id from kept k)
-  ) as kept;
+  (select coalesce(json_agg(u.contact order by u.id), '[]') from gone g inner join contacts u on u.id = g.id) as removed,
+  (select coalesce(json_agg(u.contact order by u.id), '[]') from contacts u where u.id in (select k.id from kept k)) as kept;

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidValue
+import psycopg
+
+from ..errors import InvalidValue, TomatoError
 from ..patches import ElementPatch, NewElement, checked
 from ..rows import Element, ElementSyncClaim, JsonIn, JsonObject
 from . import changed, finished, found, positive
@@ -52,22 +54,37 @@ class Elements:
         )
 
     def create_many(self, topology_id: int, elements: Sequence[NewElement]) -> Sequence[Element]:
-        """New elements of a topology, all or none, in that order. Raises as `create` does."""
+        """New elements of a topology, all or none, in that order.
+
+        Raises as `create` does, and says which of the list can't be, counted from 0.
+        """
         for n, element in enumerate(elements):
-            if "type" not in checked(NewElement, "element", element):
+            try:
+                given = checked(NewElement, "element", element)
+            except InvalidValue as error:
+                raise _of_list(n, error) from None
+            if "type" not in given:
                 raise InvalidValue(f"element {n} of the list has no type", entity="element", key="type")
-        return self._q.create_many(
-            topology_id,
-            [e["type"] for e in elements],
-            [e.get("state", "created") for e in elements],
-            [e.get("parent_id") for e in elements],
-            [e.get("site_id") for e in elements],
-            [e.get("template_id") for e in elements],
-            [e.get("profile_id") for e in elements],
-            [e.get("network_id") for e in elements],
-            [e.get("network_instance_id") for e in elements],
-            [e.get("attrs", {}) for e in elements],
-        )
+        try:
+            return self._q.create_many(
+                topology_id,
+                [e["type"] for e in elements],
+                [e.get("state", "created") for e in elements],
+                [e.get("parent_id") for e in elements],
+                [e.get("site_id") for e in elements],
+                [e.get("template_id") for e in elements],
+                [e.get("profile_id") for e in elements],
+                [e.get("network_id") for e in elements],
+                [e.get("network_instance_id") for e in elements],
+                [e.get("attrs", {}) for e in elements],
+            )
+        except TomatoError as error:
+            if isinstance(error.__cause__, psycopg.Error):
+                detail = error.__cause__.diag.message_detail or ""
+                for n, element in enumerate(elements):
+                    if _is_told(detail, topology_id, element):
+                        raise _of_list(n, error) from error.__cause__
+            raise
 
     def get(self, id: int) -> Element:
         """The element of an id. Raises NotFound."""
@@ -126,3 +143,17 @@ class Elements:
         Raises NotFound, WrongState unless each is created (an interface may also be prepared).
         """
         changed(self._q.delete(id), "element", id)
+
+
+def _of_list(n: int, error: TomatoError) -> TomatoError:
+    """The error, which says which element of a list it is about."""
+    text = f"element {n} of the list: {str(error).removeprefix('element: ')}"
+    return type(error)(text, entity=error.entity, key=error.key)
+
+
+def _is_told(detail: str, topology_id: int, element: NewElement) -> bool:
+    """Whether the server tells of such an element: it shows, in any language, the row or the key that can't be."""
+    type, parent = element["type"], element.get("parent_id")
+    row = f", {topology_id}, {type}, {element.get('state', 'created')}, {'null' if parent is None else parent}, "
+    parent_key = f"=({topology_id}, {parent}, {type.split('_')[0]}"
+    return any(text in detail for text in (row, parent_key, *(f"({name})=({value})" for name, value in element.items())))

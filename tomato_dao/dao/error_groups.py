@@ -25,12 +25,12 @@ class ErrorGroups:
         """A group with its count, last time, and distinct sources, origins and versions. Raises NotFound."""
         return found(self._q.summary(group_id), "error group", group_id)
 
-    def list(self, *, after: str = "", limit: int = 100) -> Sequence[ErrorGroup]:
-        """All, by id: at most `limit` of those with an id above `after`."""
+    def list(self, *, after: str | None = None, limit: int = 100) -> Sequence[ErrorGroup]:
+        """All, by id: at most `limit` of those with an id above `after` (None: of all)."""
         return self._q.list(after, limit)
 
-    def list_summaries(self, *, after: str = "", limit: int = 100) -> Sequence[ErrorGroupSummary]:
-        """The summaries of all, by id: at most `limit` of those with an id above `after`."""
+    def list_summaries(self, *, after: str | None = None, limit: int = 100) -> Sequence[ErrorGroupSummary]:
+        """The summaries of all, by id: at most `limit` of those with an id above `after` (None: of all)."""
         return self._q.list_summaries(after, limit)
 
     def update(self, group_id: str, patch: ErrorGroupPatch) -> ErrorGroup:

@@ -85,7 +85,13 @@ class Hosts:
         score of a host, by its id and its site's. Raises InvalidValue.
         """
         return self._q.candidates(
-            element_types, connection_types, network_kinds, _by_id(host_bonuses), _by_id(site_bonuses), started_at, limit
+            element_types,
+            connection_types,
+            network_kinds,
+            _by_id("host_bonuses", host_bonuses),
+            _by_id("site_bonuses", site_bonuses),
+            started_at,
+            limit,
         )
 
     def candidates_of_site(
@@ -101,7 +107,13 @@ class Hosts:
     ) -> Sequence[HostCandidate]:
         """As candidates, of one site; averages are the site's, too."""
         return self._q.candidates_of_site(
-            site_id, element_types, connection_types, network_kinds, _by_id(host_bonuses), started_at, limit
+            site_id,
+            element_types,
+            connection_types,
+            network_kinds,
+            _by_id("host_bonuses", host_bonuses),
+            started_at,
+            limit,
         )
 
     def update_availability(self, name: str, *, started_at: datetime | None = None) -> float:
@@ -123,7 +135,8 @@ class Hosts:
     def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[HostSyncClaim]:
         """At most `limit` enabled hosts that were not synced for 60 s, which are the caller's for the time of the lease.
 
-        One that is not finished by then, as it could not be reached, becomes due again. Raises InvalidValue.
+        One that is not finished by then, as it could not be reached, becomes due again, behind those that have waited longer.
+        Raises InvalidValue.
         """
         return self._q.claim_syncs(limit, positive(lease))
 
@@ -161,5 +174,9 @@ class Hosts:
         finished(self._q.finish_problem_notice(host_id, lease_until, kind), "host", host_id)
 
 
-def _by_id(bonuses: Mapping[int, float] | None) -> dict[str, float]:
-    return {str(id): bonus for id, bonus in (bonuses or {}).items()}
+def _by_id(name: str, bonuses: Mapping[int, float] | None) -> dict[str, float]:
+    if bonuses is None:
+        return {}
+    if not isinstance(bonuses, Mapping):
+        raise InvalidValue(f"host: {name} is a dict by id, not {type(bonuses).__name__}", entity="host", key=name)
+    return {str(id): bonus for id, bonus in bonuses.items()}

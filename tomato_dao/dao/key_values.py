@@ -20,8 +20,8 @@ class KeyValues:
         """The value under a key. Raises NotFound."""
         return found(self._q.get(key), "key value", key).value
 
-    def list(self, *, after: str = "", limit: int = 100) -> Sequence[KeyValue]:
-        """All, by key: at most `limit` of those with a key above `after`."""
+    def list(self, *, after: str | None = None, limit: int = 100) -> Sequence[KeyValue]:
+        """All, by key: at most `limit` of those with a key above `after` (None: of all)."""
         return self._q.list(after, limit)
 
     def set(self, key: str, value: JsonIn) -> None:

@@ -67,7 +67,10 @@ class Users:
         return self._q.list_by_flag(flag, after, limit)
 
     def update(self, id: int, patch: UserPatch) -> User:
-        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue (as for an unknown new flag)."""
+        """Change what the patch names. With a password_hash alone password_at becomes now, or None where the hash is None.
+
+        Raises NotFound, AlreadyExists, InvalidValue (as for an unknown new flag).
+        """
         return found(self._q.update(id, checked(UserPatch, "user", patch)), "user", id)
 
     def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:

@@ -15,7 +15,7 @@ from psycopg import pq
 
 from ..errors import TomatoError, Unavailable
 from ..server import connection_settings, owner_url, probe
-from . import embedded
+from . import embedded, programs
 from .cli import run_command
 
 KEPT = 5  # backups of a database
@@ -91,7 +91,7 @@ def _program(name: str, version: int) -> Path:
     """The program of the server's own version, else of the next newer one: on PATH, where Debian has it, the embedded one."""
     places = [*os.environ.get("PATH", os.defpath).split(os.pathsep), f"/usr/lib/postgresql/{version}/bin"]
     with suppress(Unavailable):
-        places.append(os.fspath(embedded.binaries()))
+        places.append(os.fspath(programs.binaries()))
     found: dict[int, Path] = {}
     for place in places:
         if program := shutil.which(Path(place, name)):

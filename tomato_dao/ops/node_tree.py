@@ -3,8 +3,22 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 
 _WORD = re.compile(r'[(){}\[\]]|"(?:[^"\\]|\\.)*"|(?:[^\s(){}\[\]"\\]|\\.)+')
+
+
+class RteKind(IntEnum):
+    """What stands at a place of a query's range table."""
+
+    RELATION = 0
+    SUBQUERY = 1
+    JOIN = 2
+    FUNCTION = 3
+    VALUES = 5
+    CTE = 6
+    RESULT = 8
+    GROUP = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +61,10 @@ Value = str | Node | list["Value"]
 
 
 def parse(text: str) -> Node:
-    """The first query of a pg_node_tree."""
+    """The last query of a pg_node_tree: of a function, the one that it returns."""
     value = _value(iter(_WORD.findall(text)))
     while isinstance(value, list):
-        value = value[0]
+        value = value[-1]
     if not isinstance(value, Node):
         raise ValueError(f"not a tree: {text[:60]}")
     return value

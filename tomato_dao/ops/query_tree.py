@@ -6,11 +6,9 @@ PostgreSQL keeps the analysed body of a SQL function as text (pg_node_tree). Its
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from .node_tree import Node, numbers
+from .node_tree import Node, RteKind, numbers
 
 _SELECT = 1
-_RELATION, _SUBQUERY, _JOIN, _FUNCTION, _VALUES, _CTE, _RESULT, _GROUP = 0, 1, 2, 3, 5, 6, 8, 9  # RTEKind
-_INNER, _LEFT = 0, 1  # JoinType
 _EXISTS, _EXPRESSION, _ARRAY = 0, 4, 6  # SubLinkType
 _NEVER_NULL = {"NULLTEST", "BOOLEANTEST", "DISTINCTEXPR", "ROWEXPR", "ARRAYEXPR", "SQLVALUEFUNCTION"}
 # What hands a null on, and makes none.
@@ -37,13 +35,15 @@ class Catalog:
     """What the server's catalog adds to a tree.
 
     not_null, unique: of each table, by oid, the numbers of columns that can't be null, and those of each unique key;
-    functions, operators: names by oid.
+    functions, operators: names by oid; views, bodies: the queries of views and of SQL functions, by oid.
     """
 
     not_null: Mapping[int, Set[int]]
     unique: Mapping[int, Sequence[Set[int]]]
     functions: Mapping[int, str]
     operators: Mapping[int, str]
+    views: Mapping[int, Node]
+    bodies: Mapping[int, Node]
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +66,7 @@ class QueryTree:
         """Whether its column n, from 0, can be null; None where the server can't know."""
         arms = list(numbers(self.node.node("setOperations"), "RANGETBLREF", "rtindex"))
         if arms:
-            return _any(self._inside(self._rte(i).node("subquery")).column_can_be_null(n) for i in arms)
+            return _any(self._inside(self.rte(i).node("subquery")).column_can_be_null(n) for i in arms)
         return self.can_be_null(self.columns()[n])
 
     def can_be_null(self, expr: Node) -> bool | None:
@@ -104,9 +104,9 @@ class QueryTree:
         tree, rte = self._of(var)
         n = var.number("varattno") - 1
         kind = rte.number("rtekind")
-        if kind in (_JOIN, _GROUP):
-            return tree, rte.nodes("joinaliasvars" if kind == _JOIN else "groupexprs")[n]
-        inner = tree._query_of(rte)
+        if kind in (RteKind.JOIN, RteKind.GROUP):
+            return tree, rte.nodes("joinaliasvars" if kind == RteKind.JOIN else "groupexprs")[n]
+        inner = tree.query_of(rte)
         if inner is None or n < 0 or inner.node.has("setOperations"):
             return None
         return inner, inner.columns()[n]
@@ -134,88 +134,21 @@ class QueryTree:
             return inner.type_of(inner.columns()[0])
         return next((expr.number(key) for key in _TYPES if key in expr.fields), 0)
 
-    def returns_at_most_one_row(self) -> bool:
-        """Whether the server's unique keys, or the query's form, leave no room for a second row."""
-        node = self.node
-        if node.has("hasTargetSRFs") or node.has("setOperations"):
-            return False
-        if (node.has("hasAggs") and not node.has("groupClause") and not node.has("groupingSets")) or self._limit() == 1:
-            return True
-        tree = node.node("jointree")
-        return tree is None or self._is_pinned(tree)
-
-    def _limit(self) -> int | None:
-        """The limit that is a number; None where it is none."""
-        count = self.node.node("limitCount")
-        if count and count.label == "FUNCEXPR":  # the number as a bigint
-            count = count.nodes("args")[0]
-        for value in count.items("constvalue") if count else []:
-            if isinstance(value, list):
-                return int.from_bytes([int(str(byte)) & 255 for byte in value], "little")
-        return None
-
-    def _is_pinned(self, jointree: Node) -> bool:
-        """Whether each thing that is joined has at most one row for what is given, or for what is pinned already."""
-        wanted: set[int] = set()
-        equal: list[tuple[Node, Node]] = []
-        if not self._gather(jointree, wanted, equal):
-            return False
-        pinned = {n for n in wanted if self._is_single(self._rte(n))}
-        while True:
-            bound: dict[int, set[int]] = {}
-            for left, right in equal:
-                for column, other in ((left, right), (right, left)):
-                    if column.label == "VAR" and not column.number("varlevelsup") and set(_own_rels(other)) <= pinned:
-                        bound.setdefault(column.number("varno"), set()).add(column.number("varattno"))
-            more = {
-                n
-                for n in wanted - pinned
-                if any(key <= bound.get(n, set()) for key in self.catalog.unique.get(self._rte(n).number("relid"), ()))
-            }
-            if not more:
-                return wanted == pinned
-            pinned |= more
-
-    def _gather(self, item: Node, wanted: set[int], equal: list[tuple[Node, Node]]) -> bool:
-        """Collect what is joined, and what is said to be equal; False for a join that can't be followed."""
-        if item.label == "RANGETBLREF":
-            wanted.add(item.number("rtindex"))
-            return True
-        if item.label == "JOINEXPR" and item.number("jointype") not in (_INNER, _LEFT):
-            return False
-        for condition in _conjuncts(item.node("quals")):
-            sides = condition.nodes("args")
-            if condition.label == "OPEXPR" and self.catalog.operators.get(condition.number("opno")) == "=":
-                equal.append((_bare(sides[0]), _bare(sides[1])))
-        below = item.nodes("fromlist") + item.nodes("larg") + item.nodes("rarg")
-        return all(self._gather(inner, wanted, equal) for inner in below)
-
-    def _is_single(self, rte: Node) -> bool:
-        """Whether what stands in a FROM has at most one row by itself."""
-        kind = rte.number("rtekind")
-        if kind == _FUNCTION:
-            calls = [call for f in rte.nodes("functions") if (call := f.node("funcexpr"))]
-            return not any(call.has("funcretset") for call in calls)
-        if kind == _VALUES:
-            return len(rte.items("values_lists")) == 1
-        inner = self._query_of(rte)
-        return kind == _RESULT or (inner is not None and inner.returns_at_most_one_row())
-
     def _var_can_be_null(self, var: Node) -> bool | None:
         if var.has("varnullingrels"):
             return True
         tree, rte = self._of(var)
         number = var.number("varattno")
         kind = rte.number("rtekind")
-        if kind == _RELATION:
+        if kind == RteKind.RELATION and rte.number("relid") not in tree.catalog.views:
             return number > 0 and number not in tree.catalog.not_null.get(rte.number("relid"), set())
-        if kind == _VALUES:
+        if kind == RteKind.VALUES:
             values = [row[number - 1] for row in rte.items("values_lists") if isinstance(row, list)]
             return _any(tree.can_be_null(value) for value in values if isinstance(value, Node))
-        if kind in (_JOIN, _GROUP):
+        if kind in (RteKind.JOIN, RteKind.GROUP):
             origin = self.origin(var)
             return origin[0].can_be_null(origin[1]) if origin else None
-        inner = tree._query_of(rte)
+        inner = tree.query_of(rte)
         if inner is None or number < 1:
             return None
         asked = (id(inner.node), number)
@@ -262,9 +195,10 @@ class QueryTree:
 
     def _of(self, var: Node) -> "tuple[QueryTree, Node]":
         tree = self._up(var.number("varlevelsup"))
-        return tree, tree._rte(var.number("varno"))
+        return tree, tree.rte(var.number("varno"))
 
-    def _rte(self, n: int) -> Node:
+    def rte(self, n: int) -> Node:
+        """What stands at place n of its range table."""
         return self.node.nodes("rtable")[n - 1]
 
     def _up(self, levels: int) -> "QueryTree":
@@ -275,43 +209,29 @@ class QueryTree:
             tree = tree.outer
         return tree
 
-    def _query_of(self, rte: Node) -> "QueryTree | None":
-        """The query of a subquery or CTE in FROM; None for anything else."""
-        if rte.number("rtekind") == _SUBQUERY:
+    def query_of(self, rte: Node) -> "QueryTree | None":
+        """The query of a subquery, CTE, view or SQL function in FROM; None for anything else."""
+        kind = rte.number("rtekind")
+        if kind == RteKind.SUBQUERY:
             return self._inside(rte.node("subquery"))
-        if rte.number("rtekind") != _CTE:
+        if kind == RteKind.CTE:
+            tree = self._up(rte.number("ctelevelsup"))
+            named = {cte.text("ctename"): cte.node("ctequery") for cte in tree.node.nodes("cteList")}
+            return tree._inside(named[rte.text("ctename")])
+        if kind == RteKind.RELATION:
+            view = self.catalog.views.get(rte.number("relid"))
+            return QueryTree(view, self.catalog, frozenset(), None, self._asked) if view else None
+        calls = [call for f in rte.nodes("functions") if (call := f.node("funcexpr")) and call.has("funcretset")]
+        body = self.catalog.bodies.get(calls[0].number("funcid")) if len(calls) == 1 else None
+        if body is None:
             return None
-        tree = self._up(rte.number("ctelevelsup"))
-        named = {cte.text("ctename"): cte.node("ctequery") for cte in tree.node.nodes("cteList")}
-        return tree._inside(named[rte.text("ctename")])
+        nullable = {n for n, argument in enumerate(calls[0].nodes("args"), 1) if self.can_be_null(argument) is not False}
+        return QueryTree(body, self.catalog, nullable, None, self._asked)
 
     def _inside(self, node: Node | None) -> "QueryTree":
         if node is None:
             raise AssertionError("a subquery without a query")
         return QueryTree(node, self.catalog, self.nullable, self, self._asked)
-
-
-def _own_rels(expr: Node) -> Iterator[int]:
-    """What in this query's FROM an expression looks at; nothing for parameters and outer columns; 0 where it is unclear."""
-    if expr.label == "VAR" and expr.number("varlevelsup"):
-        return
-    yield from numbers(expr, "VAR", "varno")
-    if expr.label == "SUBLINK":
-        yield 0
-
-
-def _conjuncts(condition: Node | None) -> list[Node]:
-    if condition is None:
-        return []
-    if condition.label == "BOOLEXPR" and condition.text("boolop") == "and":
-        return [inner for argument in condition.nodes("args") for inner in _conjuncts(argument)]
-    return [condition]
-
-
-def _bare(expr: Node) -> Node:
-    """An expression without a cast that changes nothing."""
-    inner = expr.node("arg")
-    return _bare(inner) if expr.label == "RELABELTYPE" and inner else expr
 
 
 def _any(answers: Iterator[bool | None]) -> bool | None:

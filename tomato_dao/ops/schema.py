@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import layout
 from ..errors import TomatoError
-from . import embedded
+from . import embedded, programs
 from .cli import run_command
 from .dbmate import dbmate
 from .scratch import scratch_database
@@ -21,7 +21,7 @@ def schema() -> str:
     """What dbmate dumps of a database that has all migrations."""
     with scratch_database(embedded.start()) as url, tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "schema.sql")
-        path = os.pathsep.join([os.fspath(embedded.binaries()), os.environ.get("PATH", os.defpath)])
+        path = os.pathsep.join([os.fspath(programs.binaries()), os.environ.get("PATH", os.defpath)])
         dbmate(url, "--schema-file", os.fspath(file), "dump", path=path)
         return file.read_text("utf-8")
 

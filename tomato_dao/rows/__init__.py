@@ -1,0 +1,81 @@
+"""What queries return: a frozen dataclass per shape of row, its fields the query's columns in order.
+
+Times are `datetime` in UTC; usage is in bytes and CPU seconds, a profile's ram and diskspace in MB (DOMAIN.md, units).
+A JSON number beyond 64 bits arrives as a float.
+"""
+
+from .claims import ElementSyncClaim, HostSyncClaim, OrphanClaim, ProblemNoticeClaim, Task, TaskClaim, TimeoutClaim
+from .json import Json, JsonIn, JsonObject
+from .notes import Counts, ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, KeyValue
+from .people import Contact, ExpiredUsers, Quota, User
+from .places import FullHost, Host, HostCandidate, HostComponent, HostUse, Organization, Site
+from .resources import Network, NetworkInstance, Profile, Template, TemplateOnHost, TemplateReadiness
+from .topologies import (
+    Connection,
+    ConnectionEnd,
+    Element,
+    ExportedTopology,
+    FullConnection,
+    FullElement,
+    FullTopology,
+    ImportedTopology,
+    ListedTopology,
+    Topology,
+    TopologyPermission,
+    TopologyRole,
+)
+from .usage import AggregatedUsage, CombinedLinks, ImportedUsage, LinkMeasurement, UsageRecord, UsageTotal
+
+__all__ = [
+    "AggregatedUsage",
+    "CombinedLinks",
+    "Connection",
+    "ConnectionEnd",
+    "Contact",
+    "Counts",
+    "Element",
+    "ElementSyncClaim",
+    "ErrorDump",
+    "ErrorGroup",
+    "ErrorGroupSummary",
+    "ExpiredUsers",
+    "ExportedTopology",
+    "FullConnection",
+    "FullElement",
+    "FullErrorDump",
+    "FullHost",
+    "FullTopology",
+    "Host",
+    "HostCandidate",
+    "HostComponent",
+    "HostSyncClaim",
+    "HostUse",
+    "ImportedTopology",
+    "ImportedUsage",
+    "Json",
+    "JsonIn",
+    "JsonObject",
+    "KeyValue",
+    "LinkMeasurement",
+    "ListedTopology",
+    "Network",
+    "NetworkInstance",
+    "Organization",
+    "OrphanClaim",
+    "ProblemNoticeClaim",
+    "Profile",
+    "Quota",
+    "Site",
+    "Task",
+    "TaskClaim",
+    "Template",
+    "TemplateOnHost",
+    "TemplateReadiness",
+    "TimeoutClaim",
+    "Topology",
+    "TopologyPermission",
+    "TopologyRole",
+    "UsageRecord",
+    "UsageTotal",
+    "User",
+]

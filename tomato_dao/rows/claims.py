@@ -1,0 +1,100 @@
+"""What a worker claims: each is its claimer's until lease_until."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from .json import JsonObject
+from .people import Contact
+
+
+@dataclass(frozen=True, slots=True)
+class HostSyncClaim:
+    """A host to be synced; it is its claimer's until lease_until."""
+
+    id: int
+    name: str
+    address: str
+    rpcurl: str
+    site_id: int
+    resources_synced_at: datetime | None
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemNoticeClaim:
+    """A notice of a host's problems to be sent; it is its claimer's until lease_until.
+
+    kind: "announce", "again" or "resolved" (then problems is empty). problem_since: when the problem was first seen.
+    """
+
+    host_id: int
+    host_name: str
+    kind: str
+    problems: list[str]
+    problem_since: datetime
+    recipients: tuple[Contact, ...]
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutClaim:
+    """A topology whose owners are to be warned, or that is to be stopped or destroyed (action: warn, stop, destroy)."""
+
+    id: int
+    name: str
+    timeout_at: datetime
+    timeout_step: int
+    action: str
+    owners: tuple[Contact, ...]
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ElementSyncClaim:
+    """A machine that is to be looked at, and where it runs; None where it has no host element."""
+
+    id: int
+    topology_id: int
+    type: str
+    state: str
+    host_element_id: int | None
+    host_element_num: int | None
+    host_name: str | None
+    rpcurl: str | None
+    rextfv_started_at: datetime | None
+    next_sync_at: datetime
+    attrs: JsonObject
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanClaim:
+    """A host element or host connection that serves nothing, to be removed from its host."""
+
+    id: int
+    host_id: int
+    host_name: str
+    rpcurl: str
+    num: int
+    type: str
+    state: str
+    attrs: JsonObject
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TaskClaim:
+    """A task that is this worker's until then."""
+
+    name: str
+    started_at: datetime
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task: when it was last begun, and until when it is some worker's (None: it was finished)."""
+
+    name: str
+    started_at: datetime
+    lease_until: datetime | None

@@ -1,0 +1,97 @@
+"""The backend's notes and error reports, and counts of everything."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from .json import Json, JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """A note of the backend's."""
+
+    key: str
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """A kind of error; removed_dumps counts those that were dropped or removed by hand."""
+
+    group_id: str
+    description: str
+    removed_dumps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroupSummary:
+    """A kind of error: how often it came (with what is gone by now), and what the dumps that are kept say.
+
+    last_at is None where no dump is left.
+    """
+
+    group_id: str
+    description: str
+    removed_dumps: int
+    count: int
+    last_at: datetime | None
+    sources: list[str]
+    origins: list[str]
+    versions: list[Json]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDump:
+    """An error report without its data; data_available says whether there is such."""
+
+    source: str
+    dump_id: str
+    group_id: str
+    at: datetime
+    description: Json
+    origin: str
+    software_version: Json
+    data_available: bool
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class FullErrorDump:
+    """An error report with its data: base64 of a zlib stream, as it came."""
+
+    source: str
+    dump_id: str
+    group_id: str
+    at: datetime
+    description: Json
+    origin: str
+    software_version: Json
+    data_available: bool
+    attrs: JsonObject
+    data: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many there are of everything; elements also by their types and states."""
+
+    organizations: int
+    sites: int
+    hosts: int
+    users: int
+    topologies: int
+    elements: int
+    elements_by_type: dict[str, int]
+    elements_by_state: dict[str, int]
+    connections: int
+    host_elements: int
+    host_connections: int
+    templates: int
+    profiles: int
+    networks: int
+    network_instances: int
+    error_groups: int
+    error_dumps: int
+    key_values: int
+    link_measurements: int
+    usage_records: int

@@ -1,0 +1,61 @@
+"""Users, who is told of something, and what users may use."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from .json import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account; origin says which login provider it is from."""
+
+    id: int
+    name: str
+    origin: str
+    organization_id: int
+    realname: str
+    email: str
+    flags: list[str]
+    password_hash: str | None
+    password_at: datetime | None
+    last_login_at: datetime | None
+    usage_id: int | None
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A user who is to be told; nomails: the flag of that name, for who sends mail."""
+
+    id: int
+    name: str
+    origin: str
+    realname: str
+    email: str
+    nomails: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredUsers:
+    """Who was removed, and who is left though expired: a topology has no other owner."""
+
+    removed: tuple[Contact, ...]
+    kept: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a user may use a month, and has used in this one (bytes, CPU seconds)."""
+
+    user_id: int
+    monthly_memory: float
+    monthly_diskspace: float
+    monthly_traffic: float
+    monthly_cputime: float
+    used_memory: float
+    used_diskspace: float
+    used_traffic: float
+    used_cputime: float
+    used_at: datetime
+    continuous_factor: float

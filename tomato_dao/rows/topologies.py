@@ -1,0 +1,198 @@
+"""Topologies and what they are made of."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from .json import JsonObject
+from .places import HostComponent
+from .usage import UsageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """One experiment; timeout_step is 0 (initial), 9 (warned), 10 (stopped) or 20 (destroyed)."""
+
+    id: int
+    name: str
+    site_id: int | None
+    timeout_at: datetime
+    timeout_step: int
+    usage_id: int | None
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTopology:
+    """A topology with the role of who asks (None: none) and the highest state of its elements (None where it has none)."""
+
+    id: int
+    name: str
+    site_id: int | None
+    timeout_at: datetime
+    timeout_step: int
+    usage_id: int | None
+    attrs: JsonObject
+    role: str | None
+    state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyPermission:
+    """A user's role on a topology: user, manager or owner."""
+
+    topology_id: int
+    user_id: int
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyRole:
+    """What a user may effectively do on a topology, and by explicit permission: user, manager, owner, or None."""
+
+    topology_id: int
+    user_id: int
+    explicit_role: str | None
+    role: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A virtual machine, its interface, a switch, an external network, or an endpoint."""
+
+    id: int
+    topology_id: int
+    type: str
+    state: str
+    parent_id: int | None
+    connection_id: int | None
+    host_element_id: int | None
+    site_id: int | None
+    template_id: int | None
+    profile_id: int | None
+    network_id: int | None
+    network_instance_id: int | None
+    rextfv_started_at: datetime | None
+    next_sync_at: datetime | None
+    usage_id: int | None
+    attrs: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A link between two elements; from_element_id is the lower of their ids."""
+
+    id: int
+    topology_id: int
+    type: str
+    state: str
+    host_connection1_id: int | None
+    host_connection2_id: int | None
+    host_element1_id: int | None
+    host_element2_id: int | None
+    usage_id: int | None
+    attrs: JsonObject
+    from_element_id: int
+    to_element_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEnd:
+    """An element and what it is connected by."""
+
+    id: int
+    topology_id: int
+    type: str
+    connection_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FullElement:
+    """An element with its main host element's attrs, where that runs, and what it would run with.
+
+    run_template_… and run_profile_… are the element's own or else the preferred one of its tech; ram and diskspace in MB,
+    cpus a fraction.
+    """
+
+    id: int
+    topology_id: int
+    type: str
+    state: str
+    parent_id: int | None
+    connection_id: int | None
+    host_element_id: int | None
+    site_id: int | None
+    template_id: int | None
+    profile_id: int | None
+    network_id: int | None
+    network_instance_id: int | None
+    rextfv_started_at: datetime | None
+    next_sync_at: datetime | None
+    usage_id: int | None
+    attrs: JsonObject
+    host_element_attrs: JsonObject | None
+    host_name: str | None
+    host_site_name: str | None
+    run_template_id: int | None
+    run_template_name: str | None
+    run_profile_id: int | None
+    run_profile_name: str | None
+    ram: float | None
+    cpus: float | None
+    diskspace: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FullConnection:
+    """A connection with its two ends and the host connections that serve it."""
+
+    id: int
+    topology_id: int
+    type: str
+    state: str
+    host_connection1_id: int | None
+    host_connection2_id: int | None
+    host_element1_id: int | None
+    host_element2_id: int | None
+    usage_id: int | None
+    attrs: JsonObject
+    from_element_id: int
+    to_element_id: int
+    host_connections: tuple[HostComponent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FullTopology:
+    """A topology with everything in it, and its latest 5-minute usage."""
+
+    id: int
+    name: str
+    site_id: int | None
+    timeout_at: datetime
+    timeout_step: int
+    usage_id: int | None
+    attrs: JsonObject
+    permissions: tuple[TopologyPermission, ...]
+    elements: tuple[FullElement, ...]
+    connections: tuple[FullConnection, ...]
+    usage: UsageRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedTopology:
+    """What an export is made of: elements and connections as the export's own objects."""
+
+    name: str
+    attrs: JsonObject
+    site_name: str | None
+    elements: list[JsonObject]
+    connections: list[JsonObject]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedTopology:
+    """What an import made: old id → new id of elements and connections, and what could not be turned into a reference."""
+
+    topology_id: int
+    element_ids: dict[int, int]
+    connection_ids: dict[int, int]
+    reported: list[str]
