@@ -98,7 +98,8 @@ def test_a_reader_that_leaves_ends_the_dump_quietly(tomato_url: str, server: psy
 def test_what_cannot_be_read_is_said(tomato_url: str, tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     for name, said in (
-        ("nothing", "there is no nothing, nothing.json, nothing.json.gz or nothing.json.zst"),
+        ("nothing", f"there is no file nothing in {tmp_path}, nor one that ends in .json, .json.gz, .json.zst"),
+        ("nothing.json", f"there is no file nothing.json in {tmp_path}"),
         ("directory", "can't read directory: Is a directory"),
         ("/proc/self/mem", "reading failed: Input/output error"),
     ):

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ LONG_TRANSACTION, LONG_IDLE, LONG_WAIT = 300, 60, 10  # seconds
 MANY_DEAD = 10_000  # rows that are dead, where they are more than a fifth
 LARGE = 10_000_000  # bytes of an index that nobody uses
 SHOWN = 8  # tables
-BACKUP_DAYS = 7
+OLD = 7 * 86400  # seconds, of a backup and of what a restore has kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def examine(connection: psycopg.Connection, pool_size: int) -> Iterator[Finding]
         "server": lambda: _server(connection),
         "connections": lambda: _connections(connection, pool_size),
         "layout": lambda: _layout(connection),
-        "roles": lambda: _roles(connection),
+        "roles": lambda: examine_roles(connection),
         "transactions": lambda: _transactions(connection),
         "locks": lambda: _locks(connection),
         "tables": lambda: _tables(connection),
@@ -159,7 +160,8 @@ def _layout(connection: psycopg.Connection) -> Finding:
     return Finding("layout", OK, f"{current}, all {len(need)} migrations applied", figures=figures)
 
 
-def _roles(connection: psycopg.Connection) -> Finding:
+def examine_roles(connection: psycopg.Connection) -> Finding:
+    """Whether the roles of db/roles.sql have what they need in a database."""
     found = {row["name"]: row for row in rows(connection, "roles", list(ROLES))}
     me = f"this is {connection.info.user}"
     if not found:
@@ -265,15 +267,21 @@ def _slowest(connection: psycopg.Connection) -> Finding:
 
 
 def _backup(connection: psycopg.Connection) -> Finding:
-    found = backups(connection.info.dbname)
-    if not found:
-        return Finding("backup", NOTE, f"none in {backup_directory()}", advice=["bin/backup"])
-    age = time.time() - found[-1].stat().st_mtime
-    old = age > BACKUP_DAYS * 86400
-    size = found[-1].stat().st_size
-    figures = {"file": os.fspath(found[-1]), "age_seconds": age, "bytes": size}
-    summary = f"the last is {duration(age)} old: {found[-1]}, {megabytes(size)}"
-    return Finding("backup", NOTE if old else OK, summary, advice=["bin/backup"] if old else [], figures=figures)
+    kept = rows(connection, "kept_databases")
+    details = [
+        f"{row['name']}, kept by a restore {duration(row['seconds'])} ago, {megabytes(row['bytes'] or 0)}" for row in kept
+    ]
+    figures: dict[str, Any] = {"kept_databases": kept}
+    advice = [f'drop database "{row["name"]}";  -- if nobody needs it' for row in kept if row["seconds"] > OLD]
+    summary, age = f"none in {backup_directory()}", inf
+    if found := backups(connection.info.dbname):
+        status = found[-1].stat()
+        age = time.time() - status.st_mtime
+        summary = f"the last is {duration(age)} old: {found[-1]}, {megabytes(status.st_size)}"
+        figures |= {"file": os.fspath(found[-1]), "age_seconds": age, "bytes": status.st_size}
+    if age > OLD:
+        advice.insert(0, "bin/backup")
+    return Finding("backup", NOTE if advice else OK, summary, details, advice, figures)
 
 
 def is_local(connection: psycopg.Connection) -> bool:

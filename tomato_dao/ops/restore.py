@@ -3,6 +3,7 @@
 import argparse
 import os
 import secrets
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from .. import layout
-from ..errors import Busy, NotAllowed, NotFound, TomatoError, from_driver
+from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, from_driver
 from ..server import owner_url, probe
+from ..transfer.files import BACKUP, COMPRESSED, opened
 from .backup import run_program
 from .cli import run_command
+from .examinations import BAD, examine_roles
 from .scratch import drop_database, with_database
 
 _SESSIONS = """
@@ -49,12 +52,13 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
     server). end_sessions: end the sessions of others instead of refusing. Returns the name under which the database
     before is kept, None where there was none.
 
-    Raises NotFound where the file isn't there, Busy where others are connected, TomatoError with pg_restore's words where it
-    fails.
+    Raises NotFound where the file isn't there, InvalidValue where it is no backup, Busy where others are connected,
+    TomatoError with pg_restore's words where it fails.
     """
     url = url or owner_url()
     if not file.is_file():
         raise NotFound(f"there is no file {file}")
+    _check_is_backup(file)
     name = str(conninfo_to_dict(url).get("dbname", ""))
     fresh = f"{name}_restore_{secrets.token_hex(4)}"
     try:
@@ -77,6 +81,15 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
                 raise
     except psycopg.Error as error:
         raise from_driver(error) from error
+
+
+def _check_is_backup(file: Path) -> None:
+    with opened(file) as stream:
+        start = stream.read(len(BACKUP))
+    if start.lstrip().startswith((b"[", *COMPRESSED)):
+        raise InvalidValue(f"{file} is a dump, not a backup: “bin/load {file}” loads it (python -m tomato_dao.ops.load)")
+    if start != BACKUP:
+        raise InvalidValue(f"{file} is no backup of bin/backup (or pg_dump -Fc)")
 
 
 def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
@@ -144,13 +157,19 @@ def main() -> None:
     options = parser.parse_args()
     kept = restore(options.file, end_sessions=options.end_sessions)
     print(f"restored {options.file}")
-    if kept:
-        print(f'the database before is kept as {kept}: once nobody needs it, drop it ("drop database {kept}")')
-    try:
-        with probe(owner_url()) as connection:
+    with probe(owner_url()) as connection:
+        if kept:
+            info = connection.info
+            server = make_conninfo(host=info.host, port=info.port, user=info.user, dbname="postgres")
+            drop = shlex.join(["psql", server, "-c", f'drop database "{kept}"'])
+            print(f"the database before is kept as {kept}; once nobody needs it, drop it:\n  {drop}")
+        found = examine_roles(connection)
+        if found.level == BAD:
+            print(f"note: {'; '.join(found.details)}: run make roles")
+        try:
             layout.check(connection)
-    except TomatoError as error:
-        print(f"note: {error}")
+        except TomatoError as error:
+            print(f"note: {error}")
 
 
 if __name__ == "__main__":
