@@ -45,6 +45,12 @@ BROKEN = "-- migrate:up\ncreate table half (id int);\nselect 1 / 0;\n-- migrate:
 CONCURRENT = (
     "-- migrate:up transaction:false\ncreate index concurrently later on organizations (description);\n-- migrate:down\n"
 )
+ENDS_OTHERS_SESSIONS = """-- migrate:up
+set role none;
+select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid();
+select 1 / 0;
+-- migrate:down
+"""
 BLOCKED = "-- migrate:up\nalter table organizations add column later int;\n-- migrate:down\n"
 
 
@@ -159,9 +165,7 @@ def test_a_migration_that_fails_leaves_the_layout_and_a_backup_that_restores(
         migrate.migrate(tomato_url)
     assert catalog(tomato_url) == before
     (file,) = saved.iterdir()
-    assert f"the layout is as it was before that migration; the database before is in {file}: “bin/restore {file}”" in str(
-        failed.value
-    )
+    assert f"the layout is as it was; the database before is in {file}: “bin/restore {file}”" in str(failed.value)
     server.execute("delete from organizations")
     server.close()
     next_migration.unlink()
@@ -169,6 +173,27 @@ def test_a_migration_that_fails_leaves_the_layout_and_a_backup_that_restores(
         assert restore(file, tomato_url) is not None
         assert catalog(tomato_url) == before
         assert organizations(tomato_url) == ["uni"]
+
+
+def test_how_far_a_migration_that_fails_has_come_is_told(
+    tomato_url: str, next_migration: Path, saved: Path, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = next_migration.with_name("29990102000000_last.sql")
+    last.write_text(BROKEN)
+    with pytest.raises(TomatoError, match=r"division by zero.*; the layout is at 29990101000000, as before that migration$"):
+        migrate.migrate(tomato_url)
+    last.write_text(ENDS_OTHERS_SESSIONS)
+    with pytest.raises(TomatoError, match=r"; the connection is lost: make migrate-status tells what was applied$"):
+        migrate.migrate(tomato_url)
+    last.write_text(CONCURRENT.replace("later", "half"))
+    monkeypatch.setenv("MIGRATION_LOCK_TIMEOUT", "100ms")
+    with psycopg.connect(tomato_url) as other:
+        other.execute("insert into organizations (name) values ('uni')")
+        with pytest.raises(TomatoError, match=r"half made, so before the next try: drop index concurrently half"):
+            migrate.migrate(tomato_url)
+    told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], tomato_url).stdout)["findings"]
+    (indexes,) = (finding for finding in told if finding["topic"] == "indexes")
+    assert indexes["advice"] == ["reindex index concurrently half;  -- unless somebody is making it now"]
 
 
 def test_only_a_database_that_holds_rows_is_saved_before_a_migration(
@@ -310,16 +335,16 @@ def test_a_dump_and_a_backup_are_told_apart(tomato_url: str, saved: Path, db: Da
             load(file)
 
 
-def test_a_backup_from_before_the_roles_is_told_to_lack_them(tomato_server_url: str, has_roles: bool, saved: Path) -> None:
+def test_a_backup_from_before_the_roles_is_told_to_lack_them(
+    tomato_url: str, has_roles: bool, saved: Path, server: psycopg.Connection
+) -> None:
     if not has_roles:
         pytest.skip("the tests' user may not make roles")
-    with scratch_database(tomato_server_url) as url, dropped_afterwards(url):
-        before = backup.back_up(url)
-        roles.make_roles(url)
-        since = backup.back_up(url)
-        lacking = run([str(CHECKOUT / "bin" / "restore"), str(before)], url).stdout
-        assert re.search("^note: .*tomato_app lacks privileges on .*: run make roles$", lacking, re.MULTILINE)
-        assert "note" not in run([str(CHECKOUT / "bin" / "restore"), str(since)], url).stdout
+    server.execute("revoke all on all tables in schema public from tomato_app")
+    server.close()
+    with dropped_afterwards(tomato_url):
+        done = run([str(CHECKOUT / "bin" / "restore"), str(backup.back_up(tomato_url))], tomato_url)
+        assert re.search("^note: .*tomato_app lacks privileges on .*: run make roles$", done.stdout, re.MULTILINE)
 
 
 # Roles.

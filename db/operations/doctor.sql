@@ -123,6 +123,14 @@ where f.contype = 'f' and f.connamespace = 'public'::regnamespace and not exists
 )
 order by 1;
 
+-- name: invalid_indexes()
+-- Indexes that no query can use: what “create index concurrently” left when it failed, or is at work on.
+select i.indexrelid::regclass::text as name, i.indrelid::regclass::text as on_table
+from pg_index i
+inner join pg_class c on c.oid = i.indexrelid
+where not i.indisvalid and c.relnamespace = 'public'::regnamespace
+order by 1;
+
 -- name: statistics()<!
 -- Since when the server counts, and whether pg_stat_statements can be read here, or else be installed.
 select

@@ -235,20 +235,23 @@ def _tables(connection: psycopg.Connection) -> Finding:
 
 def _indexes(connection: psycopg.Connection) -> Finding:
     missing, unused = rows(connection, "unindexed_foreign_keys"), rows(connection, "unused_indexes")
+    invalid = rows(connection, "invalid_indexes")
     (statistics,) = rows(connection, "statistics")
     read_whole = [
         r for r in rows(connection, "tables") if r["whole_reads"] > 100 and r["rows_of_whole_reads"] > 10_000 * r["whole_reads"]
     ]
     details = [f"{row['name']} on {row['on_table']}: a foreign key without an index" for row in missing]
+    details += [f"{row['name']} on {row['on_table']}: half made, so no query uses it" for row in invalid]
     details += [f"{r['name']}: read as a whole {r['whole_reads']:,} times; a query may lack an index" for r in read_whole]
     details += [f"{r['name']} on {r['on_table']} ({megabytes(r['bytes'])}): not used" for r in unused if r["bytes"] > LARGE]
     return Finding(
         "indexes",
-        BAD if missing else NOTE if read_whole else OK,
+        BAD if missing or invalid else NOTE if read_whole else OK,
         f"{len(missing) or 'no'} missing, {len(unused) or 'none'} unused in {duration(statistics['seconds'])} of statistics",
         details,
-        ["make new-migration NAME=…, with “create index …”"] if missing else [],
-        {"missing": missing, "unused": unused, "read_whole": read_whole},
+        ["make new-migration NAME=…, with “create index …”"] * bool(missing)
+        + [f"reindex index concurrently {row['name']};  -- unless somebody is making it now" for row in invalid],
+        {"missing": missing, "invalid": invalid, "unused": unused, "read_whole": read_whole},
     )
 
 
