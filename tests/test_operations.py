@@ -269,7 +269,7 @@ def test_passwords_reach_no_list_of_processes_and_no_message(tmp_path: Path, mon
 
 
 def test_a_restore_refuses_while_workers_are_connected_unless_told_to_end_them(
-    tomato_url: str, saved: Path, db: Database, server: psycopg.Connection
+    tomato_url: str, saved: Path, db: Database, server: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     db.organizations.create("uni")
     file = backup.back_up(tomato_url)
@@ -281,6 +281,8 @@ def test_a_restore_refuses_while_workers_are_connected_unless_told_to_end_them(
         assert [organization.name for organization in db.organizations.list()] == ["uni"]
         assert kept
         assert set(organizations(with_database(tomato_url, kept))) == {"uni", "later"}
+    assert {record.name for record in caplog.records} <= {"tomato_dao"}  # workers hear nothing in the driver's words
+    assert not any("\n" in record.getMessage() for record in caplog.records)
 
 
 def test_a_restore_that_fails_leaves_the_database_and_nothing_else(tomato_url: str, tmp_path: Path) -> None:
