@@ -50,11 +50,10 @@ def _examine(pool_size: int) -> tuple[str, list[Finding]]:
     except TomatoError as error:
         what, _, step = str(error).partition("; ")  # as our errors are written
         advice = [step] if step else []
-        if is_full(error):
-            advice.append(
-                "as a superuser there is a reserved connection: OWNER_DATABASE_URL=postgresql://postgres@…/… bin/doctor"
-            )
-        return "the database", [Finding("server", BAD, what, advice=advice)]
+        if not is_full(error):
+            return "the database", [Finding("server", BAD, what, advice=advice)]
+        advice.append("as a superuser there is a reserved connection: OWNER_DATABASE_URL=postgresql://postgres@…/… bin/doctor")
+        return "the database", [Finding("connections", BAD, what, advice=advice)]
 
 
 def _print(finding: Finding) -> None:
