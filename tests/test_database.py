@@ -24,9 +24,9 @@ from tomato_dao import (
     TomatoError,
     Unavailable,
     WrongLayout,
+    WrongState,
     connect,
     layout,
-    WrongState,
 )
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 
@@ -225,7 +225,7 @@ def test_what_failed_in_an_earlier_transaction_is_not_named(lasting: Database) -
                 connection.execute("select 1 / 0")
             lasting.organizations.list()
 
-    with pytest.raises(WrongState, match="^a call in the transaction failed, so"):
+    with pytest.raises(WrongState, match=r"^a call in the transaction failed, so"):
         swallow()
 
 

@@ -340,6 +340,6 @@ def _failed(connection: Connection) -> WrongState:
     """The error of a transaction in which a call failed before."""
     why = f" ({connection.failure})" if connection.failure else ""
     return WrongState(
-        f"a call in the transaction failed{why}, so all of it is rolled back: let its error leave the block, or let such a call "
-        "have a nested transaction()"
+        f"a call in the transaction failed{why}, so all of it is rolled back: let its error leave the block, or let such "
+        "a call have a nested transaction()"
     )

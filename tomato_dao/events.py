@@ -13,8 +13,8 @@ from weakref import finalize
 import psycopg
 
 from . import fork
-from .adapters import logger
 from .errors import InvalidValue, TomatoError, Unavailable, from_driver
+from .notices import logger
 from .server import probe
 from .session import ask
 

@@ -1,6 +1,5 @@
 """The pool: psycopg_pool, with everything about a connection set in this one place, and a shorter way between two calls."""
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -9,17 +8,17 @@ from math import inf
 from time import monotonic, sleep
 from weakref import WeakSet, ref
 
-import psycopg
 from psycopg import pq
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from . import fork
-from .adapters import adapt, log_notice
+from .adapters import adapt
 from .capacity import why_not_more
 from .errors import InvalidValue, Unavailable
 from .metrics import AllCounts, PoolStats, holders
+from .notices import PoolName, log_notice
 from .queries import Query
-from .server import logger, session_settings
+from .server import session_settings
 from .statements import Connection, Shape
 
 _LIFETIME = 3600  # seconds that a connection is used for
@@ -28,25 +27,6 @@ _IDLE_AFTER = 60  # seconds without work after which a connection goes back to p
 _BACKOFF = 8
 _ASK = 2  # seconds after which psycopg_pool is asked again, in case it has given up
 _IDLE = pq.TransactionStatus.IDLE
-
-
-class _Name(str):
-    """By it a pool of ours is known in what psycopg_pool logs."""
-
-
-def _retell(record: logging.LogRecord) -> bool:
-    """Whether psycopg_pool's own words stand: of a lost connection the call tells that used it, of a refused one we do."""
-    match record.args:
-        case (Connection(), *_):
-            return False
-        case (_Name() as name, error, *_):
-            if isinstance(error, psycopg.Error):  # else it is about to be asked again all the same
-                logger.warning("the pool of %s gets no connection and asks again: %s", name, " ".join(str(error).split()))
-            return False
-    return True
-
-
-logging.getLogger("psycopg.pool").addFilter(_retell)
 
 
 class _Waiter:
@@ -117,7 +97,7 @@ class Pool:
         self._pool = ConnectionPool(
             connection_class=Connection,
             kwargs={**self._settings, "autocommit": True, "prepare_threshold": None},
-            name=_Name(name),
+            name=PoolName(name),
             configure=self._configure,
             min_size=1,
             max_size=self.size,
