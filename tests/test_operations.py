@@ -274,7 +274,7 @@ def test_a_restore_refuses_while_workers_are_connected_unless_told_to_end_them(
     db.organizations.create("uni")
     file = backup.back_up(tomato_url)
     db.organizations.create("later")
-    with pytest.raises(Busy, match=r"is in use \(.*tomato-dao: \d.*--end-sessions"):
+    with pytest.raises(Busy, match=r"is in use \(.*tomato-dao: \d.*with end_sessions$"):
         restore(file, tomato_url)
     with dropped_afterwards(tomato_url):
         kept = restore(file, tomato_url, end_sessions=True)

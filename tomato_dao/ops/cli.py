@@ -1,11 +1,14 @@
 """What all commands share: errors become one line and exit code 1, a closed pipe ends quietly; how figures are written."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import TomatoError
+
+_PARAMETER = re.compile(r"\bwith (replace|skip_invalid|end_sessions)\b")  # in the library's words
 
 
 def run_command(main: Callable[[], None]) -> None:
@@ -14,7 +17,8 @@ def run_command(main: Callable[[], None]) -> None:
         main()
         sys.stdout.flush()
     except TomatoError as error:
-        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+        said = _PARAMETER.sub(lambda found: f"with --{found[1].replace('_', '-')}", str(error))
+        print(f"{Path(sys.argv[0]).stem}: {said}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

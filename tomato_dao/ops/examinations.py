@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 from .. import layout, queries
 from ..capacity import capacity
 from ..errors import TomatoError, from_driver
+from ..wording import counted
 from .backup import backup_directory, backups
 from .cli import duration, megabytes
 from .roles import APP, OWNER, READER, ROLES
@@ -131,18 +132,12 @@ def _connections(connection: psycopg.Connection, pool_size: int) -> Finding:
     return Finding(
         "connections",
         OK if fit else BAD,
-        f"{figures.others} of {usable}: {_fitting(fit, pool_size)}",
+        f"{figures.others} of {usable}: room for {counted(fit, 'more worker process')} with a pool of {pool_size}",
         [f"{application}: {', '.join(states)}" for application, states in by_application.items()],
         advice,
         {"used": figures.others, "allowed": figures.allowed, "reserved": figures.reserved, "pool_size": pool_size,
          "processes_that_fit": fit, "sessions": sessions},
     )  # fmt: skip
-
-
-def _fitting(processes: int, pool_size: int) -> str:
-    if processes == 1:
-        return f"one more worker process with a pool of {pool_size} fits"
-    return f"{processes or 'no'} more worker processes with a pool of {pool_size} fit"
 
 
 def _layout(connection: psycopg.Connection) -> Finding:
@@ -171,9 +166,10 @@ def examine_roles(connection: psycopg.Connection) -> Finding:
         if row["superuser"]:
             wrong.append(f"{role} is a superuser")
         elif role == OWNER and row["not_owned"]:
-            wrong.append(f"{role} does not own {row['not_owned']} tables")
+            wrong.append(f"{role} does not own {counted(row['not_owned'], 'table')}")
         elif row["not_readable"] or (role == APP and row["not_writable"]):
-            wrong.append(f"{role} lacks privileges on {max(row['not_readable'], row['not_writable'] * (role == APP))} tables")
+            lacking = max(row["not_readable"], row["not_writable"] * (role == APP))
+            wrong.append(f"{role} lacks privileges on {counted(lacking, 'table')}")
         elif role in (APP, READER) and row["may_create"]:
             wrong.append(f"{role} may create tables")
     summary = f"{me}; {', '.join(found)} {'need a look' if wrong else 'have what they need'}"
@@ -203,7 +199,7 @@ def _locks(connection: psycopg.Connection) -> Finding:
     return Finding(
         "locks",
         BAD if bad else OK,
-        f"{len(found) or 'no'} session{'s wait' if len(found) != 1 else ' waits'} for a lock",
+        f"{counted(len(found), 'session')} waiting for a lock",
         [
             f"{r['application']} (pid {r['pid']}) waits {duration(r['seconds'])} in {r['query']} for pid {r['blocked_by']}"
             for r in found
@@ -218,14 +214,15 @@ def _tables(connection: psycopg.Connection) -> Finding:
     dead = [row for row in found if row["dead"] > MANY_DEAD and row["dead"] > 0.2 * (row["live"] + row["dead"])]
     width = max((len(row["name"]) for row in found[:SHOWN]), default=0)
     lines = [
-        f"{r['name']:{width}}  {megabytes(r['bytes']):>10}  {r['live']:>12,} rows  {r['dead']:>10,} dead" for r in found[:SHOWN]
+        f"{r['name']:{width}}  {megabytes(r['bytes']):>10}  {counted(r['live'], 'row'):>17}  {r['dead']:>10,} dead"
+        for r in found[:SHOWN]
     ]
     if len(found) > SHOWN:
-        lines.append(f"and {len(found) - SHOWN} smaller ones, which --json lists")
+        lines.append(f"and {counted(len(found) - SHOWN, 'smaller one')}, which --json lists")
     return Finding(
         "tables",
         NOTE if dead else OK,
-        f"{len(found)} tables, {megabytes(sum(row['bytes'] for row in found))} with their indexes"
+        f"{counted(len(found), 'table')}, {megabytes(sum(row['bytes'] for row in found))} with their indexes"
         f"{f'; many dead rows in {len(dead)}' if dead else ''}",
         lines,
         [f"vacuum (analyze) {row['name']};" for row in dead],
@@ -264,7 +261,8 @@ def _slowest(connection: psycopg.Connection) -> Finding:
     found = rows(connection, "slowest", 10)
     width = max((len(row["name"]) for row in found), default=0)
     lines = [
-        f"{r['name']:{width}}  {r['calls']:>10,} calls  {r['seconds']:>10.1f} s  {r['mean_ms']:>8.2f} ms each" for r in found
+        f"{r['name']:{width}}  {counted(r['calls'], 'call'):>16}  {r['seconds']:>10.1f} s  {r['mean_ms']:>8.2f} ms each"
+        for r in found
     ]
     return Finding("queries", OK, f"the {len(found)} that took the most time", lines, figures={"slowest": found})
 

@@ -13,6 +13,7 @@ from ..database import QUERIES
 from ..errors import NotAllowed, from_driver
 from ..queries import Query
 from ..server import database_url, probe
+from ..wording import counted
 from .cli import run_command
 
 _WIDEST = 40  # characters of a cell, where there are several rows
@@ -42,7 +43,7 @@ def main() -> None:
         objects = [dict(zip(columns, row, strict=True)) for row in rows]
         print(json.dumps(objects, default=_as_text, ensure_ascii=False, indent=2))
     elif query.kind == "!":
-        print(f"{rows[0][0]} {'row' if rows[0][0] == 1 else 'rows'}")
+        print(counted(int(str(rows[0][0])), "row"))
     elif query.kind and rows:
         _print_record(columns, rows[0])
     else:
@@ -116,7 +117,7 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> No
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     for line in [columns, ["-" * width for width in widths], *cells]:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
-    print(f"{len(rows)} rows")
+    print(counted(len(rows), "row"))
 
 
 def _shortened(text: str) -> str:

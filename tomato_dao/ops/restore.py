@@ -95,9 +95,7 @@ def _check_is_backup(file: Path) -> None:
 def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
     if found := server.execute(_SESSIONS, [name]).fetchall():
         told = ", ".join(f"{application}: {sessions}" for application, sessions in found)
-        raise Busy(
-            f"the database {name} is in use ({told}): stop these first, or let restore end their sessions with --end-sessions"
-        )
+        raise Busy(f"the database {name} is in use ({told}): stop these first, or have their sessions ended, with end_sessions")
 
 
 def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
