@@ -419,6 +419,12 @@ def test_who_may_not_make_roles_is_told(tomato_url: str, has_roles: bool, role: 
         roles.make_roles(make_conninfo(tomato_url, options=options))
 
 
+def test_who_may_not_read_is_told_as_whom_to_connect(tomato_url: str, app_url: str, server: psycopg.Connection) -> None:
+    server.execute("revoke select on schema_migrations from tomato_app")
+    with pytest.raises(NotAllowed, match=r"may not read the database .*: connect as another \(once make roles has run"):
+        connect(app_url)
+
+
 def test_a_directory_that_cannot_be_is_named_with_what_to_do(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKUP_DIR", "/proc/nope")
     with pytest.raises(Unavailable, match=r"^there can be no directory /proc/nope: .*; name another in BACKUP_DIR$"):

@@ -143,7 +143,7 @@ def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError
         advice = "it has all the connections that it allows: fewer worker processes or smaller pools leave some free"
     elif error.pgconn is not None and error.pgconn.needs_password:
         advice = "give a password in the URL, in PGPASSWORD or in ~/.pgpass"
-    elif error.pgconn is not None and error.pgconn.used_password:
+    elif error.pgconn is not None and error.pgconn.used_password and not re.search(_PASSING, said):
         advice = f"check user and password in DATABASE_URL, and the database {missing}"
     else:
         advice = f"check that the server runs and that DATABASE_URL names its host, port, user and database {missing}"
