@@ -85,7 +85,7 @@ def test_the_doctor_says_which_server_it_did_not_reach(tomato_url: str) -> None:
     nowhere = "postgresql://me:s3cret@127.0.0.1:1/tomato"
     for url, said, step in (
         (nowhere, "127.0.0.1:1", "check that the server runs"),
-        (with_database(tomato_url, "none"), "none", "is made by make migrate"),
+        (with_database(tomato_url, "none"), "none", "make migrate makes it"),
         ("nonsense://", "is not of the form postgresql://", ""),
     ):
         done = doctor(url, "--json")

@@ -138,15 +138,16 @@ def check_server(connection: psycopg.Connection) -> None:
 def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError) -> Unavailable:
     """One line: which server, what it said, what to do."""
     said = " ".join(str(error).split())
-    missing = "(a database that isn't there yet is made by make migrate, or python -m tomato_dao.ops.migrate)"
     if re.search(_FULL, said):
         advice = "it has all the connections that it allows: fewer worker processes or smaller pools leave some free"
+    elif re.search('database ".*" does not exist', said):
+        advice = "make migrate makes it (or python -m tomato_dao.ops.migrate)"
     elif error.pgconn is not None and error.pgconn.needs_password:
         advice = "give a password in the URL, in PGPASSWORD or in ~/.pgpass"
     elif error.pgconn is not None and error.pgconn.used_password and not re.search(_PASSING, said):
-        advice = f"check user and password in DATABASE_URL, and the database {missing}"
+        advice = "check user and password in DATABASE_URL"
     else:
-        advice = f"check that the server runs and that DATABASE_URL names its host, port, user and database {missing}"
+        advice = "check that the server runs and that DATABASE_URL names its host, port, user and database"
     return Unavailable(f"can't connect to {_place(settings)}: {said}; {advice}")
 
 
