@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from random import uniform
+from shlex import quote
 from time import sleep
 
 import psycopg
@@ -128,7 +129,7 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) 
     try:
         dbmate(url, command, role=None if is_owner else owner)
     except TomatoError as error:
-        way_back = f"; the database before is in {saved}: “bin/restore {saved}” brings it back" if saved else ""
+        way_back = f"; the database before is in {saved}: “bin/restore {quote(str(saved))}” brings it back" if saved else ""
         raise TomatoError(f"{error}; {_how_far(connection, before)}{way_back}") from error
 
 

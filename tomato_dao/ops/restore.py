@@ -87,7 +87,8 @@ def _check_is_backup(file: Path) -> None:
     with opened(file) as stream:
         start = stream.read(len(BACKUP))
     if start.lstrip().startswith((b"[", *COMPRESSED)):
-        raise InvalidValue(f"{file} is a dump, not a backup: “bin/load {file}” loads it (python -m tomato_dao.ops.load)")
+        command = f"bin/load {shlex.quote(str(file))}"
+        raise InvalidValue(f"{file} is a dump, not a backup: “{command}” loads it (python -m tomato_dao.ops.load)")
     if start != BACKUP:
         raise InvalidValue(f"{file} is no backup of bin/backup (or pg_dump -Fc)")
 
