@@ -270,7 +270,9 @@ def _slowest(connection: psycopg.Connection) -> Finding:
 def _backup(connection: psycopg.Connection) -> Finding:
     kept = rows(connection, "kept_databases")
     details = [
-        f"{row['name']}, kept by a restore {duration(row['seconds'])} ago, {megabytes(row['bytes'] or 0)}" for row in kept
+        f"{row['name']}, kept by a restore {duration(row['seconds'])} ago"
+        + (f", {megabytes(row['bytes'])}" if row["bytes"] is not None else "")
+        for row in kept
     ]
     figures: dict[str, Any] = {"kept_databases": kept}
     advice = [f'drop database "{row["name"]}";  -- if nobody needs it' for row in kept if row["seconds"] > OLD]

@@ -154,21 +154,21 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="a file of bin/backup")
     parser.add_argument("--end-sessions", action="store_true", help="end the sessions of workers that are connected")
     options = parser.parse_args()
-    kept = restore(options.file, end_sessions=options.end_sessions)
+    url = owner_url()
+    kept = restore(options.file, url, end_sessions=options.end_sessions)
     print(f"restored {options.file}")
-    with probe(owner_url()) as connection:
-        if kept:
-            info = connection.info
-            server = make_conninfo(host=info.host, port=info.port, user=info.user, dbname="postgres")
-            drop = shlex.join(["psql", server, "-c", f'drop database "{kept}"'])
-            print(f"the database before is kept as {kept}; once nobody needs it, drop it:\n  {drop}")
-        found = examine_roles(connection)
-        if found.level == BAD:
-            print(f"note: {'; '.join(found.details)}: run make roles")
-        try:
+    if kept:
+        server = {name: str(value) for name, value in conninfo_to_dict(url).items() if name in ("host", "port", "user")}
+        drop = shlex.join(["psql", make_conninfo(**server, dbname="postgres"), "-c", f'drop database "{kept}"'])
+        print(f"the database before is kept as {kept}; once nobody needs it, drop it:\n  {drop}")
+    try:
+        with probe(url) as connection:
+            found = examine_roles(connection)
+            if found.level == BAD:
+                print(f"note: {'; '.join(found.details)}: run make roles")
             layout.check(connection)
-        except TomatoError as error:
-            print(f"note: {error}")
+    except (TomatoError, psycopg.Error) as error:
+        print(f"note: {error}")
 
 
 if __name__ == "__main__":
