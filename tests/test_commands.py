@@ -36,6 +36,7 @@ def test_query_lists_every_query_with_what_it_does(tomato_url: str) -> None:
     assert done.returncode == 0
     assert "hosts.get_by_name name=…" in done.stdout
     assert "The host of that name." in done.stdout
+    assert all(line.endswith(".") for line in done.stdout.splitlines())  # whole, also where they take several lines
 
 
 def test_query_prints_a_row_as_a_record(tomato_url: str, world: World) -> None:
@@ -61,7 +62,7 @@ def test_query_prints_json(tomato_url: str, world: World) -> None:
 
 def test_query_changes_nothing_unless_told_to(tomato_url: str, db: Database, world: World) -> None:
     refused = query(tomato_url, "users.touch_login", f"id={world.user.id}")
-    assert (refused.returncode, refused.stdout) == (1, "")
+    assert (refused.returncode, refused.stdout) == (2, "")
     assert "users.touch_login changes the database: say --write to let it" in refused.stderr
     assert db.users.get(world.user.id).last_login_at is None
     assert query(tomato_url, "users.touch_login", f"id={world.user.id}", "--write").stdout == "1 row\n"
@@ -86,10 +87,14 @@ def test_query_refuses_a_patch_of_what_is_not_there(tomato_url: str, world: Worl
 
 
 def test_query_says_what_is_wrong_with_a_value(tomato_url: str) -> None:
-    done = query(tomato_url, "hosts.get", "id=x")
-    assert done.returncode == 1
-    assert 'invalid input syntax for type bigint: "x"' in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    for command, said in (
+        (["hosts.get", "id=x"], 'hosts.get: id: invalid input syntax for type bigint: "x"'),
+        (["organizations.list", "limit=1", "after=99999999999999999999"], "organizations.list: after: value "),
+        (["sites.list", "after=0", "limit=-1"], "LIMIT must not be negative"),
+    ):
+        done = query(tomato_url, *command)
+        assert done.returncode == (2 if ":" in said else 1)
+        assert said in done.stderr.splitlines()[-1]
 
 
 def test_a_parameter_that_may_be_null_can_be_left_out(tomato_url: str, world: World) -> None:

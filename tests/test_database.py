@@ -1,7 +1,7 @@
 """connect() and the Database: transactions, the pool, session settings, what is refused at the door, and dead servers."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from time import monotonic, sleep
@@ -10,7 +10,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 from conftest import World
-from dao_cases import until
+from dao_cases import NOBODY, until
 from psycopg import IsolationLevel, sql
 from psycopg.conninfo import make_conninfo
 
@@ -24,6 +24,7 @@ from tomato_dao import (
     TomatoError,
     Unavailable,
     WrongLayout,
+    WrongState,
     connect,
     layout,
 )
@@ -191,17 +192,41 @@ def test_an_error_that_is_swallowed_in_an_inner_transaction_is_still_a_tomato_er
     assert names(db) == ["outer"]
 
 
-def test_a_call_after_a_swallowed_error_says_that_the_transaction_is_over(lasting: Database) -> None:
-    def swallow() -> None:
+def test_what_comes_after_a_swallowed_error_says_which_it_was_and_what_to_do(lasting: Database) -> None:
+    def leave() -> None:
+        pass
+
+    def nest() -> None:
+        with lasting.transaction():
+            pass
+
+    def swallow(and_then: Callable[[], object]) -> None:
         with lasting.transaction():
             lasting.organizations.create("uni")
+            with pytest.raises(NotFound), lasting.transaction():
+                lasting.sites.create("lab", organization_id=NOBODY)
             with pytest.raises(AlreadyExists):
                 lasting.organizations.create("uni")
+            and_then()
+
+    told = r"^a call in the transaction failed \(organization with name 'uni' already exists\), .* nested transaction\(\)$"
+    for and_then in (leave, nest, lasting.organizations.list):
+        with pytest.raises(WrongState, match=told):
+            swallow(and_then)
+    assert names(lasting) == []
+
+
+def test_what_failed_in_an_earlier_transaction_is_not_named(lasting: Database) -> None:
+    def swallow() -> None:
+        with lasting.transaction(), lasting.connection() as connection:
+            with pytest.raises(NotFound), lasting.transaction():
+                lasting.sites.create("lab", organization_id=NOBODY)
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                connection.execute("select 1 / 0")
             lasting.organizations.list()
 
-    with pytest.raises(TomatoError, match="transaction is aborted"):
+    with pytest.raises(WrongState, match=r"^a call in the transaction failed, so"):
         swallow()
-    assert names(lasting) == []
 
 
 def test_an_isolation_level_is_that_of_its_transaction_only(lasting: Database) -> None:
@@ -314,7 +339,9 @@ def test_a_transaction_left_open_on_a_leased_connection_is_undone(single: Databa
 def test_a_task_that_waits_too_long_is_told_the_figures(tomato_url: str) -> None:
     with connect(tomato_url, pool_size=2, timeout=0.1) as db, db.connection(), db.connection():
         for call in (db.organizations.list, db.transaction().__enter__, db.connection().__enter__):
-            with pytest.raises(Unavailable, match=r"no connection free after 0.1 s: all 2 .*0 more tasks wait") as refused:
+            with pytest.raises(
+                Unavailable, match=r"no connection free after 0.1 s: all 2 .*0 more tasks in the queue"
+            ) as refused:
                 call()
             assert "\n" not in str(refused.value)
 

@@ -4,15 +4,17 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
-import psycopg
+import psycopg.conninfo
 import pytest
 from conftest import CHECKOUT
 from test_commands import run
 
-from tomato_dao import NotAllowed, Unavailable, connect, layout
+from tomato_dao import NotAllowed, connect, layout
 from tomato_dao.ops import roles
-from tomato_dao.ops.scratch import scratch_database
+from tomato_dao.ops.migrate import create_database
+from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 from tomato_dao.server import database_url
 
 
@@ -79,9 +81,37 @@ def test_the_doctor_examines_what_a_plain_user_may_see(app_url: str) -> None:
     assert "ok    layout" in done.stdout
 
 
-def test_the_doctor_says_which_server_it_did_not_reach() -> None:
-    done = doctor("postgresql://me:s3cret@127.0.0.1:1/tomato")
-    assert done.returncode == 1
-    assert "127.0.0.1:1" in done.stdout + done.stderr
-    assert "s3cret" not in done.stdout + done.stderr
-    assert Unavailable.__name__ not in done.stderr
+def test_the_doctor_says_which_server_it_did_not_reach(tomato_url: str) -> None:
+    nowhere = "postgresql://me:s3cret@127.0.0.1:1/tomato"
+    for url, said, step in (
+        (nowhere, "127.0.0.1:1", "check that the server runs"),
+        (with_database(tomato_url, "none"), "none", "make migrate makes it"),
+        ("nonsense://", "is not of the form postgresql://", ""),
+    ):
+        done = doctor(url, "--json")
+        (finding,) = json.loads(done.stdout)["findings"]
+        assert done.returncode == 1
+        assert finding["topic"] == "server"
+        assert said in finding["summary"]
+        assert step in " ".join(finding["advice"])
+        assert "reserved connection" not in done.stdout  # which is for a full server
+        assert "s3cret" not in done.stdout
+    page = doctor(nowhere)
+    assert (page.returncode, page.stderr) == (1, "")
+    assert "s3cret" not in page.stdout
+
+
+def test_the_doctor_tells_of_databases_that_restores_have_kept(tomato_url: str) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(tomato_url)["dbname"]
+    old, new = f"{name}_before_20200101T000000", f"{name}_before_{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    for kept in (old, new, f"{name}_before_lunch"):
+        create_database(with_database(tomato_url, kept))
+    try:
+        found = json.loads(doctor(tomato_url, "--json").stdout)["findings"][-1]
+        assert (found["topic"], found["level"]) == ("backup", "note")
+        assert [row["name"] for row in found["figures"]["kept_databases"]] == [old, new]
+        assert [line for line in found["advice"] if "drop" in line] == [f'drop database "{old}";  -- if nobody needs it']
+        assert found["details"][1].startswith(f"{new}, kept by a restore ")
+    finally:
+        for kept in (old, new, f"{name}_before_lunch"):
+            drop_database(with_database(tomato_url, kept))

@@ -51,12 +51,12 @@ def test_a_record_larger_than_many_chunks() -> None:
 BAD = {
     "nothing": (b"", "ends after 0 records"),
     "no array": (b'{"a": 1}', "line 1, column 2 .*“\\[” is expected"),
-    "cut in a record": (json.dumps([ONE, ONE]).encode()[:-20], "ends after 1 records, .*cut off"),
-    "cut between records": (b"[" + json.dumps(ONE).encode() + b",", "ends after 1 records"),
-    "no end": (b"[" + json.dumps(ONE).encode(), "ends after 1 records"),
+    "cut in a record": (json.dumps([ONE, ONE]).encode()[:-20], "ends after 1 record, .*cut off"),
+    "cut between records": (b"[" + json.dumps(ONE).encode() + b",", "ends after 1 record"),
+    "no end": (b"[" + json.dumps(ONE).encode(), "ends after 1 record"),
     "wrong JSON": (
         b"[\n" + json.dumps(ONE).encode() + b',\n{"model": tomato}]',
-        r"line 3, column 11 \(after 1 records\): not JSON",
+        r"line 3, column 11 \(after 1 record\): not JSON",
     ),
     "no comma": (json.dumps(ONE).join("[ ]").encode().replace(b"]", json.dumps(ONE).encode() + b"]"), "“,” or “]” is expected"),
     "something after the end": (json.dumps([ONE]).encode() + b" x", "nothing is expected after the array's end"),

@@ -249,6 +249,7 @@ def test_the_doctor_tells_the_steps_at_the_limit(limited_url: str) -> None:
     assert any("alter system set max_connections = 50;" in line for line in connections["advice"])
     assert "no connection left" not in without.stderr
     assert "BAD   connections" in without.stdout
+    assert "reserved connection" in without.stdout
 
 
 STARTER = """

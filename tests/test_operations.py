@@ -1,12 +1,15 @@
 """Migrations, backups, roles and the doctor, as operators and starting workers use them."""
 
+import json
 import os
 import re
+import shlex
 import stat
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -34,6 +37,7 @@ from tomato_dao.ops import backup, migrate, roles
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 from tomato_dao.server import probe
+from tomato_dao.transfer.load import check
 
 NEXT = "29990101000000_next.sql"
 GOOD = "-- migrate:up\ncreate table later (id int);\n-- migrate:down\ndrop table later;\n"
@@ -41,6 +45,12 @@ BROKEN = "-- migrate:up\ncreate table half (id int);\nselect 1 / 0;\n-- migrate:
 CONCURRENT = (
     "-- migrate:up transaction:false\ncreate index concurrently later on organizations (description);\n-- migrate:down\n"
 )
+ENDS_OTHERS_SESSIONS = """-- migrate:up
+set role none;
+select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid();
+select 1 / 0;
+-- migrate:down
+"""
 BLOCKED = "-- migrate:up\nalter table organizations add column later int;\n-- migrate:down\n"
 
 
@@ -155,9 +165,7 @@ def test_a_migration_that_fails_leaves_the_layout_and_a_backup_that_restores(
         migrate.migrate(tomato_url)
     assert catalog(tomato_url) == before
     (file,) = saved.iterdir()
-    assert f"the layout is as it was before that migration; the database before is in {file}: “bin/restore {file}”" in str(
-        failed.value
-    )
+    assert f"the layout is as it was; the database before is in {file}: “bin/restore {file}”" in str(failed.value)
     server.execute("delete from organizations")
     server.close()
     next_migration.unlink()
@@ -165,6 +173,27 @@ def test_a_migration_that_fails_leaves_the_layout_and_a_backup_that_restores(
         assert restore(file, tomato_url) is not None
         assert catalog(tomato_url) == before
         assert organizations(tomato_url) == ["uni"]
+
+
+def test_how_far_a_migration_that_fails_has_come_is_told(
+    tomato_url: str, next_migration: Path, saved: Path, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = next_migration.with_name("29990102000000_last.sql")
+    last.write_text(BROKEN)
+    with pytest.raises(TomatoError, match=r"division by zero.*; the layout is at 29990101000000, as before that migration$"):
+        migrate.migrate(tomato_url)
+    last.write_text(ENDS_OTHERS_SESSIONS)
+    with pytest.raises(TomatoError, match=r"; the connection is lost: make migrate-status tells what was applied$"):
+        migrate.migrate(tomato_url)
+    last.write_text(CONCURRENT.replace("later", "half"))
+    monkeypatch.setenv("MIGRATION_LOCK_TIMEOUT", "100ms")
+    with psycopg.connect(tomato_url) as other:
+        other.execute("insert into organizations (name) values ('uni')")
+        with pytest.raises(TomatoError, match=r"half made, so before the next try: drop index concurrently half"):
+            migrate.migrate(tomato_url)
+    told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], tomato_url).stdout)["findings"]
+    (indexes,) = (finding for finding in told if finding["topic"] == "indexes")
+    assert indexes["advice"] == ["reindex index concurrently half;  -- unless somebody is making it now"]
 
 
 def test_only_a_database_that_holds_rows_is_saved_before_a_migration(
@@ -240,23 +269,25 @@ def test_passwords_reach_no_list_of_processes_and_no_message(tmp_path: Path, mon
 
 
 def test_a_restore_refuses_while_workers_are_connected_unless_told_to_end_them(
-    tomato_url: str, saved: Path, db: Database, server: psycopg.Connection
+    tomato_url: str, saved: Path, db: Database, server: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     db.organizations.create("uni")
     file = backup.back_up(tomato_url)
     db.organizations.create("later")
-    with pytest.raises(Busy, match=r"is in use \(.*tomato-dao: \d.*--end-sessions"):
+    with pytest.raises(Busy, match=r"is in use \(.*tomato-dao: \d.*with end_sessions$"):
         restore(file, tomato_url)
     with dropped_afterwards(tomato_url):
         kept = restore(file, tomato_url, end_sessions=True)
         assert [organization.name for organization in db.organizations.list()] == ["uni"]
         assert kept
         assert set(organizations(with_database(tomato_url, kept))) == {"uni", "later"}
+    assert {record.name for record in caplog.records} <= {"tomato_dao"}  # workers hear nothing in the driver's words
+    assert not any("\n" in record.getMessage() for record in caplog.records)
 
 
 def test_a_restore_that_fails_leaves_the_database_and_nothing_else(tomato_url: str, tmp_path: Path) -> None:
-    (tmp_path / "no.dump").write_text("no backup")
-    with pytest.raises(TomatoError, match=r"pg_restore failed: .*not appear to be a valid archive"):
+    (tmp_path / "no.dump").write_text("PGDMP, but no backup")
+    with pytest.raises(TomatoError, match=r"pg_restore failed: "):
         restore(tmp_path / "no.dump", tomato_url)
     with pytest.raises(NotFound, match="there is no file"):
         restore(tmp_path / "none.dump", tomato_url)
@@ -271,9 +302,51 @@ def test_the_commands_save_and_restore(tomato_url: str, saved: Path) -> None:
     (file,) = saved.iterdir()
     assert done.stdout.startswith(str(file)), done.stderr
     with dropped_afterwards(tomato_url):
-        done = run([str(CHECKOUT / "bin" / "restore"), str(file)], tomato_url)
-        assert done.stdout.splitlines()[0] == f"restored {file}", done.stderr
-        assert "the database before is kept as" in done.stdout
+        with_password = make_conninfo(tomato_url, password="s3cret")
+        done = run([str(CHECKOUT / "bin" / "restore"), str(file)], with_password)
+        restored, kept, drop = done.stdout.splitlines()
+        assert restored == f"restored {file}", done.stderr
+        name = kept.removeprefix("the database before is kept as ").partition(";")[0]
+        assert "s3cret" not in drop
+        told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], tomato_url).stdout)["findings"]
+        assert [row["name"] for row in told[-1]["figures"]["kept_databases"]] == [name]
+        *_, server, option, statement = shlex.split(drop)
+        assert option == "-c"
+        with psycopg.connect(make_conninfo(server, **secret(tomato_url)), autocommit=True) as connection:
+            connection.execute(statement.encode())
+            assert connection.execute("select from pg_database where datname = %s", [name]).fetchall() == []
+
+
+def secret(url: str) -> dict[str, str]:
+    """The password of a URL, where it has one."""
+    return {k: str(v) for k, v in conninfo_to_dict(url).items() if k == "password"}
+
+
+def test_a_dump_and_a_backup_are_told_apart(tomato_url: str, saved: Path, db: Database, tmp_path: Path) -> None:
+    dump = tmp_path / "dump.json"
+    for name in ("dump.json", "dump.json.gz", "dump.json.zst"):
+        tomato_dao.dump(db, tmp_path / name)
+        with pytest.raises(InvalidValue, match=r"is a dump, not a backup: “bin/load .*dump.json"):
+            restore(tmp_path / name, tomato_url)
+    dump.write_text("neither")
+    with pytest.raises(InvalidValue, match="is no backup of bin/backup"):
+        restore(dump, tomato_url)
+    file = backup.back_up(tomato_url)
+    for load in (check, partial(tomato_dao.load, db)):
+        with pytest.raises(InvalidValue, match="it is a backup, not a dump: bin/restore"):
+            load(file)
+
+
+def test_a_backup_from_before_the_roles_is_told_to_lack_them(
+    tomato_url: str, has_roles: bool, saved: Path, server: psycopg.Connection
+) -> None:
+    if not has_roles:
+        pytest.skip("the tests' user may not make roles")
+    server.execute("revoke all on all tables in schema public from tomato_app")
+    server.close()
+    with dropped_afterwards(tomato_url):
+        done = run([str(CHECKOUT / "bin" / "restore"), str(backup.back_up(tomato_url))], tomato_url)
+        assert re.search("^note: .*tomato_app lacks privileges on .*: run make roles$", done.stdout, re.MULTILINE)
 
 
 # Roles.
@@ -337,9 +410,19 @@ def test_a_worker_that_starts_on_an_old_layout_migrates_as_the_owner_or_says_tha
         assert db.organizations.list() == []
 
 
-def test_who_may_not_make_roles_is_told(app_url: str) -> None:
-    with pytest.raises(NotAllowed, match="run it as a superuser"):
-        roles.make_roles(app_url)
+@pytest.mark.parametrize("role", [roles.APP, roles.READER])
+def test_who_may_not_make_roles_is_told(tomato_url: str, has_roles: bool, role: str) -> None:
+    if not has_roles:
+        pytest.skip("the tests' user may not make roles")
+    options = f"-c role={role} -c default_transaction_read_only={'on' if role == roles.READER else 'off'}"
+    with pytest.raises(NotAllowed, match=r"may not make the roles .*: run it as a superuser"):
+        roles.make_roles(make_conninfo(tomato_url, options=options))
+
+
+def test_who_may_not_read_is_told_as_whom_to_connect(tomato_url: str, app_url: str, server: psycopg.Connection) -> None:
+    server.execute("revoke select on schema_migrations from tomato_app")
+    with pytest.raises(NotAllowed, match=r"may not read the database .*: connect as another \(once make roles has run"):
+        connect(app_url)
 
 
 def test_a_directory_that_cannot_be_is_named_with_what_to_do(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ psycopg's own dumpers by type trust the value: 2**31 for an int4 would be stored
 """
 
 import json
-import logging
 import struct
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -23,8 +22,6 @@ from psycopg.types.json import Json, Jsonb, set_json_dumps, set_json_loads
 _TYPES = psycopg.postgres.types
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-logger = logging.getLogger("tomato_dao")
 
 
 class _Int2(Dumper):
@@ -213,9 +210,3 @@ def adapt(context: AdaptContext) -> None:
     dumpers: list[type[Dumper]] = [_Int2, _Int4, _Int8, _Float4, _Float8, _Text, _Timestamptz, *_GUARDED, *_ARRAYS]
     for dumper in dumpers:
         adapters.register_dumper(None, dumper)
-
-
-def log_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
-    """A notice or warning of the server, to the log."""
-    level = logging.WARNING if diagnostic.severity_nonlocalized == "WARNING" else logging.INFO
-    logger.log(level, "%s: %s", diagnostic.severity, diagnostic.message_primary)

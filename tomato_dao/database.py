@@ -174,9 +174,13 @@ class Database:
         elif isolation is not None or read_only:
             raise InvalidValue("isolation and read_only are for the outermost transaction")
         else:
-            with _our_errors(outer), outer.transaction():
-                yield
-                _check_not_failed(outer)
+            try:
+                with _our_errors(outer), outer.transaction():
+                    yield
+                    _check_not_failed(outer)
+            finally:
+                if outer.pgconn.transaction_status != TransactionStatus.INERROR:
+                    outer.failure = ""
 
     def run(self, work: Callable[[], Result], *, attempts: int = 10, isolation: IsolationLevel | None = None) -> Result:
         """What a unit of work returns that is done in a transaction, and repeated where another came first (Conflict).
@@ -228,6 +232,7 @@ class Database:
     def _end(self, connection: Connection) -> None:
         if connection.pgconn.transaction_status == TransactionStatus.IDLE:
             connection.isolation_level = connection.read_only = None
+            connection.failure = ""
         else:  # the end of the transaction was interrupted
             connection.close()
         self._pool.give_back(connection)
@@ -286,9 +291,14 @@ class Database:
         connection = inside or pool.lease()
         try:
             return connection.run(query, values)
+        except psycopg.errors.InFailedSqlTransaction as error:
+            raise _failed(connection) from error
         except psycopg.Error as error:
             if not connection.ended(error) or inside is not None or query.verb != "select":
-                raise from_driver(error, query.call(values)) from error
+                told = from_driver(error, query.call(values))
+                if inside is not None:
+                    inside.failure = str(told)
+                raise told from error
         finally:
             if inside is None:
                 pool.give_back(connection)
@@ -313,6 +323,8 @@ class Database:
 def _our_errors(connection: Connection) -> Iterator[None]:
     try:
         yield
+    except psycopg.errors.InFailedSqlTransaction as error:
+        raise _failed(connection) from error
     except psycopg.Error as error:
         connection.ended(error)
         raise from_driver(error) from error
@@ -321,4 +333,13 @@ def _our_errors(connection: Connection) -> Iterator[None]:
 def _check_not_failed(connection: Connection) -> None:
     """WrongState where a call failed and its error was swallowed: the server would roll back without a word."""
     if connection.pgconn.transaction_status == TransactionStatus.INERROR:
-        raise WrongState("a call in the transaction failed, so it is rolled back; let such a call have a nested transaction()")
+        raise _failed(connection)
+
+
+def _failed(connection: Connection) -> WrongState:
+    """The error of a transaction in which a call failed before."""
+    why = f" ({connection.failure})" if connection.failure else ""
+    return WrongState(
+        f"a call in the transaction failed{why}, so all of it is rolled back: let its error leave the block, or let such "
+        "a call have a nested transaction()"
+    )

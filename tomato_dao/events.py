@@ -13,8 +13,8 @@ from weakref import finalize
 import psycopg
 
 from . import fork
-from .adapters import logger
 from .errors import InvalidValue, TomatoError, Unavailable, from_driver
+from .notices import logger
 from .server import probe
 from .session import ask
 
@@ -184,7 +184,9 @@ class _Reader(threading.Thread):
                     self._read()
                     return
                 except psycopg.Error as error:
-                    logger.warning("listening: the connection is lost and will be opened again: %s", str(error).strip())
+                    logger.warning(
+                        "listening: the connection is lost and will be opened again: %s", " ".join(str(error).split())
+                    )
                 finally:
                     self.connection.close()
                 if not self._reopen():

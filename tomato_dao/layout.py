@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psycopg
 
-from .errors import WrongLayout, from_driver
+from .errors import NotAllowed, WrongLayout, from_driver
 
 _PACKAGE = Path(__file__).parent
 # A wheel carries db/ inside the package; in a checkout it stands beside it.
@@ -28,6 +28,11 @@ def applied(connection: psycopg.Connection) -> list[str]:
         if there != (True,):
             return []
         return [str(row[0]) for row in connection.execute("select version from schema_migrations order by version")]
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotAllowed(
+            f"the user {connection.info.user} may not read the database {connection.info.dbname}: connect as another "
+            "(once make roles has run: tomato_app, tomato_reader or tomato_owner)"
+        ) from error
     except psycopg.Error as error:
         raise from_driver(error) from error
 

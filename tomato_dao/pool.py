@@ -12,13 +12,15 @@ from psycopg import pq
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from . import fork
-from .adapters import adapt, log_notice
+from .adapters import adapt
 from .capacity import why_not_more
 from .errors import InvalidValue, Unavailable
 from .metrics import AllCounts, PoolStats, holders
+from .notices import PoolName, log_notice
 from .queries import Query
 from .server import session_settings
 from .statements import Connection, Shape
+from .wording import counted
 
 _LIFETIME = 3600  # seconds that a connection is used for
 _IDLE_AFTER = 60  # seconds without work after which a connection goes back to psycopg_pool, which closes what is too many
@@ -96,13 +98,13 @@ class Pool:
         self._pool = ConnectionPool(
             connection_class=Connection,
             kwargs={**self._settings, "autocommit": True, "prepare_threshold": None},
+            name=PoolName(name),
             configure=self._configure,
             min_size=1,
             max_size=self.size,
             max_lifetime=_LIFETIME,
             timeout=_ASK,
             reconnect_timeout=_BACKOFF,
-            name=name,
             open=False,
         )
         self._pool.open()
@@ -163,7 +165,7 @@ class Pool:
     def _wait(self, timeout: float) -> Connection:
         """Join the queue. The deques' own operations are atomic; the lock is for the counts of connections only."""
         if len(self._waiters) >= self._max_waiting:
-            raise self._turn_away(f"{len(self._waiters)} tasks wait already, which is the limit")
+            raise self._turn_away(f"the queue has {counted(len(self._waiters), 'task')} already, which is the limit")
         began = monotonic()
         waiter = self.local.waiter or _Waiter()
         self.local.waiter = None
@@ -248,7 +250,8 @@ class Pool:
         busy = [c for c in self._open_now() if c not in idle]
         some = f"all {self.size}" if len(busy) == self.size else f"{len(busy)} of at most {self.size}"
         return Unavailable(
-            f"{how}: {some} of this process's pool are at work{holders(busy)} and {len(self._waiters)} more tasks wait; "
+            f"{how}: {some} of this process's pool are at work{holders(busy)} "
+            f"with {counted(len(self._waiters), 'more task')} in the queue; "
             f"{why_not_more or 'make the pool larger or the tasks shorter'}"
         )
 

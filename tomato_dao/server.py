@@ -11,13 +11,14 @@ from time import monotonic, sleep
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from .errors import InvalidValue, Unavailable, WrongLayout, from_driver
+from .errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
 
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT = 5  # seconds, for each address that a host name has
 # libpq tells no SQLSTATE of a connection that was refused, only words.
-_PASSING = re.compile(
-    "too many|connection slots|starting up|shutting down|recovery|not yet accept|administrator command|unexpectedly"
+_FULL = "too many|connection slots"
+_PASSING = (
+    f"{_FULL}|starting up|shutting down|recovery|not yet accept|administrator command|unexpectedly"
     "|refused|No such file|reset by peer|timeout expired"
 )
 logger = logging.getLogger("tomato_dao")
@@ -111,7 +112,12 @@ def connect_to(settings: Mapping[str, object], timeout: float) -> psycopg.Connec
 
 def passes(refusal: Unavailable) -> bool:
     """Whether a server that gave no connection may do so soon: it is at its limit, starting, restarting or failing over."""
-    return bool(_PASSING.search(str(refusal)))
+    return bool(re.search(_PASSING, str(refusal)))
+
+
+def is_full(refusal: TomatoError) -> bool:
+    """Whether a server gave no connection since it is at its limit."""
+    return bool(re.search(_FULL, str(refusal)))
 
 
 def check_server(connection: psycopg.Connection) -> None:
@@ -132,15 +138,16 @@ def check_server(connection: psycopg.Connection) -> None:
 def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError) -> Unavailable:
     """One line: which server, what it said, what to do."""
     said = " ".join(str(error).split())
-    if error.pgconn is not None and error.pgconn.needs_password:
+    if re.search(_FULL, said):
+        advice = "it has all the connections that it allows: fewer worker processes or smaller pools leave some free"
+    elif re.search('database ".*" does not exist', said):
+        advice = "make migrate makes it (or python -m tomato_dao.ops.migrate)"
+    elif error.pgconn is not None and error.pgconn.needs_password:
         advice = "give a password in the URL, in PGPASSWORD or in ~/.pgpass"
-    elif error.pgconn is not None and error.pgconn.used_password:
+    elif error.pgconn is not None and error.pgconn.used_password and not re.search(_PASSING, said):
         advice = "check user and password in DATABASE_URL"
     else:
-        advice = (
-            "check that the server runs and that DATABASE_URL names its host, port, user and database (a database that isn't "
-            "there yet is made by make migrate, or python -m tomato_dao.ops.migrate)"
-        )
+        advice = "check that the server runs and that DATABASE_URL names its host, port, user and database"
     return Unavailable(f"can't connect to {_place(settings)}: {said}; {advice}")
 
 

@@ -54,7 +54,8 @@ class Connection(psycopg.Connection[TupleRow]):
 
     shapes: where the shapes of queries are kept that are sent as they are, for a server behind a pooler that can't keep
     prepared statements; None where statements are prepared. used_at, expires_at: the pool's, by its monotonic clock.
-    counts: what it counts; query, began: what it runs or ran last, and since when; slow: seconds after which a call is logged.
+    counts: what it counts; query, began: what it runs or ran last, and since when; slow: seconds after which a call is logged;
+    failure: what failed in the transaction that it is in, if anything did.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,6 +64,7 @@ class Connection(psycopg.Connection[TupleRow]):
         self.used_at = self.expires_at = self.began = monotonic()
         self.counts = Counts()
         self.query: Query | None = None
+        self.failure = ""
         self.slow = inf
         self._statements: dict[Query, Statement] = {}
         self._base_types: dict[int, int] = {}

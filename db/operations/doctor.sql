@@ -123,6 +123,14 @@ where f.contype = 'f' and f.connamespace = 'public'::regnamespace and not exists
 )
 order by 1;
 
+-- name: invalid_indexes()
+-- Indexes that no query can use: what “create index concurrently” left when it failed, or is at work on.
+select i.indexrelid::regclass::text as name, i.indrelid::regclass::text as on_table
+from pg_index i
+inner join pg_class c on c.oid = i.indexrelid
+where not i.indisvalid and c.relnamespace = 'public'::regnamespace
+order by 1;
+
 -- name: statistics()<!
 -- Since when the server counts, and whether pg_stat_statements can be read here, or else be installed.
 select
@@ -145,3 +153,16 @@ where s.dbid = (select d.oid from pg_database d where d.datname = current_databa
 group by 1
 order by 3 desc
 limit :most;
+
+-- name: kept_databases()
+-- The databases that restores of this one have kept, oldest first; their size where this user may know it.
+select
+  d.datname::text as name,
+  extract(epoch from now() at time zone 'UTC' - to_timestamp(right(d.datname, 15), 'YYYYMMDD"T"HH24MISS')::timestamp)::float8 as seconds,
+  case
+    when has_database_privilege(d.oid, 'connect') or pg_has_role('pg_read_all_stats', 'usage') then pg_database_size(d.oid)
+  end as bytes
+from pg_database d
+where starts_with(d.datname::text, current_database() || '_before_')
+  and substr(d.datname::text, length(current_database()) + 9) ~ '^\d{8}T\d{6}$'
+order by 1;

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from contextlib import suppress
@@ -109,7 +110,7 @@ def main() -> None:
         prog="backup", description=f"Save the database in var/backups (or BACKUP_DIR), where the last {KEPT} of it are kept."
     ).parse_args()
     path = back_up(owner_url())
-    print(f"{path}  {path.stat().st_size:,} bytes; “bin/restore {path}” brings it back")
+    print(f"{path}  {path.stat().st_size:,} bytes; “bin/restore {shlex.quote(str(path))}” brings it back")
 
 
 if __name__ == "__main__":

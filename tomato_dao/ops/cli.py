@@ -1,20 +1,26 @@
 """What all commands share: errors become one line and exit code 1, a closed pipe ends quietly; how figures are written."""
 
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import TomatoError
 
+_PARAMETER = re.compile(r"\bwith (replace|skip_invalid|end_sessions)\b")  # in the library's words
+
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a command's main: exit 0 where it is fine, 1 with a line on stderr where it failed (argparse: 2 for misuse)."""
+    """Run a command's main: exit 0 where it is fine, 1 with a line on stderr where it failed, 130 with one where it was
+    interrupted (argparse: 2 for misuse)."""
     try:
         main()
         sys.stdout.flush()
     except TomatoError as error:
-        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+        said = _PARAMETER.sub(lambda found: f"with --{found[1].replace('_', '-')}", str(error))
+        print(f"{Path(sys.argv[0]).stem}: {said}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -23,8 +29,19 @@ def run_command(main: Callable[[], None]) -> None:
         print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        print(f"{Path(sys.argv[0]).stem}: {', '.join(['interrupted', *interrupt.args])}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(130)
+
+
+@contextmanager
+def interrupted_as(consequence: str) -> Iterator[None]:
+    """An interrupt in the block says what it has led to."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(consequence) from None
 
 
 def megabytes(size: int) -> str:

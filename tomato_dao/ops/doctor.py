@@ -5,8 +5,8 @@ import json
 import sys
 from datetime import datetime
 
-from ..errors import Unavailable
-from ..server import owner_url, passes, probe
+from ..errors import TomatoError
+from ..server import is_full, owner_url, probe
 from .cli import run_command
 from .examinations import BAD, Finding, examine
 
@@ -40,19 +40,20 @@ def main() -> None:
 
 
 def _examine(pool_size: int) -> tuple[str, list[Finding]]:
-    """Which database it is, and the findings: just one where the server has no connection left even for the doctor."""
-    url = owner_url()
+    """Which database it is, and the findings: just one where it can't be examined."""
     try:
-        with probe(url) as connection:
+        with probe(owner_url()) as connection:
             connection.execute("set statement_timeout = '30s'")
             connection.execute("set lock_timeout = '1s'")  # the doctor does not wait in the queue that it is to tell of
             where = f"{connection.info.dbname} on {connection.info.host}:{connection.info.port}"
             return where, list(examine(connection, pool_size))
-    except Unavailable as error:
-        if not passes(error):
-            raise
-        advice = ["as a superuser there is a reserved connection: OWNER_DATABASE_URL=postgresql://postgres@…/… bin/doctor"]
-        return "the database", [Finding("connections", BAD, str(error), advice=advice)]
+    except TomatoError as error:
+        what, _, step = str(error).partition("; ")  # as our errors are written
+        advice = [step] if step else []
+        if not is_full(error):
+            return "the database", [Finding("server", BAD, what, advice=advice)]
+        advice.append("as a superuser there is a reserved connection: OWNER_DATABASE_URL=postgresql://postgres@…/… bin/doctor")
+        return "the database", [Finding("connections", BAD, what, advice=advice)]
 
 
 def _print(finding: Finding) -> None:

@@ -8,7 +8,7 @@ from ..database import connect
 from ..errors import Unavailable
 from ..server import database_url
 from ..transfer.dump import dump
-from .cli import run_command
+from .cli import interrupted_as, run_command
 from .progress import shown
 
 
@@ -28,7 +28,12 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=_number, default=1, metavar="N", help="read over N connections (default: 1)")
     options = parser.parse_args()
-    with connect(database_url(), pool_size=options.jobs, application_name="tomato-dao dump") as db, shown() as progress:
+    left = "what was written is not whole" if options.output is None else "nothing was written"
+    with (
+        interrupted_as(left),
+        connect(database_url(), pool_size=options.jobs, application_name="tomato-dao dump") as db,
+        shown() as progress,
+    ):
         if options.output is not None:
             summary = dump(db, options.output, jobs=options.jobs, progress=progress)
         else:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from psycopg.rows import dict_row
 from .. import layout, queries
 from ..capacity import capacity
 from ..errors import TomatoError, from_driver
+from ..wording import counted
 from .backup import backup_directory, backups
 from .cli import duration, megabytes
 from .roles import APP, OWNER, READER, ROLES
@@ -25,7 +27,7 @@ LONG_TRANSACTION, LONG_IDLE, LONG_WAIT = 300, 60, 10  # seconds
 MANY_DEAD = 10_000  # rows that are dead, where they are more than a fifth
 LARGE = 10_000_000  # bytes of an index that nobody uses
 SHOWN = 8  # tables
-BACKUP_DAYS = 7
+OLD = 7 * 86400  # seconds, of a backup and of what a restore has kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def examine(connection: psycopg.Connection, pool_size: int) -> Iterator[Finding]
         "server": lambda: _server(connection),
         "connections": lambda: _connections(connection, pool_size),
         "layout": lambda: _layout(connection),
-        "roles": lambda: _roles(connection),
+        "roles": lambda: examine_roles(connection),
         "transactions": lambda: _transactions(connection),
         "locks": lambda: _locks(connection),
         "tables": lambda: _tables(connection),
@@ -130,18 +132,12 @@ def _connections(connection: psycopg.Connection, pool_size: int) -> Finding:
     return Finding(
         "connections",
         OK if fit else BAD,
-        f"{figures.others} of {usable}: {_fitting(fit, pool_size)}",
+        f"{figures.others} of {usable}: room for {counted(fit, 'more worker process')} with a pool of {pool_size}",
         [f"{application}: {', '.join(states)}" for application, states in by_application.items()],
         advice,
         {"used": figures.others, "allowed": figures.allowed, "reserved": figures.reserved, "pool_size": pool_size,
          "processes_that_fit": fit, "sessions": sessions},
     )  # fmt: skip
-
-
-def _fitting(processes: int, pool_size: int) -> str:
-    if processes == 1:
-        return f"one more worker process with a pool of {pool_size} fits"
-    return f"{processes or 'no'} more worker processes with a pool of {pool_size} fit"
 
 
 def _layout(connection: psycopg.Connection) -> Finding:
@@ -159,7 +155,8 @@ def _layout(connection: psycopg.Connection) -> Finding:
     return Finding("layout", OK, f"{current}, all {len(need)} migrations applied", figures=figures)
 
 
-def _roles(connection: psycopg.Connection) -> Finding:
+def examine_roles(connection: psycopg.Connection) -> Finding:
+    """Whether the roles of db/roles.sql have what they need in a database."""
     found = {row["name"]: row for row in rows(connection, "roles", list(ROLES))}
     me = f"this is {connection.info.user}"
     if not found:
@@ -169,9 +166,10 @@ def _roles(connection: psycopg.Connection) -> Finding:
         if row["superuser"]:
             wrong.append(f"{role} is a superuser")
         elif role == OWNER and row["not_owned"]:
-            wrong.append(f"{role} does not own {row['not_owned']} tables")
+            wrong.append(f"{role} does not own {counted(row['not_owned'], 'table')}")
         elif row["not_readable"] or (role == APP and row["not_writable"]):
-            wrong.append(f"{role} lacks privileges on {max(row['not_readable'], row['not_writable'] * (role == APP))} tables")
+            lacking = max(row["not_readable"], row["not_writable"] * (role == APP))
+            wrong.append(f"{role} lacks privileges on {counted(lacking, 'table')}")
         elif role in (APP, READER) and row["may_create"]:
             wrong.append(f"{role} may create tables")
     summary = f"{me}; {', '.join(found)} {'need a look' if wrong else 'have what they need'}"
@@ -201,7 +199,7 @@ def _locks(connection: psycopg.Connection) -> Finding:
     return Finding(
         "locks",
         BAD if bad else OK,
-        f"{len(found) or 'no'} session{'s wait' if len(found) != 1 else ' waits'} for a lock",
+        f"{counted(len(found), 'session')} waiting for a lock",
         [
             f"{r['application']} (pid {r['pid']}) waits {duration(r['seconds'])} in {r['query']} for pid {r['blocked_by']}"
             for r in found
@@ -216,14 +214,15 @@ def _tables(connection: psycopg.Connection) -> Finding:
     dead = [row for row in found if row["dead"] > MANY_DEAD and row["dead"] > 0.2 * (row["live"] + row["dead"])]
     width = max((len(row["name"]) for row in found[:SHOWN]), default=0)
     lines = [
-        f"{r['name']:{width}}  {megabytes(r['bytes']):>10}  {r['live']:>12,} rows  {r['dead']:>10,} dead" for r in found[:SHOWN]
+        f"{r['name']:{width}}  {megabytes(r['bytes']):>10}  {counted(r['live'], 'row'):>17}  {r['dead']:>10,} dead"
+        for r in found[:SHOWN]
     ]
     if len(found) > SHOWN:
-        lines.append(f"and {len(found) - SHOWN} smaller ones, which --json lists")
+        lines.append(f"and {counted(len(found) - SHOWN, 'smaller one')}, which --json lists")
     return Finding(
         "tables",
         NOTE if dead else OK,
-        f"{len(found)} tables, {megabytes(sum(row['bytes'] for row in found))} with their indexes"
+        f"{counted(len(found), 'table')}, {megabytes(sum(row['bytes'] for row in found))} with their indexes"
         f"{f'; many dead rows in {len(dead)}' if dead else ''}",
         lines,
         [f"vacuum (analyze) {row['name']};" for row in dead],
@@ -233,20 +232,23 @@ def _tables(connection: psycopg.Connection) -> Finding:
 
 def _indexes(connection: psycopg.Connection) -> Finding:
     missing, unused = rows(connection, "unindexed_foreign_keys"), rows(connection, "unused_indexes")
+    invalid = rows(connection, "invalid_indexes")
     (statistics,) = rows(connection, "statistics")
     read_whole = [
         r for r in rows(connection, "tables") if r["whole_reads"] > 100 and r["rows_of_whole_reads"] > 10_000 * r["whole_reads"]
     ]
     details = [f"{row['name']} on {row['on_table']}: a foreign key without an index" for row in missing]
+    details += [f"{row['name']} on {row['on_table']}: half made, so no query uses it" for row in invalid]
     details += [f"{r['name']}: read as a whole {r['whole_reads']:,} times; a query may lack an index" for r in read_whole]
     details += [f"{r['name']} on {r['on_table']} ({megabytes(r['bytes'])}): not used" for r in unused if r["bytes"] > LARGE]
     return Finding(
         "indexes",
-        BAD if missing else NOTE if read_whole else OK,
+        BAD if missing or invalid else NOTE if read_whole else OK,
         f"{len(missing) or 'no'} missing, {len(unused) or 'none'} unused in {duration(statistics['seconds'])} of statistics",
         details,
-        ["make new-migration NAME=…, with “create index …”"] if missing else [],
-        {"missing": missing, "unused": unused, "read_whole": read_whole},
+        ["make new-migration NAME=…, with “create index …”"] * bool(missing)
+        + [f"reindex index concurrently {row['name']};  -- unless somebody is making it now" for row in invalid],
+        {"missing": missing, "invalid": invalid, "unused": unused, "read_whole": read_whole},
     )
 
 
@@ -259,21 +261,30 @@ def _slowest(connection: psycopg.Connection) -> Finding:
     found = rows(connection, "slowest", 10)
     width = max((len(row["name"]) for row in found), default=0)
     lines = [
-        f"{r['name']:{width}}  {r['calls']:>10,} calls  {r['seconds']:>10.1f} s  {r['mean_ms']:>8.2f} ms each" for r in found
+        f"{r['name']:{width}}  {counted(r['calls'], 'call'):>16}  {r['seconds']:>10.1f} s  {r['mean_ms']:>8.2f} ms each"
+        for r in found
     ]
     return Finding("queries", OK, f"the {len(found)} that took the most time", lines, figures={"slowest": found})
 
 
 def _backup(connection: psycopg.Connection) -> Finding:
-    found = backups(connection.info.dbname)
-    if not found:
-        return Finding("backup", NOTE, f"none in {backup_directory()}", advice=["bin/backup"])
-    age = time.time() - found[-1].stat().st_mtime
-    old = age > BACKUP_DAYS * 86400
-    size = found[-1].stat().st_size
-    figures = {"file": os.fspath(found[-1]), "age_seconds": age, "bytes": size}
-    summary = f"the last is {duration(age)} old: {found[-1]}, {megabytes(size)}"
-    return Finding("backup", NOTE if old else OK, summary, advice=["bin/backup"] if old else [], figures=figures)
+    kept = rows(connection, "kept_databases")
+    details = [
+        f"{row['name']}, kept by a restore {duration(row['seconds'])} ago"
+        + (f", {megabytes(row['bytes'])}" if row["bytes"] is not None else "")
+        for row in kept
+    ]
+    figures: dict[str, Any] = {"kept_databases": kept}
+    advice = [f'drop database "{row["name"]}";  -- if nobody needs it' for row in kept if row["seconds"] > OLD]
+    summary, age = f"none in {backup_directory()}", inf
+    if found := backups(connection.info.dbname):
+        status = found[-1].stat()
+        age = time.time() - status.st_mtime
+        summary = f"the last is {duration(age)} old: {found[-1]}, {megabytes(status.st_size)}"
+        figures |= {"file": os.fspath(found[-1]), "age_seconds": age, "bytes": status.st_size}
+    if age > OLD:
+        advice.insert(0, "bin/backup")
+    return Finding("backup", NOTE if advice else OK, summary, details, advice, figures)
 
 
 def is_local(connection: psycopg.Connection) -> bool:

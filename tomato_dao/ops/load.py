@@ -13,7 +13,7 @@ from ..transfer.legacy.reader import is_legacy
 from ..transfer.legacy.report import InvalidRecords, LegacySummary
 from ..transfer.load import check, load
 from ..transfer.report import Report, Summary
-from .cli import run_command
+from .cli import interrupted_as, run_command
 from .progress import shown
 
 
@@ -39,7 +39,8 @@ def main() -> None:
     old.add_argument("--skip-invalid", action="store_true", help="drop what breaks a rule, and what depends on it")
     old.add_argument("--report", metavar="OUT", help="write what became of the records to a file, as JSON")
     options = parser.parse_args()
-    with source(sys.stdin.buffer if options.file == "-" else options.file) as file, shown() as progress:
+    input_ = sys.stdin.buffer if options.file == "-" else options.file
+    with interrupted_as("nothing was loaded"), source(input_) as file, shown() as progress:
         if options.format == "legacy" or file.recognise(is_legacy):
             if options.merge:
                 parser.error("an old backend's dump can't be merged: --replace, or an empty database")

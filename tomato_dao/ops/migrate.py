@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from random import uniform
+from shlex import quote
 from time import sleep
 
 import psycopg
@@ -32,6 +33,8 @@ where r.oid = coalesce(
   (select d.datdba from pg_database d where d.datname = current_database())
 )
 """
+# What "create index concurrently" leaves when it fails, and "if not exists" would then take for an index.
+_HALF_MADE = "select i.indexrelid::regclass::text from pg_index i where not i.indisvalid"
 
 
 def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
@@ -42,7 +45,7 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
     is “no”; who comes while another process migrates waits for it. Returns the versions that were applied, none where
     nothing was pending. Raises WrongLayout where the database is of a newer layout, NotAllowed where the user may not
     migrate it, Unavailable where the server or dbmate is missing, TomatoError with dbmate's words and the way back where a
-    migration fails: then the layout is as it was before that migration.
+    migration fails, and which layout it has now.
     """
     url = url or owner_url()
     create_database(url, timeout)
@@ -122,11 +125,24 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) 
         except TomatoError as error:
             raise TomatoError(f"nothing was migrated, for want of a backup: {error} (BACKUP=no goes without one)") from error
         logger.info("saved %s", saved)
+    before = layout.applied(connection)
     try:
         dbmate(url, command, role=None if is_owner else owner)
     except TomatoError as error:
-        way_back = f"; the database before is in {saved}: “bin/restore {saved}” brings it back" if saved else ""
-        raise TomatoError(f"{error}; the layout is as it was before that migration{way_back}") from error
+        way_back = f"; the database before is in {saved}: “bin/restore {quote(str(saved))}” brings it back" if saved else ""
+        raise TomatoError(f"{error}; {_how_far(connection, before)}{way_back}") from error
+
+
+def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
+    """What became of the layout when dbmate failed."""
+    try:
+        after = layout.applied(connection)
+        half_made = [name for (name,) in connection.execute(_HALF_MADE)]
+    except (TomatoError, psycopg.Error):
+        return "the connection is lost: make migrate-status tells what was applied"
+    if half_made:
+        return f"an index was left half made, so before the next try: drop index concurrently {', '.join(half_made)}"
+    return "the layout is as it was" if after == before else f"the layout is at {after[-1]}, as before that migration"
 
 
 def create_database(url: str, timeout: float = 0) -> None:

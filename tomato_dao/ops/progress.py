@@ -7,6 +7,7 @@ from time import monotonic
 from tqdm import tqdm
 
 from ..transfer.report import Progress, Report
+from ..wording import counted
 
 _AFTER = 2  # seconds
 _EVERY = 0.2  # seconds
@@ -31,7 +32,7 @@ def shown() -> Iterator[Report]:
             bar.n = told.part or 0
             bar.bar_format = _NO_BAR if told.part is None else _BAR
             bar.set_description_str(told.doing, refresh=False)
-            bar.set_postfix_str(f"{told.rows:,} rows, {size:,.0f} MB, {size / (now - start):,.0f} MB/s", refresh=False)
+            bar.set_postfix_str(f"{counted(told.rows, 'row')}, {size:,.0f} MB, {size / (now - start):,.0f} MB/s", refresh=False)
             bar.refresh()
             bar.last_print_t = bar.start_t + _AFTER  # so that it is wiped away at the end
 

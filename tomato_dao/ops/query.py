@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,9 +11,10 @@ import psycopg
 
 from .. import layout, patches
 from ..database import QUERIES
-from ..errors import NotAllowed, from_driver
+from ..errors import from_driver
 from ..queries import Query
 from ..server import database_url, probe
+from ..wording import counted
 from .cli import run_command
 
 _WIDEST = 40  # characters of a cell, where there are several rows
@@ -37,12 +39,20 @@ def main() -> None:
     if options.name not in QUERIES:
         parser.error(f"there is no query {options.name!r}; run query without a name to list them")
     query = QUERIES[options.name]
-    columns, rows = _run(query, _values(parser, query, options.parameters), write=options.write)
+    values = _values(parser, query, options.parameters)
+    try:
+        columns, rows = _run(query, values, write=options.write)
+    except psycopg.errors.ReadOnlySqlTransaction:
+        parser.error(f"{query.name} changes the database: say --write to let it")
+    except psycopg.Error as error:
+        if parameter := _rejected(query, error):
+            parser.error(f"{query.name}: {parameter}: {error.diag.message_primary}")
+        raise from_driver(error, query.call(values)) from error
     if options.json:
         objects = [dict(zip(columns, row, strict=True)) for row in rows]
         print(json.dumps(objects, default=_as_text, ensure_ascii=False, indent=2))
     elif query.kind == "!":
-        print(f"{rows[0][0]} {'row' if rows[0][0] == 1 else 'rows'}")
+        print(counted(int(str(rows[0][0])), "row"))
     elif query.kind and rows:
         _print_record(columns, rows[0])
     else:
@@ -80,22 +90,23 @@ def _run(query: Query, values: Sequence[str | None], *, write: bool) -> tuple[li
         layout.check(connection)
         connection.execute("set timezone = 'UTC'")
         connection.read_only = not write
-        try:
-            with connection.transaction(), psycopg.RawCursor(connection) as cursor:
-                cursor.execute(query.sql.encode(), values)
-                if cursor.description is None:
-                    return ["rows"], [(cursor.rowcount,)]
-                return [column.name for column in cursor.description], cursor.fetchall()
-        except psycopg.errors.ReadOnlySqlTransaction as error:
-            raise NotAllowed(f"{query.name} changes the database: say --write to let it") from error
-        except psycopg.Error as error:
-            raise from_driver(error, query.call(values)) from error
+        with connection.transaction(), psycopg.RawCursor(connection) as cursor:
+            cursor.execute(query.sql.encode(), values)
+            if cursor.description is None:
+                return ["rows"], [(cursor.rowcount,)]
+            return [column.name for column in cursor.description], cursor.fetchall()
+
+
+def _rejected(query: Query, error: psycopg.Error) -> str | None:
+    """The parameter whose text the server could not read, in any language: “… parameter $1”."""
+    number = re.search(r"\$(\d+)", error.diag.context or "")
+    return query.parameters[int(number[1]) - 1] if number and isinstance(error, psycopg.DataError) else None
 
 
 def _print_list() -> None:
     width = max(len(f"{q.name} {_signature(q)}") for q in QUERIES.values() if len(q.parameters) < 4)
     for query in QUERIES.values():
-        print(f"{f'{query.name} {_signature(query)}':{width}}  {query.doc.partition(chr(10))[0]}")
+        print(f"{f'{query.name} {_signature(query)}':{width}}  {' '.join(query.doc.split())}")
 
 
 def _signature(query: Query) -> str:
@@ -116,7 +127,7 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> No
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     for line in [columns, ["-" * width for width in widths], *cells]:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
-    print(f"{len(rows)} rows")
+    print(counted(len(rows), "row"))
 
 
 def _shortened(text: str) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import secrets
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from .. import layout
-from ..errors import Busy, NotAllowed, NotFound, TomatoError, from_driver
+from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, from_driver
 from ..server import owner_url, probe
+from ..transfer.files import BACKUP, COMPRESSED, opened
 from .backup import run_program
 from .cli import run_command
+from .examinations import BAD, examine_roles
 from .scratch import drop_database, with_database
 
 _SESSIONS = """
@@ -49,12 +52,13 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
     server). end_sessions: end the sessions of others instead of refusing. Returns the name under which the database
     before is kept, None where there was none.
 
-    Raises NotFound where the file isn't there, Busy where others are connected, TomatoError with pg_restore's words where it
-    fails.
+    Raises NotFound where the file isn't there, InvalidValue where it is no backup, Busy where others are connected,
+    TomatoError with pg_restore's words where it fails.
     """
     url = url or owner_url()
     if not file.is_file():
         raise NotFound(f"there is no file {file}")
+    _check_is_backup(file)
     name = str(conninfo_to_dict(url).get("dbname", ""))
     fresh = f"{name}_restore_{secrets.token_hex(4)}"
     try:
@@ -79,12 +83,20 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
         raise from_driver(error) from error
 
 
+def _check_is_backup(file: Path) -> None:
+    with opened(file) as stream:
+        start = stream.read(len(BACKUP))
+    if start.lstrip().startswith((b"[", *COMPRESSED)):
+        command = f"bin/load {shlex.quote(str(file))}"
+        raise InvalidValue(f"{file} is a dump, not a backup: “{command}” loads it (python -m tomato_dao.ops.load)")
+    if start != BACKUP:
+        raise InvalidValue(f"{file} is no backup of bin/backup (or pg_dump -Fc)")
+
+
 def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
     if found := server.execute(_SESSIONS, [name]).fetchall():
         told = ", ".join(f"{application}: {sessions}" for application, sessions in found)
-        raise Busy(
-            f"the database {name} is in use ({told}): stop these first, or let restore end their sessions with --end-sessions"
-        )
+        raise Busy(f"the database {name} is in use ({told}): stop these first, or have their sessions ended, with end_sessions")
 
 
 def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
@@ -142,14 +154,20 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="a file of bin/backup")
     parser.add_argument("--end-sessions", action="store_true", help="end the sessions of workers that are connected")
     options = parser.parse_args()
-    kept = restore(options.file, end_sessions=options.end_sessions)
+    url = owner_url()
+    kept = restore(options.file, url, end_sessions=options.end_sessions)
     print(f"restored {options.file}")
     if kept:
-        print(f'the database before is kept as {kept}: once nobody needs it, drop it ("drop database {kept}")')
+        server = {name: str(value) for name, value in conninfo_to_dict(url).items() if name in ("host", "port", "user")}
+        drop = shlex.join(["psql", make_conninfo(**server, dbname="postgres"), "-c", f'drop database "{kept}"'])
+        print(f"the database before is kept as {kept}; once nobody needs it, drop it:\n  {drop}")
     try:
-        with probe(owner_url()) as connection:
+        with probe(url) as connection:
+            found = examine_roles(connection)
+            if found.level == BAD:
+                print(f"note: {'; '.join(found.details)}: run make roles")
             layout.check(connection)
-    except TomatoError as error:
+    except (TomatoError, psycopg.Error) as error:
         print(f"note: {error}")
 
 

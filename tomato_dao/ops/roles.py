@@ -27,7 +27,10 @@ def make_roles(url: str) -> None:
         try:
             with connection.transaction():
                 connection.execute((layout.DB_DIR / "roles.sql").read_bytes())
-        except psycopg.errors.InsufficientPrivilege as error:
+        except (
+            psycopg.errors.InsufficientPrivilege,
+            psycopg.errors.ReadOnlySqlTransaction,
+        ) as error:  # tomato_reader only reads
             raise NotAllowed(
                 f"{connection.info.user} may not make the roles ({error.diag.message_primary}): run it as a superuser, "
                 "OWNER_DATABASE_URL=postgresql://postgres@…/… make roles"

@@ -1,4 +1,4 @@
-"""Where a dump is: found, opened, compressed by its name and recognised by its first byte; written whole or not at all."""
+"""Where a dump is: found, opened, compressed by its name and recognised by its first bytes; written whole or not at all."""
 
 import gzip
 import io
@@ -17,16 +17,20 @@ import zstandard
 from ..errors import InvalidValue, NotFound, Unavailable
 
 ENDINGS = ("", ".json", ".json.gz", ".json.zst")
+BACKUP = b"PGDMP"  # how a file in pg_dump's custom format begins
 _BUFFER = 1 << 18
-_GZIP, _ZSTD = b"\x1f", b"\x28"
+COMPRESSED = _GZIP, _ZSTD = b"\x1f", b"\x28"
 
 
 def find(name: str | os.PathLike[str]) -> Path:
     """The file of that name, or of that name and an ending of a dump. NotFound where there is none."""
-    candidates = [Path(os.fspath(name) + ending) for ending in ENDINGS]
+    path = Path(name)
+    endings = ENDINGS[:1] if path.suffix in (".json", ".gz", ".zst") else ENDINGS
+    candidates = [Path(os.fspath(name) + ending) for ending in endings]
     found = [path for path in candidates if path.exists()]
     if not found:
-        raise NotFound(f"there is no {', '.join(str(path) for path in candidates[:-1])} or {candidates[-1]}")
+        others = f", nor one that ends in {', '.join(endings[1:])}" if endings[1:] else ""
+        raise NotFound(f"there is no file {path.name} in {path.parent.absolute()}{others}")
     return next((path for path in found if not path.is_dir()), found[0])
 
 
@@ -89,11 +93,13 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
     """
     source = file if isinstance(file, io.BufferedReader) else io.BufferedReader(_Raw(file), _BUFFER)
     try:
-        first = source.peek(1)[:1]
+        start = source.peek(len(BACKUP))
+        if start.startswith(BACKUP):
+            raise InvalidValue("it is a backup, not a dump: bin/restore brings it back (python -m tomato_dao.ops.restore)")
         text: io.BufferedReader | gzip.GzipFile | zstandard.ZstdDecompressionReader = source
-        if first == _GZIP:
+        if start.startswith(_GZIP):
             text = gzip.GzipFile(fileobj=source)
-        elif first == _ZSTD:
+        elif start.startswith(_ZSTD):
             text = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
         # A read that is repeated until the buffer is full would not notice an interrupt that comes in between.
         while chunk := text.read1(_BUFFER):

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..wording import counted
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -31,4 +33,4 @@ class Summary:
 
     def __str__(self) -> str:
         models = ", ".join(f"{model} {rows:,}" for model, rows in self.models.items() if rows)
-        return f"{self.rows:,} rows in {self.seconds:.1f} s{f': {models}' if models else ''}"
+        return f"{counted(self.rows, 'row')} in {self.seconds:.1f} s{f': {models}' if models else ''}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import InvalidValue
+from ...wording import counted
 
 LONGEST = 512 << 20  # characters of a record
 _LOOKED_AT = 64 << 20  # bytes in which the first record must name its model
@@ -122,7 +123,7 @@ class Records(Iterator[Record]):
                 pieces.append(self._decode(chunk, not chunk))
             except UnicodeDecodeError as error:
                 raise InvalidValue(
-                    f"the file is not UTF-8 within the {len(chunk)} bytes before byte {self.size}: {error}"
+                    f"the file is not UTF-8 within the {counted(len(chunk), 'byte')} before byte {self.size}: {error}"
                 ) from None
             length += len(pieces[-1])
             ended = not chunk
@@ -140,7 +141,7 @@ class Records(Iterator[Record]):
 
     def _wrong(self, message: str, back: int = 0) -> InvalidValue:
         self._move(self._at - back)
-        return InvalidValue(f"line {self._lines}, column {self._column} (after {self._count} records): {message}")
+        return InvalidValue(f"line {self._lines}, column {self._column} (after {counted(self._count, 'record')}): {message}")
 
     def _cut_off(self) -> InvalidValue:
-        return InvalidValue(f"the file ends after {self._count} records, without the array's end: it is cut off")
+        return InvalidValue(f"the file ends after {counted(self._count, 'record')}, without the array's end: it is cut off")

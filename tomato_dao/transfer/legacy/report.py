@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from ...errors import InvalidValue
+from ...wording import counted
 from ..report import Summary
 
 
@@ -70,7 +71,7 @@ class LegacySummary(Summary):
         return sum(drop.records for drop in self.drops if drop.model == model)
 
     def __str__(self) -> str:
-        head = f"{sum(self.read.values()):,} records in {self.seconds:.1f} s"
+        head = f"{counted(sum(self.read.values()), 'record')} in {self.seconds:.1f} s"
         lines = [f"{'':<36}{'read':>12}{'loaded':>12}{'merged':>12}{'dropped':>12}"]
         for model, read in sorted(self.read.items()):
             numbers = (read, self.models.get(model, 0), self.merged.get(model, 0), self.dropped(model))
@@ -113,8 +114,8 @@ class InvalidRecords(InvalidValue):
     def __init__(self, summary: LegacySummary) -> None:
         listed = "".join(f"\n  {refusal}" for refusal in summary.refused)
         super().__init__(
-            f"{len(summary.refused)} values of the old dump can't be loaded without loss, so nothing was written. Mend them in "
-            f"the old backend, or drop their records and what depends on them with --skip-invalid:{listed}"
+            f"{counted(len(summary.refused), 'value')} of the old dump can't be loaded without loss, so nothing was written. "
+            f"Mend them in the old backend, or drop their records and what depends on them with skip_invalid:{listed}"
         )
         self.summary = summary
 

@@ -1,0 +1,36 @@
+"""What server and driver say unasked, to the logger tomato_dao: a line each."""
+
+import logging
+
+import psycopg
+
+from .statements import Connection
+
+logger = logging.getLogger("tomato_dao")
+
+
+def log_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
+    """A notice or warning of the server, to the log."""
+    level = logging.WARNING if diagnostic.severity_nonlocalized == "WARNING" else logging.INFO
+    logger.log(level, "%s: %s", diagnostic.severity, diagnostic.message_primary)
+
+
+class PoolName(str):
+    """By it a pool of ours is known in what psycopg_pool logs."""
+
+    __slots__ = ()
+
+
+def retell(record: logging.LogRecord) -> bool:
+    """Whether psycopg_pool's own words stand: of a lost connection the call tells that used it, of a refused one we do."""
+    match record.args:
+        case (Connection(), *_):
+            return False
+        case (PoolName() as name, error, *_):
+            if isinstance(error, psycopg.Error):
+                logger.warning("the pool of %s gets no connection and asks again: %s", name, " ".join(str(error).split()))
+            return False  # where it gives up, it is asked again all the same
+    return True
+
+
+logging.getLogger("psycopg.pool").addFilter(retell)
