@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -122,3 +123,80 @@ def test_a_narrow_umask_does_not_keep_it_from_starting(data_dir: Path) -> None:
         assert answers(embedded.start(data_dir))
     finally:
         os.umask(before)
+
+
+USE = """
+import os, sys
+from tomato_dao.ops import embedded
+with embedded.started_for_tests() as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+
+
+def user(data_dir: Path) -> "subprocess.Popen[str]":
+    """A process that uses the tests' server until its input ends."""
+    command = [sys.executable, "-c", USE]
+    environment = {**os.environ, "TOMATO_DATA_DIR": str(data_dir)}
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def url_of(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+@pytest.fixture
+def for_tests(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[embedded._Server]:
+    """The tests' server of that data directory."""
+    monkeypatch.setenv("TOMATO_DATA_DIR", str(data_dir))
+    yield embedded._Server.of(embedded.tests_dir())
+    embedded.remove(embedded.tests_dir())
+
+
+def test_the_last_who_uses_the_tests_server_removes_it(data_dir: Path, for_tests: embedded._Server) -> None:
+    with user(data_dir) as first, user(data_dir) as second:
+        url = url_of(first)
+        assert url_of(second) == url
+        assert stat.S_IMODE(for_tests.data.stat().st_mode) == 0o700
+        first.communicate()
+        assert answers(url)
+        second.communicate()
+    assert not for_tests.data.exists()
+    assert not for_tests.running()
+
+
+def test_what_killed_tests_leave_is_used_and_removed_by_the_next(data_dir: Path, for_tests: embedded._Server) -> None:
+    with user(data_dir) as first, user(data_dir) as second:
+        url = url_of(first)
+        url_of(second)
+        first.kill()
+        second.kill()
+    assert answers(url)
+    with embedded.started_for_tests() as again:
+        assert (again, answers(again)) == (url, True)
+    assert not for_tests.data.exists()
+
+
+def test_data_of_a_killed_tests_server_is_made_anew(data_dir: Path, for_tests: embedded._Server) -> None:
+    with user(data_dir) as first:
+        with psycopg.connect(url_of(first).replace("/tomato?", "/postgres?"), autocommit=True) as connection:
+            connection.execute("create database kept")
+        first.kill()
+    os.kill(int((for_tests.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    while for_tests.running():
+        pass
+    with embedded.started_for_tests() as url, psycopg.connect(url.replace("/tomato?", "/postgres?")) as connection:
+        assert connection.execute("select count(*) from pg_database where datname = 'kept'").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("room", [0, 2**62])
+def test_the_data_of_tests_is_in_memory_where_there_is_room(
+    data_dir: Path, for_tests: embedded._Server, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(embedded, "_ROOM", room)
+    data = embedded._Server.of(embedded.tests_dir()).data
+    assert data.is_relative_to(embedded._MEMORY) == (room == 0)
+    with embedded.started_for_tests() as url:
+        assert answers(url)
+        assert data.exists()
