@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from dao_cases import until
 from psycopg.conninfo import make_conninfo
-from test_database import BACKENDS, kill
+from session_cases import BACKENDS, kill
 
 from tomato_dao import Database, InvalidValue, Unavailable, connect, events
 from tomato_dao.events import MISSED, Event, Listener
