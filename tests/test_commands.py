@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +129,18 @@ def test_make_help_lists_every_target() -> None:
     listed = {line.split()[1] for line in done.stdout.splitlines()}
     phony = re.findall(r"^\.PHONY: (.*)", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
     assert listed == set(" ".join(phony).split())
+
+
+def test_make_clean_spares_backups_only(tmp_path: Path) -> None:
+    shutil.copy(CHECKOUT / "Makefile", tmp_path)
+    for name in ("var/backups/old.json.zst", "var/postgresql/data/PG_VERSION", "build/lib", "tomato_dao/__pycache__/x.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    done = run(["make", "-s", "-C", str(tmp_path), "clean"], "")
+    assert done.returncode == 0, done.stderr
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"Makefile", "var/backups/old.json.zst"}
+    assert not (tmp_path / "var" / "postgresql").exists()
 
 
 def test_a_server_that_never_answers_is_given_up() -> None:
