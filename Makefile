@@ -31,7 +31,7 @@ demo: setup ## import topologies from 50 threads, change and export them (TOPOLO
 	@$(PY) -m demo "$(TOPOLOGIES)"
 
 test: setup ## run the tests, on the server of DATABASE_URL, else the embedded one
-	@$(PY) -m pytest -n 2
+	@$(PY) -m pytest -n 2 --dist worksteal
 
 check: setup check-queries ## format, lint, types, queries, generated files up to date
 	@$(PY) -m ruff format --check .

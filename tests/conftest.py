@@ -7,15 +7,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from element_cases import Net
 from psycopg.conninfo import make_conninfo
 
 from tomato_dao import Database, NotAllowed, connect
 from tomato_dao.ops import roles
 from tomato_dao.ops.scratch import with_database
-from tomato_dao.rows import Host, Organization, Site, User
+from tomato_dao.rows import Host, Organization, Site, Topology, User
 
-pytest_plugins = ["tomato_dao.testing", "untested"]
-
+pytest_plugins = ["tomato_dao.testing", "lasting", "untested"]
 CHECKOUT = Path(__file__).parents[1]
 SHARED = CHECKOUT.parent / "shared" / "data"
 
@@ -89,6 +89,41 @@ def server(tomato_url: str) -> Iterator[psycopg.Connection]:
     """A connection of its own to the test's database, in autocommit mode."""
     with psycopg.connect(tomato_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def topology(db: Database, world: World) -> Topology:
+    """A topology that alice alone owns."""
+    return db.topologies.create("t", owner_id=world.user.id)
+
+
+@pytest.fixture
+def bob(db: Database) -> User:
+    """A user of another organization."""
+    return db.users.create("bob", organization_id=db.organizations.create("org").id)
+
+
+@pytest.fixture
+def net(db: Database, topology: Topology) -> Net:
+    """A small topology of alice's."""
+    machine = db.elements.create(topology.id, "kvmqm")
+    a, b = (db.elements.create(topology.id, "kvmqm_interface", parent_id=machine.id) for _ in range(2))
+    free = (db.elements.create(topology.id, "udp_endpoint"), db.elements.create(topology.id, "tinc_endpoint"))
+    connection = db.connections.create(a.id, b.id)
+    return Net(topology.id, machine, (db.elements.get(a.id), db.elements.get(b.id)), connection, free)
+
+
+@pytest.fixture(params=[True, False], ids=["prepared", "as it is"])
+def prepare(request: pytest.FixtureRequest) -> bool:
+    """Whether statements are prepared, or sent as they are."""
+    return bool(request.param)
+
+
+@pytest.fixture
+def single(tomato_url: str) -> Iterator[Database]:
+    """A Database of one connection that the server shows as “single”."""
+    with connect(tomato_url, pool_size=1, application_name="single", timeout=5) as db:
+        yield db
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What the tests of DAOs share: calls at one moment, refusals that say what they are about, attrs that threads change."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -89,3 +89,7 @@ def until(server: psycopg.Connection, condition: str, *values: object) -> None:
         assert monotonic() < deadline, f"never became true: {condition}"
         sleep(0.005)
         server.execute("select pg_stat_clear_snapshot()")  # a transaction sees pg_stat_activity as it was at first
+
+
+def ids(rows: Iterable[Any]) -> list[int]:
+    return [row.id for row in rows]

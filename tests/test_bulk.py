@@ -16,12 +16,6 @@ MACHINES = ["kvmqm", "openvz", "repy"]
 
 
 @pytest.fixture
-def topology(db: Database, world: World) -> Topology:
-    """A topology that alice alone owns."""
-    return db.topologies.create("t", owner_id=world.user.id)
-
-
-@pytest.fixture
 def tree(db: Database, topology: Topology) -> list[Element]:
     """A machine, a switch with an endpoint, and the machine's two interfaces."""
     machine, switch = db.elements.create_many(topology.id, [{"type": "kvmqm"}, {"type": "tinc_vpn"}])

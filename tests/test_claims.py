@@ -21,12 +21,6 @@ DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
 
 @pytest.fixture
-def topology(db: Database, world: World) -> Topology:
-    """A topology that alice alone owns."""
-    return db.topologies.create("t", owner_id=world.user.id)
-
-
-@pytest.fixture
 def machine(db: Database, topology: Topology) -> Element:
     """A virtual machine."""
     return db.elements.create(topology.id, "kvmqm", attrs={"name": "vm"})

@@ -3,9 +3,10 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -135,15 +136,25 @@ def test_make_help_lists_every_target() -> None:
     assert listed == set(" ".join(phony).split())
 
 
-def test_a_server_that_never_answers_is_given_up_in_time() -> None:
-    with socket.socket() as silent:
+def test_make_clean_spares_backups_only(tmp_path: Path) -> None:
+    shutil.copy(CHECKOUT / "Makefile", tmp_path)
+    for name in ("var/backups/old.json.zst", "var/postgresql/data/PG_VERSION", "build/lib", "tomato_dao/__pycache__/x.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    done = run(["make", "-s", "-C", str(tmp_path), "clean"], "")
+    assert done.returncode == 0, done.stderr
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"Makefile", "var/backups/old.json.zst"}
+    assert not (tmp_path / "var" / "postgresql").exists()
+
+
+def test_a_server_that_never_answers_is_given_up() -> None:
+    commands = [[str(CHECKOUT / "bin" / "query"), "hosts.get", "id=1"], ["make", "-s", "-C", str(CHECKOUT), "migrate"]]
+    with socket.socket() as silent, ThreadPoolExecutor(len(commands)) as threads:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"postgresql://u:s3cret@127.0.0.1:{silent.getsockname()[1]}/x"
-        for command in ([str(CHECKOUT / "bin" / "query"), "hosts.get", "id=1"], ["make", "-s", "-C", str(CHECKOUT), "migrate"]):
-            start = time.monotonic()
-            done = run(command, url)
-            assert time.monotonic() - start < 15
+        for done in threads.map(lambda command: run(command, url), commands):
             assert "connection timeout expired" in done.stderr
             assert "s3cret" not in done.stderr
 

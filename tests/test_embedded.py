@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -26,6 +27,16 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
     embedded.remove(path)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data directory for all tests to which it doesn't matter that others started its server before."""
+    path = tmp_path_factory.mktemp("made")
+    path.chmod(0o755)
+    embedded.start(path)
+    yield path
+    embedded.remove(path)
+
+
 def answers(url: str) -> bool:
     settings = url.replace("/tomato?", "/postgres?")
     with psycopg.connect(settings) as connection:
@@ -45,23 +56,22 @@ def test_processes_that_start_it_at_once_share_one_server(data_dir: Path) -> Non
     assert answers(urls.pop())
 
 
-def test_it_keeps_its_data_when_stopped(data_dir: Path) -> None:
-    url = embedded.start(data_dir)
+def test_it_keeps_its_data_when_stopped(made: Path) -> None:
+    url = embedded.start(made)
     with psycopg.connect(url.replace("/tomato?", "/postgres?"), autocommit=True) as connection:
         connection.execute("create table kept (x int)")
-    assert embedded.stop(data_dir)
-    assert not embedded.stop(data_dir)
-    with psycopg.connect(embedded.start(data_dir).replace("/tomato?", "/postgres?")) as connection:
+    assert embedded.stop(made)
+    assert not embedded.stop(made)
+    with psycopg.connect(embedded.start(made).replace("/tomato?", "/postgres?")) as connection:
         assert connection.execute("select count(*) from kept").fetchone() == (0,)
 
 
-def test_only_its_user_can_enter_data_and_socket(data_dir: Path) -> None:
-    data_dir.mkdir(mode=0o755)
-    embedded.start(data_dir)
-    server = embedded._Server.of(data_dir)
+def test_only_its_user_can_enter_data_and_socket(made: Path) -> None:
+    embedded.start(made)
+    server = embedded._Server.of(made)
     for private in (server.data, server.socket_dir()):
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
-    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o755
+    assert stat.S_IMODE(made.stat().st_mode) == 0o755
     assert server.data.stat().st_uid != 0
 
 
@@ -75,13 +85,13 @@ def test_a_path_that_is_too_long_for_a_socket_works(tmp_path: Path) -> None:
         embedded.remove(deep)
 
 
-def test_a_data_directory_of_another_major_version_is_named(data_dir: Path) -> None:
-    embedded.start(data_dir)
-    embedded.stop(data_dir)
-    version = embedded._Server.of(data_dir).data / "PG_VERSION"
+def test_a_data_directory_of_another_major_version_is_named(made: Path) -> None:
+    embedded.start(made)
+    embedded.stop(made)
+    version = embedded._Server.of(made).data / "PG_VERSION"
     version.write_text("16\n")
     with pytest.raises(WrongLayout, match=r"is of PostgreSQL 16, the embedded server is 18"):
-        embedded.start(data_dir)
+        embedded.start(made)
     version.write_text("18\n")
 
 
@@ -102,18 +112,18 @@ def test_a_socket_directory_of_somebody_else_is_refused(data_dir: Path, monkeypa
         embedded.start(data_dir)
 
 
-def test_a_server_whose_socket_was_tidied_away_is_found_again(data_dir: Path) -> None:
-    url = embedded.start(data_dir)
-    shutil.rmtree(embedded._Server.of(data_dir).socket_dir())
-    assert embedded.start(data_dir) == url
+def test_a_server_whose_socket_was_tidied_away_is_found_again(made: Path) -> None:
+    url = embedded.start(made)
+    shutil.rmtree(embedded._Server.of(made).socket_dir())
+    assert embedded.start(made) == url
     assert answers(url)
-    shutil.rmtree(embedded._Server.of(data_dir).socket_dir())
-    assert embedded.stop(data_dir)
+    shutil.rmtree(embedded._Server.of(made).socket_dir())
+    assert embedded.stop(made)
 
 
-def test_the_environment_of_other_servers_does_not_lead_astray(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_other_servers_does_not_lead_astray(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "5555")
-    assert answers(embedded.start(data_dir))
+    assert answers(embedded.start(made))
 
 
 def test_a_narrow_umask_does_not_keep_it_from_starting(data_dir: Path) -> None:
@@ -122,3 +132,80 @@ def test_a_narrow_umask_does_not_keep_it_from_starting(data_dir: Path) -> None:
         assert answers(embedded.start(data_dir))
     finally:
         os.umask(before)
+
+
+USE = """
+import os, sys
+from tomato_dao.ops import embedded
+with embedded.started_for_tests() as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+
+
+def user(data_dir: Path) -> "subprocess.Popen[str]":
+    """A process that uses the tests' server until its input ends."""
+    command = [sys.executable, "-c", USE]
+    environment = {**os.environ, "TOMATO_DATA_DIR": str(data_dir)}
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def url_of(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+@pytest.fixture
+def for_tests(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[embedded._Server]:
+    """The tests' server of that data directory."""
+    monkeypatch.setenv("TOMATO_DATA_DIR", str(data_dir))
+    yield embedded._Server.of(embedded.tests_dir())
+    embedded.remove(embedded.tests_dir())
+
+
+def test_the_last_who_uses_the_tests_server_removes_it(data_dir: Path, for_tests: embedded._Server) -> None:
+    with user(data_dir) as first, user(data_dir) as second:
+        url = url_of(first)
+        assert url_of(second) == url
+        assert stat.S_IMODE(for_tests.data.stat().st_mode) == 0o700
+        first.communicate()
+        assert answers(url)
+        second.communicate()
+    assert not for_tests.data.exists()
+    assert not for_tests.running()
+
+
+def test_what_killed_tests_leave_is_used_and_removed_by_the_next(data_dir: Path, for_tests: embedded._Server) -> None:
+    with user(data_dir) as first, user(data_dir) as second:
+        url = url_of(first)
+        url_of(second)
+        first.kill()
+        second.kill()
+    assert answers(url)
+    with embedded.started_for_tests() as again:
+        assert (again, answers(again)) == (url, True)
+    assert not for_tests.data.exists()
+
+
+def test_data_of_a_killed_tests_server_is_made_anew(data_dir: Path, for_tests: embedded._Server) -> None:
+    with user(data_dir) as first:
+        with psycopg.connect(url_of(first).replace("/tomato?", "/postgres?"), autocommit=True) as connection:
+            connection.execute("create database kept")
+        first.kill()
+    os.kill(int((for_tests.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    while for_tests.running():
+        pass
+    with embedded.started_for_tests() as url, psycopg.connect(url.replace("/tomato?", "/postgres?")) as connection:
+        assert connection.execute("select count(*) from pg_database where datname = 'kept'").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("room", [0, 2**62])
+def test_the_data_of_tests_is_in_memory_where_there_is_room(
+    data_dir: Path, for_tests: embedded._Server, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(embedded, "_ROOM", room)
+    data = embedded._Server.of(embedded.tests_dir()).data
+    assert data.is_relative_to(embedded._MEMORY) == (room == 0)
+    with embedded.started_for_tests() as url:
+        assert answers(url)
+        assert data.exists()

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from dao_cases import until
 from psycopg.conninfo import make_conninfo
-from test_database import BACKENDS, kill
+from session_cases import BACKENDS, kill
 
 from tomato_dao import Database, InvalidValue, Unavailable, connect, events
 from tomato_dao.events import MISSED, Event, Listener
@@ -177,13 +177,13 @@ def test_all_listeners_of_a_process_share_a_session_that_ends_with_the_last(
 
 def test_a_listener_that_is_forgotten_goes_away(here: Database, lab: Lab, watcher: psycopg.Connection) -> None:
     def hear_once() -> Event:
-        for event in here.listen("topologies"):
+        for event in here.listen("topologies", timeout=10):
             return event
         raise AssertionError
 
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(hear_once)
-        until(watcher, "exists (select " + BACKENDS + ")", "here events")
+        until(watcher, "exists (select " + BACKENDS + " and state = 'idle' and query ~ 'listen')", "here events")
         here.topologies.delete(lab.id)
         assert waiting.result(10) == Event("topology", lab.id, "deleted")
     until(watcher, OVER, "here events")

@@ -15,8 +15,8 @@ from conftest import World
 from dao_cases import at_once, until
 from prometheus_client import CollectorRegistry
 from psycopg import IsolationLevel
-from test_database import BACKENDS, blocked
-from test_statements import query, run
+from session_cases import BACKENDS, blocked
+from statement_cases import query, run
 
 from tomato_dao import Conflict, Database, InvalidValue, NotFound, Unavailable, connect
 from tomato_dao.prometheus import StatsCollector

@@ -18,12 +18,6 @@ RANKS = [None, "user", "manager", "owner"]
 
 
 @pytest.fixture
-def topology(db: Database, world: World) -> Topology:
-    """A topology that alice alone owns."""
-    return db.topologies.create("t", owner_id=world.user.id)
-
-
-@pytest.fixture
 def colleague(db: Database, world: World) -> User:
     """Somebody of the owner's organization."""
     return db.users.create("carol", organization_id=world.organization.id)

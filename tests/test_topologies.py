@@ -1,10 +1,9 @@
-"""Topologies and the permissions on them: owners, timeouts, lists, the full tree, and what goes with a topology."""
+"""Topologies: owners, timeouts, lists, and what goes with a topology."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, is_dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import fields, replace
+from datetime import timedelta
 from functools import partial
-from threading import Barrier
 from typing import Any
 
 import psycopg
@@ -15,100 +14,20 @@ from dao_cases import (
     NOBODY,
     assert_threads_keep_each_others_attrs,
     assert_wrong_types_are_refused,
-    at_once,
     refused,
     timed,
     usage_is_gone,
 )
-from psycopg import IsolationLevel, errors
+from psycopg import errors
+from topology_cases import add_link, add_usage, owners
 
-from tomato_dao import Conflict, Database, InvalidValue, LastOwner, NotFound, WrongState
-from tomato_dao.rows import (
-    Connection,
-    Element,
-    FullConnection,
-    FullElement,
-    FullTopology,
-    HostComponent,
-    ListedTopology,
-    Topology,
-    TopologyPermission,
-    UsageRecord,
-    User,
-)
-
-
-@pytest.fixture
-def topology(db: Database, world: World) -> Topology:
-    """A topology that alice alone owns."""
-    return db.topologies.create("t", owner_id=world.user.id)
-
-
-@pytest.fixture
-def bob(db: Database) -> User:
-    """A user of another organization."""
-    return db.users.create("bob", organization_id=db.organizations.create("org").id)
+from tomato_dao import Database, InvalidValue, NotFound, WrongState
+from tomato_dao.rows import ListedTopology, Topology, TopologyPermission, User
 
 
 def plain(listed: Sequence[ListedTopology]) -> list[Topology]:
     """Listed topologies without what a list adds to them."""
     return [Topology(*(getattr(t, field.name) for field in fields(Topology))) for t in listed]
-
-
-def add_link(db: Database, topology_id: int) -> tuple[list[Element], Connection]:
-    """Two machines with an interface each, and the connection between these."""
-    machines = [db.elements.create(topology_id, "kvmqm") for _ in range(2)]
-    interfaces = [db.elements.create(topology_id, "kvmqm_interface", parent_id=m.id) for m in machines]
-    connection = db.connections.create(interfaces[0].id, interfaces[1].id)
-    return [db.elements.get(e.id) for e in (*machines, *interfaces)], connection
-
-
-def add_usage(server: psycopg.Connection, usage_id: int | None, type: str, end_at: datetime, memory: float = 0) -> None:
-    server.execute(
-        "insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)"
-        " values (%s, %s, %s, %s, 5, %s, 2, 3, 0.25)",
-        [usage_id, type, end_at - timedelta(minutes=5), end_at, memory],
-    )
-
-
-def add_template(server: psycopg.Connection, tech: str, name: str, preference: int) -> int:
-    return inserted(
-        server, "insert into templates (tech, name, preference) values (%s, %s, %s) returning id", [tech, name, preference]
-    )
-
-
-def add_profile(server: psycopg.Connection, tech: str, name: str, preference: int, cpus: float | None = None) -> int:
-    return inserted(
-        server,
-        "insert into profiles (tech, name, preference, ram, cpus) values (%s, %s, %s, 512, %s) returning id",
-        [tech, name, preference, cpus],
-    )
-
-
-def inserted(server: psycopg.Connection, sql: str, values: list[object]) -> int:
-    row = server.execute(sql.encode(), values).fetchone()
-    assert row
-    id: int = row[0]
-    return id
-
-
-def full_element(element: Element, **more: Any) -> FullElement:
-    """The element in full, with nothing beside what is given."""
-    absent = dict.fromkeys(f.name for f in fields(FullElement) if f.name not in Element.__slots__)
-    return FullElement(**asdict(element), **{**absent, **more})
-
-
-def typed(value: object) -> object:
-    """A tree of rows with the type of every value beside it, since 1 == 1.0 == True."""
-    if is_dataclass(value):
-        return type(value), [typed(getattr(value, f.name)) for f in fields(value)]
-    if isinstance(value, tuple | list):
-        return type(value), [typed(v) for v in value]
-    return type(value), value
-
-
-def owners(db: Database, topology_id: int) -> list[int]:
-    return [p.user_id for p in db.topology_permissions.list_of_topology(topology_id) if p.role == "owner"]
 
 
 def test_a_new_topology_times_out_in_an_hour_without_a_warning(db: Database, world: World) -> None:
@@ -245,134 +164,6 @@ def test_a_timeout_after_the_year_9999_is_refused(db: Database, topology: Topolo
         db.topologies.renew(topology.id, timedelta(days=3_000_000))
 
 
-def test_a_role_is_set_and_set_again(db: Database, topology: Topology, bob: User) -> None:
-    for role in ("user", "manager", "owner", "user"):
-        given = TopologyPermission(topology.id, bob.id, role)
-        assert db.topology_permissions.set(topology.id, bob.id, role) == given
-        assert db.topology_permissions.get(topology.id, bob.id) == given
-
-
-def test_a_role_is_one_of_three(db: Database, topology: Topology, bob: User) -> None:
-    with refused(InvalidValue, "topology permission", (topology.id, bob.id), r"role is 'admin'") as caught:
-        db.topology_permissions.set(topology.id, bob.id, "admin")
-    assert isinstance(caught.value.__cause__, errors.CheckViolation)
-    with pytest.raises(InvalidValue):
-        db.topology_permissions.set(topology.id, bob.id, None)  # type: ignore[arg-type]
-
-
-def test_a_role_needs_a_topology_and_a_user_that_exist(db: Database, topology: Topology, bob: User) -> None:
-    with refused(NotFound, "topology", NOBODY, f"^topology {NOBODY} does not exist$"):
-        db.topology_permissions.set(NOBODY, bob.id, "user")
-    with refused(NotFound, "user", NOBODY, f"^user {NOBODY} does not exist$"):
-        db.topology_permissions.set(topology.id, NOBODY, "user")
-
-
-def test_a_role_that_nobody_gave_is_not_found(db: Database, topology: Topology, bob: User) -> None:
-    for call in (db.topology_permissions.get, db.topology_permissions.delete):
-        with refused(NotFound, "topology permission", (topology.id, bob.id)):
-            call(topology.id, bob.id)
-
-
-def test_roles_are_listed_by_user_and_by_topology(db: Database, world: World, bob: User) -> None:
-    made = [db.topologies.create(name, owner_id=world.user.id).id for name in "cab"]
-    given = [db.topology_permissions.set(id, bob.id, "user") for id in reversed(made)][::-1]
-    assert db.topology_permissions.list_of_topology(made[0]) == [
-        TopologyPermission(made[0], world.user.id, "owner"),
-        TopologyPermission(made[0], bob.id, "user"),
-    ]
-    assert db.topology_permissions.list_of_user(bob.id) == given
-    assert db.topology_permissions.list_of_user(bob.id, limit=2) == given[:2]
-    assert db.topology_permissions.list_of_user(bob.id, after=made[1]) == given[2:]
-
-
-def test_the_last_owner_cannot_be_removed(db: Database, world: World, topology: Topology, bob: User) -> None:
-    db.topology_permissions.set(topology.id, bob.id, "manager")
-    with refused(LastOwner, "topology permission", (topology.id, world.user.id), r"keeps its last owner") as caught:
-        db.topology_permissions.delete(topology.id, world.user.id)
-    assert isinstance(caught.value.__cause__, psycopg.Error)
-    assert owners(db, topology.id) == [world.user.id]
-
-
-def test_the_last_owner_cannot_be_lowered(db: Database, world: World, topology: Topology) -> None:
-    for role in ("manager", "user"):
-        with refused(LastOwner, "topology permission", (topology.id, world.user.id), r"keeps its last owner"):
-            db.topology_permissions.set(topology.id, world.user.id, role)
-    assert db.topology_permissions.set(topology.id, world.user.id, "owner").role == "owner"
-
-
-def test_an_owner_can_go_while_another_stays(db: Database, world: World, topology: Topology, bob: User) -> None:
-    db.topology_permissions.set(topology.id, bob.id, "owner")
-    db.topology_permissions.delete(topology.id, world.user.id)
-    assert owners(db, topology.id) == [bob.id]
-    db.topology_permissions.set(topology.id, world.user.id, "owner")
-    db.topology_permissions.set(topology.id, bob.id, "user")
-    assert owners(db, topology.id) == [world.user.id]
-
-
-def test_within_a_transaction_the_new_owner_comes_before_the_old_one_goes(
-    db: Database, world: World, topology: Topology, bob: User
-) -> None:
-    with pytest.raises(LastOwner), db.transaction():
-        db.topology_permissions.delete(topology.id, world.user.id)
-    assert owners(db, topology.id) == [world.user.id]
-    with db.transaction():
-        db.topology_permissions.set(topology.id, bob.id, "owner")
-        db.topology_permissions.delete(topology.id, world.user.id)
-    assert owners(db, topology.id) == [bob.id]
-
-
-def test_a_topology_without_owners_can_lose_its_users(
-    db: Database, world: World, topology: Topology, server: psycopg.Connection
-) -> None:
-    with server.transaction():
-        server.execute("alter table topology_permissions disable trigger user")
-        server.execute("update topology_permissions set role = 'manager'")
-        server.execute("alter table topology_permissions enable trigger user")
-    db.topology_permissions.set(topology.id, world.user.id, "user")
-    db.topology_permissions.delete(topology.id, world.user.id)
-    assert db.topology_permissions.list_of_topology(topology.id) == []
-
-
-@pytest.mark.parametrize("way", ["are removed", "are lowered", "are deleted as users"])
-def test_of_two_owners_who_leave_at_the_same_moment_one_stays(db: Database, world: World, bob: User, way: str) -> None:
-    leave: dict[str, Callable[[int, int], object]] = {
-        "are removed": db.topology_permissions.delete,
-        "are lowered": lambda topology_id, user_id: db.topology_permissions.set(topology_id, user_id, "user"),
-        "are deleted as users": lambda _, user_id: db.users.delete(user_id),
-    }
-    for _ in range(10 if way != "are deleted as users" else 1):
-        t = db.topologies.create("t", owner_id=world.user.id)
-        db.topology_permissions.set(t.id, bob.id, "owner")
-        results = at_once(*(partial(leave[way], t.id, user.id) for user in (world.user, bob)))
-        assert [type(r) for r in results].count(LastOwner) == 1
-        assert len(owners(db, t.id)) == 1
-
-
-@pytest.mark.parametrize(
-    ("isolation", "refusal"),
-    [
-        (IsolationLevel.READ_COMMITTED, LastOwner),
-        (IsolationLevel.REPEATABLE_READ, Conflict),
-        (IsolationLevel.SERIALIZABLE, Conflict),
-    ],
-)
-def test_of_two_owners_who_have_seen_each_other_in_a_transaction_one_stays(
-    db: Database, world: World, topology: Topology, bob: User, isolation: IsolationLevel, refusal: type[Exception]
-) -> None:
-    db.topology_permissions.set(topology.id, bob.id, "owner")
-    both_have_seen = Barrier(2)
-
-    def leave(user_id: int) -> None:
-        with db.transaction(isolation=isolation):
-            assert len(owners(db, topology.id)) == 2
-            both_have_seen.wait(10)
-            db.topology_permissions.delete(topology.id, user_id)
-
-    results = at_once(partial(leave, world.user.id), partial(leave, bob.id))
-    assert sorted(type(r).__name__ for r in results) == sorted([refusal.__name__, "NoneType"])
-    assert len(owners(db, topology.id)) == 1
-
-
 def test_a_topology_goes_with_everything_in_it(
     db: Database, world: World, topology: Topology, server: psycopg.Connection
 ) -> None:
@@ -416,151 +207,3 @@ def test_a_topology_stays_whole_while_one_of_its_elements_cannot_go(
     db.elements.update(elements[3].id, {"state": "prepared"})
     db.topologies.delete(topology.id)
     assert plain(db.topologies.list()) == []
-
-
-def test_an_empty_topology_in_full_is_empty(db: Database, world: World, topology: Topology) -> None:
-    assert typed(db.topologies.full(topology.id)) == typed(
-        FullTopology(
-            **asdict(topology),
-            permissions=(TopologyPermission(topology.id, world.user.id, "owner"),),
-            elements=(),
-            connections=(),
-            usage=None,
-        )
-    )
-
-
-def test_a_topology_in_full_holds_everything_exactly_typed(
-    db: Database, world: World, bob: User, server: psycopg.Connection
-) -> None:
-    t = db.topologies.create("t", owner_id=world.user.id, site_id=world.site.id, attrs={"n": 1, "x": 1.5, "big": 2**53 + 1})
-    db.topology_permissions.set(t.id, bob.id, "manager")
-    template, profile = add_template(server, "kvmqm", "debian", 1), add_profile(server, "kvmqm", "normal", 1, 0.25)
-    network = inserted(server, "insert into networks (kind) values (%s) returning id", ["internet"])
-    instance = inserted(
-        server,
-        "insert into network_instances (network_id, host_id, bridge) values (%s, %s, 'br0') returning id",
-        [network, world.host.id],
-    )
-    (vm, other, end1, end2), link = add_link(db, t.id)
-    end3 = db.elements.create(
-        t.id, "external_network_endpoint", state="default", network_id=network, network_instance_id=instance
-    )
-    he = db.host_elements.create(
-        world.host.id, 7, type="kvmqm", state="started", element_id=vm.id, attrs={"vncport": 5900, "load": 2.0, "none": None}
-    )
-    serving = [
-        db.host_connections.create(world.host.id, n, type="bridge", state="created", connection_id=id, attrs={"n": n})
-        for n, id in ((1, link.id), (2, None), (3, link.id))
-    ]
-    db.host_connections.create(world.host.id, 4, type="bridge", state="created")
-    vm = db.elements.update(
-        vm.id,
-        {
-            "state": "started",
-            "site_id": world.site.id,
-            "profile_id": profile,
-            "host_element_id": he.id,
-            "rextfv_started_at": MOMENT,
-            "next_sync_at": datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC),
-        },
-    )
-    db.elements.set_attrs(vm.id, {"name": "vm ü", "_pos": {"x": 0.5, "y": 1}})
-    vm = db.elements.get(vm.id)
-    link = db.connections.update(
-        link.id,
-        {
-            "state": "started",
-            "host_element1_id": he.id,
-            "host_connection1_id": serving[0].id,
-            "host_connection2_id": serving[1].id,
-        },
-    )
-    add_usage(server, t.usage_id, "5minutes", MOMENT, memory=1e15)
-    ran = {"run_template_id": template, "run_template_name": "debian", "run_profile_id": profile, "run_profile_name": "normal"}
-    resources = {"ram": 512.0, "cpus": 0.25}
-    expected = FullTopology(
-        **asdict(t),
-        permissions=(TopologyPermission(t.id, world.user.id, "owner"), TopologyPermission(t.id, bob.id, "manager")),
-        elements=(
-            full_element(vm, host_element_attrs=he.attrs, host_name="host1", host_site_name="lab", **ran, **resources),
-            full_element(other, **ran, **resources),
-            full_element(end1),
-            full_element(end2),
-            full_element(end3),
-        ),
-        connections=(FullConnection(**asdict(link), host_connections=tuple(serving)),),
-        usage=UsageRecord(t.usage_id or 0, "5minutes", MOMENT - timedelta(minutes=5), MOMENT, 5, 1e15, 2.0, 3.0, 0.25),
-    )
-    full = db.topologies.full(t.id)
-    assert typed(full) == typed(expected)
-    assert isinstance(full.connections[0].host_connections[0], HostComponent)
-
-
-def test_times_in_full_keep_their_microseconds_and_zone(db: Database, topology: Topology) -> None:
-    e = db.elements.create(topology.id, "repy")
-    for moment in (
-        MOMENT,
-        datetime(1, 1, 1, tzinfo=UTC),
-        datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
-        datetime(2026, 10, 25, 0, 30, 0, 100000, tzinfo=UTC),
-    ):
-        db.elements.update(e.id, {"next_sync_at": moment})
-        found = db.topologies.full(topology.id).elements[0].next_sync_at
-        assert found
-        assert (found, found.utcoffset()) == (moment, timedelta(0))
-
-
-def test_numbers_in_full_can_be_infinite(db: Database, topology: Topology, server: psycopg.Connection) -> None:
-    server.execute("insert into profiles (tech, name, ram, cpus, diskspace) values ('repy', 'x', 'infinity', 1e-300, 1e22)")
-    db.elements.create(topology.id, "repy")
-    found = db.topologies.full(topology.id).elements[0]
-    assert (found.ram, found.cpus, found.diskspace) == (float("inf"), 1e-300, 1e22)
-
-
-def test_a_machine_runs_with_its_own_template_and_profile_else_with_the_preferred(
-    db: Database, topology: Topology, server: psycopg.Connection
-) -> None:
-    for name, preference in (("lower", -1), ("high", 5), ("as high but later", 5), ("low", 2)):
-        add_template(server, "openvz", f"{name} template", preference)
-        add_profile(server, "openvz", f"{name} profile", preference)
-    template, profile = add_template(server, "openvz", "own", -9), add_profile(server, "openvz", "own", -9)
-    add_template(server, "kvmqm", "foreign", 100)
-    db.elements.create(topology.id, "openvz", template_id=template, profile_id=profile)
-    db.elements.create(topology.id, "openvz", profile_id=profile)
-    db.elements.create(topology.id, "openvz", template_id=template)
-    db.elements.create(topology.id, "openvz")
-    db.elements.create(topology.id, "repy")
-    db.elements.create(topology.id, "kvmqm")
-    assert [(e.run_template_name, e.run_profile_name) for e in db.topologies.full(topology.id).elements] == [
-        ("own", "own"),
-        ("high template", "own"),
-        ("own", "high profile"),
-        ("high template", "high profile"),
-        (None, None),
-        ("foreign", None),
-    ]
-
-
-def test_usage_in_full_is_the_latest_of_five_minutes(db: Database, world: World, server: psycopg.Connection) -> None:
-    t, other = (db.topologies.create(name, owner_id=world.user.id) for name in "ab")
-    for n, memory in ((0, 1), (2, 3), (1, 2)):
-        add_usage(server, t.usage_id, "5minutes", MOMENT + timedelta(minutes=5 * n), memory)
-    add_usage(server, t.usage_id, "hour", MOMENT + timedelta(days=1))
-    add_usage(server, other.usage_id, "5minutes", MOMENT + timedelta(days=1))
-    usage = db.topologies.full(t.id).usage
-    assert usage
-    assert (usage.usage_id, usage.type, usage.end_at, usage.memory) == (
-        t.usage_id, "5minutes", MOMENT + timedelta(minutes=10), 3.0,
-    )  # fmt: skip
-
-
-def test_a_topology_in_full_holds_nothing_of_another(db: Database, world: World, topology: Topology) -> None:
-    other = db.topologies.create("other", owner_id=world.user.id)
-    add_link(db, other.id)
-    elements, connection = add_link(db, topology.id)
-    full = db.topologies.full(topology.id)
-    assert [e.id for e in full.elements] == [e.id for e in elements]
-    assert [(c.id, c.from_element_id, c.to_element_id) for c in full.connections] == [
-        (connection.id, elements[2].id, elements[3].id)
-    ]

@@ -1,5 +1,6 @@
 """bin/dump and bin/load as operators type them."""
 
+import fcntl
 import gzip
 import io
 import json
@@ -7,8 +8,10 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -189,6 +192,37 @@ def test_a_dump_that_is_interrupted_says_what_it_leaves(
     assert dump.stderr.read().decode() == f"dump: interrupted, {left}\n"
     dump.stderr.close()
     assert list(tmp_path.iterdir()) == []
+
+
+INTERRUPTED = """
+import runpy, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # that thread takes it: no read of this one is cut short
+sys.argv = ["load", "--check", "-"]
+runpy.run_module("tomato_dao.ops.load", run_name="__main__")
+"""
+
+
+def test_an_interrupt_between_two_reads_of_an_idle_pipe_is_noticed(db: Database) -> None:
+    text = by_hand(db, [organization(n) for n in range(1, 1000)]).getvalue()
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as load:
+        try:
+            assert load.stdin
+            load.stdin.write(text[:1000])
+            stat = Path(f"/proc/{load.pid}/stat")
+            while fcntl.ioctl(load.stdin, termios.FIONREAD, bytes(4)) != bytes(4) or stat.read_text().split()[2] != "S":
+                assert load.poll() is None
+            load.send_signal(signal.SIGINT)
+            for n in range(1000, 1100):  # the signal may be on its way still
+                with suppress(subprocess.TimeoutExpired, BrokenPipeError):
+                    load.stdin.write(text[n : n + 1])
+                    load.wait(0.05)
+            assert load.poll() == 130
+        finally:
+            load.kill()
 
 
 def test_a_terminal_sees_how_far_it_is(tomato_url: str, db: Database) -> None:

@@ -19,13 +19,13 @@ from time import monotonic
 
 import psycopg
 import pytest
+from busy_cases import Load, assert_nothing_was_lost_or_done_twice
 from conftest import World
 from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
-from test_database import BACKENDS
+from session_cases import BACKENDS
+from statement_cases import query, run
 from test_exchange import add_names, two_linked_machines
-from test_failures import Load, assert_nothing_was_lost_or_done_twice
-from test_statements import query, run
 
 from tomato_dao import AlreadyExists, Database, TomatoError, connect
 from tomato_dao.ops.scratch import scratch_database
@@ -38,13 +38,6 @@ ROUNDS = 5000  # that a thread of a load works at most
 def prepare(request: pytest.FixtureRequest) -> bool:
     """Whether statements are prepared, or sent as they are."""
     return bool(request.param)
-
-
-@pytest.fixture(scope="module")
-def lasting_url(tomato_server_url: str) -> Iterator[str]:
-    """The URL of a database for all tests that leave nothing behind."""
-    with scratch_database(tomato_server_url) as url:
-        yield url
 
 
 def plain(value: object) -> object:

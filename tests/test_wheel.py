@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from conftest import CHECKOUT
+from packaging.requirements import Requirement
 
 from tomato_dao.ops.scratch import scratch_database
 
@@ -21,16 +24,34 @@ with tomato_dao.connect() as db:
 """
 
 
+def needs(requirement: Requirement) -> Iterator[metadata.Distribution]:
+    """What a requirement brings along, itself too, as it is installed here."""
+    found = metadata.distribution(requirement.name)
+    yield found
+    for needed in map(Requirement, found.requires or ()):
+        if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras)):
+            yield from needs(needed)
+
+
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that has only the wheel and what it needs."""
+    """The Python of an environment that has only the wheel and what it says that it needs."""
     place = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "--no-build-isolation", "-w", str(place), str(CHECKOUT)]
-    subprocess.run(pip, check=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "-qq", "--no-deps", "--no-build-isolation", "-w", place, CHECKOUT], check=True)
     (wheel,) = place.glob("*.whl")
-    venv.create(place / "env", with_pip=True)
-    subprocess.run([place / "env" / "bin" / "pip", "install", "-qq", "--disable-pip-version-check", wheel], check=True)
-    return place / "env" / "bin" / "python"
+    venv.create(place / "env")
+    python = place / "env" / "bin" / "python"
+    subprocess.run([*pip, "--python", python, "install", "-qq", "--no-deps", "--no-index", wheel], check=True)
+    (site,) = place.glob("env/lib/*/site-packages")
+    (installed,) = metadata.distributions(path=[str(site)])
+    for needed in map(Requirement, installed.requires or ()):
+        if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+            for distribution in needs(needed):
+                for top in {file.parts[0] for file in distribution.files or ()} - {".."}:
+                    if not (site / top).exists():
+                        (site / top).symlink_to(str(distribution.locate_file(top)))
+    return python
 
 
 def use(python: Path, url: str, dbmate: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 
 import tomato_dao
 from tomato_dao import Database
-from tomato_dao.ops.scratch import drop_database, with_database
+from tomato_dao.testing import cloned
 from tomato_dao.transfer import catalog
 from tomato_dao.transfer.dump import header
 
@@ -46,15 +45,8 @@ jsons = st.recursive(
 @contextmanager
 def another_database(server_url: str, template: str) -> Iterator[Database]:
     """A Database on one more migrated, empty database."""
-    name = f"tomato_test_{secrets.token_hex(6)}"
-    with psycopg.connect(with_database(server_url, "postgres"), autocommit=True) as server:
-        server.execute(f"create database {name} template {template}".encode())
-    url = with_database(server_url, name)
-    try:
-        with tomato_dao.connect(url) as db:
-            yield db
-    finally:
-        drop_database(url)
+    with cloned(server_url, template) as url, tomato_dao.connect(url) as db:
+        yield db
 
 
 def dumped(db: Database, *, jobs: int = 1) -> bytes:

@@ -7,6 +7,7 @@ not touched), else an embedded one for tests alone.
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -20,9 +21,13 @@ from .ops.scratch import with_database
 
 
 @pytest.fixture(scope="session")
-def tomato_server_url() -> str:
+def tomato_server_url() -> Iterator[str]:
     """The URL of the server that tests run on."""
-    return os.environ.get("DATABASE_URL") or embedded.start(embedded.tests_dir())
+    if url := os.environ.get("DATABASE_URL"):
+        yield url
+    else:
+        with embedded.started_for_tests() as url:
+            yield url
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +42,8 @@ def tomato_template(tomato_server_url: str) -> Iterator[str]:
 @pytest.fixture
 def tomato_url(tomato_server_url: str, tomato_template: str) -> Iterator[str]:
     """The URL of a migrated, empty database of the test's own."""
-    name = f"tomato_test_{secrets.token_hex(6)}"
-    with _janitor(tomato_server_url, name, template=tomato_template):
-        yield with_database(tomato_server_url, name)
+    with cloned(tomato_server_url, tomato_template) as url:
+        yield url
 
 
 @pytest.fixture
@@ -47,6 +51,14 @@ def tomato_db(tomato_url: str) -> Iterator[Database]:
     """A Database on a migrated, empty database of the test's own."""
     with connect(tomato_url, pool_size=4) as db:
         yield db
+
+
+@contextmanager
+def cloned(server_url: str, template: str) -> Iterator[str]:
+    """The URL of a new database that is as the template; it is dropped at the end."""
+    name = f"tomato_test_{secrets.token_hex(6)}"
+    with _janitor(server_url, name, template=template):
+        yield with_database(server_url, name)
 
 
 class _Janitor(DatabaseJanitor):

@@ -15,7 +15,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -25,6 +25,8 @@ from . import programs
 from .cli import run_command
 from .programs import MAJOR, ROOT_HOME
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there is checked by _private)
+_ROOM = 2 << 30  # bytes that tests may need
 _SOCKET_NAME = ".s.PGSQL.5432"
 _LONGEST_SOCKET = 107  # bytes of a Unix socket's path
 
@@ -40,13 +42,28 @@ def start(data_dir: Path | None = None) -> str:
     if server.running():
         return server.url()
     with server.lock():
-        if not server.running():
-            if server.is_for_tests:
-                server.stop()
-                shutil.rmtree(server.data, ignore_errors=True)
-            server.create()
-            server.launch()
+        server.start()
     return server.url()
+
+
+@contextmanager
+def started_for_tests() -> Iterator[str]:
+    """The URL of the server of `tests_dir()`, which many processes may use at once; the last one removes it with its data.
+
+    What processes that were killed leave, the next one uses or replaces, and removes.
+    """
+    server = _Server.of(tests_dir())
+    with ExitStack() as stack:
+        with server.lock():
+            users = stack.enter_context((server.home / "users").open("w"))
+            fcntl.flock(users, fcntl.LOCK_SH)
+            server.start()
+        try:
+            yield server.url()
+        finally:
+            with server.lock(), suppress(BlockingIOError):  # others use it
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                server.discard()
 
 
 def stop(data_dir: Path | None = None) -> bool:
@@ -66,6 +83,7 @@ def remove(data_dir: Path | None = None) -> None:
     with server.lock():
         if server.data.exists():
             server.stop()
+            shutil.rmtree(server.data)
         shutil.rmtree(server.home)
     if server.user and all(path.name.startswith("postgresql-") for path in ROOT_HOME.glob("*")):
         shutil.rmtree(ROOT_HOME, ignore_errors=True)  # only copies of the programs are left
@@ -88,7 +106,8 @@ def tests_dir() -> Path:
 
 @dataclass(frozen=True)
 class _Server:
-    home: Path  # holds data/, run/ (log and socket) and lock
+    home: Path  # holds run/ (log and socket) and lock
+    data: Path
     user: pwd.struct_passwd | None  # who runs it, where that is not this process's user
     is_for_tests: bool
 
@@ -96,18 +115,18 @@ class _Server:
     def of(cls, data_dir: Path | None) -> "_Server":
         is_for_tests = data_dir == tests_dir()
         home = (data_dir or default_data_dir()).absolute() / "postgresql"
-        if os.geteuid() != 0:
-            return cls(home, None, is_for_tests)
-        home = ROOT_HOME / hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
+        is_root = os.geteuid() == 0
+        if is_root:
+            home = ROOT_HOME / _short(home.resolve())
+        data = _data_in_memory(home) if is_for_tests else None
+        data = data or home / "data"
+        if not is_root:
+            return cls(home, data, None, is_for_tests)
         with suppress(FileNotFoundError):
-            return cls(home, pwd.getpwuid((home / "data").stat().st_uid), is_for_tests)
+            return cls(home, data, pwd.getpwuid(data.stat().st_uid), is_for_tests)
         with suppress(KeyError):
-            return cls(home, pwd.getpwnam("postgres"), is_for_tests)
-        return cls(home, pwd.getpwnam("nobody"), is_for_tests)
-
-    @property
-    def data(self) -> Path:
-        return self.home / "data"
+            return cls(home, data, pwd.getpwnam("postgres"), is_for_tests)
+        return cls(home, data, pwd.getpwnam("nobody"), is_for_tests)
 
     def running(self) -> bool:
         """Whether it accepts connections now."""
@@ -124,7 +143,7 @@ class _Server:
         run = self.home / "run"
         if len(os.fsencode(run / _SOCKET_NAME)) <= _LONGEST_SOCKET:
             return run
-        return Path("/tmp") / f"tomato-dao-{os.geteuid()}-{hashlib.sha256(os.fsencode(run)).hexdigest()[:16]}"  # noqa: S108 (checked by _private)
+        return Path("/tmp") / f"tomato-dao-{os.geteuid()}-{_short(run)}"  # noqa: S108 (checked by _private)
 
     def url(self) -> str:
         return f"postgresql://tomato@/tomato?host={quote(os.fspath(self.socket_dir()), safe='')}&port=5432"
@@ -143,6 +162,15 @@ class _Server:
         finally:
             os.close(descriptor)
 
+    def start(self) -> None:
+        """Start the server, unless it runs; one for tests starts empty."""
+        if self.running():
+            return
+        if self.is_for_tests:
+            self.discard()
+        self.create()
+        self.launch()
+
     def create(self) -> None:
         """Make the data directory, complete or not at all; WrongLayout where it is of another major version."""
         version = self.data / "PG_VERSION"
@@ -154,13 +182,14 @@ class _Server:
                     "and restore it into a new directory, or name another with TOMATO_DATA_DIR"
                 )
             return
-        new = self.data.with_name("data.new")
+        new = self.data.with_name(f"{self.data.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         self._private(new)
         self.run(
             "initdb", "-D", str(new), "-U", "tomato", "--auth=trust", "--encoding=UTF8",
-            "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions",
+            "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions", *(["--no-sync"] if self.is_for_tests else []),
         )  # fmt: skip
+        self._private(self.data)
         new.rename(self.data)
 
     def launch(self) -> None:
@@ -188,6 +217,12 @@ class _Server:
         self.run("pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w")
         self.forget_socket()
         return True
+
+    def discard(self) -> None:
+        """Remove the data and the socket, whatever state the server is in."""
+        programs.run(self.user, "pg_ctl", "stop", "-D", str(self.data), "-m", "immediate", "-t", "10")
+        for directory in (self.data, self.socket_dir()):
+            shutil.rmtree(directory, ignore_errors=True)
 
     def forget_socket(self) -> None:
         sockets = self.socket_dir()
@@ -219,6 +254,23 @@ class _Server:
             raise Unavailable(
                 f"{directory} must be a directory of user {owner} with mode 0700; remove it or set TOMATO_DATA_DIR"
             )
+
+
+def _data_in_memory(home: Path) -> Path | None:
+    """Where data can be in memory, since making a database is making a thousand files; None where there is no room."""
+    data = _MEMORY / f"tomato-dao-{os.geteuid()}-{_short(home)}"
+    if data.exists():
+        return data
+    with suppress(OSError):
+        room = os.statvfs(_MEMORY)
+        if os.access(_MEMORY, os.W_OK) and room.f_bavail * room.f_frsize >= _ROOM:
+            return data
+    return None
+
+
+def _short(path: Path) -> str:
+    """A name that stands for a path."""
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
 
 
 def main() -> None:

@@ -1,0 +1,34 @@
+"""What the tests of sessions share: who is connected, who waits, and how a session is ended."""
+
+from typing import LiteralString
+
+import psycopg
+from dao_cases import until
+
+from tomato_dao import Database
+
+BACKENDS: LiteralString = "from pg_stat_activity where datname = current_database() and application_name = %s"
+
+
+def names(db: Database) -> list[str]:
+    return [organization.name for organization in db.organizations.list()]
+
+
+def kill(server: psycopg.Connection, application_name: str) -> int:
+    """End the sessions of that name, wait until they are gone, and tell how many they were."""
+    row = server.execute("select count(pg_terminate_backend(pid, 5000)) " + BACKENDS, [application_name]).fetchone()
+    until(server, "not exists (select " + BACKENDS + ")", application_name)
+    assert row
+    return int(row[0])
+
+
+def blocked(application_name: str, number: int = 1) -> tuple[LiteralString, str, int]:
+    """The condition that so many sessions of that name wait for a lock."""
+    return "(select count(*) " + BACKENDS + " and wait_event_type = 'Lock') = %s", application_name, number
+
+
+def setting(db: Database, name: str) -> str:
+    with db.connection() as connection:
+        row = connection.execute("select current_setting(%s)", [name]).fetchone()
+    assert row
+    return str(row[0])

@@ -1,0 +1,32 @@
+"""What the tests of statements share: queries that no DAO has, and times."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+
+from tomato_dao import Database
+from tomato_dao.errors import from_driver
+from tomato_dao.queries import Query, load
+from tomato_dao.statements import Connection
+
+NEW_YEAR = datetime(2020, 1, 1, tzinfo=UTC)
+NAIVE = datetime(2020, 1, 1)
+
+
+def query(directory: Path, sql: str, parameters: str = "") -> Query:
+    """The query of that SQL, loaded from a file."""
+    nullable = f"-- nullable: {parameters}\n" if parameters else ""
+    (directory / "adhoc.sql").write_text(f"-- name: run({parameters})\n{nullable}{sql};\n", "utf-8")
+    return load(directory)["adhoc.run"]
+
+
+def run(db: Database, query: Query, *values: object) -> list[object]:
+    """The rows of a query that no DAO has; errors as a DAO gives them."""
+    with db.connection() as connection:
+        assert isinstance(connection, Connection)
+        try:
+            rows: list[object] = connection.run(query, values)
+        except psycopg.Error as error:
+            raise from_driver(error) from error
+        return rows

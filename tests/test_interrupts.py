@@ -1,0 +1,105 @@
+"""Ctrl-C ends what waits, and nothing else."""
+
+import signal
+import subprocess
+import sys
+import threading
+from time import monotonic
+
+import psycopg
+import pytest
+from conftest import World
+from dao_cases import until
+from session_cases import BACKENDS
+
+INTERRUPTED = """
+import signal, sys, threading
+from time import monotonic, sleep
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from tomato_dao import connect
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where a shell runs the tests in the background
+url, how = sys.argv[1:]
+db = connect(url, pool_size=1, application_name="interrupted")
+db.hosts.get_by_name("host1")
+allow = "alter database " + conninfo_to_dict(url)["dbname"] + " allow_connections {}"
+leased, over = threading.Event(), threading.Event()
+
+def waits():
+    if how in ("pool", "server"):
+        return len(db._pool._waiters) == 1
+    sql = "select exists (select from pg_stat_activity where application_name = 'interrupted' and wait_event_type = 'Lock')"
+    return watcher.execute(sql).fetchone() == (True,)
+
+def watch():
+    while not waits() and not over.wait(0.005):
+        pass
+    print("waiting", flush=True)
+
+def lease():
+    with db.connection():
+        leased.set()
+        over.wait(20)
+
+if how == "pool":
+    threading.Thread(target=lease).start()
+    leased.wait(10)
+elif how == "server":
+    watcher = psycopg.connect(make_conninfo(url, dbname="postgres"), autocommit=True)
+    watcher.execute(allow.format("false"))
+    watcher.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'interrupted'")
+else:
+    watcher = psycopg.connect(url, autocommit=True)
+threading.Thread(target=watch, daemon=True).start()
+try:
+    if how == "transaction":
+        with db.transaction():
+            db.organizations.update("uni", {"description": "lost"})
+            db.hosts.update("host1", {"address": "lost"})
+    elif how == "server":
+        db.hosts.list()
+    else:
+        db.hosts.update("host1", {"address": "lost"})
+    print("not interrupted")
+except KeyboardInterrupt:
+    print(monotonic(), flush=True)
+over.set()
+if how == "server":
+    watcher.execute(allow.format("true"))
+with db.transaction():
+    print(db.organizations.update("uni", {"description_text": "after"}).description, flush=True)
+print(db.hosts.get_by_name("host1").address, flush=True)
+sys.stdin.read()
+db.close()
+"""
+
+
+@pytest.mark.parametrize("how", ["call", "transaction", "pool", "server"])
+def test_an_interrupt_ends_a_call_that_waits_and_nothing_else(
+    tomato_url: str, world: World, server: psycopg.Connection, how: str
+) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, tomato_url, how]
+    with (
+        server.transaction(),
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stdin
+        assert process.stdout
+        guard = threading.Timer(10, process.kill)
+        guard.start()
+        try:
+            server.execute("select from hosts for update")
+            assert process.stdout.readline() == "waiting\n"
+            sent = monotonic()
+            process.send_signal(signal.SIGINT)
+            took = float(process.stdout.readline()) - sent
+            print(f"KeyboardInterrupt after {took:.3f} s")
+            assert [process.stdout.readline() for _ in range(2)] == ["\n", "10.0.0.1\n"]
+            until(server, "(select array_agg(state) " + BACKENDS + ") = '{idle}'", "interrupted")
+            process.stdin.close()
+            assert process.wait(10) == 0
+        finally:
+            guard.cancel()
+            process.kill()
+    assert took < 1
