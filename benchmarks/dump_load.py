@@ -14,12 +14,12 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tomato_dao.ops import embedded
+from tomato_dao.ops import programs
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.server import database_url
 from tomato_dao.transfer import catalog
 
-PROGRAMS = embedded.binaries()
+PROGRAMS = programs.binaries()
 BIN = Path(__file__).parents[1] / "bin"
 Found = dict[str, list[tuple[float, float]]]
 
