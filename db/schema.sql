@@ -763,6 +763,51 @@ $$;
 
 
 --
+-- Name: host_network_kinds(public.hosts); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_network_kinds(h public.hosts) RETURNS SETOF text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $_$
+  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*] ? (@.type() == "string")') k (kind)
+  union all
+  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*].kind') k (kind)
+  union all
+  select k.kind #>> '{}'
+  from jsonb_path_query(h.networks, 'strict $ ? (@.type() == "object").keyvalue().key', silent => true) k (kind)
+  union all
+  select n.kind from network_instances i inner join networks n on n.id = i.network_id where i.host_id = h.id;
+$_$;
+
+
+--
+-- Name: host_number(text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_number(reported text) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((length(reported) <= 500) AND (reported ~ '^[ \t\r\n]*[+]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]{1,2})?[ \t\r\n]*$'::text)) THEN CASE WHEN ((reported)::numeric < '10000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric) THEN (round((reported)::numeric, 100))::double precision ELSE NULL::double precision END ELSE NULL::double precision END;
+
+
+--
+-- Name: host_problem(text, boolean, text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_problem(about text, broken boolean, said text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN broken THEN ((about || ': '::text) || said) WHEN (broken IS NULL) THEN (about || ': no number'::text) ELSE NULL::text END;
+
+
+--
+-- Name: host_score(integer, double precision, double precision, double precision, double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.host_score(component_errors integer, load double precision, elements double precision, avg_elements double precision, connections double precision, avg_connections double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((((('-25'::integer * component_errors))::double precision - ((100)::double precision * load)) - GREATEST(('-20'::integer)::double precision, LEAST((20)::double precision, COALESCE((((10)::double precision * (elements - avg_elements)) / NULLIF(avg_elements, (0)::double precision)), (0)::double precision)))) - GREATEST(('-10'::integer)::double precision, LEAST((10)::double precision, COALESCE((((10)::double precision * (connections - avg_connections)) / NULLIF(avg_connections, (0)::double precision)), (0)::double precision))));
+
+
+--
 -- Name: host_status(public.hosts, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -849,75 +894,6 @@ CREATE FUNCTION public.host_supports(h public.hosts, element_types text[], conne
       )
     );
 $$;
-
-
---
--- Name: host_candidates(timestamp with time zone, text[], text[], text[]); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.host_candidates(started_at timestamp with time zone, wanted_element_types text[], wanted_connection_types text[], wanted_network_kinds text[]) RETURNS TABLE(id bigint, name text, site_id bigint, component_errors integer, load double precision, elements bigint, connections bigint)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT h.id,
-     h.name,
-     h.site_id,
-     h.component_errors,
-     s.load,
-     ( SELECT count(*) AS count
-            FROM public.host_elements e
-           WHERE (e.host_id = h.id)) AS count,
-     ( SELECT count(*) AS count
-            FROM public.host_connections c
-           WHERE (c.host_id = h.id)) AS count
-    FROM (public.hosts h
-      CROSS JOIN LATERAL public.host_status(h.*, host_candidates.started_at) s(problems, load))
-   WHERE ((s.problems = '{}'::text[]) AND public.host_supports(h.*, host_candidates.wanted_element_types, host_candidates.wanted_connection_types, host_candidates.wanted_network_kinds));
-END;
-
-
---
--- Name: host_network_kinds(public.hosts); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.host_network_kinds(h public.hosts) RETURNS SETOF text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    AS $_$
-  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*] ? (@.type() == "string")') k (kind)
-  union all
-  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*].kind') k (kind)
-  union all
-  select k.kind #>> '{}'
-  from jsonb_path_query(h.networks, 'strict $ ? (@.type() == "object").keyvalue().key', silent => true) k (kind)
-  union all
-  select n.kind from network_instances i inner join networks n on n.id = i.network_id where i.host_id = h.id;
-$_$;
-
-
---
--- Name: host_number(text); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.host_number(reported text) RETURNS double precision
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN ((length(reported) <= 500) AND (reported ~ '^[ \t\r\n]*[+]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]{1,2})?[ \t\r\n]*$'::text)) THEN CASE WHEN ((reported)::numeric < '10000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000'::numeric) THEN (round((reported)::numeric, 100))::double precision ELSE NULL::double precision END ELSE NULL::double precision END;
-
-
---
--- Name: host_problem(text, boolean, text); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.host_problem(about text, broken boolean, said text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN broken THEN ((about || ': '::text) || said) WHEN (broken IS NULL) THEN (about || ': no number'::text) ELSE NULL::text END;
-
-
---
--- Name: host_score(integer, double precision, double precision, double precision, double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.host_score(component_errors integer, load double precision, elements double precision, avg_elements double precision, connections double precision, avg_connections double precision) RETURNS double precision
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ((((('-25'::integer * component_errors))::double precision - ((100)::double precision * load)) - GREATEST(('-20'::integer)::double precision, LEAST((20)::double precision, COALESCE((((10)::double precision * (elements - avg_elements)) / NULLIF(avg_elements, (0)::double precision)), (0)::double precision)))) - GREATEST(('-10'::integer)::double precision, LEAST((10)::double precision, COALESCE((((10)::double precision * (connections - avg_connections)) / NULLIF(avg_connections, (0)::double precision)), (0)::double precision))));
 
 
 --

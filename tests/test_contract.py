@@ -252,6 +252,7 @@ def assert_found(found: list[str], *fragments: str) -> None:
         ("q()^", "select t.id from things t inner join things o on o.id = t.id where t.kind = 'x' and t.name = 'y'", None),
         ("q()^", "select f.id from last_thing() f", None),
         ("q()^", "select f.id from things_of('x', 'y') f", "no unique key ensures that"),
+        ("q()", "select f.n from things_of('x', 'y') with ordinality f (id, name, n)", "the server can't know whether n"),
         ("q()$", "show timezone", "the server can't analyse it: "),
         ("q()^", "delete from things t", "“^” is for what returns rows; the server says that it returns none"),
         ("q()$", "select exists (select from things) as is_there", None),

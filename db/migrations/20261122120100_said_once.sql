@@ -28,22 +28,6 @@ begin atomic
   where e.connection_id = of_connection_id;
 end;
 
--- The hosts without problems that support all that is asked for, with what makes one better than another.
-create function host_candidates(
-  started_at timestamptz, wanted_element_types text[], wanted_connection_types text[], wanted_network_kinds text[]
-) returns table (
-  id bigint, name text, site_id bigint, component_errors integer, load double precision, elements bigint, connections bigint
-) language sql stable
-begin atomic
-  select
-    h.id, h.name, h.site_id, h.component_errors, s.load,
-    (select count(*) from host_elements e where e.host_id = h.id),
-    (select count(*) from host_connections c where c.host_id = h.id)
-  from hosts h
-  cross join lateral host_status(h, started_at) s
-  where s.problems = '{}' and host_supports(h, wanted_element_types, wanted_connection_types, wanted_network_kinds);
-end;
-
 -- Groups of errors with what their dumps amount to.
 create view error_group_summaries as
 select
@@ -81,7 +65,6 @@ end;
 
 drop function usage_total(bigint, timestamptz, timestamptz);
 drop view error_group_summaries;
-drop function host_candidates(timestamptz, text[], text[], text[]);
 drop function connection_ends(bigint);
 drop function highest_state(bigint);
 drop view contacts;

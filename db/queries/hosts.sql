@@ -100,8 +100,13 @@ delete from hosts h where h.name = :name;
 -- not null: load, score
 -- The hosts without problems that support all that is asked for, best first; bonuses are objects by id.
 with candidates as materialized (
-  select h.id, h.name, h.site_id, h.component_errors, h.load, h.elements, h.connections
-  from host_candidates(:started_at, :element_types, :connection_types, :network_kinds) h
+  select
+    h.id, h.name, h.site_id, h.component_errors, s.load,
+    (select count(*) from host_elements e where e.host_id = h.id) as elements,
+    (select count(*) from host_connections c where c.host_id = h.id) as connections
+  from hosts h
+  cross join lateral host_status(h, :started_at) s
+  where s.problems = '{}' and host_supports(h, :element_types, :connection_types, :network_kinds)
 )
 
 select
@@ -122,9 +127,13 @@ limit :limit;
 -- not null: load, score
 -- The hosts of a site without problems that support all that is asked for, best first; bonuses are an object by id.
 with candidates as materialized (
-  select h.id, h.name, h.site_id, h.component_errors, h.load, h.elements, h.connections
-  from host_candidates(:started_at, :element_types, :connection_types, :network_kinds) h
-  where h.site_id = :site_id
+  select
+    h.id, h.name, h.site_id, h.component_errors, s.load,
+    (select count(*) from host_elements e where e.host_id = h.id) as elements,
+    (select count(*) from host_connections c where c.host_id = h.id) as connections
+  from hosts h
+  cross join lateral host_status(h, :started_at) s
+  where h.site_id = :site_id and s.problems = '{}' and host_supports(h, :element_types, :connection_types, :network_kinds)
 )
 
 select

@@ -223,7 +223,7 @@ class QueryTree:
             return QueryTree(view, self.catalog, frozenset(), None, self._asked) if view else None
         calls = [call for f in rte.nodes("functions") if (call := f.node("funcexpr")) and call.has("funcretset")]
         body = self.catalog.bodies.get(calls[0].number("funcid")) if len(calls) == 1 else None
-        if body is None:
+        if body is None or rte.has("funcordinality"):
             return None
         nullable = {n for n, argument in enumerate(calls[0].nodes("args"), 1) if self.can_be_null(argument) is not False}
         return QueryTree(body, self.catalog, nullable, None, self._asked)
