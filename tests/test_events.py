@@ -18,36 +18,21 @@ from session_cases import BACKENDS, kill
 
 from tomato_dao import Database, InvalidValue, Unavailable, connect, events
 from tomato_dao.events import MISSED, Event, Listener
-from tomato_dao.ops.scratch import scratch_database
 
 OVER = "not exists (select " + BACKENDS + ")"
 
 
-@pytest.fixture(scope="module")
-def url(tomato_server_url: str) -> Iterator[str]:
-    """The URL of a database for all tests."""
-    with scratch_database(tomato_server_url) as url:
-        yield url
-
-
 @pytest.fixture
-def watcher(url: str) -> Iterator[psycopg.Connection]:
-    """A connection of its own, in autocommit mode."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def here(url: str) -> Iterator[Database]:
+def here(lasting_url: str) -> Iterator[Database]:
     """A Database whose listeners hear through the session “here events”."""
-    with connect(url, pool_size=2, application_name="here") as db:
+    with connect(lasting_url, pool_size=2, application_name="here") as db:
         yield db
 
 
 @pytest.fixture(scope="module")
-def owner(url: str) -> int:
+def owner(lasting_url: str) -> int:
     """The id of a user."""
-    with connect(url) as db:
+    with connect(lasting_url) as db:
         return db.users.create("alice", organization_id=db.organizations.create("uni").id).id
 
 
@@ -199,8 +184,8 @@ def test_a_loop_ends_after_the_timeout_and_goes_on_where_it_was(here: Database, 
 
 
 @pytest.mark.parametrize(("end", "said"), [("listener", "the listener is closed"), ("database", "the database is closed")])
-def test_who_waits_is_told_that_it_is_over(url: str, watcher: psycopg.Connection, end: str, said: str) -> None:
-    with connect(url, application_name="ending") as db, ThreadPoolExecutor(1) as thread:
+def test_who_waits_is_told_that_it_is_over(lasting_url: str, watcher: psycopg.Connection, end: str, said: str) -> None:
+    with connect(lasting_url, application_name="ending") as db, ThreadPoolExecutor(1) as thread:
         listener = db.listen("elements")
         waiting = thread.submit(next, listener)
         (listener if end == "listener" else db).close()
@@ -275,13 +260,13 @@ def test_a_listener_that_is_too_slow_is_told_that_it_missed_events(
         assert [next(slow), next(slow)] == [MISSED, Event("topology", 5, "state")]
 
 
-def test_a_quiet_session_is_not_ended(url: str, watcher: psycopg.Connection) -> None:
+def test_a_quiet_session_is_not_ended(lasting_url: str, watcher: psycopg.Connection) -> None:
     watcher.execute(f"alter database {watcher.info.dbname} set idle_session_timeout = '100ms'")
     try:
         with (
-            connect(url) as db,
+            connect(lasting_url) as db,
             db.listen("topologies", timeout=10) as listener,
-            closing(psycopg.connect(url, application_name="limited")),
+            closing(psycopg.connect(lasting_url, application_name="limited")),
         ):
             until(watcher, OVER, "limited")
             assert heard(listener, watcher) == []
@@ -289,8 +274,8 @@ def test_a_quiet_session_is_not_ended(url: str, watcher: psycopg.Connection) -> 
         watcher.execute(f"alter database {watcher.info.dbname} reset idle_session_timeout")
 
 
-def test_listening_is_unavailable_where_there_is_no_server(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", url)
+def test_listening_is_unavailable_where_there_is_no_server(lasting_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", lasting_url)
     monkeypatch.setenv("DIRECT_DATABASE_URL", "postgresql://127.0.0.1:1/tomato")
     with connect() as db:
         for _ in range(2):
