@@ -21,6 +21,7 @@ from typing import get_args, get_origin
 from .. import rows
 from ..database import QUERIES
 from ..errors import TomatoError
+from ..wording import counted
 from . import faces, uses
 from .cli import run_command
 from .described import Column, Described, Refused, describe, layout_connection
@@ -234,7 +235,7 @@ def main() -> None:
     for line in found:
         print(line, file=sys.stderr)
     if found:
-        raise TomatoError(f"{len(found)} findings in {len(queries)} queries")
+        raise TomatoError(f"{counted(len(found), 'finding')} in {len(queries)} queries")
 
 
 if __name__ == "__main__":

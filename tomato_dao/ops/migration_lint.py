@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .. import layout
 from ..errors import TomatoError
+from ..wording import counted
 from .cli import run_command
 
 _CONFIG = layout.DB_DIR.parent / ".squawk.toml"
@@ -39,7 +40,9 @@ def main() -> None:
     for line in found:
         print(line, file=sys.stderr)
     if found:
-        raise TomatoError(f"{len(found)} findings; a statement that is meant so: -- squawk-ignore RULE before it, with why")
+        raise TomatoError(
+            f"{counted(len(found), 'finding')}; a statement that is meant so: -- squawk-ignore RULE before it, with why"
+        )
 
 
 if __name__ == "__main__":

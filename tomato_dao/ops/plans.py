@@ -17,6 +17,7 @@ from .. import layout
 from ..database import QUERIES
 from ..errors import TomatoError
 from ..queries import Query
+from ..wording import counted
 from .cli import run_command
 from .contract import short
 from .described import layout_connection
@@ -95,7 +96,7 @@ def _wasteful(plan: Plan, large: set[str], taken: float | None = None, share: fl
     taken: how many rows a limit above takes, None where all are; share: of the rows that this node could give.
     """
     kind, table, below = plan["Node Type"], plan.get("Relation Name", ""), plan.get("Plans", [])
-    read = plan["Plan Rows"] * share
+    read = round(plan["Plan Rows"] * share)
     if kind == "Limit":
         share = plan["Plan Rows"] / max(below[0]["Plan Rows"], 1)
     if kind in ("Limit", "Unique"):
@@ -105,7 +106,7 @@ def _wasteful(plan: Plan, large: set[str], taken: float | None = None, share: fl
     elif kind in ("Index Scan", "Index Only Scan") and table in large and taken is None and "Index Cond" not in plan:
         yield f"scans all of {table}, by an index"
     elif kind in ("Index Scan", "Index Only Scan") and table in large and taken is not None and read > max(taken, _PAGE):
-        yield f"reads {read:.0f} rows of {table}, of which {taken:.0f} are taken"
+        yield f"reads {read} rows of {table}, of which {taken:.0f} are taken"
     elif kind == "Sort" and taken is not None and below[0]["Plan Rows"] > max(taken, _PAGE):
         yield f"sorts {below[0]['Plan Rows']:.0f} rows, of which {taken:.0f} are taken"
     for inner in below:
@@ -133,7 +134,7 @@ def main() -> None:
     for line in found:
         print(line, file=sys.stderr)
     if found:
-        raise TomatoError(f"{len(found)} findings in the plans of {len(made)} queries")
+        raise TomatoError(f"{counted(len(found), 'finding')} in the plans of {len(made)} queries")
 
 
 def _changes(made: dict[Path, str], *, write: bool) -> Iterator[str]:
