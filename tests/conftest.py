@@ -15,7 +15,7 @@ from tomato_dao.ops import roles
 from tomato_dao.ops.scratch import with_database
 from tomato_dao.rows import Host, Organization, Site, Topology, User
 
-pytest_plugins = ["tomato_dao.testing", "lasting", "untested"]
+pytest_plugins = ["tomato_dao.testing", "lasting", "operations", "untested"]
 CHECKOUT = Path(__file__).parents[1]
 SHARED = CHECKOUT.parent / "shared" / "data"
 

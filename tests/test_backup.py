@@ -1,0 +1,126 @@
+"""Backups, and the way back to them."""
+
+import json
+import re
+import shlex
+import stat
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import CHECKOUT
+from operations import dropped_afterwards, organizations
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from test_commands import run
+
+import tomato_dao
+from tomato_dao import Busy, Database, InvalidValue, NotFound, TomatoError, Unavailable
+from tomato_dao.ops import backup
+from tomato_dao.ops.restore import restore
+from tomato_dao.ops.scratch import with_database
+from tomato_dao.transfer.load import check
+
+
+def test_a_backup_is_for_its_owner_only_and_the_oldest_go(tomato_url: str, saved: Path) -> None:
+    files = [backup.back_up(tomato_url) for _ in range(backup.KEPT + 1)]
+    assert sorted(saved.iterdir()) == files[1:]
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in saved.iterdir()} == {0o600}
+
+
+def test_passwords_reach_no_list_of_processes_and_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "pg_dump"
+    program.write_text('#!/bin/sh\necho "$@" "$PGPASSWORD at $PGHOST:$PGPORT/$PGDATABASE as $PGUSER" >&2\nexit 1\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(backup, "_program", lambda *_: program)
+    with pytest.raises(TomatoError) as failed:
+        backup.run_program("pg_dump", 15, "postgresql://me:s3cret@db.example:5433/tomato", "--format=custom")
+    assert str(failed.value) == "pg_dump failed: --no-password --format=custom … at db.example:5433/tomato as me"
+
+
+def test_a_restore_refuses_while_workers_are_connected_unless_told_to_end_them(
+    tomato_url: str, saved: Path, db: Database, server: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.organizations.create("uni")
+    file = backup.back_up(tomato_url)
+    db.organizations.create("later")
+    with pytest.raises(Busy, match=r"is in use \(.*tomato-dao: \d.*with end_sessions$"):
+        restore(file, tomato_url)
+    with dropped_afterwards(tomato_url):
+        kept = restore(file, tomato_url, end_sessions=True)
+        assert [organization.name for organization in db.organizations.list()] == ["uni"]
+        assert kept
+        assert set(organizations(with_database(tomato_url, kept))) == {"uni", "later"}
+    assert {record.name for record in caplog.records} <= {"tomato_dao"}  # workers hear nothing in the driver's words
+    assert not any("\n" in record.getMessage() for record in caplog.records)
+
+
+def test_a_restore_that_fails_leaves_the_database_and_nothing_else(tomato_url: str, tmp_path: Path) -> None:
+    (tmp_path / "no.dump").write_text("PGDMP, but no backup")
+    with pytest.raises(TomatoError, match=r"pg_restore failed: "):
+        restore(tmp_path / "no.dump", tomato_url)
+    with pytest.raises(NotFound, match="there is no file"):
+        restore(tmp_path / "none.dump", tomato_url)
+    with psycopg.connect(tomato_url) as connection:
+        name = f"{connection.info.dbname}\\_%"
+        assert connection.execute("select datname from pg_database where datname like %s", [name]).fetchall() == []
+    assert organizations(tomato_url) == []
+
+
+def test_the_commands_save_and_restore(tomato_url: str, saved: Path) -> None:
+    done = run([str(CHECKOUT / "bin" / "backup")], tomato_url)
+    (file,) = saved.iterdir()
+    assert done.stdout.startswith(str(file)), done.stderr
+    with dropped_afterwards(tomato_url):
+        password = secret(tomato_url) or {"password": "s3cret"}  # where the server asks for none, any will do
+        done = run([str(CHECKOUT / "bin" / "restore"), str(file)], make_conninfo(tomato_url, **password))
+        restored, kept, drop = done.stdout.splitlines()
+        assert restored == f"restored {file}", done.stderr
+        name = kept.removeprefix("the database before is kept as ").partition(";")[0]
+        assert password["password"] not in drop
+        told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], tomato_url).stdout)["findings"]
+        assert [row["name"] for row in told[-1]["figures"]["kept_databases"]] == [name]
+        *_, server, option, statement = shlex.split(drop)
+        assert option == "-c"
+        with psycopg.connect(make_conninfo(server, **password), autocommit=True) as connection:
+            connection.execute(statement.encode())
+            assert connection.execute("select from pg_database where datname = %s", [name]).fetchall() == []
+
+
+def secret(url: str) -> dict[str, str]:
+    """The password of a URL, where it has one."""
+    return {k: str(v) for k, v in conninfo_to_dict(url).items() if k == "password"}
+
+
+def test_a_dump_and_a_backup_are_told_apart(tomato_url: str, saved: Path, db: Database, tmp_path: Path) -> None:
+    dump = tmp_path / "dump.json"
+    for name in ("dump.json", "dump.json.gz", "dump.json.zst"):
+        tomato_dao.dump(db, tmp_path / name)
+        with pytest.raises(InvalidValue, match=r"is a dump, not a backup: “bin/load .*dump.json"):
+            restore(tmp_path / name, tomato_url)
+    dump.write_text("neither")
+    with pytest.raises(InvalidValue, match="is no backup of bin/backup"):
+        restore(dump, tomato_url)
+    file = backup.back_up(tomato_url)
+    for load in (check, partial(tomato_dao.load, db)):
+        with pytest.raises(InvalidValue, match="it is a backup, not a dump: bin/restore"):
+            load(file)
+
+
+def test_a_backup_from_before_the_roles_is_told_to_lack_them(
+    tomato_url: str, has_roles: bool, saved: Path, server: psycopg.Connection
+) -> None:
+    if not has_roles:
+        pytest.skip("the tests' user may not make roles")
+    server.execute("revoke all on all tables in schema public from tomato_app")
+    server.close()
+    with dropped_afterwards(tomato_url):
+        done = run([str(CHECKOUT / "bin" / "restore"), str(backup.back_up(tomato_url))], tomato_url)
+        assert re.search("^note: .*tomato_app lacks privileges on .*: run make roles$", done.stdout, re.MULTILINE)
+
+
+def test_a_directory_that_cannot_be_is_named_with_what_to_do(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKUP_DIR", "/proc/nope")
+    with pytest.raises(Unavailable, match=r"^there can be no directory /proc/nope: .*; name another in BACKUP_DIR$"):
+        backup.back_up(tomato_url)
