@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 
 import psycopg
 import pytest
@@ -193,8 +194,9 @@ def test_data_of_a_killed_tests_server_is_made_anew(data_dir: Path, for_tests: e
             connection.execute("create database kept")
         first.kill()
     os.kill(int((for_tests.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    deadline = monotonic() + 30
     while for_tests.running():
-        pass
+        assert monotonic() < deadline
     with embedded.started_for_tests() as url, psycopg.connect(url.replace("/tomato?", "/postgres?")) as connection:
         assert connection.execute("select count(*) from pg_database where datname = 'kept'").fetchone() == (0,)
 
@@ -204,8 +206,34 @@ def test_the_data_of_tests_is_in_memory_where_there_is_room(
     data_dir: Path, for_tests: embedded._Server, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     monkeypatch.setattr(embedded, "_ROOM", room)
-    data = embedded._Server.of(embedded.tests_dir()).data
-    assert data.is_relative_to(embedded._MEMORY) == (room == 0)
     with embedded.started_for_tests() as url:
         assert answers(url)
-        assert data.exists()
+        data = for_tests.data.resolve()
+        assert data.is_relative_to(embedded._MEMORY) == (room == 0)
+    assert not data.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what is somebody else's")
+def test_what_somebody_else_put_in_memory_is_left_alone(data_dir: Path, for_tests: embedded._Server, tmp_path: Path) -> None:
+    with user(data_dir) as first:
+        url_of(first)
+        planted = for_tests.data.resolve()
+        first.kill()
+    for_tests.discard()
+    sleeping = subprocess.Popen(["/bin/sleep", "60"], user=for_tests._owner())
+    try:
+        planted.mkdir(mode=0o777)
+        (planted / "PG_VERSION").write_text("18\n")
+        (planted / "postmaster.pid").write_text(f"{sleeping.pid}\n{planted}\n")
+        os.chown(planted, 1, 1)
+        for_tests.data.symlink_to(planted)
+        os.lchown(for_tests.data, for_tests._owner(), -1)
+        with embedded.started_for_tests() as url:
+            assert answers(url)
+            assert for_tests.data.resolve() != planted
+        assert (planted / "PG_VERSION").exists()
+        assert sleeping.poll() is None
+    finally:
+        sleeping.kill()
+        sleeping.wait()
+        shutil.rmtree(planted)

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import socket
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from . import programs
 from .cli import run_command
 from .programs import MAJOR, ROOT_HOME
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there is checked by _private)
+_MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there has a new name, which home/data tells)
 _ROOM = 2 << 30  # bytes that tests may need
 _SOCKET_NAME = ".s.PGSQL.5432"
 _LONGEST_SOCKET = 107  # bytes of a Unix socket's path
@@ -81,9 +82,8 @@ def remove(data_dir: Path | None = None) -> None:
     if not server.home.exists():
         return
     with server.lock():
-        if server.data.exists():
-            server.stop()
-            shutil.rmtree(server.data)
+        server.stop()
+        server.forget(server.data)
         shutil.rmtree(server.home)
     if server.user and all(path.name.startswith("postgresql-") for path in ROOT_HOME.glob("*")):
         shutil.rmtree(ROOT_HOME, ignore_errors=True)  # only copies of the programs are left
@@ -106,8 +106,7 @@ def tests_dir() -> Path:
 
 @dataclass(frozen=True)
 class _Server:
-    home: Path  # holds run/ (log and socket) and lock
-    data: Path
+    home: Path  # holds data/ (of tests: or where in memory that is), run/ (log and socket) and lock
     user: pwd.struct_passwd | None  # who runs it, where that is not this process's user
     is_for_tests: bool
 
@@ -115,18 +114,18 @@ class _Server:
     def of(cls, data_dir: Path | None) -> "_Server":
         is_for_tests = data_dir == tests_dir()
         home = (data_dir or default_data_dir()).absolute() / "postgresql"
-        is_root = os.geteuid() == 0
-        if is_root:
-            home = ROOT_HOME / _short(home.resolve())
-        data = _data_in_memory(home) if is_for_tests else None
-        data = data or home / "data"
-        if not is_root:
-            return cls(home, data, None, is_for_tests)
+        if os.geteuid() != 0:
+            return cls(home, None, is_for_tests)
+        home = ROOT_HOME / _short(home.resolve())
         with suppress(FileNotFoundError):
-            return cls(home, data, pwd.getpwuid(data.stat().st_uid), is_for_tests)
+            return cls(home, pwd.getpwuid((home / "data").lstat().st_uid), is_for_tests)
         with suppress(KeyError):
-            return cls(home, data, pwd.getpwnam("postgres"), is_for_tests)
-        return cls(home, data, pwd.getpwnam("nobody"), is_for_tests)
+            return cls(home, pwd.getpwnam("postgres"), is_for_tests)
+        return cls(home, pwd.getpwnam("nobody"), is_for_tests)
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
 
     def running(self) -> bool:
         """Whether it accepts connections now."""
@@ -182,14 +181,17 @@ class _Server:
                     "and restore it into a new directory, or name another with TOMATO_DATA_DIR"
                 )
             return
-        new = self.data.with_name(f"{self.data.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        self._private(new)
+        new = self.home / "data.new"
+        self.forget(new)
+        if self.is_for_tests and _has_room():
+            self._put_in_memory(new)
+        else:
+            self._private(self.data)
+            self._private(new)
         self.run(
             "initdb", "-D", str(new), "-U", "tomato", "--auth=trust", "--encoding=UTF8",
             "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions", *(["--no-sync"] if self.is_for_tests else []),
         )  # fmt: skip
-        self._private(self.data)
         new.rename(self.data)
 
     def launch(self) -> None:
@@ -212,7 +214,7 @@ class _Server:
 
     def stop(self) -> bool:
         """Stop the server; False where none runs."""
-        if programs.run(self.user, "pg_ctl", "status", "-D", str(self.data)).returncode != 0:
+        if not self._is_ours(self.data) or programs.run(self.user, "pg_ctl", "status", "-D", str(self.data)).returncode != 0:
             return False
         self.run("pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w")
         self.forget_socket()
@@ -220,9 +222,19 @@ class _Server:
 
     def discard(self) -> None:
         """Remove the data and the socket, whatever state the server is in."""
-        programs.run(self.user, "pg_ctl", "stop", "-D", str(self.data), "-m", "immediate", "-t", "10")
-        for directory in (self.data, self.socket_dir()):
-            shutil.rmtree(directory, ignore_errors=True)
+        if self._is_ours(self.data):
+            programs.run(self.user, "pg_ctl", "stop", "-D", str(self.data), "-m", "immediate", "-t", "10")
+        self.forget(self.data)
+        shutil.rmtree(self.socket_dir(), ignore_errors=True)
+
+    def forget(self, data: Path) -> None:
+        """Remove data, also where they are in memory; what is somebody else's there stays."""
+        if data.is_symlink():
+            if self._is_ours(data):
+                shutil.rmtree(data.resolve())
+            data.unlink()
+        else:
+            shutil.rmtree(data, ignore_errors=True)
 
     def forget_socket(self) -> None:
         sockets = self.socket_dir()
@@ -242,9 +254,26 @@ class _Server:
             return " / ".join((self.home / "run" / "log").read_text(errors="replace").splitlines()[-3:])
         return ""
 
+    def _owner(self) -> int:
+        return self.user.pw_uid if self.user else os.geteuid()
+
+    def _is_ours(self, data: Path) -> bool:
+        """Whether data are the server's user's: in memory others could have put theirs at the place of lost ones."""
+        with suppress(OSError):
+            return data.stat().st_uid == self._owner()
+        return False
+
+    def _put_in_memory(self, data: Path) -> None:
+        """Make an empty directory in memory, and data the link to it: to make a database is to make a thousand files."""
+        place = tempfile.mkdtemp(prefix="tomato-dao-", dir=_MEMORY)
+        data.symlink_to(place)
+        if self.user:
+            for path in (place, data):
+                os.lchown(path, self.user.pw_uid, self.user.pw_gid)
+
     def _private(self, directory: Path) -> None:
         """Make a directory that only the server's user can enter; refuse one that is somebody else's."""
-        owner = self.user.pw_uid if self.user else os.geteuid()
+        owner = self._owner()
         with suppress(FileExistsError):
             directory.mkdir(mode=0o700)
             if self.user:
@@ -256,16 +285,12 @@ class _Server:
             )
 
 
-def _data_in_memory(home: Path) -> Path | None:
-    """Where data can be in memory, since making a database is making a thousand files; None where there is no room."""
-    data = _MEMORY / f"tomato-dao-{os.geteuid()}-{_short(home)}"
-    if data.exists():
-        return data
+def _has_room() -> bool:
+    """Whether tests' data can be in memory."""
     with suppress(OSError):
         room = os.statvfs(_MEMORY)
-        if os.access(_MEMORY, os.W_OK) and room.f_bavail * room.f_frsize >= _ROOM:
-            return data
-    return None
+        return os.access(_MEMORY, os.W_OK) and room.f_bavail * room.f_frsize >= _ROOM
+    return False
 
 
 def _short(path: Path) -> str:
