@@ -15,7 +15,7 @@ from test_layout import catalog
 from test_unprepared import pgbouncer
 
 import tomato_dao
-from tomato_dao import InvalidValue, TomatoError, WrongLayout, connect, layout
+from tomato_dao import InvalidValue, TomatoError, WrongLayout, WrongState, connect, layout
 from tomato_dao.ops import backup, migrate
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
@@ -124,15 +124,21 @@ def test_how_far_a_migration_that_fails_has_come_is_told(
     last.write_text(ENDS_OTHERS_SESSIONS)
     with pytest.raises(TomatoError, match=r"; the connection is lost: make migrate-status tells what was applied$"):
         migrate.migrate(tomato_url)
-    last.write_text(CONCURRENT.replace("later", "half"))
+    last.write_text(CONCURRENT.replace("index concurrently later", "index concurrently if not exists half"))
     monkeypatch.setenv("MIGRATION_LOCK_TIMEOUT", "100ms")
     with psycopg.connect(tomato_url) as other:
         other.execute("insert into organizations (name) values ('uni')")
-        with pytest.raises(TomatoError, match=r"half made, so before the next try: drop index concurrently half"):
+        said = "the layout is as it was; an index was left half made: first drop index concurrently half;"
+        with pytest.raises(TomatoError, match=said):
             migrate.migrate(tomato_url)
+    with pytest.raises(WrongState, match="left half made, or being made now: first drop index concurrently half"):
+        migrate.migrate(tomato_url)  # or else it would be taken for the index
     told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], tomato_url).stdout)["findings"]
     (indexes,) = (finding for finding in told if finding["topic"] == "indexes")
     assert indexes["advice"] == ["reindex index concurrently half;  -- unless somebody is making it now"]
+    with psycopg.connect(tomato_url, autocommit=True) as other:
+        other.execute("drop index concurrently half")
+    assert migrate.migrate(tomato_url) == ["29990102000000"]
 
 
 def test_only_a_database_that_holds_rows_is_saved_before_a_migration(

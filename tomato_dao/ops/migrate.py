@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from .. import layout
-from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, from_driver
+from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongState, from_driver
 from ..server import check_server, connect_to, connection_settings, logger, owner_url, passes, probe
 from .backup import back_up, holds_rows
 from .cli import run_command
@@ -34,7 +34,12 @@ where r.oid = coalesce(
 )
 """
 # What "create index concurrently" leaves when it fails, and "if not exists" would then take for an index.
-_HALF_MADE = "select i.indexrelid::regclass::text from pg_index i where not i.indisvalid"
+_HALF_MADE = """
+select i.indexrelid::regclass::text
+from pg_index i
+join pg_class c on c.oid = i.indexrelid
+where not i.indisvalid and c.relnamespace = 'public'::regnamespace
+"""
 
 
 def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
@@ -44,8 +49,8 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
     a server is waited for which is at its limit or not there. A database that holds rows is backed up first, unless BACKUP
     is “no”; who comes while another process migrates waits for it. Returns the versions that were applied, none where
     nothing was pending. Raises WrongLayout where the database is of a newer layout, NotAllowed where the user may not
-    migrate it, Unavailable where the server or dbmate is missing, TomatoError with dbmate's words and the way back where a
-    migration fails, and which layout it has now.
+    migrate it, WrongState where an earlier try has left an index half made, Unavailable where the server or dbmate is
+    missing, TomatoError with dbmate's words and the way back where a migration fails, and which layout it has now.
     """
     url = url or owner_url()
     create_database(url, timeout)
@@ -118,6 +123,8 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) 
             f"the user {connection.info.user} may not migrate the database {connection.info.dbname}: "
             f"name its owner, {owner}, in OWNER_DATABASE_URL"
         )
+    if half_made := _half_made(connection):
+        raise WrongState(f"an index of {connection.info.dbname} was left half made, or being made now: first {half_made}")
     saved = None
     if os.environ.get("BACKUP") != "no" and holds_rows(connection):
         try:
@@ -137,12 +144,16 @@ def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
     """What became of the layout when dbmate failed."""
     try:
         after = layout.applied(connection)
-        half_made = [name for (name,) in connection.execute(_HALF_MADE)]
+        half_made = _half_made(connection)
     except (TomatoError, psycopg.Error):
         return "the connection is lost: make migrate-status tells what was applied"
-    if half_made:
-        return f"an index was left half made, so before the next try: drop index concurrently {', '.join(half_made)}"
-    return "the layout is as it was" if after == before else f"the layout is at {after[-1]}, as before that migration"
+    far = "the layout is as it was" if after == before else f"the layout is at {after[-1]}, as before that migration"
+    return f"{far}; an index was left half made: first {half_made}" if half_made else far
+
+
+def _half_made(connection: psycopg.Connection) -> str:
+    """The statements that remove what an index that failed has left."""
+    return "; ".join(f"drop index concurrently {name}" for (name,) in connection.execute(_HALF_MADE))
 
 
 def create_database(url: str, timeout: float = 0) -> None:
