@@ -1,5 +1,6 @@
 """Backups, and the way back to them."""
 
+import gzip
 import json
 import re
 import shlex
@@ -95,17 +96,20 @@ def secret(url: str) -> dict[str, str]:
 
 def test_a_dump_and_a_backup_are_told_apart(tomato_url: str, saved: Path, db: Database, tmp_path: Path) -> None:
     dump = tmp_path / "dump.json"
-    for name in ("dump.json", "dump.json.gz", "dump.json.zst"):
+    for name, said in (("dump.json", "a dump, not a backup"), ("dump.json.gz", "compressed"), ("dump.json.zst", "compressed")):
         tomato_dao.dump(db, tmp_path / name)
-        with pytest.raises(InvalidValue, match=r"is a dump, not a backup: “bin/load .*dump.json"):
+        with pytest.raises(InvalidValue, match=rf"is {said}: .*“bin/load .*{name}"):
             restore(tmp_path / name, tomato_url)
     dump.write_text("neither")
     with pytest.raises(InvalidValue, match="is no backup of bin/backup"):
         restore(dump, tomato_url)
     file = backup.back_up(tomato_url)
+    compressed = tmp_path / "backup.gz"
+    compressed.write_bytes(gzip.compress(file.read_bytes()))
     for load in (check, partial(tomato_dao.load, db)):
-        with pytest.raises(InvalidValue, match="it is a backup, not a dump: bin/restore"):
-            load(file)
+        for path in (file, compressed):
+            with pytest.raises(InvalidValue, match="it is a backup, not a dump: bin/restore"):
+                load(path)
 
 
 def test_a_backup_from_before_the_roles_is_told_to_lack_them(

@@ -91,6 +91,10 @@ def test_query_says_what_is_wrong_with_a_value(tomato_url: str) -> None:
     for command, said in (
         (["hosts.get", "id=x"], 'hosts.get: id: invalid input syntax for type bigint: "x"'),
         (["organizations.list", "limit=1", "after=99999999999999999999"], "organizations.list: after: value "),
+        (
+            ["key_values.set", "key=a", 'value={"$1$99": x}', "--write"],
+            "key_values.set: value: invalid input syntax for type json",
+        ),
         (["sites.list", "after=0", "limit=-1"], "LIMIT must not be negative"),
     ):
         done = query(tomato_url, *command)

@@ -334,6 +334,18 @@ def test_rows_that_a_view_makes_are_held_against_their_class(says: Says, column:
     assert_found(found, *said)
 
 
+@pytest.mark.parametrize(
+    ("sql", "is_one"),
+    [
+        ("select t.id from things t left join (values (1)) v (n) on t.id = v.n", False),
+        ("select t.id from (values (1)) v (n) left join things t on t.id = v.n", True),
+        ("select t.id from things t join (values (1)) v (n) on t.id = v.n", True),
+    ],
+)
+def test_a_left_join_leaves_its_left_side_whole(says: Says, sql: str, is_one: bool) -> None:
+    assert any("at most one row" in found for found in says(f"-- name: q()$\n{sql};")) != is_one
+
+
 def test_a_query_on_one_row_is_known_as_such(layout: psycopg.Connection) -> None:
     single = {q.query.name for q in describe(layout, QUERIES.values()) if isinstance(q, Described) and q.at_most_one_row}
     assert {"topologies.full", "users.get_by_name", "connections.create", "topology_exchange.export"} <= single

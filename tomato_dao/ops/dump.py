@@ -30,9 +30,9 @@ def main() -> None:
     options = parser.parse_args()
     left = "what was written is not whole" if options.output is None else "nothing was written"
     with (
-        interrupted_as(left),
         connect(database_url(), pool_size=options.jobs, application_name="tomato-dao dump") as db,
         shown() as progress,
+        interrupted_as(left),
     ):
         if options.output is not None:
             summary = dump(db, options.output, jobs=options.jobs, progress=progress)

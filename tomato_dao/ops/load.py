@@ -16,6 +16,8 @@ from ..transfer.report import Report, Summary
 from .cli import interrupted_as, run_command
 from .progress import shown
 
+_NOTHING = "nothing was loaded"
+
 
 def main() -> None:
     """`python -m tomato_dao.ops.load [options] FILE`"""
@@ -40,7 +42,7 @@ def main() -> None:
     old.add_argument("--report", metavar="OUT", help="write what became of the records to a file, as JSON")
     options = parser.parse_args()
     input_ = sys.stdin.buffer if options.file == "-" else options.file
-    with interrupted_as("nothing was loaded"), source(input_) as file, shown() as progress:
+    with source(input_) as file, shown() as progress:
         if options.format == "legacy" or file.recognise(is_legacy):
             if options.merge:
                 parser.error("an old backend's dump can't be merged: --replace, or an empty database")
@@ -50,7 +52,7 @@ def main() -> None:
         elif options.check:
             summary = check(file, progress=progress)
         else:
-            with connect(_url(), pool_size=1, application_name="tomato-dao load") as db:
+            with connect(_url(), pool_size=1, application_name="tomato-dao load") as db, interrupted_as(_NOTHING):
                 summary = load(db, file, replace=options.replace, merge=options.merge, progress=progress)
     print(f"load: {'fine: ' if options.check else ''}{summary}", file=sys.stderr)
 
@@ -58,9 +60,15 @@ def main() -> None:
 def _load_legacy(file: Source, options: argparse.Namespace, progress: Report) -> Summary:
     with connect(_url(), pool_size=2, application_name="tomato-dao load") as db:
         try:
-            summary = load_legacy(
-                db, file, replace=options.replace, skip_invalid=options.skip_invalid, check=options.check, progress=progress
-            )
+            with interrupted_as(_NOTHING):
+                summary = load_legacy(
+                    db,
+                    file,
+                    replace=options.replace,
+                    skip_invalid=options.skip_invalid,
+                    check=options.check,
+                    progress=progress,
+                )
         except InvalidRecords as error:
             _write(options.report, error.summary)
             raise

@@ -39,10 +39,9 @@ def _is_pinned(tree: QueryTree, jointree: Node) -> bool:
     pinned = {n for n in wanted if _is_single(tree, tree.rte(n))}
     while True:
         bound: dict[int, set[int]] = {}
-        for left, right in equal:
-            for column, other in ((left, right), (right, left)):
-                if column.label == "VAR" and not column.number("varlevelsup") and set(_own_rels(other)) <= pinned:
-                    bound.setdefault(column.number("varno"), set()).add(column.number("varattno"))
+        for column, other in equal:
+            if set(_own_rels(other)) <= pinned:
+                bound.setdefault(column.number("varno"), set()).add(column.number("varattno"))
         more = {
             n
             for n in wanted - pinned
@@ -54,18 +53,24 @@ def _is_pinned(tree: QueryTree, jointree: Node) -> bool:
 
 
 def _gather(tree: QueryTree, item: Node, wanted: set[int], equal: list[tuple[Node, Node]]) -> bool:
-    """Collect what is joined, and what is said to be equal; False for a join that can't be followed."""
+    """Collect what is joined, and columns with what they are said to be equal to; False for a join that can't be followed."""
     if item.label == "RANGETBLREF":
         wanted.add(item.number("rtindex"))
         return True
     if item.label == "JOINEXPR" and item.number("jointype") not in (_INNER, _LEFT):
         return False
+    joined: set[int] = set()
+    followed = [_gather(tree, inner, joined, equal) for inner in item.nodes("rarg")]
+    followed += [_gather(tree, inner, wanted, equal) for inner in item.nodes("fromlist") + item.nodes("larg")]
+    wanted |= joined
+    filtered = joined if item.label == "JOINEXPR" and item.number("jointype") == _LEFT else wanted
     for condition in _conjuncts(item.node("quals")):
-        sides = condition.nodes("args")
         if condition.label == "OPEXPR" and tree.catalog.operators.get(condition.number("opno")) == "=":
-            equal.append((_bare(sides[0]), _bare(sides[1])))
-    below = item.nodes("fromlist") + item.nodes("larg") + item.nodes("rarg")
-    return all(_gather(tree, inner, wanted, equal) for inner in below)
+            left, right = map(_bare, condition.nodes("args"))
+            for column, other in ((left, right), (right, left)):
+                if column.label == "VAR" and not column.number("varlevelsup") and column.number("varno") in filtered:
+                    equal.append((column, other))
+    return all(followed)
 
 
 def _is_single(tree: QueryTree, rte: Node) -> bool:

@@ -98,8 +98,8 @@ def _run(query: Query, values: Sequence[str | None], *, write: bool) -> tuple[li
 
 
 def _rejected(query: Query, error: psycopg.Error) -> str | None:
-    """The parameter whose text the server could not read, in any language: “… parameter $1”."""
-    number = re.search(r"\$(\d+)", error.diag.context or "")
+    """The parameter whose text the server could not read, in any language: its last words are “… parameter $1”."""
+    number = re.search(r"\$(\d+)\W*$", error.diag.context or "")
     return query.parameters[int(number[1]) - 1] if number and isinstance(error, psycopg.DataError) else None
 
 

@@ -86,9 +86,11 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
 def _check_is_backup(file: Path) -> None:
     with opened(file) as stream:
         start = stream.read(len(BACKUP))
-    if start.lstrip().startswith((b"[", *COMPRESSED)):
-        command = f"bin/load {shlex.quote(str(file))}"
-        raise InvalidValue(f"{file} is a dump, not a backup: “{command}” loads it (python -m tomato_dao.ops.load)")
+    command = f"“bin/load {shlex.quote(str(file))}” loads it (python -m tomato_dao.ops.load)"
+    if start.lstrip().startswith(b"["):
+        raise InvalidValue(f"{file} is a dump, not a backup: {command}")
+    if start.startswith(COMPRESSED):
+        raise InvalidValue(f"{file} is compressed: a dump, then {command}, or a backup that is to be decompressed first")
     if start != BACKUP:
         raise InvalidValue(f"{file} is no backup of bin/backup (or pg_dump -Fc)")
 

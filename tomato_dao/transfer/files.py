@@ -93,17 +93,19 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
     """
     source = file if isinstance(file, io.BufferedReader) else io.BufferedReader(_Raw(file), _BUFFER)
     try:
-        start = source.peek(len(BACKUP))
-        if start.startswith(BACKUP):
-            raise InvalidValue("it is a backup, not a dump: bin/restore brings it back (python -m tomato_dao.ops.restore)")
+        start = source.peek(1)[:1]
         text: io.BufferedReader | gzip.GzipFile | zstandard.ZstdDecompressionReader = source
-        if start.startswith(_GZIP):
+        if start == _GZIP:
             text = gzip.GzipFile(fileobj=source)
-        elif start.startswith(_ZSTD):
+        elif start == _ZSTD:
             text = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
         # A read that is repeated until the buffer is full would not notice an interrupt that comes in between.
-        while chunk := text.read1(_BUFFER):
+        chunk = text.read1(_BUFFER)
+        if chunk.startswith(BACKUP):
+            raise InvalidValue("it is a backup, not a dump: bin/restore brings it back (python -m tomato_dao.ops.restore)")
+        while chunk:
             yield chunk
+            chunk = text.read1(_BUFFER)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
         raise InvalidValue(f"the compressed file is damaged or cut off: {error}") from error
     except OSError as error:

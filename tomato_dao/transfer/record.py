@@ -151,7 +151,7 @@ def _line(table: Table, pattern: Callable[[Column], bytes]) -> bytes:
 
 def _pattern(column: Column) -> bytes:
     pattern = _PATTERNS[column.kind]
-    return b"(?:null|%b)" % pattern if column.nullable else pattern
+    return b"(?:null|(?!null)%b)" % pattern if column.nullable else pattern
 
 
 def _pattern_with_null(column: Column) -> bytes:
@@ -161,7 +161,7 @@ def _pattern_with_null(column: Column) -> bytes:
         return b"(?!null)" + pattern if column.kind == "json" else pattern
     if pattern.startswith(b'"'):
         return b'"?+((?<!")null(?!")|(?<=")%b(?="))"?+' % pattern[2:-2]
-    return b"(null|%b)" % pattern[1:-1]
+    return b"(null|(?!null)%b)" % pattern[1:-1]
 
 
 def _value(column: Column, line: bytes, span: Span) -> bytes:
