@@ -5,7 +5,11 @@ anew) are away and are built again from the rows, which checks them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
+from random import uniform
+from time import monotonic, sleep
 from typing import LiteralString
 
 import psycopg
@@ -15,12 +19,14 @@ from psycopg.pq import TransactionStatus
 from .. import layout
 from ..database import Database
 from ..errors import NotAllowed, NotEmpty, WrongState, from_driver
+from ..notices import logger
 from . import catalog
 from .blame import Lines, Search, row_refused, staging
 from .catalog import Table
 from .rebuild import Part, Rebuild
 from .report import Progress, Report
 
+_PATIENCE = 2  # seconds after which is told who holds the tables
 _PIECE = 8 << 20  # bytes of a COPY, after which what the server refuses is known, and whose rows are kept until then
 
 _IDENTITIES: LiteralString = """
@@ -29,6 +35,15 @@ from pg_attribute a
 join pg_class c on c.oid = a.attrelid
 where c.oid = any(%s::regclass[]) and a.attidentity <> '' and not a.attisdropped
 order by 1, 2
+"""
+
+
+# Who holds locks on tables.
+_HOLDERS: LiteralString = """
+select string_agg(distinct format('%%s (pid %%s)', coalesce(nullif(a.application_name, ''), a.usename), a.pid), ', ')
+from pg_locks l
+join pg_stat_activity a on a.pid = l.pid
+where l.relation = any(%s::regclass[]) and l.granted and l.pid <> pg_backend_pid()
 """
 
 
@@ -95,9 +110,36 @@ class _Load:
         self._by_name = {table.name: table for table in self.tables}
         self._search = Search(connection, self.lines, staged=merge)
         self._names = sql.SQL(", ").join(sql.Identifier(table.name) for table in self.tables)
-        connection.execute(sql.SQL("lock table {} in access exclusive mode").format(self._names))
+        self._lock()
         self._rebuild = Rebuild(connection, self.tables, keep_indexes=merge)
         self._references = catalog.references(connection)
+
+    def _lock(self) -> None:
+        """Keep others from all tables, without a deadlock: with locks in hand no other is waited for long.
+
+        Next time the one that was in use comes first: who works on several tables mostly begins with that one.
+        """
+        order = list(self.tables)
+        patience = monotonic() + _PATIENCE
+        while True:
+            with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected), self._connection.transaction():
+                for table in order:
+                    self._connection.execute(
+                        "set local lock_timeout = '300ms'" if table is order[0] else "set local lock_timeout = '100ms'"
+                    )
+                    name = sql.Identifier(table.name)
+                    self._connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
+                self._connection.execute("set local lock_timeout = 0")
+                return
+            order.remove(table)
+            order.insert(0, table)
+            self._tell("waiting for others' transactions")
+            if monotonic() > patience:
+                patience = inf
+                names = [sql.Identifier(table.name).as_string() for table in self.tables]
+                ((holders,),) = self._connection.execute(_HOLDERS, [names]).fetchall()
+                logger.warning("the load waits for others' transactions to end: %s", holders)
+            sleep(uniform(0.05, 0.2))  # noqa: S311 (so that others come through)
 
     def check_empty(self) -> None:
         for table in self.tables:

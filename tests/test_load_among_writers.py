@@ -1,0 +1,73 @@
+"""A load while others write: it waits for them, tells for whom, and nobody is cut off."""
+
+import io
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from time import monotonic, sleep
+
+import psycopg
+import pytest
+from conftest import World
+from transfer_cases import dumped
+
+import tomato_dao
+from tomato_dao import Database, NotEmpty, NotFound
+
+pytestmark = pytest.mark.as_owner  # which a load needs
+
+
+@contextmanager
+def writers(db: Database, user_id: int, number: int) -> Iterator[None]:
+    """Threads whose transactions work on several tables, one after the other."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            try:
+                with db.transaction():
+                    topology = db.topologies.create("t", owner_id=user_id)
+                    machine = db.elements.create(topology.id, "openvz")
+                    db.users.set_attrs(user_id, {"seen": machine.id})
+            except NotFound:  # it was replaced
+                pass
+
+    with ThreadPoolExecutor(number) as threads:
+        found = [threads.submit(work) for _ in range(number)]
+        try:
+            yield
+        finally:
+            over.set()
+        for thread in found:
+            thread.result()
+
+
+def test_writers_and_loads_wait_for_each_other(db: Database, tomato_url: str, world: World) -> None:
+    text = dumped(db)
+    with tomato_dao.connect(tomato_url, pool_size=1) as loading, writers(db, world.user.id, 3):
+        for n in range(4):
+            tomato_dao.load(loading, io.BytesIO(text), replace=n % 2 == 0, merge=n % 2 == 1)
+        with pytest.raises(NotEmpty):
+            tomato_dao.load(loading, io.BytesIO(text))
+
+
+def test_who_is_waited_for_is_told_and_not_hindered(
+    db: Database, tomato_url: str, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = dumped(db)
+    with psycopg.connect(tomato_url, application_name="a shell") as shell, ThreadPoolExecutor(1) as threads:
+        shell.execute("update users set realname = 'x'")
+        with caplog.at_level(logging.WARNING, "tomato_dao"):
+            load = threads.submit(tomato_dao.load, db, io.BytesIO(text), replace=True)
+            deadline = monotonic() + 30
+            while not caplog.messages:
+                assert monotonic() < deadline
+                sleep(0.01)
+        assert caplog.messages[0] == f"the load waits for others' transactions to end: a shell (pid {shell.info.backend_pid})"
+        shell.execute("update organizations set description = 'y'")
+        shell.commit()
+        load.result(30)
+    assert json.loads(dumped(db)) == json.loads(text)
