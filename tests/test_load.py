@@ -110,7 +110,7 @@ def test_a_merge_that_breaks_a_row_that_stays_says_which(db: Database, world: Wo
 def test_our_triggers_are_off_while_it_loads(db: Database, world: World) -> None:
     topology = db.topologies.create("lab", owner_id=world.user.id)
     machine = db.elements.create(topology.id, "openvz")
-    interface = db.elements.create(topology.id, "openvz_interface", parent_id=machine.id)
+    ends = [db.elements.create(topology.id, "openvz_interface", parent_id=machine.id).id for _ in range(2)]
     found = records(dumped(db))
     connection = {
         "model": "connection", "pk": 1, "fields": {
@@ -119,16 +119,34 @@ def test_our_triggers_are_off_while_it_loads(db: Database, world: World) -> None
         },
     }  # fmt: skip
     for record in found:
-        if (record["model"], record["pk"]) == ("element", interface.id):
+        if record["model"] == "element" and record["pk"] in ends:
             record["fields"]["connection_id"] = 1
         if record["model"] == "user":
             record["fields"]["flags"] = ["of an old installation"]
     kept = [record for record in found if record["model"] != "topology_permission"]
     tomato_dao.load(db, by_hand(db, [*kept, connection]), replace=True)
-    assert db.elements.get(interface.id).connection_id == 1
+    assert [db.elements.get(end).connection_id for end in ends] == [1, 1]
     assert db.users.get(world.user.id).flags == ["of an old installation"]
     with pytest.raises(InvalidValue, match="a flag that is added must be a known one"):
         db.users.add_flag(world.user.id, "another")
+
+
+def test_a_connection_without_two_ends_is_refused(db: Database, world: World) -> None:
+    topology = db.topologies.create("lab", owner_id=world.user.id)
+    machine = db.elements.create(topology.id, "openvz")
+    ends = [db.elements.create(topology.id, "openvz_interface", parent_id=machine.id).id for _ in range(3)]
+    connection = db.connections.create(ends[0], ends[1])
+    text = dumped(db)
+    found = records(text)
+    line = 3 + [(r["model"], r["pk"]) for r in found].index(("connection", connection.id))
+    (third,) = (r for r in found if (r["model"], r["pk"]) == ("element", ends[2]))
+    third["fields"]["connection_id"] = connection.id
+    said = f"connection {connection.id}: 3 ends$"
+    with pytest.raises(InvalidValue, match=f"^connections need exactly two ends: line {line}: {said}"):
+        tomato_dao.load(db, by_hand(db, found), replace=True)
+    with pytest.raises(InvalidValue, match=f"^connections need exactly two ends: {said}"):
+        tomato_dao.load(db, by_hand(db, [third]), merge=True)
+    assert dumped(db) == text
 
 
 def test_disabled_triggers_stay_disabled(db: Database, server: psycopg.Connection) -> None:

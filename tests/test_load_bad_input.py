@@ -155,6 +155,11 @@ def test_nothing_but_a_bracket_follows_the_trailer(empty: Database, after: bytes
         check(io.BytesIO(text.removesuffix(b"]\n") + after))
 
 
+def test_a_dump_that_was_written_anew_is_known_as_such(db: Database, world: World) -> None:
+    with pytest.raises(InvalidValue, match="line 1: this is no dump, or was written anew by another program"):
+        check(io.BytesIO(json.dumps(json.loads(dumped(db))).encode()))
+
+
 @pytest.mark.parametrize("text", [b"", b"[", b"[\n", b"{}\n", b"[]\n", b"[\n]\n", b"\xff\xfe\n", b"nothing at all"])
 def test_what_is_no_dump_is_refused(text: bytes) -> None:
     with pytest.raises(InvalidValue):

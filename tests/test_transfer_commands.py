@@ -76,6 +76,12 @@ def test_an_output_file_is_whole_private_and_compressed_by_its_ending(
     assert "cut off" in refused(run(tomato_url, LOAD, "--check", "-", stdin=data[: len(data) // 2]))
 
 
+def test_standard_output_has_other_names(tomato_url: str, db: Database, tmp_path: Path) -> None:
+    for name in ("-", "/dev/stdout"):
+        assert run(tomato_url, DUMP, "--output", name, cwd=tmp_path).stdout == dumped(db)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_dump_that_fails_leaves_the_file_before(tomato_url: str, server: psycopg.Connection, tmp_path: Path) -> None:
     server.execute("create table heap (x int)")
     (tmp_path / "dump.json").write_text("the one before")
@@ -105,6 +111,7 @@ def test_what_cannot_be_read_is_said(tomato_url: str, tmp_path: Path) -> None:
         ("nothing.json", f"there is no file nothing.json in {tmp_path}"),
         ("directory", "can't read directory: Is a directory"),
         ("/proc/self/mem", "reading failed: Input/output error"),
+        ("x" * 300, f"can't read {'x' * 300}: File name too long"),
     ):
         assert said in refused(run(tomato_url, LOAD, name, cwd=tmp_path))
         assert said in refused(run(tomato_url, LOAD, "--check", name, cwd=tmp_path))
@@ -176,22 +183,37 @@ def test_a_load_that_is_ended_leaves_the_database_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("options", "left"), [([], "what was written is not whole"), (["--output", "x"], "nothing was written")]
+    ("options", "number", "code", "said"),
+    [
+        ([], signal.SIGINT, 130, "dump: interrupted, what was written is not whole\n"),
+        (["--output", "x"], signal.SIGINT, 130, "dump: interrupted, nothing was written\n"),
+        (["--output", "x"], signal.SIGTERM, 143, ""),
+    ],
 )
 def test_a_dump_that_is_interrupted_says_what_it_leaves(
-    tomato_url: str, server: psycopg.Connection, tmp_path: Path, options: list[str], left: str
+    tomato_url: str, server: psycopg.Connection, tmp_path: Path, options: list[str], number: int, code: int, said: str
 ) -> None:
     with server.transaction():
         server.execute("lock table usage_records")  # so that it waits
         dump = started(tomato_url, DUMP, *options, cwd=tmp_path)
         while server.execute("select count(*) from pg_locks where not granted").fetchone() == (0,):
             pass
-        os.kill(dump.pid, signal.SIGINT)
-        assert dump.wait(30) == 130
+        os.kill(dump.pid, number)
+        assert dump.wait(30) == code
     assert dump.stderr
-    assert dump.stderr.read().decode() == f"dump: interrupted, {left}\n"
+    assert dump.stderr.read().decode() == said
     dump.stderr.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seconds", [0.03, 0.1, 0.2])
+def test_an_interrupt_while_a_command_starts_leaves_no_trace(tomato_url: str, seconds: float) -> None:
+    load = started(tomato_url, LOAD, "--check", "-")
+    with suppress(subprocess.TimeoutExpired):
+        load.wait(seconds)
+    load.send_signal(signal.SIGINT)
+    _, said = load.communicate(timeout=30)
+    assert (load.returncode, said) in ((-signal.SIGINT, b""), (130, b"load: interrupted\n"))
 
 
 INTERRUPTED = """

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ _PARAMETER = re.compile(r"\bwith (replace|skip_invalid|end_sessions)\b")  # in t
 
 def run_command(main: Callable[[], None]) -> None:
     """Run a command's main: exit 0 where it is fine, 1 with a line on stderr where it failed, 130 with one where it was
-    interrupted (argparse: 2 for misuse)."""
+    interrupted, 143 where it was told to end (argparse: 2 for misuse)."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # nothing half done stays
     try:
         main()
         sys.stdout.flush()

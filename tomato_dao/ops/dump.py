@@ -24,10 +24,12 @@ def main() -> None:
         "--output",
         metavar="FILE",
         help="write it there, complete or not at all, for your eyes only (mode 0600); compressed where the name ends in .gz or "
-        ".zst (default: standard output)",
+        ".zst (default, and -: standard output)",
     )
     parser.add_argument("--jobs", type=_number, default=1, metavar="N", help="read over N connections (default: 1)")
     options = parser.parse_args()
+    if options.output == "-":
+        options.output = None
     left = "what was written is not whole" if options.output is None else "nothing was written"
     with (
         connect(database_url(), pool_size=options.jobs, application_name="tomato-dao dump") as db,

@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ..errors import AlreadyExists, Call, NotFound, TomatoError, from_driver
+from ..errors import AlreadyExists, Call, InvalidValue, NotFound, TomatoError, from_driver
+from ..wording import counted
 from .catalog import Reference, Table
 
 _SHOWN = 10  # references to nothing
@@ -122,6 +123,19 @@ class Search:
             )
             for ctid, pk, value in self._connection.execute(query)
         ]
+
+    def loose(self, connections: Table) -> InvalidValue | None:
+        """The first connections that have not exactly two ends, which a trigger keeps from being otherwise."""
+        query = sql.SQL(
+            "select {}, {}, coalesce(e.ends, 0) from connections t left join"
+            " (select connection_id, count(*) as ends from elements where connection_id is not null group by 1) e"
+            " on e.connection_id = t.id where coalesce(e.ends, 0) <> 2 order by t.ctid limit {}"
+        ).format(sql.SQL("t.ctid") if not self._staged else self._staged_ctid(connections), _pk(connections, "t"), _SHOWN)
+        found = [
+            ("" if ctid is None else f"line {self._line(connections, ctid)}: ") + f"connection {pk}: {counted(ends, 'end')}"
+            for ctid, pk, ends in self._connection.execute(query)
+        ]
+        return InvalidValue(f"connections need exactly two ends: {'; '.join(found)}") if found else None
 
     def _staged_ctid(self, table: Table) -> sql.Composable:
         if table.name not in self._lines.counts:

@@ -27,7 +27,10 @@ def find(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     endings = ENDINGS[:1] if path.suffix in (".json", ".gz", ".zst") else ENDINGS
     candidates = [Path(os.fspath(name) + ending) for ending in endings]
-    found = [path for path in candidates if path.exists()]
+    try:
+        found = [path for path in candidates if path.exists()]
+    except OSError as error:
+        raise Unavailable(f"can't read {name}: {error.strerror}") from error
     if not found:
         others = f", nor one that ends in {', '.join(endings[1:])}" if endings[1:] else ""
         raise NotFound(f"there is no file {path.name} in {path.parent.absolute()}{others}")
@@ -134,12 +137,12 @@ def written(path: Path) -> Iterator[IO[bytes]]:
     Until then it has another name, which goes where the block fails. What is no regular file is written directly.
     Unavailable where that fails.
     """
-    path = Path(os.path.realpath(path))
     try:
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             with path.open("wb") as file, compressed(file, path.suffix) as output:
                 yield output
             return
+        path = Path(os.path.realpath(path))
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:

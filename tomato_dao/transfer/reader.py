@@ -134,6 +134,8 @@ def _texts(chunks: Iterable[bytes]) -> Iterator[bytes]:
         complete += text.count(b"\n") + 1
         yield text
         del text
+    if rest and not complete and rest[:1] == b"[" and rest[-1:] == b"]":
+        raise _wrong(1, "this is no dump, or was written anew by another program: a dump has a line for each record")
     if rest:
         raise InvalidValue(f"the file ends in the middle of line {complete + 1}: it is cut off")
 

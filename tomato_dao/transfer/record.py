@@ -37,7 +37,7 @@ _PATTERNS = {
 _VALUES = {kind: re.compile(pattern).fullmatch for kind, pattern in _PATTERNS.items()}
 KINDS = frozenset(_PATTERNS)
 _EXPECTED = {
-    "integer": "an integer",
+    "integer": "an integer of at most 64 bits",
     "number": "a number, or “NaN”, “Infinity” or “-Infinity”",
     "boolean": "true or false",
     "instant": "a time as “2026-01-31T12:00:00+00:00”",
