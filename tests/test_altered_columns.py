@@ -49,10 +49,8 @@ def test_rows_stay_right_while_a_columns_type_changes_under_load(
         return ROUNDS
 
     def progress() -> None:
-        while rounds.acquire(
-            blocking=False
-        ):  # of before: alterations don't come in a row, as a statement is repeated twice only
-            pass
+        while rounds.acquire(blocking=False):
+            pass  # those before the last alteration
         for _ in range(40):
             assert rounds.acquire(timeout=1 if any(call.done() for call in calls) else 5), "the load stands still"
 
