@@ -47,7 +47,6 @@ def dump(db: Database, file: str | os.PathLike[str] | IO[bytes], *, jobs: int = 
                 for lines in piece:
                     _check_length(lines)
                     body.write(lines.text)
-                    body.write(b",\n")
                     counts[lines.table.model] += lines.rows
                 if progress:
                     progress(Progress("dumping", (n + 1) / len(found.pieces), body.size, sum(counts.values())))

@@ -22,6 +22,7 @@ from .catalog import Table
 _BLOCK = 4  # pages whose rows are joined; of inline compressed rows, which are expanded, they make 10 MB at the very most
 _PIECE = 256  # pages that are read by one COPY
 _AHEAD = 8 << 20  # bytes that a connection reads before its turn
+_BATCH = 1 << 19  # bytes that are worth waking who waits for them
 
 _SIGNATURE = b"PGCOPY\n"
 _HEAD = 19  # bytes of a binary COPY's header
@@ -45,7 +46,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Some lines, with “,” and a newline between them."""
+    """Some lines, each with “,” and a newline at its end."""
 
     table: Table
     text: memoryview
@@ -134,7 +135,7 @@ def _read(connection: psycopg.Connection, piece: Piece) -> Generator[Lines, None
                 data = data[_HEAD:]
             text = data[6:]  # after the number of columns and the length
             if text:
-                yield Lines(piece.table, text, 1 if piece.toasted else bytes(text).count(b"\n") + 1)
+                yield Lines(piece.table, text, 1 if piece.toasted else bytes(text).count(b"\n"))
 
 
 def _query(piece: Piece) -> sql.Composed:
@@ -142,7 +143,8 @@ def _query(piece: Piece) -> sql.Composed:
     table = piece.table
     keys: list[sql.Composable] = []
     for column in table.key:
-        keys += [sql.Literal(","), sql.SQL("to_json(t.{})").format(sql.Identifier(column.name))]
+        value = sql.SQL("t.{}" if column.kind == "integer" else "to_json(t.{})")
+        keys += [sql.Literal(","), value.format(sql.Identifier(column.name))]
     pk = keys[1:] if len(table.key) == 1 else [sql.Literal("["), *keys[1:], sql.Literal("]")]
     fields = sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column.name)) for column in table.fields)
     line = sql.SQL("concat({})").format(
@@ -152,7 +154,7 @@ def _query(piece: Piece) -> sql.Composed:
                 *pk,
                 sql.Literal(',"fields":'),
                 sql.SQL("row_to_json(f)") if table.fields else sql.Literal("{}"),
-                sql.Literal("}"),
+                sql.Literal("},\n"),
             ]
         )
     )
@@ -164,7 +166,7 @@ def _query(piece: Piece) -> sql.Composed:
         """
         copy (
           select (
-            select string_agg({}, E',\\n') {}
+            select string_agg({}, '') {}
             where t.ctid >= format('(%s,0)', p)::tid and t.ctid < format('(%s,0)', p + {})::tid
           )
           from generate_series({}, {}, {}) p
@@ -179,7 +181,7 @@ class _Reader(threading.Thread):
     def __init__(self, connection: AbstractContextManager[psycopg.Connection], pieces: Sequence[Piece]) -> None:
         super().__init__(name="dump", daemon=True)
         self._connection, self._pieces = connection, pieces
-        self._found: deque[Lines | BaseException | None] = deque()
+        self._found: deque[list[Lines] | BaseException | None] = deque()
         self._ahead = 0
         self._stopped = False
         self._changed = threading.Condition()
@@ -189,8 +191,13 @@ class _Reader(threading.Thread):
         try:
             with self._connection as connection:
                 for piece in self._pieces:
+                    batch: list[Lines] = []
                     for lines in _read(connection, piece):
-                        self._put(lines)
+                        batch.append(lines)
+                        if _size(batch) >= _BATCH:
+                            self._put(batch)
+                            batch = []
+                    self._put(batch)
                     self._put(None)
         except psycopg.errors.LockNotAvailable as error:
             waits = Conflict("somebody waits to change the layout; dump when that is done, or with one job")
@@ -204,15 +211,15 @@ class _Reader(threading.Thread):
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._found)
-                lines = self._found.popleft()
-                if isinstance(lines, Lines):
-                    self._ahead -= len(lines.text)
+                found = self._found.popleft()
+                if isinstance(found, list):
+                    self._ahead -= _size(found)
                 self._changed.notify_all()
-            if lines is None:
+            if found is None:
                 return
-            if isinstance(lines, BaseException):
-                raise lines
-            yield lines
+            if isinstance(found, BaseException):
+                raise found
+            yield from found
 
     def stop(self) -> None:
         """Nobody takes anything any more."""
@@ -221,12 +228,16 @@ class _Reader(threading.Thread):
             self._changed.notify_all()
         self.join()
 
-    def _put(self, lines: Lines | BaseException | None) -> None:
+    def _put(self, found: list[Lines] | BaseException | None) -> None:
         with self._changed:
-            if isinstance(lines, Lines):
+            if isinstance(found, list):
                 self._changed.wait_for(lambda: self._stopped or self._ahead < _AHEAD)
                 if self._stopped:
                     raise InterruptedError("the dump was given up")
-                self._ahead += len(lines.text)
-            self._found.append(lines)
+                self._ahead += _size(found)
+            self._found.append(found)
             self._changed.notify_all()
+
+
+def _size(batch: Sequence[Lines]) -> int:
+    return sum(len(lines.text) for lines in batch)
