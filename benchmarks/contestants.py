@@ -223,7 +223,7 @@ def copy(url: str, usage_id: int) -> Contestant:
     columns = "usage_id, end_at, begin_at, memory, diskspace, traffic, cputime, measurements, type"
 
     def batch(rows: int) -> None:
-        types = ["int8", "timestamptz", "timestamptz", "float8", "float8", "float8", "float8", "int4", "text"]
+        types = ["int8", "timestamptz", "timestamptz", "float8", "float8", "float8", "float8", "int8", "text"]
         with connection.cursor() as cursor, cursor.copy(f"copy usage_records ({columns}) from stdin (format binary)") as into:
             into.set_types(types)
             for row in batch_rows(usage_id, rows):
