@@ -7,7 +7,8 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from time import monotonic, sleep
+from logging.handlers import QueueHandler
+from queue import SimpleQueue
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from transfer_cases import dumped
 
 import tomato_dao
 from tomato_dao import Database, NotEmpty, NotFound
+from tomato_dao.notices import logger
 
 pytestmark = pytest.mark.as_owner  # which a load needs
 
@@ -55,18 +57,18 @@ def test_writers_and_loads_wait_for_each_other(db: Database, tomato_url: str, wo
 
 
 def test_who_is_waited_for_is_told_and_not_hindered(
-    db: Database, tomato_url: str, world: World, caplog: pytest.LogCaptureFixture
+    db: Database, tomato_url: str, world: World, request: pytest.FixtureRequest
 ) -> None:
     text = dumped(db)
-    with psycopg.connect(tomato_url, application_name="a shell") as shell, ThreadPoolExecutor(1) as threads:
+    heard: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    handler = QueueHandler(heard)
+    logger.addHandler(handler)
+    request.addfinalizer(lambda: logger.removeHandler(handler))
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(tomato_url, application_name="a shell") as shell:
         shell.execute("update users set realname = 'x'")
-        with caplog.at_level(logging.WARNING, "tomato_dao"):
-            load = threads.submit(tomato_dao.load, db, io.BytesIO(text), replace=True)
-            deadline = monotonic() + 30
-            while not caplog.messages:
-                assert monotonic() < deadline
-                sleep(0.01)
-        assert caplog.messages[0] == f"the load waits for others' transactions to end: a shell (pid {shell.info.backend_pid})"
+        load = threads.submit(tomato_dao.load, db, io.BytesIO(text), replace=True)
+        said = heard.get(timeout=30).getMessage()
+        assert said == f"the load waits for others' transactions to end: a shell (pid {shell.info.backend_pid})"
         shell.execute("update organizations set description = 'y'")
         shell.commit()
         load.result(30)

@@ -12,7 +12,7 @@ from ..errors import AlreadyExists, Call, InvalidValue, NotFound, TomatoError, f
 from ..wording import counted
 from .catalog import Reference, Table
 
-_SHOWN = 10  # references to nothing
+_SHOWN = 10  # faults of one kind
 _LONGEST = 60  # characters of a value
 
 

@@ -109,7 +109,7 @@ class _Load:
         self.tables = catalog.tables(connection)
         self._by_name = {table.name: table for table in self.tables}
         self._search = Search(connection, self.lines, staged=merge)
-        self._names = sql.SQL(", ").join(sql.Identifier(table.name) for table in self.tables)
+        self._quoted = [sql.Identifier(table.name).as_string() for table in self.tables]
         self._lock()
         self._rebuild = Rebuild(connection, self.tables, keep_indexes=merge)
         self._references = catalog.references(connection)
@@ -123,12 +123,11 @@ class _Load:
         patience = monotonic() + _PATIENCE
         while True:
             with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected), self._connection.transaction():
+                self._connection.execute("set local lock_timeout = '300ms'")
                 for table in order:
-                    self._connection.execute(
-                        "set local lock_timeout = '300ms'" if table is order[0] else "set local lock_timeout = '100ms'"
-                    )
                     name = sql.Identifier(table.name)
                     self._connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
+                    self._connection.execute("set local lock_timeout = '100ms'")
                 self._connection.execute("set local lock_timeout = 0")
                 return
             order.remove(table)
@@ -136,8 +135,7 @@ class _Load:
             self._tell("waiting for others' transactions")
             if monotonic() > patience:
                 patience = inf
-                names = [sql.Identifier(table.name).as_string() for table in self.tables]
-                ((holders,),) = self._connection.execute(_HOLDERS, [names]).fetchall()
+                ((holders,),) = self._connection.execute(_HOLDERS, [self._quoted]).fetchall()
                 logger.warning("the load waits for others' transactions to end: %s", holders)
             sleep(uniform(0.05, 0.2))  # noqa: S311 (so that others come through)
 
@@ -154,7 +152,8 @@ class _Load:
     def prepare(self) -> None:
         """What a truncated table gets is appended in its order, whatever space there was."""
         if not self._merge:
-            self._connection.execute(sql.SQL("truncate {}").format(self._names))
+            names = sql.SQL(", ").join(sql.Identifier(table.name) for table in self.tables)
+            self._connection.execute(sql.SQL("truncate {}").format(names))
         self._rebuild.take_apart()
 
     def copy(self, blocks: Iterator[Block]) -> None:
@@ -246,8 +245,7 @@ class _Load:
 
     def _restart_identities(self) -> None:
         """New ids go on after the highest one; in a merge never back."""
-        names = [sql.Identifier(table.name).as_string() for table in self.tables]
-        for table, column, sequence in self._connection.execute(_IDENTITIES, [names]).fetchall():
+        for table, column, sequence in self._connection.execute(_IDENTITIES, [self._quoted]).fetchall():
             highest = sql.SQL("select max({}) from {}").format(sql.Identifier(column), sql.Identifier(table))
             last = sql.SQL("select pg_sequence_last_value({}::regclass)").format(sequence)
             rows = [self._connection.execute(query).fetchone() for query in ([highest, last] if self._merge else [highest])]

@@ -22,7 +22,6 @@ from .catalog import Table
 _BLOCK = 4  # pages whose rows are joined; of inline compressed rows, which are expanded, they make 10 MB at the very most
 _PIECE = 256  # pages that are read by one COPY
 _AHEAD = 8 << 20  # bytes that a connection reads before its turn
-_BATCH = 1 << 19  # bytes that are worth waking who waits for them
 
 _SIGNATURE = b"PGCOPY\n"
 _HEAD = 19  # bytes of a binary COPY's header
@@ -181,7 +180,7 @@ class _Reader(threading.Thread):
     def __init__(self, connection: AbstractContextManager[psycopg.Connection], pieces: Sequence[Piece]) -> None:
         super().__init__(name="dump", daemon=True)
         self._connection, self._pieces = connection, pieces
-        self._found: deque[list[Lines] | BaseException | None] = deque()
+        self._found: deque[Lines | BaseException | None] = deque()
         self._ahead = 0
         self._stopped = False
         self._changed = threading.Condition()
@@ -191,13 +190,8 @@ class _Reader(threading.Thread):
         try:
             with self._connection as connection:
                 for piece in self._pieces:
-                    batch: list[Lines] = []
                     for lines in _read(connection, piece):
-                        batch.append(lines)
-                        if _size(batch) >= _BATCH:
-                            self._put(batch)
-                            batch = []
-                    self._put(batch)
+                        self._put(lines)
                     self._put(None)
         except psycopg.errors.LockNotAvailable as error:
             waits = Conflict("somebody waits to change the layout; dump when that is done, or with one job")
@@ -211,15 +205,15 @@ class _Reader(threading.Thread):
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._found)
-                found = self._found.popleft()
-                if isinstance(found, list):
-                    self._ahead -= _size(found)
+                lines = self._found.popleft()
+                if isinstance(lines, Lines):
+                    self._ahead -= len(lines.text)
                 self._changed.notify_all()
-            if found is None:
+            if lines is None:
                 return
-            if isinstance(found, BaseException):
-                raise found
-            yield from found
+            if isinstance(lines, BaseException):
+                raise lines
+            yield lines
 
     def stop(self) -> None:
         """Nobody takes anything any more."""
@@ -228,16 +222,12 @@ class _Reader(threading.Thread):
             self._changed.notify_all()
         self.join()
 
-    def _put(self, found: list[Lines] | BaseException | None) -> None:
+    def _put(self, lines: Lines | BaseException | None) -> None:
         with self._changed:
-            if isinstance(found, list):
+            if isinstance(lines, Lines):
                 self._changed.wait_for(lambda: self._stopped or self._ahead < _AHEAD)
                 if self._stopped:
                     raise InterruptedError("the dump was given up")
-                self._ahead += _size(found)
-            self._found.append(found)
+                self._ahead += len(lines.text)
+            self._found.append(lines)
             self._changed.notify_all()
-
-
-def _size(batch: Sequence[Lines]) -> int:
-    return sum(len(lines.text) for lines in batch)
