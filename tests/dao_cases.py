@@ -82,6 +82,9 @@ def usage_is_gone(server: psycopg.Connection, *usage_ids: int | None) -> bool:
     return None not in usage_ids and left.fetchall() == []
 
 
+BLOCKED = "count(*) = %s from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
+
 def until(server: psycopg.Connection, condition: str, *values: object) -> None:
     """Wait, 10 seconds at most, until the server says that the condition holds."""
     deadline = monotonic() + 10

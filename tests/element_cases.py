@@ -1,9 +1,6 @@
 """What the tests of elements and connections share."""
 
-import time
 from dataclasses import dataclass
-
-import psycopg
 
 from tomato_dao import Database
 from tomato_dao.rows import Connection, Element
@@ -33,10 +30,3 @@ class Net:
 
 def parent_of(db: Database, topology_id: int, type: str) -> int | None:
     return db.elements.create(topology_id, CHILDREN[type]).id if type in CHILDREN else None
-
-
-def wait_for_a_blocked_statement(server: psycopg.Connection) -> None:
-    deadline = time.monotonic() + 10
-    waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    while server.execute(waiting).rowcount == 0:
-        assert time.monotonic() < deadline

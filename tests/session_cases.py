@@ -8,6 +8,7 @@ from dao_cases import until
 from tomato_dao import Database
 
 BACKENDS: LiteralString = "from pg_stat_activity where datname = current_database() and application_name = %s"
+LOCKS: LiteralString = "from pg_locks l inner join pg_database d on d.oid = l.database where d.datname = current_database()"
 
 
 def names(db: Database) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import World
-from dao_cases import NOBODY, refused, until
+from dao_cases import BLOCKED, NOBODY, refused, until
 
 from tomato_dao import Database, InvalidValue, NotFound
 from tomato_dao.patches import NewElement
@@ -139,14 +139,13 @@ def test_a_change_of_many_waits_for_others_and_looks_again(
 ) -> None:
     first, second = db.elements.create_many(topology.id, [{"type": "kvmqm"}] * 2)
     db.elements.update(first.id, {"state": "prepared"})  # which puts it behind the other
-    waits = "exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
     with ThreadPoolExecutor(1) as thread:
         with db.transaction():
             db.elements.update(first.id, {"state": "created"})
             change = thread.submit(
                 db.elements.set_state_in_topology, topology.id, "started", types=["kvmqm"], states=["created", "prepared"]
             )
-            until(server, waits)
+            until(server, BLOCKED, 1)
             db.elements.update(second.id, {"state": "started"})
         assert change.result(10) == [first.id]
     assert {e.state for e in db.elements.list_of_topology(topology.id)} == {"started"}

@@ -102,6 +102,12 @@ def test_query_says_what_is_wrong_with_a_value(tomato_url: str) -> None:
         assert said in done.stderr.splitlines()[-1]
 
 
+def test_a_value_that_the_server_repeats_is_not_taken_for_a_parameter(tomato_url: str, server: psycopg.Connection) -> None:
+    server.execute(f"alter database {server.info.dbname} set log_parameter_max_length_on_error = -1")
+    done = query(tomato_url, "organizations.list", "after=0", "limit='$99'")
+    assert "organizations.list: limit: invalid input syntax for type bigint" in done.stderr.splitlines()[-1]
+
+
 def test_a_parameter_that_may_be_null_can_be_left_out(tomato_url: str, world: World) -> None:
     done = query(tomato_url, "topologies.create", "name=t", f"user_id={world.user.id}", "attrs={}", "--write", "--json")
     assert json.loads(done.stdout)[0]["site_id"] is None

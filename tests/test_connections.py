@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import World
-from dao_cases import NOBODY, assert_wrong_types_are_refused, at_once, refused, usage_is_gone
-from element_cases import ENDPOINTS, INTERFACES, Net, parent_of, wait_for_a_blocked_statement
+from dao_cases import BLOCKED, NOBODY, assert_wrong_types_are_refused, at_once, refused, until, usage_is_gone
+from element_cases import ENDPOINTS, INTERFACES, Net, parent_of
 from psycopg import errors
 
 from tomato_dao import Database, InvalidValue, NotFound, WrongState
@@ -103,7 +103,7 @@ def test_who_waits_for_an_end_that_gets_connected_is_refused(db: Database, net: 
         with db.transaction():
             made = db.connections.create(a.id, b.id)
             first_has_connected.wait(10)
-            wait_for_a_blocked_statement(server)
+            until(server, BLOCKED, 1)
             return made
 
     def second() -> Connection:

@@ -9,8 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import World
+from dao_cases import until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from session_cases import LOCKS
 from transfer_cases import another_database, as_json, dumped, floats, instants, jsons, records, rows_of, texts
 
 import tomato_dao
@@ -241,8 +243,6 @@ def test_a_migration_that_waits_is_no_deadlock(db: Database, server: psycopg.Con
         blocked = threading.Thread(target=lambda: server.execute("alter table users add column x int"))
         blocked.start()
         with db.connection() as watcher:
-            waiting = "select count(*) from pg_locks where not granted and relation = 'users'::regclass"
-            while watcher.execute(waiting).fetchone() == (0,):
-                pass
+            until(watcher, f"exists (select {LOCKS} and not granted and relation = 'users'::regclass)")
     blocked.join()
     assert "x" in json.loads(dumped(db, jobs=2))[0]["fields"]["columns"]["user"]

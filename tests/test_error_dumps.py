@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from dao_cases import MOMENT, assert_wrong_types_are_refused, at_once, refused, until
+from dao_cases import BLOCKED, MOMENT, assert_wrong_types_are_refused, at_once, refused, until
 from psycopg import IsolationLevel
 
 from tomato_dao import Conflict, Database, InvalidValue, NotFound
@@ -19,7 +19,6 @@ from tomato_dao.rows import ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorD
 
 VERSION: JsonObject = {"component": "backend", "version": "4.0"}
 DATA = "eJyrViopSkxOVbJSUHLLzElV"
-WAITING = "count(*) = %s from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 
 def store(db: Database, n: int, group_id: str = "g", *, source: str = "host1", **more: Any) -> bool:
@@ -263,7 +262,7 @@ def test_whoever_removes_a_dump_waits_for_its_group_first(db: Database, server: 
         with server.transaction():
             server.execute("select from error_groups where group_id = 'g' for no key update")
             removal = threads.submit(db.error_dumps.delete, "host1", "1")
-            until(server, WAITING, 1)
+            until(server, BLOCKED, 1)
             server.execute("select from error_dumps for update nowait")  # so that it can be dropped meanwhile
             server.execute("delete from error_dumps")
         with refused(NotFound, "error dump", ("host1", "1")):
@@ -293,7 +292,7 @@ def test_a_dump_that_comes_while_its_group_goes_brings_it_anew(db: Database, ser
         with server.transaction():
             server.execute("delete from error_groups")
             coming = threads.submit(store, db, 2)
-            until(server, WAITING, 1)
+            until(server, BLOCKED, 1)
         assert coming.result(10) is True
     assert (kept(db), removed(db)) == ([2], 0)
 
@@ -310,8 +309,8 @@ def test_a_group_does_not_go_while_a_dump_comes(db: Database, server: psycopg.Co
         with server.transaction():
             server.execute("select pg_advisory_xact_lock(1)")
             coming = threads.submit(store, db, 2)
-            until(server, WAITING, 1)
+            until(server, BLOCKED, 1)
             going = threads.submit(db.error_groups.delete, "g")
-            until(server, WAITING, 2)
+            until(server, BLOCKED, 2)
         assert (coming.result(10), going.result(10)) == (False, None)
     assert db.error_groups.list() == []

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import World
-from dao_cases import at_once, refused, until
+from dao_cases import BLOCKED, at_once, refused, until
 
 from tomato_dao import Database, InvalidValue, LastOwner, NotFound
 from tomato_dao.rows import Contact, User
@@ -109,7 +109,7 @@ def test_who_logs_in_at_that_moment_stays(db: Database, server: psycopg.Connecti
         with db.transaction():
             db.users.touch_login(users["old"].id)
             expiry = thread.submit(db.users.expire, "ldap", 30 * DAY)
-            until(server, "exists (select from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'users.expire')")
+            until(server, BLOCKED, 1)
         assert names(expiry.result(10).removed) == ["older"]
     assert "old" in left(db)
 

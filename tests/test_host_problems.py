@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from dao_cases import at_once, refused, until
+from dao_cases import BLOCKED, at_once, refused, until
 from host_cases import ABSENT, WELL, info, listed, make_well, now, problems
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -253,13 +253,12 @@ def test_an_update_of_all_hosts_waits_for_others_and_holds_nobody_up(db: Databas
     site_id = db.hosts.get_by_name("host1").site_id
     db.hosts.create("host2", address="10.0.0.2", rpcurl="rpc://2", site_id=site_id)
     make_well(db, "host1")  # which puts it behind the other
-    waits = "exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
     with ThreadPoolExecutor(1) as thread:
         with db.transaction(), db.connection() as connection:
             for _ in range(4):
                 db.hosts.count_error("host1")
             update = thread.submit(db.hosts.update_all_availabilities)
-            until(connection, waits)
+            until(connection, BLOCKED, 1)
             db.hosts.count_error("host2")
         assert update.result(10) == 2
     assert [host.component_errors for host in db.hosts.list()] == [2, 0]

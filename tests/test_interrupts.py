@@ -21,16 +21,17 @@ from tomato_dao import connect
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where a shell runs the tests in the background
 url, how = sys.argv[1:]
-db = connect(url, pool_size=1, application_name="interrupted")
+name = conninfo_to_dict(url)["dbname"]
+db = connect(url, pool_size=1, application_name=name)
 db.hosts.get_by_name("host1")
-allow = "alter database " + conninfo_to_dict(url)["dbname"] + " allow_connections {}"
+allow = "alter database " + name + " allow_connections {}"
 leased, over = threading.Event(), threading.Event()
 
 def waits():
     if how in ("pool", "server"):
         return len(db._pool._waiters) == 1
-    sql = "select exists (select from pg_stat_activity where application_name = 'interrupted' and wait_event_type = 'Lock')"
-    return watcher.execute(sql).fetchone() == (True,)
+    sql = "select exists (select from pg_stat_activity where application_name = %s and wait_event_type = 'Lock')"
+    return watcher.execute(sql, [name]).fetchone() == (True,)
 
 def watch():
     while not waits() and not over.wait(0.005):
@@ -48,7 +49,7 @@ if how == "pool":
 elif how == "server":
     watcher = psycopg.connect(make_conninfo(url, dbname="postgres"), autocommit=True)
     watcher.execute(allow.format("false"))
-    watcher.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'interrupted'")
+    watcher.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = %s", [name])
 else:
     watcher = psycopg.connect(url, autocommit=True)
 threading.Thread(target=watch, daemon=True).start()
@@ -96,7 +97,7 @@ def test_an_interrupt_ends_a_call_that_waits_and_nothing_else(
             took = float(process.stdout.readline()) - sent
             print(f"KeyboardInterrupt after {took:.3f} s")
             assert [process.stdout.readline() for _ in range(2)] == ["\n", "10.0.0.1\n"]
-            until(server, "(select array_agg(state) " + BACKENDS + ") = '{idle}'", "interrupted")
+            until(server, "(select array_agg(state) " + BACKENDS + ") = '{idle}'", server.info.dbname)
             process.stdin.close()
             assert process.wait(10) == 0
         finally:

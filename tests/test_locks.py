@@ -9,17 +9,14 @@ import pytest
 from conftest import World
 from dao_cases import until
 from lock_cases import Worker, is_free
-from session_cases import BACKENDS
+from session_cases import BACKENDS, LOCKS
 from test_unprepared import pgbouncer
 
 from tomato_dao import Busy, Database, InvalidValue, WrongState, connect
 from tomato_dao.locks import Kind
 
 HIGHEST = 2**60 - 1  # id that can be locked
-ADVISORY = (
-    "select count(*) from pg_locks l inner join pg_database d on d.oid = l.database"
-    " where l.locktype = 'advisory' and d.datname = current_database()"
-)
+ADVISORY = f"select count(*) {LOCKS} and locktype = 'advisory'"
 
 
 def test_a_lock_is_one_workers_across_threads_and_processes(here: Database, there: Database) -> None:

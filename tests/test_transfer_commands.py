@@ -18,6 +18,8 @@ import psycopg
 import pytest
 import zstandard
 from conftest import CHECKOUT, World
+from dao_cases import until
+from session_cases import LOCKS, blocked
 from transfer_cases import by_hand, dumped, organization, rows_of
 
 import tomato_dao
@@ -167,10 +169,7 @@ def test_a_load_that_is_ended_leaves_the_database_as_it_was(
     assert load.stderr
     load.stdin.write(text[: len(text) // 2])
     load.stdin.flush()
-    locked = "select count(*) from pg_locks where relation = 'organizations'::regclass and mode = 'AccessExclusiveLock'"
-    deadline = time.monotonic() + 30
-    while server.execute(locked).fetchone() == (0,):
-        assert time.monotonic() < deadline
+    until(server, f"exists (select {LOCKS} and relation = 'organizations'::regclass and mode = 'AccessExclusiveLock')")
     os.kill(load.pid, number)
     assert load.wait(30) == code
     load.stdin.close()
@@ -196,8 +195,7 @@ def test_a_dump_that_is_interrupted_says_what_it_leaves(
     with server.transaction():
         server.execute("lock table usage_records")  # so that it waits
         dump = started(tomato_url, DUMP, *options, cwd=tmp_path)
-        while server.execute("select count(*) from pg_locks where not granted").fetchone() == (0,):
-            pass
+        until(server, *blocked("tomato-dao dump"))
         os.kill(dump.pid, number)
         assert dump.wait(30) == code
     assert dump.stderr

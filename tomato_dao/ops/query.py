@@ -98,9 +98,11 @@ def _run(query: Query, values: Sequence[str | None], *, write: bool) -> tuple[li
 
 
 def _rejected(query: Query, error: psycopg.Error) -> str | None:
-    """The parameter whose text the server could not read, in any language: its last words are “… parameter $1”."""
-    number = re.search(r"\$(\d+)\W*$", error.diag.context or "")
-    return query.parameters[int(number[1]) - 1] if number and isinstance(error, psycopg.DataError) else None
+    """The parameter whose text the server could not read, in any language: its last words are “… parameter $1 = '…'”."""
+    number = re.search(r"\$(\d+)[^'\n]*('([^']|'')*')?$", error.diag.context or "")
+    if not number or not isinstance(error, psycopg.DataError):
+        return None
+    return query.parameters[int(number[1]) - 1]
 
 
 def _print_list() -> None:
