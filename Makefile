@@ -95,6 +95,7 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@$(PYTHON) -m venv .venv
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "checkout.pth").write_text(str(pathlib.Path.cwd()))'
+	@$(PY) -m compileall -q tomato_dao
 	@touch $@
 
 # dbmate: that of DBMATE or a 2.x on PATH, else the pinned one from npm

@@ -154,11 +154,17 @@ def _django(found: Found, source: str, rows: int, server: str, directory: Path, 
 
 
 def _time(found: Found, name: str, command: Sequence[str], url: str = "", output: Path = Path(os.devnull)) -> None:
-    """Run a command and note its seconds and its peak memory in MB (at least this process's own, which it begins as)."""
+    """Run a command and note its seconds and its peak memory in MB (at least this process's own, which it begins as).
+
+    What was written before is on the disk by then, so that nobody waits for the others' files.
+    """
     program = PROGRAMS / command[0] if command[0].startswith(("psql", "pg_")) else command[0]
     environment = {**os.environ, "PGOPTIONS": "-c client_min_messages=warning"}
     if url:
         environment |= {"DATABASE_URL": url, "OWNER_DATABASE_URL": url}
+    if output.is_file():
+        output.unlink()
+    os.sync()
     start = time.perf_counter()
     with output.open("wb") as file:
         process = subprocess.Popen([program, *command[1:]], stdout=file, stderr=subprocess.PIPE, env=environment)

@@ -31,6 +31,15 @@ def test_memory_does_not_grow_with_the_rows(tomato_url: str, server: psycopg.Con
         assert peak_memory(tomato_url, *command) < MOST, command
 
 
+def test_rows_that_were_compressed_are_no_exception(tomato_url: str, server: psycopg.Connection) -> None:
+    """Two kilobytes in the table, a megabyte in the dump."""
+    server.execute(
+        "insert into organizations (name, description) select n, repeat(e'\\x01', 165000) from generate_series(1, 300) n"
+    )
+    for jobs in ("1", "2"):
+        assert peak_memory(tomato_url, "dump", "--jobs", jobs) < MOST
+
+
 def test_a_large_row_needs_four_times_its_size(tomato_url: str, db: Database, tmp_path: Path) -> None:
     file = tmp_path / "dump.json"
     size = 64

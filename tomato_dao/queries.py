@@ -1,14 +1,13 @@
 """The named queries of db/queries: read once, checked as they are read, parameters turned into $1, $2, …"""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from . import rows
 from .errors import Call, QueryFileError, entity_of
-from .row_factory import row_factory
 
 _NAME = re.compile(r"^--\s*name\s*:\s*(?P<definition>.*?)\s*$")
 _DEFINITION = re.compile(r"^(?P<name>[a-z]\w*)\s*(?:\((?P<parameters>[\w\s,]*)\))?\s*(?P<kind>\^|\$|!|<!|)$")
@@ -48,7 +47,6 @@ class Query:
     path: Path
     line: int
     sql_line: int
-    make_row: Callable[..., object] = field(repr=False)
 
     @property
     def file(self) -> str:
@@ -160,7 +158,6 @@ def _parse(path: Path, line: int, lines: list[str]) -> Query:
         path=path,
         line=line,
         sql_line=line + body,
-        make_row=row_factory(record_class),
     )
 
 

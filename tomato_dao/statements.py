@@ -27,6 +27,7 @@ from psycopg.rows import TupleRow, tuple_row
 from .errors import InvalidValue
 from .metrics import Counts, log_slow
 from .queries import Query
+from .row_factory import row_factory
 
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
 _TUPLES, _DONE = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK
@@ -198,13 +199,14 @@ class Connection(psycopg.Connection[TupleRow]):
 class Statement:
     """A query on one connection, ready to be called with its values."""
 
-    __slots__ = ("_connection", "_dumpers", "_formats", "_result_format", "_transformer", "name", "query", "shape")
+    __slots__ = ("_connection", "_dumpers", "_formats", "_make_row", "_result_format", "_transformer", "name", "query", "shape")
 
     def __init__(self, connection: Connection, query: Query, shape: Shape, name: bytes) -> None:
         self._connection = connection
         self.query = query
         self.shape = shape
         self.name = name  # empty where it is sent as it is
+        self._make_row = row_factory(query.record_class)
         self._transformer = Transformer(connection)
         adapters = connection.adapters
         # Where psycopg knows no binary form of a column's type (an enum), the whole row comes as text.
@@ -241,7 +243,7 @@ class Statement:
             # Of what was not prepared the types may be others than when it was described.
             transformer.set_pgresult(result, set_loaders=not self.name)
             try:
-                return transformer.load_rows(0, result.ntuples, self.query.make_row)
+                return transformer.load_rows(0, result.ntuples, self._make_row)
             finally:
                 transformer.set_pgresult(None, set_loaders=False)
         if status == _DONE:

@@ -1,5 +1,6 @@
 """What all commands share: errors become one line and exit code 1, a closed pipe ends quietly; how figures are written."""
 
+import gc
 import os
 import re
 import signal
@@ -16,6 +17,8 @@ _PARAMETER = re.compile(r"\bwith (replace|skip_invalid|end_sessions)\b")  # in t
 def run_command(main: Callable[[], None]) -> None:
     """Run a command's main: exit 0 where it is fine, 1 with a line on stderr where it failed, 130 with one where it was
     interrupted, 143 where it was told to end (argparse: 2 for misuse)."""
+    gc.freeze()  # what is imported stays: looking at it again and again would be a quarter of a short command
+    gc.enable()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # nothing half done stays

@@ -1,10 +1,9 @@
 """How far a dump or load is, on a terminal's stderr once it takes longer than two seconds."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-
-from tqdm import tqdm
 
 from ..transfer.report import Progress, Report
 from ..wording import counted
@@ -18,14 +17,19 @@ _NO_BAR = "{desc}{postfix} [{elapsed}]"
 @contextmanager
 def shown() -> Iterator[Report]:
     """What tells the terminal, where stderr is one."""
-    with tqdm(total=1, delay=_AFTER, disable=None, leave=False, dynamic_ncols=True) as bar:
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from tqdm import tqdm  # which those who need none don't wait for
+
+    with tqdm(total=1, delay=_AFTER, leave=False, dynamic_ncols=True) as bar:
         start = monotonic()
         due = start + _AFTER
 
         def show(told: Progress) -> None:
             nonlocal due
             now = monotonic()
-            if bar.disable or now < due:
+            if now < due:
                 return
             due = now + _EVERY
             size = told.size / 1e6

@@ -19,7 +19,7 @@ from .report import Progress, Report, Summary
 
 FORMAT = 1
 LONGEST = 512 << 20  # bytes of a line
-_ENOUGH = 1 << 16  # bytes that are worth a write
+_ENOUGH = 1 << 14  # bytes that are worth a write
 
 
 def dump(db: Database, file: str | os.PathLike[str] | IO[bytes], *, jobs: int = 1, progress: Report | None = None) -> Summary:
@@ -48,6 +48,7 @@ def dump(db: Database, file: str | os.PathLike[str] | IO[bytes], *, jobs: int = 
                     _check_length(lines)
                     body.write(lines.text)
                     counts[lines.table.model] += lines.rows
+                    del lines  # before there are others
                 if progress:
                     progress(Progress("dumping", (n + 1) / len(found.pieces), body.size, sum(counts.values())))
         body.end(counts)
