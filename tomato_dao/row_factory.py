@@ -38,11 +38,13 @@ def _from_json(record_class: type, columns: list[object]) -> object:
 def _builder(record_class: type) -> Callable[[Sequence[object]], object]:
     """What builds a row of a class out of its columns.
 
-    A frozen dataclass sets each field through object.__setattr__. An instance of a twin, with the same slots but not
+    A frozen dataclass sets each field through object.__setattr__. An instance of a twin, with the same base and slots but not
     frozen, that then becomes one of the class is the same object in a sixth of the time.
     """
-    names = [field.name for field in fields(record_class)]
-    twin = make_dataclass(f"_{record_class.__name__}", names, slots=True, eq=False, repr=False)
+    init = make_dataclass("Twin", [field.name for field in fields(record_class)]).__dict__["__init__"]
+    thawed = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
+    members = {"__slots__": record_class.__dict__["__slots__"], "__init__": init, **thawed}
+    twin = type(f"_{record_class.__name__}", record_class.__bases__, members)
 
     def build(columns: Sequence[object]) -> object:
         row = twin(*columns)

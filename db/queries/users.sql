@@ -41,7 +41,6 @@ update users u set (
       when :patch::jsonb ? 'password_at' or not :patch::jsonb ? 'password_hash' then r.password_at
       when r.password_hash is not null then now()
     end,
-
     r.last_login_at
   from jsonb_populate_record(u, :patch) r
 )

@@ -138,7 +138,7 @@ def _needlessly_optional(queries: Sequence[Described]) -> Iterator[str]:
     def note(columns: Sequence[Column], record: type, not_null: Set[str]) -> None:
         for field, column in zip(fields(record), columns, strict=False):
             can_be_null = column.can_be_null if column.name not in not_null else False
-            returned.setdefault((record, field.name), set()).add(can_be_null)
+            returned.setdefault((_declaring(record, field.name), field.name), set()).add(can_be_null)
             inner, _ = _without_none(field.type)
             inner = get_args(inner)[0] if get_origin(inner) is tuple else inner
             if column.parts is not None and isinstance(inner, type) and is_dataclass(inner):
@@ -182,8 +182,14 @@ def _source(record: type) -> tuple[list[str], int]:
     return inspect.getsourcelines(record)
 
 
+def _declaring(record: type, field: str) -> type:
+    """The class that declares a field: the record class, or one that it extends."""
+    return next(cls for cls in record.__mro__ if field in inspect.get_annotations(cls))
+
+
 def _place(record: type, field: str = "") -> str:
     """Where a class, or a field of it, is declared: "tomato_dao/rows/places.py:12"."""
+    record = _declaring(record, field) if field else record
     lines, first = _source(record)
     wanted = rf"    {field}: " if field else rf"class {record.__name__}\b"
     line = next(n for n, text in enumerate(lines, first) if re.match(wanted, text))

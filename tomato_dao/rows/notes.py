@@ -24,15 +24,12 @@ class ErrorGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorGroupSummary:
+class ErrorGroupSummary(ErrorGroup):
     """A kind of error: how often it came (with what is gone by now), and what the dumps that are kept say.
 
     last_at is None where no dump is left.
     """
 
-    group_id: str
-    description: str
-    removed_dumps: int
     count: int
     last_at: datetime | None
     sources: list[str]
@@ -56,18 +53,9 @@ class ErrorDump:
 
 
 @dataclass(frozen=True, slots=True)
-class FullErrorDump:
+class FullErrorDump(ErrorDump):
     """An error report with its data: base64 of a zlib stream, as it came."""
 
-    source: str
-    dump_id: str
-    group_id: str
-    at: datetime
-    description: Json
-    origin: str
-    software_version: Json
-    data_available: bool
-    attrs: JsonObject
     data: str | None
 
 

@@ -63,30 +63,9 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class FullHost:
+class FullHost(Host):
     """A host with what is wrong with it, and its load: 0 to 1, None where nothing is known of it."""
 
-    id: int
-    name: str
-    address: str
-    rpcurl: str
-    site_id: int
-    enabled: bool
-    availability: float
-    component_errors: int
-    info: Json
-    info_at: datetime | None
-    element_types: Json
-    connection_types: Json
-    networks: Json
-    resources_synced_at: datetime | None
-    accounting_at: datetime | None
-    dumps_fetched_at: datetime | None
-    problem_since: datetime | None
-    problem_mailed_at: datetime | None
-    description_text: str
-    usage_id: int | None
-    attrs: JsonObject
     problems: list[str]
     load: float | None
 

@@ -22,16 +22,9 @@ class Topology:
 
 
 @dataclass(frozen=True, slots=True)
-class ListedTopology:
+class ListedTopology(Topology):
     """A topology with the role of who asks (None: none) and the highest state of its elements (None where it has none)."""
 
-    id: int
-    name: str
-    site_id: int | None
-    timeout_at: datetime
-    timeout_step: int
-    usage_id: int | None
-    attrs: JsonObject
     role: str | None
     state: str | None
 
@@ -106,29 +99,13 @@ class ConnectionEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class FullElement:
+class FullElement(Element):
     """An element with its main host element's attrs, where that runs, and what it would run with.
 
     run_template_… and run_profile_… are the element's own or else the preferred one of its tech; ram and diskspace in MB,
     cpus a fraction.
     """
 
-    id: int
-    topology_id: int
-    type: str
-    state: str
-    parent_id: int | None
-    connection_id: int | None
-    host_element_id: int | None
-    site_id: int | None
-    template_id: int | None
-    profile_id: int | None
-    network_id: int | None
-    network_instance_id: int | None
-    rextfv_started_at: datetime | None
-    next_sync_at: datetime | None
-    usage_id: int | None
-    attrs: JsonObject
     host_element_attrs: JsonObject | None
     host_name: str | None
     host_site_name: str | None
@@ -142,35 +119,16 @@ class FullElement:
 
 
 @dataclass(frozen=True, slots=True)
-class FullConnection:
+class FullConnection(Connection):
     """A connection with its two ends and the host connections that serve it."""
 
-    id: int
-    topology_id: int
-    type: str
-    state: str
-    host_connection1_id: int | None
-    host_connection2_id: int | None
-    host_element1_id: int | None
-    host_element2_id: int | None
-    usage_id: int | None
-    attrs: JsonObject
-    from_element_id: int
-    to_element_id: int
     host_connections: tuple[HostComponent, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class FullTopology:
+class FullTopology(Topology):
     """A topology with everything in it, and its latest 5-minute usage."""
 
-    id: int
-    name: str
-    site_id: int | None
-    timeout_at: datetime
-    timeout_step: int
-    usage_id: int | None
-    attrs: JsonObject
     permissions: tuple[TopologyPermission, ...]
     elements: tuple[FullElement, ...]
     connections: tuple[FullConnection, ...]
