@@ -1,5 +1,6 @@
 """What is wrong with a file is said, with line and record, and leaves the database as it was."""
 
+import codecs
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -156,8 +157,15 @@ def test_nothing_but_a_bracket_follows_the_trailer(empty: Database, after: bytes
 
 
 def test_a_dump_that_was_written_anew_is_known_as_such(db: Database, world: World) -> None:
-    with pytest.raises(InvalidValue, match="line 1: this is no dump, or was written anew by another program"):
-        check(io.BytesIO(json.dumps(json.loads(dumped(db))).encode()))
+    text = dumped(db)
+    for anew in (
+        json.dumps(json.loads(text)).encode(),
+        json.dumps(json.loads(text), indent=2).encode(),
+        text.replace(b"\n", b"\r\n"),
+        codecs.BOM_UTF8 + text,
+    ):
+        with pytest.raises(InvalidValue, match="or was written anew by another program"):
+            check(io.BytesIO(anew))
 
 
 @pytest.mark.parametrize("text", [b"", b"[", b"[\n", b"{}\n", b"[]\n", b"[\n]\n", b"\xff\xfe\n", b"nothing at all"])

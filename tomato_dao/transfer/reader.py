@@ -18,6 +18,7 @@ from .engine import Block
 from .record import KINDS, Records, members, model_of
 
 _SLICE = 1 << 16
+_ANEW = "or was written anew by another program: a dump's first line is “[”, and each record has a line"
 _MODEL = re.compile(rb'"model": *"(\w{1,60})"').search
 _PK = re.compile(rb'"pk": *(\[[^\]]{1,200}\]|"[^"]{1,60}"|[^]},"[]{1,60})').search
 
@@ -44,7 +45,7 @@ class Reader:
         if not start:
             raise InvalidValue("the file is empty, or cut off")
         if start[0] != b"[":
-            raise _wrong(1, "this is no dump: its first line is not “[”")
+            raise _wrong(1, f"this is no dump, {_ANEW}")
         if len(start) < 2:
             raise _cut(1)
         self.header = _header(start[1])
@@ -135,7 +136,7 @@ def _texts(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield text
         del text
     if rest and not complete and rest[:1] == b"[" and rest[-1:] == b"]":
-        raise _wrong(1, "this is no dump, or was written anew by another program: a dump has a line for each record")
+        raise _wrong(1, f"this is no dump, {_ANEW}")
     if rest:
         raise InvalidValue(f"the file ends in the middle of line {complete + 1}: it is cut off")
 
@@ -156,7 +157,7 @@ def _header(line: bytes) -> Header:
         fields = record["fields"] if record["model"] == "dump.header" else {}
         version = fields["format"]
     except (ValueError, TypeError, KeyError):
-        raise _wrong(2, "the header is missing or damaged") from None
+        raise _wrong(2, f"the header is missing or damaged, {_ANEW}") from None
     if version != FORMAT:
         raise _wrong(2, f"the dump is of format {version}, this tomato-dao reads {FORMAT}: load it with the one that wrote it")
     try:
