@@ -175,7 +175,7 @@ def test_rows_keep_their_order_whatever_their_size(db: Database, server: psycopg
     assert dumped(db) == text
 
 
-def test_several_jobs_write_the_same_bytes(db: Database, server: psycopg.Connection) -> None:
+def test_several_jobs_write_the_same_bytes(db: Database, server: psycopg.Connection, tomato_url: str) -> None:
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 100)")
     server.execute(
         "insert into usage_records (usage_id, type, begin_at, end_at, memory) select 1 + n % 100, '5minutes', "
@@ -183,7 +183,11 @@ def test_several_jobs_write_the_same_bytes(db: Database, server: psycopg.Connect
         "from generate_series(1, 60000) n"
     )
     text = dumped(db)
-    assert dumped(db, jobs=2) == dumped(db, jobs=3) == text
+    assert dumped(db, jobs=2) == dumped(db, jobs=3) == dumped(db, jobs=100_000) == text
+    with tomato_dao.connect(tomato_url, pool_size=2) as small:
+        assert dumped(small, jobs=4) == text
+    with tomato_dao.connect(tomato_url, pool_size=50) as large:
+        assert dumped(large, jobs=100_000) == text
     assert len(records(text)) == 60100
 
 

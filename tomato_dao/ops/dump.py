@@ -26,7 +26,7 @@ def main() -> None:
         help="write it there, complete or not at all, for your eyes only (mode 0600); compressed where the name ends in .gz or "
         ".zst (default, and -: standard output)",
     )
-    parser.add_argument("--jobs", type=_number, default=1, metavar="N", help="read over N connections (default: 1)")
+    parser.add_argument("--jobs", type=_number, default=1, metavar="N", help="read over N connections at most (default: 1)")
     options = parser.parse_args()
     if options.output == "-":
         options.output = None

@@ -26,7 +26,7 @@ def dump(db: Database, file: str | os.PathLike[str] | IO[bytes], *, jobs: int = 
     """Write every table, as of one moment, while others go on writing.
 
     file: a path (written beside it and renamed when complete, mode 0600; compressed by its ending .gz or .zst), or a file
-    that is open for writing bytes. jobs: over how many of the database's connections it reads; the bytes are the same.
+    that is open for writing bytes. jobs: over how many of the database's connections it reads at most; the bytes are the same.
     progress: is told now and then.
 
     Raises WrongLayout where the layout is not the code's, Unavailable where writing or the connection fails, Conflict

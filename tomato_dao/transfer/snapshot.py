@@ -74,7 +74,7 @@ class Snapshot:
 
 @contextmanager
 def taken(db: Database, jobs: int) -> Iterator[Snapshot]:
-    """A snapshot that is read over `jobs` of the database's connections; workers go on writing meanwhile.
+    """A snapshot that is read over at most `jobs` of the database's connections; workers go on writing meanwhile.
 
     Raises WrongLayout where the layout is not the code's, Conflict where a migration waits.
     """
@@ -87,7 +87,8 @@ def taken(db: Database, jobs: int) -> Iterator[Snapshot]:
         stack.enter_context(_transaction(first, tables))
         layout.check(first)  # its tables can't change any more
         pieces = [piece for table in tables for piece in _pieces(first, table)]
-        if jobs == 1:
+        jobs = min(jobs, len(pieces), db.stats().pool.size)
+        if jobs <= 1:
             lines = _read(first, pieces)
             stack.callback(lines.close)  # ends the COPY that runs where the dump is given up
             yield Snapshot(tables, [iter(lines.__next__, None) for _ in pieces])
