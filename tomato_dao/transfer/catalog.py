@@ -67,11 +67,18 @@ select
     else 'text'
   end,
   not (a.attnotnull or t.typnotnull),
-  array_position(i.indkey::int2[], a.attnum)
+  array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum)
 from pg_class c
 join pg_attribute a on a.attrelid = c.oid
 join pg_type t on t.oid = a.atttypid
-join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+join lateral (
+  with recursive bases as (
+    select t.oid, t.typbasetype, t.typcategory
+    union all
+    select u.oid, u.typbasetype, u.typcategory from bases join pg_type u on u.oid = bases.typbasetype
+  )
+  select bases.oid, bases.typcategory from bases where bases.typbasetype = 0
+) b on true
 left join pg_index i on i.indrelid = c.oid and i.indisprimary
 where a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and {_OURS}
 order by c.relname collate "C", a.attnum
@@ -96,7 +103,10 @@ order by c.relname collate "C", f.conname collate "C"
 
 
 def tables(connection: psycopg.Connection) -> list[Table]:
-    """All tables, so that references point backwards where they can. WrongLayout for one without a primary key."""
+    """All tables, so that references point backwards where they can.
+
+    Raises WrongLayout for one without a primary key, and for two of one model.
+    """
     columns: dict[str, list[tuple[Column, int | None]]] = {}
     for name, column, kind, nullable, place in connection.execute(_COLUMNS):
         columns.setdefault(name, []).append((Column(column, kind, nullable), place))
@@ -107,6 +117,10 @@ def tables(connection: psycopg.Connection) -> list[Table]:
             raise WrongLayout(f"the table {name} has no primary key, so its rows can't be told apart in a dump")
         fields = tuple(column for column, place in rows if place is None)
         found[name] = Table(name, entity_of(name).replace(" ", "_"), tuple(column for _, column in key), fields)
+    of_model: dict[str, str] = {}
+    for name, table in found.items():
+        if (other := of_model.setdefault(table.model, name)) != name:
+            raise WrongLayout(f"the tables {other} and {name} would both be of the model {table.model} in a dump: rename one")
     return [found[name] for name in _in_order(found, references(connection))]
 
 

@@ -161,7 +161,8 @@ def _header(line: bytes) -> Header:
     if version != FORMAT:
         raise _wrong(2, f"the dump is of format {version}, this tomato-dao reads {FORMAT}: load it with the one that wrote it")
     try:
-        return Header([str(version) for version in fields["migrations"]], [_table(model, fields) for model in fields["models"]])
+        first, *others = [_table(model, fields) for model in fields["models"]]
+        return Header([str(version) for version in fields["migrations"]], [first, *others])
     except (ValueError, TypeError, KeyError, AttributeError):
         raise _wrong(2, "the header is damaged") from None
 

@@ -145,8 +145,12 @@ class Records:
 def _line(table: Table, pattern: Callable[[Column], bytes]) -> bytes:
     key = b",".join(map(pattern, table.key))
     pk = key if len(table.key) == 1 else rb"\[%b\]" % key
-    fields = b",".join(b'"%b":%b' % (re.escape(column.name.encode()), pattern(column)) for column in table.fields)
-    return rb'\{"model":"%b","pk":%b,"fields":\{%b\}\},' % (table.model.encode(), pk, fields)
+    fields = b",".join(b"%b:%b" % (_name(column.name), pattern(column)) for column in table.fields)
+    return rb'\{"model":%b,"pk":%b,"fields":\{%b\}\},' % (_name(table.model), pk, fields)
+
+
+def _name(name: str) -> bytes:
+    return re.escape(orjson.dumps(name))
 
 
 def _pattern(column: Column) -> bytes:

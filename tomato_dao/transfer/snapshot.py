@@ -7,7 +7,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -25,17 +25,21 @@ from .catalog import Column, Table
 _PIECE = 240  # pages that are read by one COPY
 _MESSAGE = 1 << 17  # bytes that are worth a message, while they take no more than so many pages:
 _MOST_PAGES = 8
-_AHEAD = 8 << 20  # bytes that a connection reads before its turn
+_AHEAD = 16 << 20  # bytes that all connections together read before their turn
 
 _SIGNATURE = b"PGCOPY\n"
 _HEAD = 19  # bytes of a binary COPY's header
 _ROW = struct.Struct("!hiqi")  # two columns: eight bytes with a number of lines, and so many with their text
 
-_TEXTS: dict[str, LiteralString] = {
+# A value's JSON by its column's kind: its own text, where that is JSON, else to_json of what it is read from.
+_JSON: dict[str, LiteralString] = {
     "integer": "t.{0}::text",
-    "json": "t.{0}::text",
-    "instant": "to_json(t.{0}::timestamptz)::text",  # which spares it to look through the domain
     "number": "case when abs(t.{0}) < 'Infinity' then t.{0}::text else to_json(t.{0})::text end",
+    "boolean": "t.{0}::text",
+    "json": "t.{0}::text",
+    "instant": "to_json(t.{0}::timestamptz)::text",  # spared from looking through a domain
+    "array": "to_json(t.{0})::text",
+    "text": "to_json(t.{0}::text)::text",
 }
 
 _SIZE = """
@@ -96,7 +100,7 @@ def taken(db: Database, jobs: int) -> Iterator[Snapshot]:
         (snapshot,) = first.execute("select pg_export_snapshot()").fetchone() or ("",)
         joined: list[AbstractContextManager[psycopg.Connection]]
         joined = [nullcontext(first), *(_joined(db, tables, snapshot) for _ in range(jobs - 1))]
-        readers = [_Reader(connection, pieces[n::jobs]) for n, connection in enumerate(joined)]
+        readers = [_Reader(connection, pieces[n::jobs], _AHEAD // jobs) for n, connection in enumerate(joined)]
         for reader in readers:
             reader.start()
             stack.callback(reader.stop)
@@ -169,16 +173,18 @@ def _query(piece: Piece, block: int) -> sql.Composed:
     first, end = sql.Literal(piece.first_page), sql.Literal(piece.first_page + _PIECE)
     if piece.toasted:
         query = """
-        select 1::bigint, {} from {} t
+        select 1::bigint, {} from only {} t
         where t.ctid >= format('(%s,0)', {})::tid and t.ctid < format('(%s,0)', {})::tid
         """
         lines = sql.SQL(query).format(line, name, first, end)
     else:
         query = """
-        select b.* from generate_series({}, {} - 1, {}) p, lateral (
-          select count(*), string_agg({}, '') from {} t
-          where t.ctid >= format('(%s,0)', p)::tid and t.ctid < format('(%s,0)', least(p + {}, {}))::tid
-        ) b
+        select joined.* from generate_series({}, {} - 1, {}) block (page), lateral (
+          select count(*), string_agg({}, '') from only {} t
+          where
+            t.ctid >= format('(%s,0)', block.page)::tid
+            and t.ctid < format('(%s,0)', least(block.page + {}, {}))::tid
+        ) joined
         """
         lines = sql.SQL(query).format(first, end, block, line, name, block, end)
     return sql.SQL("copy ({}) to stdout (format binary)").format(lines)
@@ -188,7 +194,7 @@ def _line(table: Table) -> sql.Composable:
     """A record's line, put together column by column, which costs the server less than row_to_json."""
     begin, end = ("[", "]") if len(table.key) > 1 else ("", "")
     parts: list[sql.Composable] = []
-    before = f'{{"model":"{table.model}","pk":{begin}'
+    before = f'{{"model":{orjson.dumps(table.model).decode()},"pk":{begin}'
     for column in table.key:
         parts += [sql.Literal(before), _value(column)]
         before = ","
@@ -203,17 +209,15 @@ def _line(table: Table) -> sql.Composable:
 
 
 def _value(column: Column) -> sql.Composed:
-    """A column's JSON; to_json is for what isn't its own text."""
-    value = _TEXTS.get(column.kind, "to_json(t.{0})::text")
-    return sql.SQL(f"coalesce({value}, 'null')").format(sql.Identifier(column.name))
+    return sql.SQL(f"coalesce({_JSON[column.kind]}, 'null')").format(sql.Identifier(column.name))
 
 
 class _Reader(threading.Thread):
     """Reads every n-th piece over a connection of its own, some bytes ahead of who takes them."""
 
-    def __init__(self, connection: AbstractContextManager[psycopg.Connection], pieces: Sequence[Piece]) -> None:
+    def __init__(self, connection: AbstractContextManager[psycopg.Connection], pieces: Sequence[Piece], most: int) -> None:
         super().__init__(name="dump", daemon=True)
-        self._connection, self._pieces = connection, pieces
+        self._connection, self._pieces, self._most = connection, pieces, most
         self._found: deque[Lines | BaseException | None] = deque()
         self._ahead = 0
         self._stopped = False
@@ -222,9 +226,10 @@ class _Reader(threading.Thread):
     def run(self) -> None:
         """Read all pieces, with None after each, or an error after which there is nothing more."""
         try:
-            with self._connection as connection:
-                for lines in _read(connection, self._pieces):
+            with self._connection as connection, closing(_read(connection, self._pieces)) as found:
+                for lines in found:
                     self._put(lines)
+                    del lines  # before there are others
         except psycopg.errors.LockNotAvailable as error:
             waits = Conflict("somebody waits to change the layout; dump when that is done, or with one job")
             waits.__cause__ = error
@@ -246,6 +251,7 @@ class _Reader(threading.Thread):
             if isinstance(lines, BaseException):
                 raise lines
             yield lines
+            del lines  # before there are others
 
     def stop(self) -> None:
         """Nobody takes anything any more."""
@@ -257,7 +263,7 @@ class _Reader(threading.Thread):
     def _put(self, lines: Lines | BaseException | None) -> None:
         with self._changed:
             if isinstance(lines, Lines):
-                self._changed.wait_for(lambda: self._stopped or self._ahead < _AHEAD)
+                self._changed.wait_for(lambda: self._stopped or self._ahead < self._most)
                 if self._stopped:
                     raise InterruptedError("the dump was given up")
                 self._ahead += len(lines.text)
