@@ -92,6 +92,47 @@ def test_a_table_without_a_key_is_refused(db: Database, server: psycopg.Connecti
         dumped(db)
 
 
+def test_two_tables_of_one_model_are_refused(db: Database, server: psycopg.Connection) -> None:
+    server.execute("create table site (id int primary key)")
+    with pytest.raises(WrongLayout, match="the tables site and sites would both be of the model site"):
+        dumped(db)
+
+
+ODD_TABLES = """
+create table p (id int primary key, p int not null, page int, t int, block int, b int);
+create table "o""dd (\\" (id int primary key, "a""b\\%s{}" text not null);
+create table parent (id int primary key, a text);
+create table child (primary key (id)) inherits (parent);
+create domain inner_int as int;
+create domain outer_int as inner_int check (value > 0);
+create type pair as (x int, y text);
+create table typed (n outer_int, u uuid, d date, i interval, b bytea, c pair, primary key (n) include (u));
+"""
+ODD_ROWS = """
+insert into p select n, n % 3, n, n, n, n from generate_series(1, 3000) n;
+insert into "o""dd (\\" values (1, 'x'), (2, 'y');
+insert into parent values (1, 'of the parent');
+insert into child values (1, 'of the child');
+insert into typed values (1, gen_random_uuid(), '2026-01-31', '1 mon 2 days', '\\x00ff', (1, 'a, "b"'));
+"""
+
+
+def test_odd_tables_survive(db: Database, server: psycopg.Connection, tomato_server_url: str, tomato_template: str) -> None:
+    for statement in (ODD_TABLES + ODD_ROWS).split(";\n")[:-1]:
+        server.execute(statement.encode())
+    text = dumped(db)
+    assert dumped(db, jobs=2) == text
+    with another_database(tomato_server_url, tomato_template) as other:
+        with other.connection() as connection:
+            for statement in ODD_TABLES.split(";\n")[:-1]:
+                connection.execute(statement.encode())
+        for mode in ("replace", "merge"):
+            tomato_dao.load(other, io.BytesIO(text), **{mode: True})
+            with other.connection() as connection:
+                assert rows_of(connection) == rows_of(server), mode
+            assert mode == "merge" or dumped(other) == text
+
+
 def test_another_layout_is_refused_with_what_is_missing(db: Database, server: psycopg.Connection) -> None:
     server.execute("delete from schema_migrations where version = %s", [layout.known()[-1]])
     with pytest.raises(WrongLayout, match=f"lacks 1 of .* migrations \\({layout.known()[-1]} is next\\)"):

@@ -115,6 +115,7 @@ def test_kinds_of_errors_tell_faults_apart(empty: Database) -> None:
         ({"format": 2}, "the dump is of format 2, this tomato-dao reads 1"),
         ({"migrations": None}, "the header is damaged"),
         ({"columns": {}}, "the header is damaged"),
+        ({"models": []}, "the header is damaged"),
     ],
     ids=str,
 )

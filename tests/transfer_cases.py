@@ -135,7 +135,8 @@ def rows_of(server: psycopg.Connection) -> dict[str, list[str]]:
     """All rows of all tables as the server's own text, in their physical order."""
     with server.cursor() as cursor:
         names = cursor.execute(
-            "select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace and relname <> %s",
+            "select format('%%I', relname) from pg_class"
+            " where relkind = 'r' and relnamespace = 'public'::regnamespace and relname <> %s",
             ["schema_migrations"],
         ).fetchall()
         return {name: [row for (row,) in cursor.execute(f"select t::text from {name} t").fetchall()] for (name,) in names}

@@ -103,7 +103,12 @@ class _Load:
         self._merge = merge
         self._progress = progress
         self._size = 0
-        for setting in ("statement_timeout = 0", "idle_in_transaction_session_timeout = 0", "maintenance_work_mem = '256MB'"):
+        for setting in (
+            "statement_timeout = 0",
+            "idle_in_transaction_session_timeout = 0",
+            "maintenance_work_mem = '256MB'",
+            "array_nulls = on",
+        ):
             connection.execute(sql.SQL("set local ") + sql.SQL(setting))
         layout.check(connection)
         self.tables = catalog.tables(connection)
@@ -232,7 +237,7 @@ class _Load:
         same = sql.SQL(" and ").join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(key)) for key in keys)
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
         self._connection.execute(sql.SQL("analyze {}").format(stage))
-        self._connection.execute(sql.SQL("delete from {} t using {} s where {}").format(own, stage, same))
+        self._connection.execute(sql.SQL("delete from only {} t using {} s where {}").format(own, stage, same))
         insert = sql.SQL("insert into {} ({}) overriding system value select {} from {}").format(own, columns, columns, stage)
         try:
             with self._connection.transaction():
