@@ -14,7 +14,7 @@ from typing import TypeVar
 import tomato_dao
 from tomato_dao import Database, InvalidValue, TomatoError
 from tomato_dao.exchange import LEFT_OUT, LEFT_OUT_OF_ELEMENTS, LEFT_OUT_OF_TOPOLOGY
-from tomato_dao.ops.cli import run_command
+from tomato_dao.ops.cli import file_name, run_command
 from tomato_dao.ops.migrate import migrate
 from tomato_dao.ops.scratch import drop_database, with_database
 from tomato_dao.rows import Json, JsonObject
@@ -45,8 +45,8 @@ class Counted:
 def main() -> None:
     """`python -m demo DIRECTORY`"""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
-    parser.add_argument("topologies", type=Path, help="a directory of topology exports (*.json)")
-    directory: Path = parser.parse_args().topologies
+    parser.add_argument("topologies", type=file_name, help="a directory of topology exports (*.json)")
+    directory = Path(parser.parse_args().topologies)
     files = sorted(directory.glob("*.json"))
     if not directory.is_dir():
         raise TomatoError(f"there is no directory {directory}")

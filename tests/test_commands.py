@@ -102,6 +102,26 @@ def test_query_says_what_is_wrong_with_a_value(tomato_url: str) -> None:
         assert said in done.stderr.splitlines()[-1]
 
 
+def test_a_value_that_is_given_twice_is_misuse(tomato_url: str) -> None:
+    done = query(tomato_url, "hosts.get_by_name", "name=a", "name=b")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "query: error: hosts.get_by_name: name is given twice")
+
+
+def test_a_value_that_fails_later_is_not_blamed_on_the_last_parameter(tomato_url: str, server: psycopg.Connection) -> None:
+    server.execute(f"alter database {server.info.dbname} set log_parameter_max_length_on_error = -1")
+    server.execute("insert into tasks (name, started_at) values ('x', now())")
+    done = query(tomato_url, "tasks.claim", "name=x", "period=290000 years", "lease=1 day", "--write")
+    assert (done.returncode, done.stderr) == (1, "query: task: timestamp out of range\n")
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "said"), [(">&-", 1, "query: reading or writing failed: Bad file descriptor\n"), ("2>&-", 0, "")]
+)
+def test_a_closed_stream_is_no_fault_of_ours(tomato_url: str, closed: str, code: int, said: str) -> None:
+    done = run(["sh", "-c", f"'{CHECKOUT}/bin/query' sites.list after=0 limit=1 {closed} <&-"], tomato_url)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
 def test_a_value_that_the_server_repeats_is_not_taken_for_a_parameter(tomato_url: str, server: psycopg.Connection) -> None:
     server.execute(f"alter database {server.info.dbname} set log_parameter_max_length_on_error = -1")
     done = query(tomato_url, "organizations.list", "after=0", "limit='$99'")

@@ -126,11 +126,11 @@ def test_odd_tables_survive(db: Database, server: psycopg.Connection, tomato_ser
         with other.connection() as connection:
             for statement in ODD_TABLES.split(";\n")[:-1]:
                 connection.execute(statement.encode())
-        for mode in ("replace", "merge"):
-            tomato_dao.load(other, io.BytesIO(text), **{mode: True})
+        for merge in (False, True):
+            tomato_dao.load(other, io.BytesIO(text), replace=not merge, merge=merge)
             with other.connection() as connection:
-                assert rows_of(connection) == rows_of(server), mode
-            assert mode == "merge" or dumped(other) == text
+                assert rows_of(connection) == rows_of(server)
+            assert merge or dumped(other) == text
 
 
 def test_another_layout_is_refused_with_what_is_missing(db: Database, server: psycopg.Connection) -> None:

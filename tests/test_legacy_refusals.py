@@ -9,7 +9,7 @@ from legacy_cases import OldDump, together
 from transfer_cases import another_database
 
 import tomato_dao
-from tomato_dao import Database, InvalidValue
+from tomato_dao import Database, InvalidValue, NotAllowed
 from tomato_dao.transfer.legacy.report import InvalidRecords
 
 pytestmark = pytest.mark.as_owner  # which a load needs
@@ -151,6 +151,12 @@ def test_it_is_listed_and_nothing_is_written(all_refused: list[str], case: str) 
     n = list(REFUSED).index(case) + 1
     listed = re.sub(r"#(\d+)", lambda found: str(1000 * n + int(found[1])), REFUSED[case][1])
     assert [line for line in all_refused if re.search(listed, line)], listed
+
+
+def test_who_may_not_load_is_told_who_may(app_url: str, reader_url: str) -> None:
+    for url in (app_url, reader_url):
+        with tomato_dao.connect(url) as db, pytest.raises(NotAllowed, match=r"a load needs the owner .* in OWNER_DATABASE_URL"):
+            OldDump().load(db)
 
 
 def test_nothing_is_listed_that_only_depends_on_it(all_refused: list[str]) -> None:

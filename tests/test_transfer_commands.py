@@ -121,13 +121,32 @@ def test_what_cannot_be_read_is_said(tomato_url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[LOAD], [LOAD, "x", "y"], [LOAD, "--replace", "--merge", "x"], [DUMP, "x"], [DUMP, "--jobs", "0"], [DUMP, "--jobs", "x"]],
+    [
+        [LOAD],
+        [LOAD, ""],
+        [DUMP, "--output", ""],
+        [LOAD, "x", "y"],
+        [LOAD, "--replace", "--merge", "x"],
+        [DUMP, "x"],
+        [DUMP, "--jobs", "0"],
+        [DUMP, "--jobs", "x"],
+    ],
     ids=lambda command: " ".join(command).replace(str(CHECKOUT), ""),
 )
 def test_misuse_is_misuse(command: list[str]) -> None:
     done = run("", *command)
     assert done.returncode == 2
     assert done.stderr.startswith(b"usage: ")
+
+
+def test_closed_streams_lose_nothing(tomato_url: str, db: Database, world: World, tmp_path: Path) -> None:
+    text = dumped(db)
+    done = run(tomato_url, "sh", "-c", f"exec '{DUMP}' 2>&-")
+    assert (done.returncode, done.stdout) == (0, text)
+    assert run(tomato_url, "sh", "-c", f"exec '{DUMP}' --output x 2>&- >&- <&-", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "x").read_bytes() == text
+    assert "can't write to standard output: Bad file descriptor" in refused(run(tomato_url, "sh", "-c", f"exec '{DUMP}' >&-"))
+    assert "the file is empty, or cut off" in refused(run(tomato_url, "sh", "-c", f"exec '{LOAD}' - <&-"))
 
 
 def test_a_file_cut_in_half_is_refused(tomato_url: str, db: Database, world: World, tmp_path: Path) -> None:
@@ -152,9 +171,8 @@ def started(url: str, *command: str, cwd: Path | None = None) -> subprocess.Pope
         cwd=cwd,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # ignored, where a shell runs the tests in the background
+        # ignored, where a shell runs the tests in the background
+        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)],
     )
 
 
@@ -187,6 +205,7 @@ def test_a_load_that_is_ended_leaves_the_database_as_it_was(
         ([], signal.SIGINT, 130, "dump: interrupted, what was written is not whole\n"),
         (["--output", "x"], signal.SIGINT, 130, "dump: interrupted, nothing was written\n"),
         (["--output", "x"], signal.SIGTERM, 143, ""),
+        (["--output", "x"], signal.SIGHUP, 129, ""),
     ],
 )
 def test_a_dump_that_is_interrupted_says_what_it_leaves(

@@ -137,7 +137,7 @@ def check_server(connection: psycopg.Connection) -> None:
 
 def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError) -> Unavailable:
     """One line: which server, what it said, what to do."""
-    said = " ".join(str(error).split())
+    said = "; ".join(line.strip() for line in str(error).splitlines() if not line.startswith("\t"))
     if re.search(_FULL, said):
         advice = "it has all the connections that it allows: fewer worker processes or smaller pools leave some free"
     elif re.search('database ".*" does not exist', said):

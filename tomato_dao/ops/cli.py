@@ -1,5 +1,6 @@
 """What all commands share: errors become one line and exit code 1, a closed pipe ends quietly; how figures are written."""
 
+import argparse
 import gc
 import os
 import re
@@ -16,14 +17,21 @@ _PARAMETER = re.compile(r"\bwith (replace|skip_invalid|end_sessions)\b")  # in t
 
 def run_command(main: Callable[[], None]) -> None:
     """Run a command's main: exit 0 where it is fine, 1 with a line on stderr where it failed, 130 with one where it was
-    interrupted, 143 where it was told to end (argparse: 2 for misuse)."""
+    interrupted, 143 or 129 where it was told to end or its terminal went (argparse: 2 for misuse)."""
     gc.freeze()  # what is imported stays: looking at it again and again would be a quarter of a short command
     gc.enable()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # nothing half done stays
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))  # nothing half done stays
+    _open_what_is_closed()
     try:
-        main()
+        try:
+            main()
+        except SystemExit:
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()
     except TomatoError as error:
         said = _PARAMETER.sub(lambda found: f"with --{found[1].replace('_', '-')}", str(error))
@@ -33,13 +41,29 @@ def run_command(main: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a full disk, or what can't be read
-        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+        what = error.filename or "reading or writing failed"
+        print(f"{Path(sys.argv[0]).stem}: {what}: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt as interrupt:
         print(f"{Path(sys.argv[0]).stem}: {', '.join(['interrupted', *interrupt.args])}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(130)
+
+
+def _open_what_is_closed() -> None:
+    """Have all three streams: nothing else may get the number of one. Of a closed stdin there is nothing to read, to a closed
+    stdout all writing fails, and what a closed stderr would be told is not."""
+    for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
+
+
+def file_name(text: str) -> str:
+    """An argument that names a file; a variable that is not set is misuse."""
+    if not text:
+        raise argparse.ArgumentTypeError("a file's name can't be empty")
+    return text
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from ..database import connect
 from ..errors import Unavailable
 from ..server import database_url
 from ..transfer.dump import dump
-from .cli import interrupted_as, run_command
+from .cli import file_name, interrupted_as, run_command
 from .progress import shown
 
 
@@ -22,6 +22,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--output",
+        type=file_name,
         metavar="FILE",
         help="write it there, complete or not at all, for your eyes only (mode 0600); compressed where the name ends in .gz or "
         ".zst (default, and -: standard output)",

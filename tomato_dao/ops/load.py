@@ -13,7 +13,7 @@ from ..transfer.legacy.reader import is_legacy
 from ..transfer.legacy.report import InvalidRecords, LegacySummary
 from ..transfer.load import check, load
 from ..transfer.report import Report, Summary
-from .cli import interrupted_as, run_command
+from .cli import file_name, interrupted_as, run_command
 from .progress import shown
 
 _NOTHING = "nothing was loaded"
@@ -26,7 +26,9 @@ def main() -> None:
         description="Load a dump, all or nothing, into the empty database of OWNER_DATABASE_URL or DATABASE_URL (else of the "
         "embedded server).",
     )
-    parser.add_argument("file", help="the dump; .json, .json.gz or .json.zst may be left out; - is standard input")
+    parser.add_argument(
+        "file", type=file_name, help="the dump; .json, .json.gz or .json.zst may be left out; - is standard input"
+    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--replace", action="store_true", help="remove all that is in the database first")
     mode.add_argument("--merge", action="store_true", help="insert or update by pk; what the file doesn't name stays")
@@ -39,7 +41,7 @@ def main() -> None:
     old = parser.add_argument_group("dumps of the old backend, which are recognised by their content")
     old.add_argument("--format", choices=["legacy"], help="it is one, whatever it looks like")
     old.add_argument("--skip-invalid", action="store_true", help="drop what breaks a rule, and what depends on it")
-    old.add_argument("--report", metavar="OUT", help="write what became of the records to a file, as JSON")
+    old.add_argument("--report", type=file_name, metavar="OUT", help="write what became of the records to a file, as JSON")
     options = parser.parse_args()
     input_ = sys.stdin.buffer if options.file == "-" else options.file
     with source(input_) as file, shown() as progress:

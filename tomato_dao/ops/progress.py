@@ -1,5 +1,6 @@
 """How far a dump or load is, on a terminal's stderr once it takes longer than two seconds."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ _NO_BAR = "{desc}{postfix} [{elapsed}]"
 @contextmanager
 def shown() -> Iterator[Report]:
     """What tells the terminal, where stderr is one."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or os.environ.get("TQDM_DISABLE"):
         yield lambda _: None
         return
     from tqdm import tqdm  # which those who need none don't wait for

@@ -66,6 +66,8 @@ def _values(parser: argparse.ArgumentParser, query: Query, given: Sequence[str])
         name, equals, value = pair.partition("=")
         if not equals or name not in query.parameters:
             parser.error(f"{query.name} takes {_signature(query) or 'no parameters'}, not {pair!r}")
+        if name in values:
+            parser.error(f"{query.name}: {name} is given twice")
         values[name] = value
     if "patch" in values and (unknown := _unknown_columns(query, values["patch"] or "")):
         parser.error(f"{query.name}: a patch can't have {', '.join(sorted(unknown))}")
@@ -99,10 +101,10 @@ def _run(query: Query, values: Sequence[str | None], *, write: bool) -> tuple[li
 
 def _rejected(query: Query, error: psycopg.Error) -> str | None:
     """The parameter whose text the server could not read, in any language: its last words are “… parameter $1 = '…'”."""
-    number = re.search(r"\$(\d+)[^'\n]*('([^']|'')*')?$", error.diag.context or "")
+    number = re.search(r"^[^$'\n]*\$(\d+)[^$'\n]*('([^']|'')*')?\Z", error.diag.context or "", re.MULTILINE)
     if not number or not isinstance(error, psycopg.DataError):
         return None
-    return query.parameters[int(number[1]) - 1]
+    return dict(enumerate(query.parameters, 1)).get(int(number[1]))
 
 
 def _print_list() -> None:

@@ -16,7 +16,7 @@ from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, from
 from ..server import owner_url, probe
 from ..transfer.files import BACKUP, COMPRESSED, opened
 from .backup import run_program
-from .cli import run_command
+from .cli import file_name, run_command
 from .examinations import BAD, examine_roles
 from .scratch import drop_database, with_database
 
@@ -153,11 +153,11 @@ def main() -> None:
         prog="restore",
         description="Put a backup in the place of the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded one).",
     )
-    parser.add_argument("file", type=Path, help="a file of bin/backup")
+    parser.add_argument("file", type=file_name, help="a file of bin/backup")
     parser.add_argument("--end-sessions", action="store_true", help="end the sessions of workers that are connected")
     options = parser.parse_args()
     url = owner_url()
-    kept = restore(options.file, url, end_sessions=options.end_sessions)
+    kept = restore(Path(options.file), url, end_sessions=options.end_sessions)
     print(f"restored {options.file}")
     if kept:
         server = {name: str(value) for name, value in conninfo_to_dict(url).items() if name in ("host", "port", "user")}

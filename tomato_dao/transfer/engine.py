@@ -90,10 +90,14 @@ def load_blocks(
                 load.finish()
                 return {table.model: load.lines.counts.get(table.name, 0) for table in load.tables}
         except psycopg.errors.InsufficientPrivilege as error:
-            said = error.diag.message_primary
-            raise NotAllowed(f"{said}: a load needs the owner of the tables; name its URL in OWNER_DATABASE_URL") from error
+            raise owner_needed(error) from error
         except psycopg.Error as error:
             raise from_driver(error) from error
+
+
+def owner_needed(error: psycopg.Error) -> NotAllowed:
+    """The error of a load by a user that may not."""
+    return NotAllowed(f"{error.diag.message_primary}: a load needs the owner of the tables; name its URL in OWNER_DATABASE_URL")
 
 
 class _Load:

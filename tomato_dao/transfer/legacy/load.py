@@ -49,6 +49,8 @@ def load_legacy(
             if not check:
                 engine.load_blocks(db, staging.blocks, replace=replace, progress=progress)
             return staging.summary(refused, time.monotonic() - start)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise engine.owner_needed(error) from error
         except psycopg.Error as error:
             raise from_driver(error) from error
         finally:
