@@ -42,8 +42,14 @@ def test_rows_that_were_compressed_are_no_exception(tomato_url: str, server: psy
 def test_a_large_row_needs_four_times_its_size(tomato_url: str, db: Database, tmp_path: Path) -> None:
     file = tmp_path / "dump.json"
     size = 64
-    file.write_bytes(by_hand(db, [organization(1), organization(2, description_text="ä" * (size << 19))]).getvalue())
-    for command in (["load", "--check", str(file)], ["load", str(file)], ["dump"]):
+    file.write_bytes(by_hand(db, [organization(n, description_text="ä" * (size << 19)) for n in range(1, 6)]).getvalue())
+    for command in (
+        ["load", "--check", str(file)],
+        ["load", "--replace", str(file)],
+        ["load", "--merge", str(file)],
+        ["dump"],
+        ["dump", "--jobs", "4"],
+    ):
         assert peak_memory(tomato_url, *command) < MOST + 4 * size, command
 
 

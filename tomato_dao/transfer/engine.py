@@ -7,7 +7,9 @@ anew) are away and are built again from the rows, which checks them.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from math import inf
+from operator import attrgetter
 from random import uniform
 from time import monotonic, sleep
 from typing import LiteralString
@@ -166,28 +168,28 @@ class _Load:
         self._rebuild.take_apart()
 
     def copy(self, blocks: Iterator[Block]) -> None:
-        blocks = (block for block in blocks if block.rows)
-        block = next(blocks, None)
-        while block is not None:
-            if self._merge and block.table.name not in self.lines.counts:
+        for table, own in groupby(blocks, attrgetter("table")):
+            if self._merge and table.name not in self.lines.counts:
                 self._connection.execute(
                     sql.SQL("create temp table {} (like {} including constraints) on commit drop").format(
-                        staging(block.table), sql.Identifier(block.table.name)
+                        staging(table), sql.Identifier(table.name)
                     )
                 )
-            block = self._copy_piece(block, blocks)
+            while self._copy_piece(table, own):
+                pass
 
-    def _copy_piece(self, first: Block, blocks: Iterator[Block]) -> Block | None:
-        """One COPY, of blocks of one table; returns the block that comes after it."""
-        table, sent, size = first.table, [first], 0
-        block: Block | None = first
+    def _copy_piece(self, table: Table, blocks: Iterator[Block]) -> bool:
+        """One COPY, of blocks of one table; whether there may be more of them."""
+        sent: list[Block] = []
+        size = 0
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
         # Nobody sees the rows before the load is over, so those of a table that was emptied need no look at who wrote them.
         freeze = sql.SQL("" if self._merge else " (freeze)")
         query = sql.SQL("copy {} ({}) from stdin{}").format(self._search.relation(table), columns, freeze)
         try:
             with self._connection.cursor() as cursor, cursor.copy(query) as copy:
-                while block is not None and block.table == table:
+                for block in blocks:
+                    sent.append(block)
                     copy.write(block.text)
                     copy.write(b"\n")
                     self.lines.add(table.name, block.rows, block.line)
@@ -195,17 +197,12 @@ class _Load:
                     self._size += len(block.text)
                     self._tell("loading")
                     if size >= _PIECE:
-                        block = None
-                        break
-                    block = next(blocks, None)
-                    if block is not None and block.table == table:
-                        sent.append(block)
+                        return True
+                return False
         except psycopg.Error as error:
             rows = [row for block in sent for row in block.text.split(b"\n")]
             lines = [block.line + n for block in sent for n in range(block.rows)]
             raise row_refused(error, table, rows, lines) from error
-        del sent, first
-        return block or next(blocks, None)
 
     def finish(self) -> None:
         if self._merge:

@@ -70,6 +70,7 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
             size += len(block.text)
             if progress:
                 progress(Progress("checking", chunks.part(), size, sum(counts.values())))
+            del block  # before there is another
         _check_migrations(reader.header.migrations)
     return Summary(counts, time.monotonic() - start)
 

@@ -89,7 +89,10 @@ class Reader:
                     row = records.row(line) or _any_row(records, n, line)
                 rows.append(row)
             counts[records.table.model] += len(rows)
-            yield Block(records.table, b"\n".join(rows), len(rows), next_line + size - len(rows))
+            block = Block(records.table, b"\n".join(rows), len(rows), next_line + size - len(rows))
+            del text, lines, line, rows, row  # before there are others: they can be large
+            yield block
+            del block
             next_line += size
         raise _cut(next_line - 1)
 

@@ -100,11 +100,14 @@ def taken(db: Database, jobs: int) -> Iterator[Snapshot]:
         (snapshot,) = first.execute("select pg_export_snapshot()").fetchone() or ("",)
         joined: list[AbstractContextManager[psycopg.Connection]]
         joined = [nullcontext(first), *(_joined(db, tables, snapshot) for _ in range(jobs - 1))]
-        readers = [_Reader(connection, pieces[n::jobs], _AHEAD // jobs) for n, connection in enumerate(joined)]
+        # Of large rows one connection after the other would have some in memory: they are the first one's.
+        turns = [0 if piece.toasted else n % jobs for n, piece in enumerate(pieces)]
+        shares = [[piece for piece, turn in zip(pieces, turns, strict=True) if turn == n] for n in range(jobs)]
+        readers = [_Reader(connection, share, _AHEAD // jobs) for connection, share in zip(joined, shares, strict=True)]
         for reader in readers:
             reader.start()
             stack.callback(reader.stop)
-        yield Snapshot(tables, [readers[n % jobs].piece() for n in range(len(pieces))])
+        yield Snapshot(tables, [readers[turn].piece() for turn in turns])
 
 
 @contextmanager
@@ -262,10 +265,10 @@ class _Reader(threading.Thread):
 
     def _put(self, lines: Lines | BaseException | None) -> None:
         with self._changed:
+            self._found.append(lines)
+            self._changed.notify_all()
             if isinstance(lines, Lines):
+                self._ahead += len(lines.text)
                 self._changed.wait_for(lambda: self._stopped or self._ahead < self._most)
                 if self._stopped:
                     raise InterruptedError("the dump was given up")
-                self._ahead += len(lines.text)
-            self._found.append(lines)
-            self._changed.notify_all()

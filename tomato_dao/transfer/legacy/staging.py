@@ -145,7 +145,8 @@ class Staging:
                     if len(rows) == _ROWS:
                         yield Block(table, b"\n".join(rows), len(rows), 0)
                         rows = []
-            yield Block(table, b"\n".join(rows), len(rows), 0)
+            if rows:
+                yield Block(table, b"\n".join(rows), len(rows), 0)
 
     def summary(self, refused: list[Refusal], seconds: float) -> LegacySummary:
         """What became of the records, once it is settled."""
