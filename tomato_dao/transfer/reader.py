@@ -40,8 +40,8 @@ class Reader:
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._texts = _texts(chunks)
         start: list[bytes] = []
-        while len(start) < 2 and (text := next(self._texts, None)) is not None:
-            start += text.split(b"\n", 2 - len(start))
+        while len(start) < 2 and (found := next(self._texts, None)) is not None:
+            start += found[0].split(b"\n", 2 - len(start))
         if not start:
             raise InvalidValue("the file is empty, or cut off")
         if start[0] != b"[":
@@ -50,7 +50,7 @@ class Reader:
             raise _cut(1)
         self.header = _header(start[1])
         self._hash = hashlib.sha256(b"[\n%b\n" % start[1])
-        self._texts = itertools.chain(start[2:], self._texts)
+        self._texts = itertools.chain(((text, text.count(b"\n") + 1) for text in start[2:]), self._texts)
 
     def blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
         """The rows of these tables, in the file's order; once they have come, the file is complete and unchanged."""
@@ -58,11 +58,10 @@ class Reader:
         counts = dict.fromkeys(all_records, 0)
         records = next(iter(all_records.values()))
         next_line = 3
-        for text in self._texts:
+        for text, size in self._texts:
             before = self._hash.copy()
             self._hash.update(text)
             self._hash.update(b"\n")
-            size = text.count(b"\n") + 1
             if all_rows := records.rows(text, size):
                 counts[records.table.model] += size
                 yield Block(records.table, all_rows, size, next_line)
@@ -112,7 +111,7 @@ class Reader:
             raise _wrong(n, f"the trailer tells of {rows} records, the file has {sum(counts.values())}")
         if sha256 != self._hash.hexdigest():
             raise _wrong(n, "the content doesn't match the trailer's hash: the file was changed or damaged")
-        for text in self._texts:
+        for text, _ in self._texts:
             rest += text.split(b"\n")
             if len(rest) > 1:
                 break
@@ -120,8 +119,8 @@ class Reader:
             raise _wrong(n + 1, "“]” is expected after the trailer, and nothing more") if rest else _cut(n)
 
 
-def _texts(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines, some at a time, with newlines between."""
+def _texts(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Lines, some at a time, with newlines between, and how many these are."""
     rest = bytearray()
     complete = 0
     for chunk in chunks:
@@ -135,8 +134,9 @@ def _texts(chunks: Iterable[bytes]) -> Iterator[bytes]:
         text = bytes(rest)
         rest = bytearray(memoryview(chunk)[cut + 1 :])
         _check_encoding(text, complete)
-        complete += text.count(b"\n") + 1
-        yield text
+        size = text.count(b"\n") + 1
+        complete += size
+        yield text, size
         del text
     if rest and not complete and rest[:1] == b"[" and rest[-1:] == b"]":
         raise _wrong(1, f"this is no dump, {_ANEW}")
