@@ -4,17 +4,21 @@ The server makes the lines and joins them, so that Python handles blocks of them
 """
 
 import struct
-import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from select import POLLIN, POLLOUT, poll
 from typing import LiteralString
 
 import orjson
 import psycopg
 from psycopg import IsolationLevel, sql
-from psycopg.pq import TransactionStatus
+from psycopg.abc import PQGen
+from psycopg.errors import error_from_result
+from psycopg.generators import copy_from, execute
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.waiting import Ready, Wait
 
 from .. import layout
 from ..database import Database
@@ -42,11 +46,25 @@ _JSON: dict[str, LiteralString] = {
     "text": "to_json(t.{0}::text)::text",
 }
 
-_SIZE = """
+_SETTINGS = """
+set local statement_timeout = 0;
+set local idle_in_transaction_session_timeout = 0;
+set local timezone = 'UTC';
+set local extra_float_digits = 1;
+set local synchronize_seqscans = off;
+set local max_parallel_workers_per_gather = 0;
+set local jit = off;
+set local bytea_output = 'hex';
+set local intervalstyle = 'iso_8601';
+set local datestyle = 'ISO'
+"""
+
+_SIZES = """
 select
+  c.relname,
   pg_relation_size(c.oid) / current_setting('block_size')::bigint,
   c.reltoastrelid <> 0 and pg_relation_size(c.reltoastrelid) > 0
-from pg_class c where c.oid = %s::regclass
+from pg_class c where c.oid = any(%s::regclass[])
 """
 
 
@@ -90,24 +108,20 @@ def taken(db: Database, jobs: int) -> Iterator[Snapshot]:
         tables = catalog.tables(first)
         stack.enter_context(_transaction(first, tables))
         layout.check(first)  # its tables can't change any more
-        pieces = [piece for table in tables for piece in _pieces(first, table)]
-        jobs = min(jobs, len(pieces), db.stats().pool.size)
-        if jobs <= 1:
-            lines = _read(first, pieces)
-            stack.callback(lines.close)  # ends the COPY that runs where the dump is given up
-            yield Snapshot(tables, [iter(lines.__next__, None) for _ in pieces])
-            return
-        (snapshot,) = first.execute("select pg_export_snapshot()").fetchone() or ("",)
-        joined: list[AbstractContextManager[psycopg.Connection]]
-        joined = [nullcontext(first), *(_joined(db, tables, snapshot) for _ in range(jobs - 1))]
+        pieces = _pieces(first, tables)
+        jobs = max(min(jobs, len(pieces), db.stats().pool.size), 1)
+        connections = [first]
+        if jobs > 1:
+            (snapshot,) = first.execute("select pg_export_snapshot()").fetchone() or ("",)
+            connections += [stack.enter_context(_joined(db, tables, snapshot)) for _ in range(jobs - 1)]
         # Of large rows one connection after the other would have some in memory: they are the first one's.
         turns = [0 if piece.toasted else n % jobs for n, piece in enumerate(pieces)]
-        shares = [[piece for piece, turn in zip(pieces, turns, strict=True) if turn == n] for n in range(jobs)]
-        readers = [_Reader(connection, share, _AHEAD // jobs) for connection, share in zip(joined, shares, strict=True)]
-        for reader in readers:
-            reader.start()
-            stack.callback(reader.stop)
-        yield Snapshot(tables, [readers[turn].piece() for turn in turns])
+        readers = []
+        for n, connection in enumerate(connections):
+            share = [piece for piece, turn in zip(pieces, turns, strict=True) if turn == n]
+            readers.append(_Reader(connection, share, _AHEAD // jobs))
+            stack.callback(readers[n].stop)
+        yield Snapshot(tables, [_lines(readers[turn], readers) for turn in turns])
 
 
 @contextmanager
@@ -118,12 +132,7 @@ def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapsh
     """
     connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
     with connection.transaction():
-        for setting in (
-            "statement_timeout = 0", "idle_in_transaction_session_timeout = 0", "timezone = 'UTC'", "extra_float_digits = 1",
-            "synchronize_seqscans = off", "max_parallel_workers_per_gather = 0", "jit = off", "bytea_output = 'hex'",
-            "intervalstyle = 'iso_8601'", "datestyle = 'ISO'",
-        ):  # fmt: skip
-            connection.execute(sql.SQL("set local ") + sql.SQL(setting))
+        connection.execute(_SETTINGS)
         if snapshot is not None:
             connection.execute(sql.SQL("set transaction snapshot {}").format(snapshot))
         names = sql.SQL(", ").join(sql.Identifier(table.name) for table in tables)
@@ -135,38 +144,18 @@ def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapsh
 @contextmanager
 def _joined(db: Database, tables: Sequence[Table], snapshot: str) -> Iterator[psycopg.Connection]:
     """Another connection that sees what the first one sees."""
-    with db.connection() as connection, _transaction(connection, tables, snapshot):
+    with db.connection() as connection, ExitStack() as stack:
+        try:
+            stack.enter_context(_transaction(connection, tables, snapshot))
+        except psycopg.errors.LockNotAvailable as error:
+            raise Conflict("somebody waits to change the layout; dump when that is done, or with one job") from error
         yield connection
 
 
-def _pieces(connection: psycopg.Connection, table: Table) -> Iterator[Piece]:
-    (pages, toasted) = connection.execute(_SIZE, [sql.Identifier(table.name).as_string()]).fetchone() or (0, False)
-    for first in range(0, pages, _PIECE):
-        yield Piece(table, first, toasted)
-
-
-def _read(connection: psycopg.Connection, pieces: Sequence[Piece]) -> Generator[Lines | None, None, None]:
-    """The lines of all pieces, with None after each.
-
-    A message holds the lines of some pages: of how many is known once a piece of the table was read page by page, as
-    few compressed rows can make much text.
-    """
-    pages: dict[Table, int] = {}
-    for piece in pieces:
-        block = pages.get(piece.table, 1)
-        longest = 1
-        with connection.cursor() as cursor, cursor.copy(_query(piece, block)) as copy:
-            for message in copy:
-                data = memoryview(message)
-                if data[: len(_SIGNATURE)] == _SIGNATURE:
-                    data = data[_HEAD:]
-                if len(data) > _ROW.size:  # less has a block without rows, and the end
-                    rows: int = _ROW.unpack_from(data)[2]
-                    longest = max(longest, len(data))
-                    yield Lines(piece.table, data[_ROW.size :], rows)
-                del message, data  # before there is another
-        pages[piece.table] = max(min(_MESSAGE * block // longest, _MOST_PAGES), 1)
-        yield None
+def _pieces(connection: psycopg.Connection, tables: Sequence[Table]) -> list[Piece]:
+    names = [sql.Identifier(table.name).as_string() for table in tables]
+    sizes = {name: (pages, toasted) for name, pages, toasted in connection.execute(_SIZES, [names])}
+    return [Piece(t, first, sizes[t.name][1]) for t in tables for first in range(0, sizes[t.name][0], _PIECE)]
 
 
 def _query(piece: Piece, block: int) -> sql.Composed:
@@ -215,60 +204,91 @@ def _value(column: Column) -> sql.Composed:
     return sql.SQL(f"coalesce({_JSON[column.kind]}, 'null')").format(sql.Identifier(column.name))
 
 
-class _Reader(threading.Thread):
-    """Reads every n-th piece over a connection of its own, some bytes ahead of who takes them."""
+class _Reader:
+    """Reads pieces over a connection, some bytes ahead of who takes them, whenever there is something to read."""
 
-    def __init__(self, connection: AbstractContextManager[psycopg.Connection], pieces: Sequence[Piece], most: int) -> None:
-        super().__init__(name="dump", daemon=True)
-        self._connection, self._pieces, self._most = connection, pieces, most
-        self._found: deque[Lines | BaseException | None] = deque()
+    def __init__(self, connection: psycopg.Connection, pieces: Sequence[Piece], most: int) -> None:
+        self.found: deque[Lines | None] = deque()
+        self._connection, self._most = connection, most
         self._ahead = 0
-        self._stopped = False
-        self._changed = threading.Condition()
+        self._reading = self._read(pieces)
+        self._awaited = next(self._reading, None)
 
-    def run(self) -> None:
-        """Read all pieces, with None after each, or an error after which there is nothing more."""
+    @property
+    def socket(self) -> int:
+        """What its connection reads."""
+        return self._connection.pgconn.socket
+
+    @property
+    def events(self) -> int:
+        """What is awaited of the socket: nothing while there is enough."""
+        if self._awaited is None or self._ahead >= self._most:
+            return 0
+        return (POLLIN if self._awaited & Wait.R else 0) | (POLLOUT if self._awaited & Wait.W else 0)
+
+    def go_on(self, events: int) -> None:
+        """Read what came."""
+        ready = (Ready.R if events & ~POLLOUT else 0) | (Ready.W if events & POLLOUT else 0)
         try:
-            with self._connection as connection, closing(_read(connection, self._pieces)) as found:
-                for lines in found:
-                    self._put(lines)
-                    del lines  # before there are others
-        except psycopg.errors.LockNotAvailable as error:
-            waits = Conflict("somebody waits to change the layout; dump when that is done, or with one job")
-            waits.__cause__ = error
-            self._put(waits)
-        except BaseException as error:  # noqa: BLE001 (it is raised where the lines are taken)
-            self._put(error)
+            self._awaited = self._reading.send(Ready(ready))
+        except StopIteration:
+            self._awaited = None
 
-    def piece(self) -> Iterator[Lines]:
-        """The lines of the next piece."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._found)
-                lines = self._found.popleft()
-                if isinstance(lines, Lines):
-                    self._ahead -= len(lines.text)
-                self._changed.notify_all()
-            if lines is None:
-                return
-            if isinstance(lines, BaseException):
-                raise lines
-            yield lines
-            del lines  # before there are others
+    def take(self) -> Lines | None:
+        """What was found first: some lines, or None at a piece's end."""
+        lines = self.found.popleft()
+        if lines:
+            self._ahead -= len(lines.text)
+        return lines
 
     def stop(self) -> None:
         """Nobody takes anything any more."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        self.join()
+        if self._connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
+            self._connection.close()
 
-    def _put(self, lines: Lines | BaseException | None) -> None:
-        with self._changed:
-            self._found.append(lines)
-            self._changed.notify_all()
-            if isinstance(lines, Lines):
-                self._ahead += len(lines.text)
-                self._changed.wait_for(lambda: self._stopped or self._ahead < self._most)
-                if self._stopped:
-                    raise InterruptedError("the dump was given up")
+    def _read(self, pieces: Sequence[Piece]) -> PQGen[None]:
+        """Find the lines of all pieces, with None after each.
+
+        A message holds the lines of some pages: of how many is known once a piece of the table was read page by page, as
+        few compressed rows can make much text.
+        """
+        pages: dict[Table, int] = {}
+        pgconn = self._connection.pgconn
+        for piece in pieces:
+            block = pages.get(piece.table, 1)
+            longest = 1
+            pgconn.send_query(_query(piece, block).as_bytes(self._connection))
+            (result,) = yield from execute(pgconn)
+            if result.status != ExecStatus.COPY_OUT:
+                raise error_from_result(result, encoding="utf-8")
+            while isinstance(message := (yield from copy_from(pgconn)), memoryview):
+                data = message
+                if data[: len(_SIGNATURE)] == _SIGNATURE:
+                    data = data[_HEAD:]
+                if len(data) > _ROW.size:  # less has a block without rows, and the end
+                    rows: int = _ROW.unpack_from(data)[2]
+                    longest = max(longest, len(data))
+                    self.found.append(Lines(piece.table, data[_ROW.size :], rows))
+                    self._ahead += len(data) - _ROW.size
+                del message, data  # before there is another
+            self.found.append(None)
+            pages[piece.table] = max(min(_MESSAGE * block // longest, _MOST_PAGES), 1)
+
+
+def _lines(reader: _Reader, readers: Sequence[_Reader]) -> Iterator[Lines]:
+    """The lines of a reader's next piece, while all of them go on."""
+    while True:
+        sockets = poll()
+        for each in readers:
+            if each.events:
+                sockets.register(each.socket, each.events)
+        ready = dict(sockets.poll(0 if reader.found else None))
+        for each in readers:
+            if each.socket in ready:
+                each.go_on(ready[each.socket])
+        if reader.found:
+            lines = reader.take()
+            if lines is None:
+                return
+            yield lines
+            del lines  # before there are others
