@@ -7,7 +7,8 @@ import psycopg
 
 from tomato_dao import Database
 from tomato_dao.errors import from_driver
-from tomato_dao.queries import Query, load
+from tomato_dao.queries import load
+from tomato_dao.query import Query
 from tomato_dao.statements import Connection
 
 NEW_YEAR = datetime(2020, 1, 1, tzinfo=UTC)

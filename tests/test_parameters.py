@@ -15,7 +15,7 @@ from statement_cases import NAIVE, NEW_YEAR, query, run
 
 from tomato_dao import Database, InvalidValue
 from tomato_dao.database import QUERIES
-from tomato_dao.queries import Query
+from tomato_dao.query import Query
 
 Echo = Callable[[str, object], object]
 JSON: list[object] = [{}, [], {"a": [1, 1.5, "x", True, None, {}]}, 5, "text", False, 2**63 - 1]

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from tomato_dao import Database, TomatoError, connect, rows
 from tomato_dao.database import QUERIES
 from tomato_dao.errors import QueryFileError
-from tomato_dao.queries import Query, load
+from tomato_dao.queries import load
+from tomato_dao.query import Query
 
 Load = Callable[[str], dict[str, Query]]
 FILES = sorted((CHECKOUT / "db" / "queries").glob("*.sql"))

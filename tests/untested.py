@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from tomato_dao.database import QUERIES
-from tomato_dao.queries import Query
+from tomato_dao.query import Query
 from tomato_dao.statements import Connection
 
 _ran: set[str] = set()

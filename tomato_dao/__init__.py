@@ -3,7 +3,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .database import Database, connect
 from .errors import (
     AlreadyExists,
     Ambiguous,
@@ -24,12 +23,15 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .database import Database, connect
     from .ops.migrate import migrate
     from .transfer.dump import dump
     from .transfer.legacy.load import load_legacy
     from .transfer.load import load
 
 _MODULES = {
+    "Database": ".database",
+    "connect": ".database",
     "dump": ".transfer.dump",
     "load": ".transfer.load",
     "load_legacy": ".transfer.legacy.load",

@@ -1,20 +1,13 @@
 """`connect()` and what it returns: a Database with a DAO per entity, over one pool that all threads share."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
-from random import uniform
-from time import monotonic, sleep
-from types import TracebackType
-from typing import TypeVar
+from time import monotonic
 
 import psycopg
-from psycopg import IsolationLevel
-from psycopg.pq import TransactionStatus
-from psycopg.rows import TupleRow
 
 from . import layout, queries
-from .capacity import capacity
 from .dao.connections import Connections
 from .dao.elements import Elements
 from .dao.error_dumps import ErrorDumps
@@ -38,16 +31,14 @@ from .dao.topologies import Topologies
 from .dao.topology_permissions import TopologyPermissions
 from .dao.usage import Usage
 from .dao.users import Users
-from .errors import Conflict, InvalidValue, Unavailable, WrongState, from_driver
+from .errors import Unavailable, from_driver
 from .events import Entities, Events, Listener
 from .locks import Kind, Lock, Locks
-from .metrics import Stats
 from .pool import Pool
-from .queries import Query
-from .server import database_url, direct_database_url, logger, probe
-from .statements import Connection, bound
-
-Result = TypeVar("Result")
+from .query import Query
+from .server import database_url, direct_database_url
+from .statements import bound
+from .transactions import Transactions, failed
 
 QUERIES = queries.load(layout.DB_DIR / "queries")
 
@@ -85,10 +76,6 @@ def connect(
         from .ops.migrate import migrate_for  # not everybody's import
 
         migrate_for(url, timeout)
-    with probe(url, timeout) as connection:
-        layout.check(connection)
-        if prepare and (shortage := capacity(connection).shortage(pool_size)):
-            logger.warning("%s", shortage)
     return Database(
         Pool(
             url,
@@ -105,14 +92,14 @@ def connect(
     )
 
 
-class Database:
+class Database(Transactions):
     """A DAO per entity over one pool; safe to share between threads; `with` closes it.
 
     Each DAO method is one statement, atomic by itself. Get one from `connect()`.
     """
 
     def __init__(self, pool: Pool, locks: Locks, events: Events) -> None:
-        self._pool = pool
+        super().__init__(pool)
         self._locks = locks
         self._events = events
         self._bind = partial(bound, QUERIES.values(), self._run)
@@ -141,116 +128,14 @@ class Database:
         self.error_groups = ErrorGroups(self._bind("error_groups"))
         self.error_dumps = ErrorDumps(self._bind("error_dumps"))
 
-    def __enter__(self) -> "Database":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.close()
-
-    def stats(self) -> Stats:
-        """What the pool does now, and what the queries have cost so far: calls, errors and seconds by name."""
-        return Stats(self._pool.stats(), self._pool.counts.queries())
-
     def close(self, grace: float = 5) -> None:
         """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable.
 
         Listeners end at once, locks last.
         """
         self._events.close()
-        self._pool.close(grace)
+        super().close(grace)
         self._locks.close()
-
-    @contextmanager
-    def transaction(self, *, isolation: IsolationLevel | None = None, read_only: bool = False) -> Iterator[None]:
-        """Join this thread's calls into one transaction; nested: savepoints.
-
-        isolation, read_only: of the outermost transaction (default: the server's). Whatever leaves the block as an
-        exception rolls it back.
-        """
-        outer = self._pool.local.connection
-        if outer is None:
-            with self._outermost(isolation, read_only):
-                yield
-        elif isolation is not None or read_only:
-            raise InvalidValue("isolation and read_only are for the outermost transaction")
-        else:
-            try:
-                with _our_errors(outer), outer.transaction():
-                    yield
-                    _check_not_failed(outer)
-            finally:
-                if outer.pgconn.transaction_status != TransactionStatus.INERROR:
-                    outer.failure = ""
-
-    def run(self, work: Callable[[], Result], *, attempts: int = 10, isolation: IsolationLevel | None = None) -> Result:
-        """What a unit of work returns that is done in a transaction, and repeated where another came first (Conflict).
-
-        attempts: how often it is done at most, with growing pauses of random length in between. isolation: the
-        transaction's. Nothing but a Conflict is repeated; the last one is raised. Inside a transaction the work is done
-        once, in a nested one: what is to be repeated is the whole.
-        """
-        if self._pool.local.connection is not None:
-            attempts = 1
-        for attempt in range(1, attempts):
-            with suppress(Conflict), self.transaction(isolation=isolation):
-                return work()
-            sleep(uniform(0, min(0.01 * 2**attempt, 1)))  # noqa: S311 (so that two don't meet again)
-        with self.transaction(isolation=isolation):
-            return work()
-
-    @contextmanager
-    def _outermost(self, isolation: IsolationLevel | None, read_only: bool) -> Iterator[None]:
-        with ExitStack() as stack:
-            connection = self._begin(stack, isolation, read_only)
-            try:
-                self._pool.local.connection = connection
-                yield
-                _check_not_failed(connection)
-                if self._pool.over:
-                    raise Unavailable("the database is closed")
-            finally:
-                self._pool.local.connection = None
-
-    def _begin(self, stack: ExitStack, isolation: IsolationLevel | None, read_only: bool) -> Connection:
-        """A leased connection in a transaction, both ended by the stack; another one where one turns out to be dead."""
-        for attempts_left in range(self._pool.size + 1, -1, -1):
-            connection = self._pool.lease()
-            with ExitStack() as attempt:
-                attempt.callback(self._end, connection)
-                attempt.enter_context(_our_errors(connection))
-                connection.isolation_level, connection.read_only = isolation, read_only or None
-                try:
-                    attempt.enter_context(connection.transaction())
-                except psycopg.Error as error:
-                    if not connection.ended(error) or not attempts_left:
-                        raise
-                    continue
-                stack.push(attempt.pop_all())
-                return connection
-        raise AssertionError("the last attempt returns or raises")
-
-    def _end(self, connection: Connection) -> None:
-        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
-            connection.isolation_level = connection.read_only = None
-            connection.failure = ""
-        else:  # the end of the transaction was interrupted
-            connection.close()
-        self._pool.give_back(connection)
-
-    @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
-        """The escape hatch: a leased psycopg connection in autocommit mode (inside `transaction()`: its connection)."""
-        if self._pool.local.connection is not None:
-            yield self._pool.local.connection
-            return
-        connection = self._pool.lease()
-        try:
-            yield connection
-        finally:
-            try:
-                connection.clean()
-            finally:
-                self._pool.give_back(connection)
 
     def exclusive(self, kind: Kind, id: int, *, wait: float = 0) -> AbstractContextManager[Lock]:
         """Have a topology, element or connection to oneself, among all processes, while in the block (DOMAIN.md).
@@ -292,7 +177,7 @@ class Database:
         try:
             return connection.run(query, values)
         except psycopg.errors.InFailedSqlTransaction as error:
-            raise _failed(connection) from error
+            raise failed(connection) from error
         except psycopg.Error as error:
             if not connection.ended(error) or inside is not None or query.verb != "select":
                 told = from_driver(error, query.call(values))
@@ -317,29 +202,3 @@ class Database:
             finally:
                 self._pool.give_back(connection)
         raise AssertionError("the last attempt returns or raises")
-
-
-@contextmanager
-def _our_errors(connection: Connection) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.errors.InFailedSqlTransaction as error:
-        raise _failed(connection) from error
-    except psycopg.Error as error:
-        connection.ended(error)
-        raise from_driver(error) from error
-
-
-def _check_not_failed(connection: Connection) -> None:
-    """WrongState where a call failed and its error was swallowed: the server would roll back without a word."""
-    if connection.pgconn.transaction_status == TransactionStatus.INERROR:
-        raise _failed(connection)
-
-
-def _failed(connection: Connection) -> WrongState:
-    """The error of a transaction in which a call failed before."""
-    why = f" ({connection.failure})" if connection.failure else ""
-    return WrongState(
-        f"a call in the transaction failed{why}, so all of it is rolled back: let its error leave the block, or let such "
-        "a call have a nested transaction()"
-    )

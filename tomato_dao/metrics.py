@@ -10,7 +10,7 @@ from weakref import finalize
 
 from psycopg.pq import TransactionStatus
 
-from .queries import Query
+from .query import Query
 
 if TYPE_CHECKING:
     from .statements import Connection

@@ -11,14 +11,14 @@ from weakref import WeakSet, ref
 from psycopg import pq
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from . import fork
+from . import fork, layout
 from .adapters import adapt
-from .capacity import why_not_more
+from .capacity import capacity, why_not_more
 from .errors import InvalidValue, Unavailable
 from .metrics import AllCounts, PoolStats, holders
 from .notices import PoolName, log_notice
-from .queries import Query
-from .server import session_settings
+from .query import Query
+from .server import logger, probe, session_settings
 from .statements import Connection, Shape
 from .wording import counted
 
@@ -61,15 +61,20 @@ class Pool:
         url: str,
         *,
         size: int,
-        timeout: float,
-        max_waiting: int | None,
-        statement_timeout: float,
         application_name: str,
-        prepare: bool,
-        log_slower_than: float | None,
+        timeout: float = 30,
+        max_waiting: int | None = None,
+        statement_timeout: float = 60,
+        prepare: bool = True,
+        log_slower_than: float | None = None,
     ) -> None:
+        """What the parameters are, and what it raises, is told by `tomato_dao.connect`."""
         if size < 1:
             raise InvalidValue(f"a pool has at least one connection, not {size}")
+        with probe(url, timeout) as connection:
+            layout.check(connection)
+            if prepare and (shortage := capacity(connection).shortage(size)):
+                logger.warning("%s", shortage)
         self.size = size
         self._url = url
         self.timeout = timeout

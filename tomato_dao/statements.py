@@ -26,7 +26,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from .errors import InvalidValue
 from .metrics import Counts, log_slow
-from .queries import Query
+from .query import Query
 from .row_factory import row_factory
 
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import pq
 
-from ..queries import Query
+from ..query import Query
 from . import embedded, node_tree
 from .node_tree import Node
 from .one_row import returns_at_most_one_row

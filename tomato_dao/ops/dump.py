@@ -4,9 +4,10 @@ import argparse
 import os
 import sys
 
-from ..database import connect
 from ..errors import Unavailable
+from ..pool import Pool
 from ..server import database_url
+from ..transactions import Transactions
 from ..transfer.dump import dump
 from .cli import file_name, interrupted_as, run_command
 from .progress import shown
@@ -33,7 +34,7 @@ def main() -> None:
         options.output = None
     left = "what was written is not whole" if options.output is None else "nothing was written"
     with (
-        connect(database_url(), pool_size=options.jobs, application_name="tomato-dao dump") as db,
+        Transactions(Pool(database_url(), size=options.jobs, application_name="tomato-dao dump")) as db,
         shown() as progress,
         interrupted_as(left),
     ):

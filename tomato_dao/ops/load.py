@@ -5,8 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from ..database import connect
+from ..pool import Pool
 from ..server import database_url
+from ..transactions import Transactions
 from ..transfer.files import Source, source, written
 from ..transfer.legacy.load import load_legacy
 from ..transfer.legacy.reader import is_legacy
@@ -54,13 +55,13 @@ def main() -> None:
         elif options.check:
             summary = check(file, progress=progress)
         else:
-            with connect(_url(), pool_size=1, application_name="tomato-dao load") as db, interrupted_as(_NOTHING):
+            with _database(1) as db, interrupted_as(_NOTHING):
                 summary = load(db, file, replace=options.replace, merge=options.merge, progress=progress)
     print(f"load: {'fine: ' if options.check else ''}{summary}", file=sys.stderr)
 
 
 def _load_legacy(file: Source, options: argparse.Namespace, progress: Report) -> Summary:
-    with connect(_url(), pool_size=2, application_name="tomato-dao load") as db:
+    with _database(2) as db:
         try:
             with interrupted_as(_NOTHING):
                 summary = load_legacy(
@@ -84,8 +85,9 @@ def _write(report: str | None, summary: LegacySummary) -> None:
             output.write(summary.as_json())
 
 
-def _url() -> str:
-    return os.environ.get("OWNER_DATABASE_URL") or database_url()
+def _database(connections: int) -> Transactions:
+    url = os.environ.get("OWNER_DATABASE_URL") or database_url()
+    return Transactions(Pool(url, size=connections, application_name="tomato-dao load"))
 
 
 if __name__ == "__main__":

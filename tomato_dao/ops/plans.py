@@ -16,7 +16,7 @@ import psycopg
 from .. import layout
 from ..database import QUERIES
 from ..errors import TomatoError
-from ..queries import Query
+from ..query import Query
 from ..wording import counted
 from .cli import run_command
 from .contract import short

@@ -12,7 +12,7 @@ import psycopg
 from .. import layout, patches
 from ..database import QUERIES
 from ..errors import from_driver
-from ..queries import Query
+from ..query import Query
 from ..server import database_url, probe
 from ..wording import counted
 from .cli import run_command

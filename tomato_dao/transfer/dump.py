@@ -11,8 +11,8 @@ import orjson
 import psycopg
 
 from .. import layout
-from ..database import Database
 from ..errors import InvalidValue, from_driver
+from ..transactions import Transactions
 from . import files, snapshot
 from .catalog import Table
 from .report import Progress, Report, Summary
@@ -22,7 +22,9 @@ LONGEST = 512 << 20  # bytes of a line
 _ENOUGH = 1 << 14  # bytes that are worth a write
 
 
-def dump(db: Database, file: str | os.PathLike[str] | IO[bytes], *, jobs: int = 1, progress: Report | None = None) -> Summary:
+def dump(
+    db: Transactions, file: str | os.PathLike[str] | IO[bytes], *, jobs: int = 1, progress: Report | None = None
+) -> Summary:
     """Write every table, as of one moment, while others go on writing.
 
     file: a path (written beside it and renamed when complete, mode 0600; compressed by its ending .gz or .zst), or a file

@@ -19,9 +19,9 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from .. import layout
-from ..database import Database
 from ..errors import NotAllowed, NotEmpty, WrongState, from_driver
 from ..notices import logger
+from ..transactions import Transactions
 from . import catalog
 from .blame import Lines, Search, row_refused, staging
 from .catalog import Table
@@ -64,7 +64,7 @@ class Block:
 
 
 def load_blocks(
-    db: Database,
+    db: Transactions,
     blocks: Callable[[list[Table]], Iterable[Block]],
     *,
     replace: bool = False,

@@ -6,8 +6,8 @@ from dataclasses import replace as changed
 from typing import IO
 
 from .. import layout
-from ..database import Database
 from ..errors import InvalidValue, WrongLayout
+from ..transactions import Transactions
 from . import engine
 from .files import Source, source
 from .legacy.load import load_legacy
@@ -17,7 +17,7 @@ from .report import Progress, Report, Summary
 
 
 def load(
-    db: Database,
+    db: Transactions,
     file: str | os.PathLike[str] | IO[bytes] | Source,
     *,
     replace: bool = False,

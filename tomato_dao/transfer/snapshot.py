@@ -21,8 +21,8 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
 from .. import layout
-from ..database import Database
 from ..errors import Conflict, WrongState
+from ..transactions import Transactions
 from . import catalog
 from .catalog import Column, Table
 
@@ -95,7 +95,7 @@ class Snapshot:
 
 
 @contextmanager
-def taken(db: Database, jobs: int) -> Iterator[Snapshot]:
+def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
     """A snapshot that is read over at most `jobs` of the database's connections; workers go on writing meanwhile.
 
     Raises WrongLayout where the layout is not the code's, Conflict where a migration waits.
@@ -142,7 +142,7 @@ def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapsh
 
 
 @contextmanager
-def _joined(db: Database, tables: Sequence[Table], snapshot: str) -> Iterator[psycopg.Connection]:
+def _joined(db: Transactions, tables: Sequence[Table], snapshot: str) -> Iterator[psycopg.Connection]:
     """Another connection that sees what the first one sees."""
     with db.connection() as connection, ExitStack() as stack:
         try:

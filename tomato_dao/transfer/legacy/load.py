@@ -8,8 +8,8 @@ from typing import IO
 import psycopg
 
 from ... import layout
-from ...database import Database
 from ...errors import from_driver
+from ...transactions import Transactions
 from .. import engine
 from ..files import Source, source
 from ..report import Report
@@ -18,7 +18,7 @@ from .staging import Staging
 
 
 def load_legacy(
-    db: Database,
+    db: Transactions,
     file: str | os.PathLike[str] | IO[bytes] | Source,
     *,
     replace: bool = False,

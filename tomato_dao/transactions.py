@@ -1,0 +1,159 @@
+"""Connections and transactions over one pool that all threads share: what a Database is beside its DAOs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from random import uniform
+from time import sleep
+from types import TracebackType
+from typing import Self, TypeVar
+
+import psycopg
+from psycopg import IsolationLevel
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+
+from .errors import Conflict, InvalidValue, Unavailable, WrongState, from_driver
+from .metrics import Stats
+from .pool import Pool
+from .statements import Connection
+
+Result = TypeVar("Result")
+
+
+class Transactions:
+    """A pool's connections, alone or for a transaction; safe to share between threads; `with` closes it."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def stats(self) -> Stats:
+        """What the pool does now, and what the queries have cost so far: calls, errors and seconds by name."""
+        return Stats(self._pool.stats(), self._pool.counts.queries())
+
+    def close(self, grace: float = 5) -> None:
+        """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable."""
+        self._pool.close(grace)
+
+    @contextmanager
+    def transaction(self, *, isolation: IsolationLevel | None = None, read_only: bool = False) -> Iterator[None]:
+        """Join this thread's calls into one transaction; nested: savepoints.
+
+        isolation, read_only: of the outermost transaction (default: the server's). Whatever leaves the block as an
+        exception rolls it back.
+        """
+        outer = self._pool.local.connection
+        if outer is None:
+            with self._outermost(isolation, read_only):
+                yield
+        elif isolation is not None or read_only:
+            raise InvalidValue("isolation and read_only are for the outermost transaction")
+        else:
+            try:
+                with _our_errors(outer), outer.transaction():
+                    yield
+                    _check_not_failed(outer)
+            finally:
+                if outer.pgconn.transaction_status != TransactionStatus.INERROR:
+                    outer.failure = ""
+
+    def run(self, work: Callable[[], Result], *, attempts: int = 10, isolation: IsolationLevel | None = None) -> Result:
+        """What a unit of work returns that is done in a transaction, and repeated where another came first (Conflict).
+
+        attempts: how often it is done at most, with growing pauses of random length in between. isolation: the
+        transaction's. Nothing but a Conflict is repeated; the last one is raised. Inside a transaction the work is done
+        once, in a nested one: what is to be repeated is the whole.
+        """
+        if self._pool.local.connection is not None:
+            attempts = 1
+        for attempt in range(1, attempts):
+            with suppress(Conflict), self.transaction(isolation=isolation):
+                return work()
+            sleep(uniform(0, min(0.01 * 2**attempt, 1)))  # noqa: S311 (so that two don't meet again)
+        with self.transaction(isolation=isolation):
+            return work()
+
+    @contextmanager
+    def _outermost(self, isolation: IsolationLevel | None, read_only: bool) -> Iterator[None]:
+        with ExitStack() as stack:
+            connection = self._begin(stack, isolation, read_only)
+            try:
+                self._pool.local.connection = connection
+                yield
+                _check_not_failed(connection)
+                if self._pool.over:
+                    raise Unavailable("the database is closed")
+            finally:
+                self._pool.local.connection = None
+
+    def _begin(self, stack: ExitStack, isolation: IsolationLevel | None, read_only: bool) -> Connection:
+        """A leased connection in a transaction, both ended by the stack; another one where one turns out to be dead."""
+        for attempts_left in range(self._pool.size + 1, -1, -1):
+            connection = self._pool.lease()
+            with ExitStack() as attempt:
+                attempt.callback(self._end, connection)
+                attempt.enter_context(_our_errors(connection))
+                connection.isolation_level, connection.read_only = isolation, read_only or None
+                try:
+                    attempt.enter_context(connection.transaction())
+                except psycopg.Error as error:
+                    if not connection.ended(error) or not attempts_left:
+                        raise
+                    continue
+                stack.push(attempt.pop_all())
+                return connection
+        raise AssertionError("the last attempt returns or raises")
+
+    def _end(self, connection: Connection) -> None:
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            connection.isolation_level = connection.read_only = None
+            connection.failure = ""
+        else:  # the end of the transaction was interrupted
+            connection.close()
+        self._pool.give_back(connection)
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
+        """The escape hatch: a leased psycopg connection in autocommit mode (inside `transaction()`: its connection)."""
+        if self._pool.local.connection is not None:
+            yield self._pool.local.connection
+            return
+        connection = self._pool.lease()
+        try:
+            yield connection
+        finally:
+            try:
+                connection.clean()
+            finally:
+                self._pool.give_back(connection)
+
+
+@contextmanager
+def _our_errors(connection: Connection) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.InFailedSqlTransaction as error:
+        raise failed(connection) from error
+    except psycopg.Error as error:
+        connection.ended(error)
+        raise from_driver(error) from error
+
+
+def _check_not_failed(connection: Connection) -> None:
+    """WrongState where a call failed and its error was swallowed: the server would roll back without a word."""
+    if connection.pgconn.transaction_status == TransactionStatus.INERROR:
+        raise failed(connection)
+
+
+def failed(connection: Connection) -> WrongState:
+    """The error of a transaction in which a call failed before."""
+    why = f" ({connection.failure})" if connection.failure else ""
+    return WrongState(
+        f"a call in the transaction failed{why}, so all of it is rolled back: let its error leave the block, or let such "
+        "a call have a nested transaction()"
+    )
