@@ -223,7 +223,7 @@ def test_a_dump_that_is_interrupted_says_what_it_leaves(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("seconds", [0.03, 0.1, 0.2])
+@pytest.mark.parametrize("seconds", [0.06, 0.1, 0.2])
 def test_an_interrupt_while_a_command_starts_leaves_no_trace(tomato_url: str, seconds: float) -> None:
     load = started(tomato_url, LOAD, "--check", "-")
     with suppress(subprocess.TimeoutExpired):
