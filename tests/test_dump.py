@@ -107,6 +107,11 @@ create domain inner_int as int;
 create domain outer_int as inner_int check (value > 0);
 create type pair as (x int, y text);
 create table typed (n outer_int, u uuid, d date, i interval, b bytea, c pair, primary key (n) include (u));
+create table checked (
+  id int primary key, word text check (word in ('low', 'high')), "Word" text check ("Word" in ('low', 'high')),
+  odd text check (odd in ('a"b', 'c')), hashed text check (md5(hashed) in ('c8f88ec84680a7ec056720570290dd34', 'c')),
+  either text check (either in ('low', 'high') or length(either) = 3)
+);
 """
 ODD_ROWS = """
 insert into p select n, n % 3, n, n, n, n from generate_series(1, 3000) n;
@@ -114,6 +119,8 @@ insert into "o""dd (\\" values (1, 'x'), (2, 'y');
 insert into parent values (1, 'of the parent');
 insert into child values (1, 'of the child');
 insert into typed values (1, gen_random_uuid(), '2026-01-31', '1 mon 2 days', '\\x00ff', (1, 'a, "b"'));
+insert into checked values (1, 'low', 'high', 'a"b', 'a"b', '\\"\x1f');
+insert into checked values (2, null, null, null, null, null);
 """
 
 
@@ -131,6 +138,13 @@ def test_odd_tables_survive(db: Database, server: psycopg.Connection, tomato_ser
             with other.connection() as connection:
                 assert rows_of(connection) == rows_of(server)
             assert merge or dumped(other) == text
+
+
+def test_words_that_a_check_was_too_late_for_are_escaped(db: Database, server: psycopg.Connection) -> None:
+    server.execute("create table late (id int primary key, word text)")
+    server.execute("insert into late values (1, 'a\"b')")
+    server.execute("alter table late add check (word in ('low', 'high')) not valid")
+    assert {"model": "late", "pk": 1, "fields": {"word": 'a"b'}} in json.loads(dumped(db))
 
 
 def test_another_layout_is_refused_with_what_is_missing(db: Database, server: psycopg.Connection) -> None:

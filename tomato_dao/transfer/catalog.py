@@ -11,11 +11,13 @@ from ..errors import WrongLayout, entity_of
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that has a value of its own; kind: integer, number, boolean, instant, json, array, or text for all others."""
+    """A column that has a value of its own; kind: integer, number, boolean, instant, json, array, or text for all others;
+    words: its check allows only some words, in which JSON has nothing to escape."""
 
     name: str
     kind: str
     nullable: bool
+    words: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,12 @@ _OURS: LiteralString = """
   )
 """
 
-_COLUMNS: LiteralString = f"""
+_COLUMNS: LiteralString = rf"""
+with recursive bases as (
+  select oid, oid as base from pg_type where typtype <> 'd'
+  union all
+  select d.oid, bases.base from bases join pg_type d on d.typtype = 'd' and d.typbasetype = bases.oid
+)
 select
   c.relname,
   a.attname,
@@ -67,18 +74,17 @@ select
     else 'text'
   end,
   not (a.attnotnull or t.typnotnull),
+  exists (
+    select from pg_constraint k
+    where k.conrelid = c.oid and k.contype = 'c' and k.conkey = array[a.attnum]
+      and pg_get_constraintdef(k.oid) ~ $$^CHECK \(\([\w"]+ = ANY \(ARRAY\['\w+'::text(, '\w+'::text)*\]\)\)\)\Z$$
+  ),
   array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum)
 from pg_class c
 join pg_attribute a on a.attrelid = c.oid
 join pg_type t on t.oid = a.atttypid
-join lateral (
-  with recursive bases as (
-    select t.oid, t.typbasetype, t.typcategory
-    union all
-    select u.oid, u.typbasetype, u.typcategory from bases join pg_type u on u.oid = bases.typbasetype
-  )
-  select bases.oid, bases.typcategory from bases where bases.typbasetype = 0
-) b on true
+join bases on bases.oid = t.oid
+join pg_type b on b.oid = bases.base
 left join pg_index i on i.indrelid = c.oid and i.indisprimary
 where a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and {_OURS}
 order by c.relname collate "C", a.attnum
@@ -108,8 +114,8 @@ def tables(connection: psycopg.Connection) -> list[Table]:
     Raises WrongLayout for one without a primary key, and for two of one model.
     """
     columns: dict[str, list[tuple[Column, int | None]]] = {}
-    for name, column, kind, nullable, place in connection.execute(_COLUMNS):
-        columns.setdefault(name, []).append((Column(column, kind, nullable), place))
+    for name, column, kind, nullable, words, place in connection.execute(_COLUMNS):
+        columns.setdefault(name, []).append((Column(column, kind, nullable, words), place))
     found = {}
     for name, rows in columns.items():
         key = sorted(((place, column) for column, place in rows if place is not None), key=lambda pair: pair[0])

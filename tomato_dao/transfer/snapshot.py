@@ -45,6 +45,7 @@ _JSON: dict[str, LiteralString] = {
     "array": "to_json(t.{0})::text",
     "text": "to_json(t.{0}::text)::text",
 }
+_WORD: LiteralString = """'"' || t.{0} || '"'"""  # of a column that has no others
 
 _SETTINGS = """
 set local statement_timeout = 0;
@@ -201,7 +202,7 @@ def _line(table: Table) -> sql.Composable:
 
 
 def _value(column: Column) -> sql.Composed:
-    return sql.SQL(f"coalesce({_JSON[column.kind]}, 'null')").format(sql.Identifier(column.name))
+    return sql.SQL(f"coalesce({_WORD if column.words else _JSON[column.kind]}, 'null')").format(sql.Identifier(column.name))
 
 
 class _Reader:
