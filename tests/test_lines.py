@@ -56,11 +56,11 @@ def test_lines_say_the_same_among_others(data: st.DataObject) -> None:
         expected = b"\n".join(reading.any_row(line, len(line) - 1) for line in lines)
     except ValueError:
         expected = None
-    assert reading.rows(b"\n".join(lines), len(lines)) in (expected, None)
+    assert reading.rows(b"".join(b"%b\n" % line for line in lines)) in ((expected, len(lines)), None)
 
 
 def things(*fields: str) -> list[bytes]:
-    return [f'{{"model":"thing","pk":{n},"fields":{{{text}}}}},'.encode() for n, text in enumerate(fields)]
+    return [f'{{"model":"thing","pk":{n},"fields":{{{text}}}}},\n'.encode() for n, text in enumerate(fields)]
 
 
 @pytest.mark.parametrize(
@@ -71,18 +71,35 @@ def things(*fields: str) -> list[bytes]:
         ("integer?", ["null", "7"], [r"\N", "7"]),
         ("json?", ["null", '{"a":[null]}', '"\u2028"'], [r"\N", '{"a":[null]}', '"\u2028"']),
         ("json", ["{}", "1.10"], ["{}", "1.10"]),
+        ("text", ['"null"', '"nullable"'], ["null", "nullable"]),
     ],
 )
 def test_nulls_are_told_from_values_among_others(kind: str, values: list[str], read: list[str]) -> None:
     reading = Records(Table("things", "thing", KEY, (Column("c", kind.removesuffix("?"), kind.endswith("?")),)))
     lines = things(*(f'"c":{value}' for value in values))
-    assert reading.rows(b"\n".join(lines), len(lines)) == "\n".join(f"{n}\t{text}" for n, text in enumerate(read)).encode()
+    rows = "\n".join(f"{n}\t{text}" for n, text in enumerate(read)).encode()
+    assert reading.rows(b"".join(lines)) == (rows, len(lines))
+
+
+@given(st.booleans(), st.lists(st.integers(0, 10**18), max_size=3), st.lists(st.integers(0, 10**18), max_size=3), st.data())
+def test_no_line_is_passed_over(nullable: bool, before: list[int], after: list[int], data: st.DataObject) -> None:
+    reading = Records(Table("things", "thing", KEY, (Column("c", "integer", nullable),)))
+    lines = things(*(f'"c":{value}' for value in [*before, 0, *after]))
+    good = lines[len(before)]
+    at = data.draw(st.integers(0, len(good)))
+    bad = good[:at] + data.draw(st.binary(max_size=2)) + good[at + data.draw(st.integers(0, 60)) :]
+    lines[len(before)] = bad
+    text = b"".join(lines).removesuffix(b"\n") + b"\n"
+    if found := reading.rows(text):
+        rows, size = found
+        assert rows.split(b"\n") == [reading.row(line) for line in text.removesuffix(b"\n").split(b"\n")]
+        assert size == text.count(b"\n")
 
 
 @pytest.mark.parametrize(
     ("kind", "simple", "value"),
     [
-        ("text", '""', '"null"'), ("text", '""', r'"\u0041"'), ("text?", '""', '"nullable"'), ("text?", '""', '"null'),
+        ("text", '""', r'"\u0041"'), ("text?", '""', '"nullable"'), ("text?", '""', '"null'),
         ("text?", '""', 'null"'), ("text?", '""', "x"),
         ("instant?", "null", '"2026-01-31T12:00:00Z'), ("instant?", "null", '2026-01-31T12:00:00Z"'),
         ("json", "1", "null"), ("json", "1", "{"), ("json", "1", '"a'), ("json", "1", '1,"d":2'), ("json", "1", '1,"c":2'),
@@ -93,5 +110,5 @@ def test_nulls_are_told_from_values_among_others(kind: str, values: list[str], r
 def test_what_needs_a_closer_look_is_left_to_it(kind: str, simple: str, value: str) -> None:
     reading = Records(Table("things", "thing", KEY, (Column("c", kind.removesuffix("?"), kind.endswith("?")),)))
     lines = things(f'"c":{simple}', f'"c":{value}')
-    assert reading.rows(b"\n".join(lines), 2) is None
-    assert (reading.rows(lines[0], 1) is None) == (kind == "array")
+    assert reading.rows(b"".join(lines)) is None
+    assert (reading.rows(lines[0]) is None) == (kind == "array")

@@ -38,38 +38,44 @@ class Reader:
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._texts = _texts(chunks)
-        start: list[bytes] = []
-        while len(start) < 2 and (found := next(self._texts, None)) is not None:
-            start += found[0].split(b"\n", 2 - len(start))
+        self._read = 0  # lines
+        self._texts = self._complete_lines(chunks)
+        start = b""
+        while start.count(b"\n") < 2 and (text := next(self._texts, b"")):
+            start += text
+            self._read = start.count(b"\n")
         if not start:
             raise InvalidValue("the file is empty, or cut off")
-        if start[0] != b"[":
+        first, *others = start.split(b"\n", 2)
+        if first != b"[":
             raise _wrong(1, f"this is no dump, {_ANEW}")
-        if len(start) < 2:
+        if len(others) < 2:
             raise _cut(1)
-        self.header = _header(start[1])
-        self._hash = hashlib.sha256(b"[\n%b\n" % start[1])
-        self._texts = itertools.chain(((text, text.count(b"\n") + 1) for text in start[2:]), self._texts)
+        header, rest = others
+        self.header = _header(header)
+        self._hash = hashlib.sha256(b"[\n%b\n" % header)
+        self._read = 2
+        self._texts = itertools.chain([rest] if rest else [], self._texts)
 
     def blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
         """The rows of these tables, in the file's order; once they have come, the file is complete and unchanged."""
         all_records = {table.model: Records(table) for table in tables}
         counts = dict.fromkeys(all_records, 0)
         records = next(iter(all_records.values()))
-        next_line = 3
-        for text, size in self._texts:
+        for text in self._texts:
+            first_line = self._read + 1
             before = self._hash.copy()
             self._hash.update(text)
-            self._hash.update(b"\n")
-            if all_rows := records.rows(text, size):
+            if found := records.rows(text):
+                all_rows, size = found
                 counts[records.table.model] += size
-                yield Block(records.table, all_rows, size, next_line)
-                next_line += size
+                self._read += size
+                yield Block(records.table, all_rows, size, first_line)
                 continue
             lines = text.split(b"\n")
+            del lines[-1]  # after the last newline there is nothing
             rows: list[bytes] = []
-            for n, line in enumerate(lines, next_line):
+            for n, line in enumerate(lines, first_line):
                 row = records.row(line)
                 if row is None:
                     model = _model(n, line)
@@ -79,8 +85,8 @@ class Reader:
                         rows = []
                     if model == "dump.trailer":
                         self._hash = before
-                        self._hash.update(b"".join(b"%b\n" % earlier for earlier in lines[: n - next_line]))
-                        self._end(n, line, lines[n - next_line + 1 :], counts)
+                        self._hash.update(b"".join(b"%b\n" % earlier for earlier in lines[: n - first_line]))
+                        self._end(n, line, lines[n - first_line + 1 :], counts)
                         return
                     if model not in all_records:
                         raise _wrong(n, f"the model {model} is unknown")
@@ -88,12 +94,12 @@ class Reader:
                     row = records.row(line) or _any_row(records, n, line)
                 rows.append(row)
             counts[records.table.model] += len(rows)
-            block = Block(records.table, b"\n".join(rows), len(rows), next_line + size - len(rows))
+            self._read += len(lines)
+            block = Block(records.table, b"\n".join(rows), len(rows), self._read + 1 - len(rows))
             del text, lines, line, rows, row  # before there are others: they can be large
             yield block
             del block
-            next_line += size
-        raise _cut(next_line - 1)
+        raise _cut(self._read)
 
     def _end(self, n: int, line: bytes, rest: list[bytes], counts: dict[str, int]) -> None:
         """The trailer says what has come, and nothing comes after it."""
@@ -111,37 +117,35 @@ class Reader:
             raise _wrong(n, f"the trailer tells of {rows} records, the file has {sum(counts.values())}")
         if sha256 != self._hash.hexdigest():
             raise _wrong(n, "the content doesn't match the trailer's hash: the file was changed or damaged")
-        for text, _ in self._texts:
-            rest += text.split(b"\n")
+        self._read = n + len(rest)
+        for text in self._texts:
+            rest += text[:-1].split(b"\n")
+            self._read = n + len(rest)
             if len(rest) > 1:
                 break
         if rest != [b"]"]:
             raise _wrong(n + 1, "“]” is expected after the trailer, and nothing more") if rest else _cut(n)
 
-
-def _texts(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Lines, some at a time, with newlines between, and how many these are."""
-    rest = bytearray()
-    complete = 0
-    for chunk in chunks:
-        cut = chunk.rfind(b"\n")
-        if cut < 0:
-            rest += chunk
-            if len(rest) > LONGEST:
-                raise _wrong(complete + 1, f"it is longer than {LONGEST >> 20} MiB, the most that a line may have")
-            continue
-        rest += memoryview(chunk)[:cut]
-        text = bytes(rest)
-        rest = bytearray(memoryview(chunk)[cut + 1 :])
-        _check_encoding(text, complete)
-        size = text.count(b"\n") + 1
-        complete += size
-        yield text, size
-        del text
-    if rest and not complete and rest[:1] == b"[" and rest[-1:] == b"]":
-        raise _wrong(1, f"this is no dump, {_ANEW}")
-    if rest:
-        raise InvalidValue(f"the file ends in the middle of line {complete + 1}: it is cut off")
+    def _complete_lines(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Some lines at a time, each with its newline."""
+        rest = bytearray()
+        for chunk in chunks:
+            cut = chunk.rfind(b"\n") + 1
+            if not cut:
+                rest += chunk
+                if len(rest) > LONGEST:
+                    raise _wrong(self._read + 1, f"it is longer than {LONGEST >> 20} MiB, the most that a line may have")
+                continue
+            rest += memoryview(chunk)[:cut]
+            text = bytes(rest)
+            rest = bytearray(memoryview(chunk)[cut:])
+            _check_encoding(text, self._read)
+            yield text
+            del text
+        if rest and not self._read and rest[:1] == b"[" and rest[-1:] == b"]":
+            raise _wrong(1, f"this is no dump, {_ANEW}")
+        if rest:
+            raise InvalidValue(f"the file ends in the middle of line {self._read + 1}: it is cut off")
 
 
 def _check_encoding(text: bytes, lines_before: int) -> None:
