@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from select import POLLIN, POLLOUT, poll
 from typing import LiteralString
 
@@ -159,9 +161,8 @@ def _pieces(connection: psycopg.Connection, tables: Sequence[Table]) -> list[Pie
     return [Piece(t, first, sizes[t.name][1]) for t in tables for first in range(0, sizes[t.name][0], _PIECE)]
 
 
-def _query(piece: Piece, block: int) -> sql.Composed:
-    """COPY of a piece: a row per record where rows can be large, else a row per block of pages."""
-    line = _line(piece.table)
+def _query(piece: Piece, line: sql.SQL, pages: int) -> sql.Composed:
+    """COPY of a piece: a row per record where rows can be large, else a row per block of so many pages."""
     name = sql.Identifier(piece.table.name)
     first, end = sql.Literal(piece.first_page), sql.Literal(piece.first_page + _PIECE)
     if piece.toasted:
@@ -179,7 +180,7 @@ def _query(piece: Piece, block: int) -> sql.Composed:
             and t.ctid < format('(%s,0)', least(block.page + {}, {}))::tid
         ) joined
         """
-        lines = sql.SQL(query).format(first, end, block, line, name, block, end)
+        lines = sql.SQL(query).format(first, end, pages, line, name, pages, end)
     return sql.SQL("copy ({}) to stdout (format binary)").format(lines)
 
 
@@ -253,27 +254,27 @@ class _Reader:
         A message holds the lines of some pages: of how many is known once a piece of the table was read page by page, as
         few compressed rows can make much text.
         """
-        pages: dict[Table, int] = {}
         pgconn = self._connection.pgconn
-        for piece in pieces:
-            block = pages.get(piece.table, 1)
-            longest = 1
-            pgconn.send_query(_query(piece, block).as_bytes(self._connection))
-            (result,) = yield from execute(pgconn)
-            if result.status != ExecStatus.COPY_OUT:
-                raise error_from_result(result, encoding="utf-8")
-            while isinstance(message := (yield from copy_from(pgconn)), memoryview):
-                data = message
-                if data[: len(_SIGNATURE)] == _SIGNATURE:
-                    data = data[_HEAD:]
-                if len(data) > _ROW.size:  # less has a block without rows, and the end
-                    rows: int = _ROW.unpack_from(data)[2]
-                    longest = max(longest, len(data))
-                    self.found.append(Lines(piece.table, data[_ROW.size :], rows))
-                    self._ahead += len(data) - _ROW.size
-                del message, data  # before there is another
-            self.found.append(None)
-            pages[piece.table] = max(min(_MESSAGE * block // longest, _MOST_PAGES), 1)
+        for table, share in groupby(pieces, attrgetter("table")):
+            line = sql.SQL(_line(table).as_string(self._connection))
+            pages = 1
+            for piece in share:
+                longest = 1
+                pgconn.send_query(_query(piece, line, pages).as_bytes(self._connection))
+                (result,) = yield from execute(pgconn)
+                if result.status != ExecStatus.COPY_OUT:
+                    raise error_from_result(result, encoding="utf-8")
+                while isinstance(data := (yield from copy_from(pgconn)), memoryview):
+                    if data[: len(_SIGNATURE)] == _SIGNATURE:
+                        data = data[_HEAD:]
+                    if len(data) > _ROW.size:  # less has a block without rows, and the end
+                        rows: int = _ROW.unpack_from(data)[2]
+                        longest = max(longest, len(data))
+                        self.found.append(Lines(table, data[_ROW.size :], rows))
+                        self._ahead += len(data) - _ROW.size
+                    del data  # before there is another
+                self.found.append(None)
+                pages = max(min(_MESSAGE * pages // longest, _MOST_PAGES), 1)
 
 
 def _lines(reader: _Reader, readers: Sequence[_Reader]) -> Iterator[Lines]:
