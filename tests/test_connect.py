@@ -1,5 +1,7 @@
 """What `connect` refuses, and how it says so."""
 
+import subprocess
+import sys
 import traceback
 
 import psycopg
@@ -96,3 +98,14 @@ def test_a_wrong_password_is_told_without_the_password(tomato_url: str) -> None:
         assert "s3cret" not in everything_said(refused.value)
     else:
         pytest.skip("this server asks for no password")
+
+
+def test_what_is_imported_late_is_there_all_the_same() -> None:
+    program = """
+import tomato_dao
+assert {"connect", "Database", "dump", "migrate"} <= set(dir(tomato_dao))
+assert tomato_dao.rows.Host.__name__ == "Host"
+assert not hasattr(tomato_dao, "nothing")
+assert tomato_dao.connect is tomato_dao.database.connect
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

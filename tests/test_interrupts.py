@@ -12,6 +12,8 @@ from conftest import World
 from dao_cases import until
 from session_cases import BACKENDS
 
+from tomato_dao import connect, pool
+
 INTERRUPTED = """
 import signal, sys, threading
 from time import monotonic, sleep
@@ -104,3 +106,33 @@ def test_an_interrupt_ends_a_call_that_waits_and_nothing_else(
             guard.cancel()
             process.kill()
     assert took < 1
+
+
+def test_an_interrupt_at_the_moment_of_being_served_loses_nothing(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted:
+        """A lock, and an interrupt as soon as it was had for the first time."""
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+            self._lock.acquire()
+            self._first = True
+            self.release = self._lock.release
+
+        def acquire(self, timeout: float) -> bool:
+            had = self._lock.acquire(timeout=timeout)
+            if self._first:
+                self._first = False
+                raise KeyboardInterrupt
+            return had
+
+    class Waiter:
+        def __init__(self) -> None:
+            self.connection = None
+            self.ready = Interrupted()
+
+    with connect(tomato_url, pool_size=1, timeout=5) as db:
+        with monkeypatch.context() as patch:
+            patch.setattr(pool, "_Waiter", Waiter)
+            with pytest.raises(KeyboardInterrupt):
+                db.organizations.list()
+        db.organizations.list()

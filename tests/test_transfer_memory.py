@@ -39,6 +39,14 @@ def test_rows_that_were_compressed_are_no_exception(tomato_url: str, server: psy
     assert peak_memory(tomato_url, "dump") < MOST
 
 
+def test_many_small_rows_beside_a_large_one_are_no_exception(tomato_url: str, server: psycopg.Connection) -> None:
+    server.execute("insert into key_values (key, value) select n, '1' from generate_series(1, 400000) n")
+    server.execute("alter table key_values alter value set storage external")
+    server.execute("insert into key_values (key, value) select 'large', to_jsonb(repeat('x', 10000))")
+    for command in (["dump"], ["dump", "--jobs", "2"]):
+        assert peak_memory(tomato_url, *command) < MOST, command
+
+
 def test_a_large_row_needs_four_times_its_size(tomato_url: str, db: Database, tmp_path: Path) -> None:
     file = tmp_path / "dump.json"
     size = 64

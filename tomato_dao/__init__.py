@@ -40,10 +40,20 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    """What not every program needs is imported by who asks for it."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name], __name__), name)
+    """What not every program needs is imported by who asks for it: modules too, as `tomato_dao.rows`."""
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name], __name__), name)
+    try:
+        return import_module(f".{name}", __name__)
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{name}":
+            raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    """What there is, imported or not."""
+    return sorted({*globals(), *__all__})
 
 
 __all__ = [

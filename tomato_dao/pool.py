@@ -202,7 +202,8 @@ class Pool:
         try:
             self._waiters.remove(waiter)
         except ValueError:
-            waiter.ready.acquire()  # it has been called: that takes no time any more
+            if waiter.connection is None:  # it is being called just now, or was told of the end
+                waiter.ready.acquire(timeout=1)
             if waiter.connection is not None:
                 self.give_back(waiter.connection)
 

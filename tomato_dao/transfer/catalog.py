@@ -75,7 +75,7 @@ select
   end,
   not (a.attnotnull or t.typnotnull),
   exists (
-    select from pg_constraint k
+    select from pg_constraint k join pg_collation l on l.oid = a.attcollation and l.collisdeterministic
     where k.conrelid = c.oid and k.contype = 'c' and k.conkey = array[a.attnum]
       and pg_get_constraintdef(k.oid) ~ $$^CHECK \(\([\w"]+ = ANY \(ARRAY\['\w+'::text(, '\w+'::text)*\]\)\)\)\Z$$
   ),

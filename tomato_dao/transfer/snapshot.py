@@ -32,6 +32,7 @@ _PIECE = 240  # pages that are read by one COPY
 _MESSAGE = 1 << 17  # bytes that are worth a message, while they take no more than so many pages:
 _MOST_PAGES = 8
 _AHEAD = 16 << 20  # bytes that all connections together read before their turn
+_LINES = 1 << 10  # bytes that some lines take beside their text
 
 _SIGNATURE = b"PGCOPY\n"
 _HEAD = 19  # bytes of a binary COPY's header
@@ -124,6 +125,7 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
             share = [piece for piece, turn in zip(pieces, turns, strict=True) if turn == n]
             readers.append(_Reader(connection, share, _AHEAD // jobs))
             stack.callback(readers[n].stop)
+            readers[n].start()
         yield Snapshot(tables, [_lines(readers[turn], readers) for turn in turns])
 
 
@@ -214,6 +216,10 @@ class _Reader:
         self._connection, self._most = connection, most
         self._ahead = 0
         self._reading = self._read(pieces)
+        self._awaited: Wait | None = None
+
+    def start(self) -> None:
+        """Ask for the first piece."""
         self._awaited = next(self._reading, None)
 
     @property
@@ -240,7 +246,7 @@ class _Reader:
         """What was found first: some lines, or None at a piece's end."""
         lines = self.found.popleft()
         if lines:
-            self._ahead -= len(lines.text)
+            self._ahead -= len(lines.text) + _LINES
         return lines
 
     def stop(self) -> None:
@@ -271,7 +277,7 @@ class _Reader:
                         rows: int = _ROW.unpack_from(data)[2]
                         longest = max(longest, len(data))
                         self.found.append(Lines(table, data[_ROW.size :], rows))
-                        self._ahead += len(data) - _ROW.size
+                        self._ahead += len(data) - _ROW.size + _LINES
                     del data  # before there is another
                 self.found.append(None)
                 pages = max(min(_MESSAGE * pages // longest, _MOST_PAGES), 1)
