@@ -31,12 +31,18 @@ def test_memory_does_not_grow_with_the_rows(tomato_url: str, server: psycopg.Con
         assert peak_memory(tomato_url, *command) < MOST, command
 
 
-def test_rows_that_were_compressed_are_no_exception(tomato_url: str, server: psycopg.Connection) -> None:
-    """Two kilobytes in the table, a megabyte in the dump, and more of them than are read at once."""
+@pytest.mark.parametrize(("before", "count"), [(0, 1000), (60000, 300)])
+def test_rows_that_were_compressed_are_no_exception(
+    tomato_url: str, server: psycopg.Connection, before: int, count: int
+) -> None:
+    """Two kilobytes in the table, a megabyte in the dump, and more of them than are read at once, also after small ones."""
+    server.execute("insert into organizations (name) select 'small ' || n from generate_series(1, %s) n", [before])
     server.execute(
-        "insert into organizations (name, description) select n, repeat(e'\\x01', 165000) from generate_series(1, 1000) n"
+        "insert into organizations (name, description) select n, repeat(e'\\x01', 165000) from generate_series(1, %s) n",
+        [count],
     )
-    assert peak_memory(tomato_url, "dump") < MOST
+    for command in (["dump"], ["dump", "--jobs", "2"]):
+        assert peak_memory(tomato_url, *command) < MOST, command
 
 
 def test_many_small_rows_beside_a_large_one_are_no_exception(tomato_url: str, server: psycopg.Connection) -> None:

@@ -30,7 +30,7 @@ from .catalog import Column, Table
 
 _PIECE = 240  # pages that are read by one COPY
 _MESSAGE = 1 << 17  # bytes that are worth a message, while they take no more than so many pages:
-_MOST_PAGES = 8
+_MOST_PAGES = 3
 _AHEAD = 16 << 20  # bytes that all connections together read before their turn
 _LINES = 1 << 10  # bytes that some lines take beside their text
 
