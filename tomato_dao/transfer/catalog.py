@@ -11,13 +11,11 @@ from ..errors import WrongLayout, entity_of
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that has a value of its own; kind: integer, number, boolean, instant, json, array, or text for all others;
-    words: its check allows only some words, in which JSON has nothing to escape."""
+    """A column that has a value of its own; kind: integer, number, boolean, instant, json, array, or text for all others."""
 
     name: str
     kind: str
     nullable: bool
-    words: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ _OURS: LiteralString = """
   )
 """
 
-_COLUMNS: LiteralString = rf"""
+_COLUMNS: LiteralString = f"""
 with recursive bases as (
   select oid, oid as base from pg_type where typtype <> 'd'
   union all
@@ -74,11 +72,6 @@ select
     else 'text'
   end,
   not (a.attnotnull or t.typnotnull),
-  exists (
-    select from pg_constraint k join pg_collation l on l.oid = a.attcollation and l.collisdeterministic
-    where k.conrelid = c.oid and k.contype = 'c' and k.conkey = array[a.attnum]
-      and pg_get_constraintdef(k.oid) ~ $$^CHECK \(\([\w"]+ = ANY \(ARRAY\['\w+'::text(, '\w+'::text)*\]\)\)\)\Z$$
-  ),
   array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum)
 from pg_class c
 join pg_attribute a on a.attrelid = c.oid
@@ -114,8 +107,8 @@ def tables(connection: psycopg.Connection) -> list[Table]:
     Raises WrongLayout for one without a primary key, and for two of one model.
     """
     columns: dict[str, list[tuple[Column, int | None]]] = {}
-    for name, column, kind, nullable, words, place in connection.execute(_COLUMNS):
-        columns.setdefault(name, []).append((Column(column, kind, nullable, words), place))
+    for name, column, kind, nullable, place in connection.execute(_COLUMNS):
+        columns.setdefault(name, []).append((Column(column, kind, nullable), place))
     found = {}
     for name, rows in columns.items():
         key = sorted(((place, column) for column, place in rows if place is not None), key=lambda pair: pair[0])

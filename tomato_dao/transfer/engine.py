@@ -31,6 +31,13 @@ from .report import Progress, Report
 _PATIENCE = 2  # seconds after which is told who holds the tables
 _PIECE = 8 << 20  # bytes of a COPY, after which what the server refuses is known, and whose rows are kept until then
 
+_SETTINGS = """
+set local statement_timeout = 0;
+set local idle_in_transaction_session_timeout = 0;
+set local maintenance_work_mem = '256MB';
+set local array_nulls = on
+"""
+
 _IDENTITIES: LiteralString = """
 select c.relname, a.attname, pg_get_serial_sequence(c.oid::regclass::text, a.attname)
 from pg_attribute a
@@ -109,13 +116,7 @@ class _Load:
         self._merge = merge
         self._progress = progress
         self._size = 0
-        for setting in (
-            "statement_timeout = 0",
-            "idle_in_transaction_session_timeout = 0",
-            "maintenance_work_mem = '256MB'",
-            "array_nulls = on",
-        ):
-            connection.execute(sql.SQL("set local ") + sql.SQL(setting))
+        connection.execute(_SETTINGS)
         layout.check(connection)
         self.tables = catalog.tables(connection)
         self._by_name = {table.name: table for table in self.tables}

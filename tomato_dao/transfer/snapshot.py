@@ -5,7 +5,7 @@ The server makes the lines and joins them, so that Python handles blocks of them
 
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -48,10 +48,11 @@ _JSON: dict[str, LiteralString] = {
     "array": "to_json(t.{0})::text",
     "text": "to_json(t.{0}::text)::text",
 }
-_WORD: LiteralString = """'"' || t.{0} || '"'"""  # of a column that has no others
+_WORD: LiteralString = """'"' || t.{0} || '"'"""  # of a column that has nothing else
 
 _SETTINGS = """
 set local statement_timeout = 0;
+set local lock_timeout = 0;
 set local idle_in_transaction_session_timeout = 0;
 set local timezone = 'UTC';
 set local extra_float_digits = 1;
@@ -61,6 +62,17 @@ set local jit = off;
 set local bytea_output = 'hex';
 set local intervalstyle = 'iso_8601';
 set local datestyle = 'ISO'
+"""
+
+# Columns whose check allows only some words, in which JSON has nothing to escape.
+_WORDS = r"""
+select c.relname, a.attname
+from pg_constraint k
+join pg_class c on c.oid = k.conrelid
+join pg_attribute a on a.attrelid = k.conrelid and k.conkey = array[a.attnum]
+join pg_collation l on l.oid = a.attcollation and l.collisdeterministic
+where k.conrelid = any(%s::regclass[]) and k.contype = 'c'
+  and pg_get_constraintdef(k.oid) ~ $$^CHECK \(\([\w"]+ = ANY \(ARRAY\['\w+'::text(, '\w+'::text)*\]\)\)\)\Z$$
 """
 
 _SIZES = """
@@ -112,7 +124,9 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
         tables = catalog.tables(first)
         stack.enter_context(_transaction(first, tables))
         layout.check(first)  # its tables can't change any more
-        pieces = _pieces(first, tables)
+        names = [sql.Identifier(table.name).as_string() for table in tables]
+        words = set(first.execute(_WORDS, [names]))
+        pieces = _pieces(first, tables, names)
         jobs = max(min(jobs, len(pieces), db.stats().pool.size), 1)
         connections = [first]
         if jobs > 1:
@@ -123,7 +137,7 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
         readers = []
         for n, connection in enumerate(connections):
             share = [piece for piece, turn in zip(pieces, turns, strict=True) if turn == n]
-            readers.append(_Reader(connection, share, _AHEAD // jobs))
+            readers.append(_Reader(connection, share, words, _AHEAD // jobs))
             stack.callback(readers[n].stop)
             readers[n].start()
         yield Snapshot(tables, [_lines(readers[turn], readers) for turn in turns])
@@ -142,23 +156,21 @@ def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapsh
             connection.execute(sql.SQL("set transaction snapshot {}").format(snapshot))
         names = sql.SQL(", ").join(sql.Identifier(table.name) for table in tables)
         nowait = sql.SQL(" nowait" if snapshot is not None else "")
-        connection.execute(sql.SQL("lock table {} in access share mode{}").format(names, nowait))
+        try:
+            connection.execute(sql.SQL("lock table {} in access share mode{}").format(names, nowait))
+        except psycopg.errors.LockNotAvailable as error:
+            raise Conflict("somebody waits to change the layout; dump when that is done, or with one job") from error
         yield
 
 
 @contextmanager
 def _joined(db: Transactions, tables: Sequence[Table], snapshot: str) -> Iterator[psycopg.Connection]:
     """Another connection that sees what the first one sees."""
-    with db.connection() as connection, ExitStack() as stack:
-        try:
-            stack.enter_context(_transaction(connection, tables, snapshot))
-        except psycopg.errors.LockNotAvailable as error:
-            raise Conflict("somebody waits to change the layout; dump when that is done, or with one job") from error
+    with db.connection() as connection, _transaction(connection, tables, snapshot):
         yield connection
 
 
-def _pieces(connection: psycopg.Connection, tables: Sequence[Table]) -> list[Piece]:
-    names = [sql.Identifier(table.name).as_string() for table in tables]
+def _pieces(connection: psycopg.Connection, tables: Sequence[Table], names: Sequence[str]) -> list[Piece]:
     sizes = {name: (pages, toasted) for name, pages, toasted in connection.execute(_SIZES, [names])}
     return [Piece(t, first, sizes[t.name][1]) for t in tables for first in range(0, sizes[t.name][0], _PIECE)]
 
@@ -186,17 +198,20 @@ def _query(piece: Piece, line: sql.SQL, pages: int) -> sql.Composed:
     return sql.SQL("copy ({}) to stdout (format binary)").format(lines)
 
 
-def _line(table: Table) -> sql.Composable:
+def _line(table: Table, words: Container[tuple[str, str]]) -> sql.Composable:
     """A record's line, put together column by column, which costs the server less than row_to_json."""
     begin, end = ("[", "]") if len(table.key) > 1 else ("", "")
     parts: list[sql.Composable] = []
     before = f'{{"model":{orjson.dumps(table.model).decode()},"pk":{begin}'
     for column in table.key:
-        parts += [sql.Literal(before), _value(column)]
+        parts += [sql.Literal(before), _value(table, column, words)]
         before = ","
     before = f'{end},"fields":{{'
     for column in table.fields:
-        parts += [sql.Literal(before + orjson.dumps(column.name).decode() + ":"), _value(column)]
+        parts += [
+            sql.Literal(before + orjson.dumps(column.name).decode() + ":"),
+            _value(table, column, words),
+        ]
         before = ","
     parts.append(sql.Literal("}},\n" if table.fields else before + "}},\n"))
     while len(parts) > 1:  # joined in pairs, what is there already is copied seldom
@@ -204,18 +219,21 @@ def _line(table: Table) -> sql.Composable:
     return parts[0]
 
 
-def _value(column: Column) -> sql.Composed:
-    return sql.SQL(f"coalesce({_WORD if column.words else _JSON[column.kind]}, 'null')").format(sql.Identifier(column.name))
+def _value(table: Table, column: Column, words: Container[tuple[str, str]]) -> sql.Composed:
+    value = _WORD if (table.name, column.name) in words else _JSON[column.kind]
+    return sql.SQL(f"coalesce({value}, 'null')").format(sql.Identifier(column.name))
 
 
 class _Reader:
     """Reads pieces over a connection, some bytes ahead of who takes them, whenever there is something to read."""
 
-    def __init__(self, connection: psycopg.Connection, pieces: Sequence[Piece], most: int) -> None:
+    def __init__(
+        self, connection: psycopg.Connection, pieces: Sequence[Piece], words: Container[tuple[str, str]], most: int
+    ) -> None:
         self.found: deque[Lines | None] = deque()
         self._connection, self._most = connection, most
         self._ahead = 0
-        self._reading = self._read(pieces)
+        self._reading = self._read(pieces, words)
         self._awaited: Wait | None = None
 
     def start(self) -> None:
@@ -254,7 +272,7 @@ class _Reader:
         if self._connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
             self._connection.close()
 
-    def _read(self, pieces: Sequence[Piece]) -> PQGen[None]:
+    def _read(self, pieces: Sequence[Piece], words: Container[tuple[str, str]]) -> PQGen[None]:
         """Find the lines of all pieces, with None after each.
 
         A message holds the lines of some pages: of how many is known once a piece of the table was read page by page, as
@@ -262,7 +280,7 @@ class _Reader:
         """
         pgconn = self._connection.pgconn
         for table, share in groupby(pieces, attrgetter("table")):
-            line = sql.SQL(_line(table).as_string(self._connection))
+            line = sql.SQL(_line(table, words).as_string(self._connection))
             pages = 1
             for piece in share:
                 longest = 1
