@@ -1,11 +1,16 @@
 """What the tests of sessions share: who is connected, who waits, and how a session is ended."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from time import monotonic, sleep
 from typing import LiteralString
 
 import psycopg
 from dao_cases import until
+from psycopg import sql
 
 from tomato_dao import Database
+from tomato_dao.ops.scratch import with_database
 
 BACKENDS: LiteralString = "from pg_stat_activity where datname = current_database() and application_name = %s"
 LOCKS: LiteralString = "from pg_locks l inner join pg_database d on d.oid = l.database where d.datname = current_database()"
@@ -33,3 +38,31 @@ def setting(db: Database, name: str) -> str:
         row = connection.execute("select current_setting(%s)", [name]).fetchone()
     assert row
     return str(row[0])
+
+
+def until_waiting(db: Database, number: int = 1) -> None:
+    """Wait, 10 seconds at most, until so many tasks wait for a connection of the pool."""
+    deadline = monotonic() + 10
+    while db.stats().pool.waiting != number:
+        assert monotonic() < deadline
+        sleep(0.005)
+
+
+def fill(db: Database) -> None:
+    """Open all the connections that the pool may hold, and leave them idle."""
+    with ExitStack() as leases:
+        for _ in range(db.stats().pool.size):
+            leases.enter_context(db.connection())
+
+
+@contextmanager
+def refusing_connections(server: psycopg.Connection, server_url: str) -> Iterator[None]:
+    """The test's database takes no new connections; those that are open go on."""
+    change = sql.SQL("alter database {} allow_connections {}")
+    name = sql.Identifier(server.info.dbname)
+    with psycopg.connect(with_database(server_url, "postgres"), autocommit=True) as admin:
+        admin.execute(change.format(name, False))
+        try:
+            yield
+        finally:
+            admin.execute(change.format(name, True))

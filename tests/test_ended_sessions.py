@@ -1,13 +1,13 @@
 """Sessions that the server ended: reads are repeated, writes and transactions are not."""
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import suppress
 
 import psycopg
 import pytest
 from conftest import World
 from dao_cases import until
-from session_cases import BACKENDS, blocked, kill, names
+from session_cases import BACKENDS, blocked, fill, kill, names
 
 from tomato_dao import Database, Unavailable, connect
 
@@ -20,9 +20,7 @@ def test_a_read_is_repeated_once_where_its_session_was_ended(single: Database, s
 
 def test_a_read_succeeds_where_all_sessions_of_the_pool_were_ended(tomato_url: str, server: psycopg.Connection) -> None:
     with connect(tomato_url, pool_size=3, application_name="three") as db:
-        with ExitStack() as leases:
-            for _ in range(3):
-                leases.enter_context(db.connection())
+        fill(db)
         assert kill(server, "three") == 3
         assert names(db) == []
 
@@ -82,6 +80,34 @@ def test_a_transaction_whose_session_was_ended_is_unavailable_and_over(single: D
     assert names(single) == ["kept"]
 
 
+def test_a_read_in_a_transaction_whose_session_was_ended_is_not_repeated_outside_it(
+    tomato_url: str, server: psycopg.Connection
+) -> None:
+    def go_on(db: Database) -> None:
+        with db.transaction():
+            db.organizations.create("lost")
+            with db.connection() as connection:
+                server.execute("select pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
+            for _ in range(2):
+                with pytest.raises(Unavailable):
+                    db.organizations.list()
+
+    with connect(tomato_url, pool_size=2) as db:
+        fill(db)  # so that another session is there to read in
+        with pytest.raises(Unavailable):
+            go_on(db)
+        assert names(db) == []
+
+
+def test_a_transaction_begins_where_all_sessions_of_the_pool_were_ended(tomato_url: str, server: psycopg.Connection) -> None:
+    with connect(tomato_url, pool_size=4, application_name="four") as db:
+        fill(db)
+        assert kill(server, "four") == 4
+        with db.transaction():
+            db.organizations.create("made")
+        assert names(db) == ["made"]
+
+
 def test_a_commit_whose_session_was_ended_is_unavailable(single: Database, server: psycopg.Connection) -> None:
     def commit() -> None:
         with single.transaction():
@@ -101,4 +127,22 @@ def test_what_a_task_raises_is_not_hidden_by_the_end_of_its_session(single: Data
 
     with pytest.raises(ZeroDivisionError):
         fail()
+    assert names(single) == []
+
+
+def test_an_end_of_the_session_that_is_swallowed_does_not_lose_the_transaction_silently(
+    single: Database, server: psycopg.Connection
+) -> None:
+    def swallow() -> None:
+        with single.transaction():
+            single.organizations.create("lost")
+            kill(server, "single")
+            with suppress(Unavailable), single.transaction():
+                single.organizations.list()
+            with suppress(Unavailable):
+                single.organizations.create("lost too")
+
+    told = r"^the session of the transaction ended \(terminating connection .*\), so all of it is rolled back$"
+    with pytest.raises(Unavailable, match=told):
+        swallow()
     assert names(single) == []

@@ -181,7 +181,7 @@ class Database(Transactions):
         except psycopg.Error as error:
             if not connection.ended(error) or inside is not None or query.verb != "select":
                 told = from_driver(error, query.call(values))
-                if inside is not None:
+                if inside is not None and not (inside.closed and inside.failure):  # the first that ended it counts
                     inside.failure = str(told)
                 raise told from error
         finally:

@@ -59,7 +59,7 @@ class Transactions:
                     yield
                     _check_not_failed(outer)
             finally:
-                if outer.pgconn.transaction_status != TransactionStatus.INERROR:
+                if outer.pgconn.transaction_status == TransactionStatus.INTRANS:
                     outer.failure = ""
 
     def run(self, work: Callable[[], Result], *, attempts: int = 10, isolation: IsolationLevel | None = None) -> Result:
@@ -140,14 +140,22 @@ def _our_errors(connection: Connection) -> Iterator[None]:
     except psycopg.errors.InFailedSqlTransaction as error:
         raise failed(connection) from error
     except psycopg.Error as error:
-        connection.ended(error)
-        raise from_driver(error) from error
+        told = from_driver(error)
+        if connection.ended(error):
+            connection.failure = connection.failure or str(told)
+        raise told from error
 
 
 def _check_not_failed(connection: Connection) -> None:
-    """WrongState where a call failed and its error was swallowed: the server would roll back without a word."""
+    """Raise where a call failed and its error was swallowed: all would be rolled back without a word.
+
+    Raises WrongState, and Unavailable where the session ended.
+    """
     if connection.pgconn.transaction_status == TransactionStatus.INERROR:
         raise failed(connection)
+    if connection.closed:
+        why = f" ({connection.failure})" if connection.failure else ""
+        raise Unavailable(f"the session of the transaction ended{why}, so all of it is rolled back")
 
 
 def failed(connection: Connection) -> WrongState:
