@@ -88,3 +88,18 @@ def test_closing_ends_a_transaction_that_idles(tomato_url: str, server: psycopg.
         go_on()
     until(server, "not exists (select " + BACKENDS + ")", "closing")
     assert server.execute("select name from organizations").fetchall() == []
+
+
+def test_a_transaction_that_is_left_after_closing_does_not_commit(tomato_url: str, server: psycopg.Connection) -> None:
+    db = connect(tomato_url, application_name="closing")
+
+    def go_on() -> None:
+        with db.transaction():
+            db.organizations.create("lost")
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(db.close, grace=0).result(5)
+
+    with pytest.raises(Unavailable, match="closed"):
+        go_on()
+    until(server, "not exists (select " + BACKENDS + ")", "closing")
+    assert server.execute("select name from organizations").fetchall() == []
