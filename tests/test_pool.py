@@ -1,21 +1,18 @@
-"""The pool: who waits is served, nothing of one lease reaches the next, a fork and a lost pool leave nothing behind."""
+"""The pool: who waits is served, a fork and a lost pool leave nothing behind."""
 
 import gc
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from time import monotonic
-from typing import Any
 
 import psycopg
 import pytest
 from conftest import World
-from psycopg import IsolationLevel
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import dict_row
+from session_cases import kill, refusing_connections, until_waiting
 
 from tomato_dao import Database, InvalidValue, TomatoError, Unavailable, connect
 from tomato_dao.pool import _Waiter
@@ -24,10 +21,13 @@ SESSIONS = "select count(*) from pg_stat_activity where datname = current_databa
 
 
 def test_tasks_that_come_while_the_pool_grows_are_all_served(tomato_url: str) -> None:
-    for _ in range(25):
+    for _ in range(15):
         with connect(tomato_url, pool_size=4) as db, ThreadPoolExecutor(4) as threads, ExitStack() as leases:
-            for future in [threads.submit(db._pool.lease) for _ in range(4)]:
-                leases.callback(db._pool.give_back, future.result(10))
+            connections = [task.result(10) for task in [threads.submit(db._pool.lease) for _ in range(4)]]
+            for connection in connections:
+                leases.callback(db._pool.give_back, connection)
+            assert len({connection.info.backend_pid for connection in connections}) == 4
+            assert db.stats().pool.connections == 4
 
 
 def test_a_connection_given_back_while_a_task_joins_the_queue_is_not_overlooked(tomato_url: str) -> None:
@@ -58,41 +58,11 @@ def test_who_comes_first_is_served_first(tomato_url: str) -> None:
         for n in range(10):
             threads.append(threading.Thread(target=task, args=(n,)))
             threads[-1].start()
-            while len(db._pool._waiters) <= n:
-                pass
+            until_waiting(db, n + 1)
         db._pool.give_back(held)
         for thread in threads:
             thread.join()
     assert served == list(range(10))
-
-
-def change_all(connection: Any) -> None:
-    connection.row_factory = dict_row
-    connection.autocommit = False
-    connection.isolation_level = IsolationLevel.SERIALIZABLE
-    connection.execute("set search_path to pg_catalog")
-    connection.execute("set statement_timeout = 1")
-
-
-def end_session(connection: Any) -> None:
-    connection.autocommit = False
-    connection.execute("select 1")
-    with suppress(psycopg.OperationalError):
-        connection.execute("select pg_terminate_backend(pg_backend_pid())")
-
-
-@pytest.mark.parametrize("use", [change_all, end_session])
-def test_what_the_escape_hatch_did_to_a_connection_does_not_reach_the_next_task(
-    tomato_url: str, use: Callable[[Any], None]
-) -> None:
-    with connect(tomato_url, pool_size=1, timeout=5) as db:
-        with db.connection() as connection:
-            use(connection)
-        for _ in range(3):
-            assert db.organizations.list() == []
-            with db.connection() as connection:
-                assert connection.execute("show timezone").fetchone() == ("UTC",)
-                assert connection.execute("show statement_timeout").fetchone() == ("1min",)
 
 
 def test_a_transaction_begins_on_another_connection_where_one_is_dead(tomato_url: str, server: psycopg.Connection) -> None:
@@ -143,20 +113,15 @@ def test_a_database_that_is_forgotten_goes_away(tomato_url: str, server: psycopg
 def test_a_server_that_gives_no_connections_is_told_with_its_reason(
     tomato_server_url: str, tomato_url: str, server: psycopg.Connection
 ) -> None:
-    name = server.info.dbname
-    with (
-        psycopg.connect(make_conninfo(tomato_server_url, dbname="postgres"), autocommit=True) as admin,
-        connect(tomato_url, pool_size=1, timeout=0.5, application_name="refused") as db,
-    ):
-        admin.execute(f'alter database "{name}" allow_connections false'.encode())
-        try:
-            admin.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'refused'")
-            with suppress(Unavailable):
+    with connect(tomato_url, pool_size=1, application_name="refused") as db:
+        db.organizations.create("made")  # so that a session is there, and none is being opened
+        with refusing_connections(server, tomato_server_url):
+            assert kill(server, "refused") == 1
+            with pytest.raises(Unavailable):
                 db.organizations.create("its session is dead")
-            with pytest.raises(Unavailable, match=f'can\'t connect to .*"{name}" is not currently accepting connections'):
-                db.organizations.create("there is no other")
-        finally:
-            admin.execute(f'alter database "{name}" allow_connections true'.encode())
+            reason = f'can\'t connect to .*"{server.info.dbname}" is not currently accepting connections'
+            with pytest.raises(Unavailable, match=reason):
+                db._pool.lease(timeout=0.1)
 
 
 def test_a_pool_has_a_connection_at_least(tomato_url: str) -> None:
