@@ -3,12 +3,16 @@
 import json
 import re
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from secrets import token_hex
 
 import psycopg
 import pytest
 from conftest import CHECKOUT
+from dao_cases import BLOCKED as WAITING
+from dao_cases import until
 from operations import NEXT, dropped_afterwards, organizations
 from session_cases import LOCKS
 from test_commands import run
@@ -16,11 +20,11 @@ from test_layout import catalog
 from test_unprepared import pgbouncer
 
 import tomato_dao
-from tomato_dao import InvalidValue, TomatoError, WrongLayout, WrongState, connect, layout
+from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongLayout, WrongState, connect, layout
 from tomato_dao.ops import backup, migrate
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
-from tomato_dao.server import probe
+from tomato_dao.server import logger, probe
 
 BROKEN = "-- migrate:up\ncreate table half (id int);\nselect 1 / 0;\n-- migrate:down\n"
 CONCURRENT = (
@@ -45,10 +49,15 @@ def test_connect_migrates_where_it_is_told_to(tomato_server_url: str) -> None:
 
 
 def test_connect_makes_the_database_where_it_is_told_to_migrate(tomato_server_url: str) -> None:
-    url = with_database(tomato_server_url, "tomato_made_by_connect")
-    drop_database(url)
+    url = with_database(tomato_server_url, f"tomato_made_by_connect_{token_hex(6)}")
+    with pytest.raises(Unavailable, match="does not exist"):
+        connect(url)
     try:
-        connect(url, migrate=True).close()
+        with connect(url, migrate=True) as db:
+            assert db.organizations.create("uni") in db.organizations.list()
+        with psycopg.connect(url) as connection:
+            assert layout.applied(connection) == layout.known()
+        assert organizations(url) == ["uni"]
     finally:
         drop_database(url)
 
@@ -64,6 +73,59 @@ def test_who_comes_while_another_migrates_waits(tomato_url: str, next_migration:
         assert layout.applied(server) == layout.known()[:-1]
     other.join(20)
     assert applied == [NEXT.partition("_")[0]]
+
+
+def test_processes_that_migrate_at_once_make_one_backup(
+    tomato_url: str, next_migration: Path, saved: Path, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.execute("insert into organizations (name) values ('uni')")
+    told_to_wait = threading.Semaphore(0)
+    monkeypatch.setattr(logger, "info", lambda *_: told_to_wait.release())
+    with ThreadPoolExecutor(3) as threads:
+        with server.transaction():
+            server.execute("select pg_advisory_xact_lock(%s)", [migrate._LOCK])
+            calls = [threads.submit(migrate.migrate, tomato_url) for _ in range(3)]
+            assert all(told_to_wait.acquire(timeout=20) for _ in calls)
+        applied = [call.result(60) for call in calls]
+    assert sorted(applied) == [[], [], [NEXT.partition("_")[0]]]
+    assert len(list(saved.iterdir())) == 1
+
+
+def test_an_idle_timeout_of_the_role_does_not_end_the_migration_lock(
+    tomato_url: str, next_migration: Path, server: psycopg.Connection
+) -> None:
+    next_migration.write_text(BLOCKED)
+    server.execute(f"alter role current_user in database {server.info.dbname} set idle_in_transaction_session_timeout = 100")
+    with ThreadPoolExecutor(1) as threads:
+        with server.transaction():
+            server.execute("lock table organizations in access share mode")
+            call = threads.submit(migrate.migrate, tomato_url)
+            until(server, WAITING, 1)  # from now on the session with the lock idles
+            with psycopg.connect(tomato_url) as later:
+                later.execute("select 1")
+                until(server, "not exists (select from pg_stat_activity where pid = %s)", later.info.backend_pid)
+            assert server.execute(f"select count(*) {LOCKS} and locktype = 'advisory'").fetchone() == (1,)
+        assert call.result(60) == [NEXT.partition("_")[0]]
+
+
+@pytest.mark.parametrize("unknown", ["20000101000000", "29990102000000"], ids=["older", "newer"])
+@pytest.mark.parametrize("change", [migrate.migrate, migrate.roll_back])
+def test_a_database_of_a_newer_schema_stays_as_it_is(
+    tomato_url: str,
+    next_migration: Path,
+    saved: Path,
+    server: psycopg.Connection,
+    change: Callable[[str], object],
+    unknown: str,
+) -> None:
+    server.execute("insert into organizations (name) values ('uni')")
+    server.execute("insert into schema_migrations values (%s)", [unknown])
+    before = layout.applied(server)
+    with pytest.raises(WrongLayout, match=rf"does not know \({unknown}\): it belongs to a newer tomato-dao; install that one"):
+        change(tomato_url)
+    assert layout.applied(server) == before
+    assert server.execute("select to_regclass('later')").fetchone() == (None,)
+    assert not saved.exists()
 
 
 def test_the_lock_works_through_a_pooler(tomato_url: str, next_migration: Path, server: psycopg.Connection) -> None:
