@@ -37,7 +37,7 @@ inner join pg_roles r on r.oid = d.datdba
 where d.datname = %s and pg_has_role(d.datdba, 'member')
 """
 _PRIVILEGES = """
-select x.grantee, coalesce(r.rolname, 'public') as name, x.privilege_type
+select x.grantee, coalesce(r.rolname, 'public') as name, x.privilege_type, x.is_grantable
 from pg_database d
 cross join aclexplode(d.datacl) x
 left join pg_roles r on r.oid = x.grantee
@@ -117,9 +117,10 @@ def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
     if not owner[1]:
         return
     server.execute(sql.SQL("revoke all on database {} from public").format(database))
-    for grantee, role, privilege in server.execute(_PRIVILEGES, [like]).fetchall():
+    for grantee, role, privilege, may_grant in server.execute(_PRIVILEGES, [like]).fetchall():
         whom = sql.Identifier(role) if grantee else sql.SQL("public")
-        server.execute(sql.SQL("grant {} on database {} to {}").format(sql.SQL(privilege), database, whom))
+        option = sql.SQL(" with grant option" if may_grant else "")
+        server.execute(sql.SQL("grant {} on database {} to {}{}").format(sql.SQL(privilege), database, whom, option))
 
 
 def _swap(server: psycopg.Connection, name: str, fresh: str, *, end_sessions: bool) -> str | None:
