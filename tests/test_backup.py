@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import stat
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -12,14 +13,16 @@ import psycopg
 import pytest
 from conftest import CHECKOUT
 from operations import dropped_afterwards, organizations
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from test_commands import run
 
 import tomato_dao
 from tomato_dao import Busy, Database, InvalidValue, NotFound, TomatoError, Unavailable
 from tomato_dao.ops import backup
+from tomato_dao.ops.migrate import create_database
 from tomato_dao.ops.restore import restore
-from tomato_dao.ops.scratch import with_database
+from tomato_dao.ops.scratch import drop_database, with_database
 from tomato_dao.transfer.load import check
 
 
@@ -28,6 +31,23 @@ def test_a_backup_is_for_its_owner_only_and_the_oldest_go(tomato_url: str, saved
     assert sorted(saved.iterdir()) == files[1:]
     assert stat.S_IMODE(saved.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in saved.iterdir()} == {0o600}
+
+
+def test_pruning_spares_the_backups_of_databases_with_similar_names(
+    tomato_url: str, saved: Path, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "KEPT", 1)
+    name = f"{server.info.dbname}.a"
+    others = [f"{name}-b", f"{name}-20200101T000000.000000Z.dump", f"b-{name}", name.replace(".a", "xa")]
+    with ExitStack() as databases:
+        for database in (name, *others):
+            create_database(with_database(tomato_url, database))
+            databases.callback(drop_database, with_database(tomato_url, database))
+        spared = [backup.back_up(with_database(tomato_url, other)) for other in others]
+        files = [backup.back_up(with_database(tomato_url, name)) for _ in range(2)]
+        assert sorted(saved.iterdir()) == sorted([*spared, files[-1]])
+        assert [backup.backups(other) for other in others] == [[file] for file in spared]
+    assert backup.backups(name) == files[-1:]
 
 
 def test_passwords_reach_no_list_of_processes_and_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +75,54 @@ def test_a_restore_refuses_while_workers_are_connected_unless_told_to_end_them(
         assert set(organizations(with_database(tomato_url, kept))) == {"uni", "later"}
     assert {record.name for record in caplog.records} <= {"tomato_dao"}  # workers hear nothing in the driver's words
     assert not any("\n" in record.getMessage() for record in caplog.records)
+
+
+def test_a_restored_database_has_statistics(tomato_url: str, saved: Path, server: psycopg.Connection) -> None:
+    server.execute("insert into organizations (name) select 'org' || n from generate_series(1, 500) n")
+    file = backup.back_up(tomato_url)
+    server.close()
+    with dropped_afterwards(tomato_url):
+        restore(file, tomato_url)
+        with psycopg.connect(tomato_url) as restored:
+            without = "select c.oid::regclass from pg_class c where c.relkind = 'r' and c.reltuples < 0"
+            assert restored.execute(without).fetchall() == []
+            columns = "select count(*) > 0 from pg_stats where tablename = 'organizations'"
+            assert restored.execute(columns).fetchone() == (True,)
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_a_restored_database_has_the_privileges_of_the_one_before(
+    tomato_url: str, has_roles: bool, saved: Path, server: psycopg.Connection, granted: bool
+) -> None:
+    if not has_roles:
+        pytest.skip("the tests' user may not make roles")
+    if granted:
+        for command in (
+            "revoke all on database {} from public",
+            "grant temporary on database {} to public",
+            "grant connect on database {} to tomato_app, tomato_reader",
+            "grant create on database {} to tomato_reader with grant option",
+            "alter database {} owner to tomato_owner",
+        ):
+            server.execute(sql.SQL(command).format(sql.Identifier(server.info.dbname)))
+    file = backup.back_up(tomato_url)
+    before = privileges(server)
+    server.close()
+    with dropped_afterwards(tomato_url):
+        restore(file, tomato_url)
+        with psycopg.connect(tomato_url) as restored:
+            assert privileges(restored) == before
+
+
+def privileges(connection: psycopg.Connection) -> set[tuple[str, str, str, bool]]:
+    """The owner of a database with each privilege on it: to whom, which, and whether it may be granted to others."""
+    rows = connection.execute("""
+        select pg_get_userbyid(d.datdba), x.grantee::regrole::text, x.privilege_type, x.is_grantable
+        from pg_database d
+        cross join aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) x
+        where d.datname = current_database()
+    """)
+    return set(rows.fetchall())
 
 
 def test_a_restore_that_fails_leaves_the_database_and_nothing_else(tomato_url: str, tmp_path: Path) -> None:
