@@ -1,14 +1,23 @@
 """What owners, workers and readers may do."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from secrets import token_hex
+from typing import LiteralString
 
 import psycopg
 import pytest
+from dao_cases import until
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tomato_dao import InvalidValue, NotAllowed, connect
+from tomato_dao import InvalidValue, NotAllowed, connect, layout
 from tomato_dao.ops import migrate, roles
 from tomato_dao.ops.scratch import with_database
+from tomato_dao.testing import cloned
+
+WAITS: LiteralString = "exists (select from pg_stat_activity where application_name = %s and wait_event_type = 'Lock')"
 
 
 def refused_by_the_server(url: str, *statements: str) -> None:
@@ -82,3 +91,38 @@ def test_who_may_not_read_is_told_as_whom_to_connect(tomato_url: str, app_url: s
     server.execute("revoke select on schema_migrations from tomato_app")
     with pytest.raises(NotAllowed, match=r"may not read the database .*: connect as another \(once make roles has run"):
         connect(app_url)
+
+
+@pytest.fixture
+def new_roles(
+    tomato_server_url: str, has_roles: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, ...]]:
+    """The roles that `make_roles` makes, under names that the server doesn't have yet."""
+    if not has_roles:
+        pytest.skip("the tests' user may not make roles")
+    prefix = f"tomato_{token_hex(4)}_"
+    (tmp_path / "roles.sql").write_text((layout.DB_DIR / "roles.sql").read_text("utf-8").replace("tomato_", prefix), "utf-8")
+    monkeypatch.setattr(layout, "DB_DIR", tmp_path)
+    names = tuple(role.replace("tomato_", prefix) for role in roles.ROLES)
+    yield names
+    with psycopg.connect(with_database(tomato_server_url, "postgres")) as server:
+        for name in names:
+            server.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
+
+
+def test_roles_can_be_made_in_two_databases_at_once(
+    new_roles: tuple[str, ...], tomato_server_url: str, tomato_template: str, tomato_url: str, server: psycopg.Connection
+) -> None:
+    with cloned(tomato_server_url, tomato_template) as other_url, ThreadPoolExecutor(2) as threads:
+        with server.transaction():
+            server.execute("lock table organizations in access share mode")
+            first = threads.submit(roles.make_roles, make_conninfo(tomato_url, application_name="first"))
+            until(server, WAITS, "first")  # it has made the roles, but not yet committed
+            second = threads.submit(roles.make_roles, make_conninfo(other_url, application_name="second"))
+            until(server, WAITS, "second")
+        first.result(20)
+        second.result(20)
+        for url in (tomato_url, other_url):
+            with psycopg.connect(url) as connection:
+                may_read = "select has_table_privilege(name, 'organizations', 'select') from unnest(%s::text[]) as name"
+                assert connection.execute(may_read, [list(new_roles)]).fetchall() == [(True,)] * 3
