@@ -95,7 +95,7 @@ def test_an_idle_timeout_of_the_role_does_not_end_the_migration_lock(
     tomato_url: str, next_migration: Path, server: psycopg.Connection
 ) -> None:
     next_migration.write_text(BLOCKED)
-    server.execute(f"alter role current_user in database {server.info.dbname} set idle_in_transaction_session_timeout = 100")
+    server.execute(f"alter role current_user in database {server.info.dbname} set idle_in_transaction_session_timeout = 500")
     with ThreadPoolExecutor(1) as threads:
         with server.transaction():
             server.execute("lock table organizations in access share mode")
