@@ -137,6 +137,17 @@ def test_a_group_is_shrunk_without_a_look_at_others(db: Database, server: psycop
     assert plan.count("Index Cond: (group_id = $1)") == 2, plan
 
 
+def test_whoever_shrinks_a_group_waits_for_it_first(db: Database, server: psycopg.Connection) -> None:
+    overfill(server, db, 12)
+    with ThreadPoolExecutor() as threads:
+        with server.transaction():
+            server.execute("select from error_groups where group_id = 'g' for no key update")
+            shrinking = threads.submit(db.error_groups.shrink, "g")
+            until(server, BLOCKED, 1)
+            server.execute("select from error_dumps for update nowait")  # as a new dump locks those that it drops
+        assert shrinking.result(10) == 2
+
+
 def test_a_new_dump_shrinks_a_group_that_is_too_large(db: Database, server: psycopg.Connection) -> None:
     overfill(server, db, 12)
     store(db, 12)

@@ -1,10 +1,8 @@
 """Templates on hosts: what hosts report, since when, and how many have a template ready."""
 
-from functools import partial
-
 import pytest
 from conftest import World
-from dao_cases import NOBODY, at_once, refused, timed
+from dao_cases import NOBODY, refused, timed
 
 from tomato_dao import Database, InvalidValue, NotFound
 from tomato_dao.rows import Host, Template, TemplateOnHost, TemplateReadiness
@@ -102,11 +100,3 @@ def test_readiness_counts_the_hosts_that_are_ready_of_all(db: Database, hosts: l
     assert db.templates.list_readiness(after=a, limit=1) == all_three[1:2]
     with refused(NotFound, "template", NOBODY):
         db.templates.readiness(NOBODY)
-
-
-def test_reports_of_one_host_in_any_order_do_not_deadlock(db: Database, hosts: list[Host], templates: list[Template]) -> None:
-    many = [db.templates.create("repy", f"t{n}").id for n in range(100)]
-    reports = [{id: bool(n % 2) for id in (many if n % 3 else reversed(many))} for n in range(12)]
-    results = at_once(*(partial(db.templates_on_hosts.set_of_host, hosts[0].id, report) for report in reports))
-    assert all(result in (0, 100) for result in results), results
-    assert len({x.ready for x in db.templates_on_hosts.list_of_host(hosts[0].id)}) == 1
