@@ -92,6 +92,27 @@ def test_unknown_names_stay_in_attrs_and_are_reported(db: Database, world: World
     assert db.topologies.get(made.topology_id).attrs == {"site": "nowhere"}
 
 
+def test_a_number_names_nothing_even_where_a_name_has_its_digits(
+    db: Database, world: World, server: psycopg.Connection
+) -> None:
+    server.execute("insert into templates (tech, name) values ('openvz', '5'), ('openvz', 'true')")
+    server.execute("insert into profiles (tech, name) values ('openvz', '5')")
+    db.sites.create("5", organization_id=world.organization.id)
+    original = export_of(element(1, template=5, profile=5, site=5), element(2, template=True), site=5)
+    made = db.topologies.import_(original, owner_id=world.user.id)
+    assert made.reported == [
+        "element 1: unknown profile 5",
+        "element 1: unknown site 5",
+        "element 1: unknown template 5",
+        "element 2: unknown template true",
+        "topology: unknown site 5",
+    ]
+    first, second = db.elements.list_of_topology(made.topology_id)
+    assert (first.template_id, first.profile_id, first.site_id, second.template_id) == (None,) * 4
+    assert (first.attrs, second.attrs) == ({"template": 5, "profile": 5, "site": 5}, {"template": True})
+    assert db.topologies.get(made.topology_id).site_id is None
+
+
 def test_a_template_of_another_tech_is_unknown(db: Database, world: World, server: psycopg.Connection) -> None:
     add_names(server)
     made = db.topologies.import_(export_of(element(1, "kvmqm", profile="normal")), owner_id=world.user.id)

@@ -196,6 +196,28 @@ def test_usage_in_full_is_the_latest_of_five_minutes(db: Database, world: World,
     )  # fmt: skip
 
 
+def test_everything_in_full_is_in_the_order_of_ids(
+    db: Database, unindexed: Database, world: World, bob: User, topology: Topology, server: psycopg.Connection
+) -> None:
+    """Each list's first row is written anew, which stores it behind the others."""
+    db.topology_permissions.set(topology.id, bob.id, "user")
+    links = [add_link(db, topology.id)[1] for _ in range(2)]
+    serving = [
+        db.host_connections.create(world.host.id, num, type="bridge", state="created", connection_id=links[0].id)
+        for num in range(4)
+    ]
+    db.host_connections.update(serving[3].id, {"connection_id": None})
+    db.connections.update(links[0].id, {"host_connection2_id": serving[3].id})
+    server.execute("update topology_permissions set role = role where user_id = %s", [world.user.id])
+    for table in ("elements", "connections", "host_connections"):
+        server.execute(f"update {table} set attrs = attrs where id = (select min(id) from {table})")
+    full = unindexed.topologies.full(topology.id)
+    assert [p.user_id for p in full.permissions] == [world.user.id, bob.id]
+    assert [e.id for e in full.elements] == [e.id for e in db.elements.list_of_topology(topology.id)]
+    assert [c.id for c in full.connections] == [link.id for link in links]
+    assert [c.id for c in full.connections[0].host_connections] == [c.id for c in serving]
+
+
 def test_a_topology_in_full_holds_nothing_of_another(db: Database, world: World, topology: Topology) -> None:
     other = db.topologies.create("other", owner_id=world.user.id)
     add_link(db, other.id)

@@ -103,6 +103,21 @@ def test_a_topology_without_owners_can_lose_its_users(
     assert db.topology_permissions.list_of_topology(topology.id) == []
 
 
+def test_the_last_owner_cannot_be_moved_to_another_topology(
+    db: Database, world: World, topology: Topology, bob: User, server: psycopg.Connection
+) -> None:
+    other = db.topologies.create("other", owner_id=bob.id)
+    move = "update topology_permissions set topology_id = %s where topology_id = %s and user_id = %s"
+    moved = [other.id, topology.id, world.user.id]
+    with pytest.raises(psycopg.Error, match="is the last owner") as caught:
+        server.execute(move, moved)
+    assert caught.value.sqlstate == "TD003"
+    assert (owners(db, topology.id), owners(db, other.id)) == ([world.user.id], [bob.id])
+    db.topology_permissions.set(topology.id, bob.id, "owner")
+    server.execute(move, moved)
+    assert (owners(db, topology.id), owners(db, other.id)) == ([bob.id], [world.user.id, bob.id])
+
+
 @pytest.mark.parametrize("way", ["are removed", "are lowered", "are deleted as users"])
 def test_of_two_owners_who_leave_at_the_same_moment_one_stays(db: Database, world: World, bob: User, way: str) -> None:
     leave: dict[str, Callable[[int, int], object]] = {
