@@ -8,10 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import World
-from dao_cases import BLOCKED, at_once, refused, until
+from dao_cases import BLOCKED, refused, until
+from topology_cases import owners
 
 from tomato_dao import Database, InvalidValue, LastOwner, NotFound
-from tomato_dao.rows import Contact, User
+from tomato_dao.rows import Contact, Topology, User
 
 DAY = timedelta(days=1)
 
@@ -87,21 +88,40 @@ def test_where_all_owners_expire_the_first_stays(db: Database, users: dict[str, 
     }
 
 
-def test_an_owner_taken_away_at_that_moment_leaves_no_topology_without(db: Database, users: dict[str, User]) -> None:
-    for _ in range(10):
-        ids = [db.users.create(name, origin="x", organization_id=users["old"].organization_id).id for name in "ab"]
-        topology = db.topologies.create("t", owner_id=ids[0])
-        db.topology_permissions.set(topology.id, ids[1], "owner")
-        db.users.touch_login(ids[0])
-        outcomes = at_once(
-            partial(db.users.expire, "x", timedelta()), partial(db.topology_permissions.delete, topology.id, ids[1])
-        )
-        assert len([o for o in outcomes if isinstance(o, LastOwner)]) <= 1
-        assert len(db.topology_permissions.list_of_topology(topology.id)) == 1
-        db.topologies.delete(topology.id)
-        for id in ids:
-            if id in {u.id for u in db.users.list()}:
-                db.users.delete(id)
+@pytest.fixture
+def owned(db: Database, users: dict[str, User]) -> Topology:
+    """A topology whose two owners are one who expires and one who does not."""
+    topology = db.topologies.create("t", owner_id=users["old"].id)
+    db.topology_permissions.set(topology.id, users["fresh"].id, "owner")
+    return topology
+
+
+def test_nobody_expires_where_another_owner_is_taken_away_at_that_moment(
+    db: Database, server: psycopg.Connection, users: dict[str, User], owned: Topology
+) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        with db.transaction():
+            db.topology_permissions.delete(owned.id, users["fresh"].id)
+            expiry = thread.submit(db.users.expire, "ldap", 30 * DAY)
+            until(server, BLOCKED, 1)
+        with pytest.raises(LastOwner):
+            expiry.result(10)
+    assert left(db) == {"alice", *users}
+    expired = db.users.expire("ldap", 30 * DAY)
+    assert (names(expired.removed), names(expired.kept)) == (["older"], ["old"])
+
+
+def test_an_owner_cannot_be_taken_away_where_another_expires_at_that_moment(
+    db: Database, server: psycopg.Connection, users: dict[str, User], owned: Topology
+) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        with db.transaction():
+            assert names(db.users.expire("ldap", 30 * DAY).removed) == ["old", "older"]
+            removal = thread.submit(db.topology_permissions.delete, owned.id, users["fresh"].id)
+            until(server, BLOCKED, 1)
+        with refused(LastOwner, "topology permission", (owned.id, users["fresh"].id)):
+            removal.result(10)
+    assert owners(db, owned.id) == [users["fresh"].id]
 
 
 def test_who_logs_in_at_that_moment_stays(db: Database, server: psycopg.Connection, users: dict[str, User]) -> None:
