@@ -260,10 +260,11 @@ begin
     from kept k;
     written := written + cardinality(built);
 
-    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record.
+    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record. Records of an
+    -- object that is being removed are passed over: waiting for them could deadlock with the removal.
     delete from usage_records r
     where r.ctid = any(array(
-      select old.ctid
+      select held.ctid
       from (select distinct u.usage_id from unnest(grown || built) u (usage_id) order by u.usage_id) o
       cross join lateral (
         select r.ctid, r.end_at
@@ -272,6 +273,9 @@ begin
         order by r.end_at desc
         offset step.kept
       ) old
+      cross join lateral (
+        select r.ctid from usage_records r where r.ctid = old.ctid for update skip locked
+      ) held
       where old.end_at <= settled and (
         select d.end_at from usage_due d
         where d.type = step.longer and d.end_at = usage_period_end(step.longer, old.end_at) and d.usage_id = o.usage_id
@@ -439,10 +443,11 @@ begin
     get diagnostics counted = row_count;
     written := written + counted;
 
-    -- Beyond the newest of each pair all go whose longer record is there.
+    -- Beyond the newest of each pair all go whose longer record is there. Measurements of a site that is being removed are
+    -- passed over: waiting for them could deadlock with the removal.
     delete from link_measurements m
     where m.ctid = any(array(
-      select old.ctid
+      select held.ctid
       from (
         select
           r.ctid, r.site_a_id, r.site_b_id, r.end_at,
@@ -456,6 +461,9 @@ begin
         where n.type = step.longer
         group by n.site_a_id, n.site_b_id
       ) l on l.site_a_id = old.site_a_id and l.site_b_id = old.site_b_id
+      cross join lateral (
+        select r.ctid from link_measurements r where r.ctid = old.ctid for update skip locked
+      ) held
       where old.place > step.kept and (step.longer is null or old.end_at <= l.end_at)
     ));
     get diagnostics counted = row_count;

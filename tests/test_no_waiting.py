@@ -1,6 +1,7 @@
 """Work that many workers share passes over what another transaction has locked, and leaves it for the next time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -13,7 +14,7 @@ from dao_cases import at_once
 
 from tomato_dao import Database
 from tomato_dao.dao.host_components import HostComponents
-from tomato_dao.rows import CombinedLinks, LinkMeasurement, OrphanClaim, User
+from tomato_dao.rows import CombinedLinks, LinkMeasurement, OrphanClaim, UsageRecord, User
 
 T = TypeVar("T")
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -98,3 +99,32 @@ def test_links_of_a_site_that_is_being_removed_are_combined_by_the_next_run(
         server.execute("delete from sites where id = %s", [sites[removed]])
         assert without_waiting(db, combine) == CombinedLinks(ran=True, written=2, pruned=0)
     assert combine() == CombinedLinks(ran=True, written=2, pruned=0)
+
+
+@pytest.mark.parametrize("removed", [0, 2])
+def test_links_of_a_site_that_is_being_removed_are_pruned_by_the_next_run(
+    db: Database, server: psycopg.Connection, sites: list[int], removed: int
+) -> None:
+    combine = partial(db.links.combine, now=NOON + 20 * MINUTE)
+    measure(db, sites, *(NOON - n * MINUTE for n in range(10)))
+    combine()
+    measure(db, sites, NOON - 10 * MINUTE)  # too late to be combined
+    with server.transaction(force_rollback=True):
+        server.execute("delete from sites where id = %s", [sites[removed]])
+        assert without_waiting(db, combine) == CombinedLinks(ran=True, written=0, pruned=1)
+    assert combine() == CombinedLinks(ran=True, written=0, pruned=1)
+
+
+def test_records_of_a_component_that_is_being_removed_are_pruned_by_the_next_run(
+    db: Database, world: World, server: psycopg.Connection
+) -> None:
+    components = [db.host_elements.create(world.host.id, num, type="x", state="started") for num in range(2)]
+    ends = [NOON - n * MINUTE for n in range(13)]
+    records = [UsageRecord(c.usage_id or 0, "5minutes", e - MINUTE, e, 1, 1, 1, 1, 1) for c in components for e in ends]
+    db.usage.import_records(records, now=NOON)
+    aggregate = partial(db.usage.aggregate, now=NOON + timedelta(days=1))
+    with server.transaction(force_rollback=True):
+        server.execute("delete from host_elements where id = %s", [components[0].id])
+        assert without_waiting(db, aggregate).pruned == 1
+    db.usage.import_records([replace(records[0], end_at=NOON + MINUTE)], now=NOON)
+    assert aggregate().pruned == 2

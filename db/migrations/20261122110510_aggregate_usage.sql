@@ -284,10 +284,11 @@ begin
     from kept k;
     written := written + cardinality(built);
 
-    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record.
+    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record. Records of an
+    -- object that is being removed are passed over: waiting for them could deadlock with the removal.
     delete from usage_records r
     where r.ctid = any(array(
-      select old.ctid
+      select held.ctid
       from (select distinct u.usage_id from unnest(grown || built) u (usage_id) order by u.usage_id) o
       cross join lateral (
         select r.ctid, r.end_at
@@ -296,6 +297,9 @@ begin
         order by r.end_at desc
         offset step.kept
       ) old
+      cross join lateral (
+        select r.ctid from usage_records r where r.ctid = old.ctid for update skip locked
+      ) held
       where old.end_at <= settled and (
         select d.end_at from usage_due d
         where d.type = step.longer and d.end_at = usage_period_end(step.longer, old.end_at) and d.usage_id = o.usage_id

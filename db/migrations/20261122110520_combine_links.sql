@@ -72,10 +72,11 @@ begin
     get diagnostics counted = row_count;
     written := written + counted;
 
-    -- Beyond the newest of each pair all go whose longer record is there.
+    -- Beyond the newest of each pair all go whose longer record is there. Measurements of a site that is being removed are
+    -- passed over: waiting for them could deadlock with the removal.
     delete from link_measurements m
     where m.ctid = any(array(
-      select old.ctid
+      select held.ctid
       from (
         select
           r.ctid, r.site_a_id, r.site_b_id, r.end_at,
@@ -89,6 +90,9 @@ begin
         where n.type = step.longer
         group by n.site_a_id, n.site_b_id
       ) l on l.site_a_id = old.site_a_id and l.site_b_id = old.site_b_id
+      cross join lateral (
+        select r.ctid from link_measurements r where r.ctid = old.ctid for update skip locked
+      ) held
       where old.place > step.kept and (step.longer is null or old.end_at <= l.end_at)
     ));
     get diagnostics counted = row_count;
