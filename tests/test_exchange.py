@@ -1,6 +1,7 @@
 """Import and export of topologies in the frontend's format."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,13 @@ from hypothesis import strategies as st
 
 from tomato_dao import Database, InvalidValue, NotFound
 
+# The keys that an export leaves out at any depth, as DOMAIN.md lists them.
+LEFT_OUT = [
+    "usage", "debug", "bridge", "capture_port", "capture_pid", "websocket_pid", "websocket_port", "vmid", "vncpid", "vncport",
+    "vncpassword", "host", "host_info", "host_fileserver_port", "peers", "pubkey", "path", "port", "topology", "state",
+    "custom_template", "timeout", "ipspy_pid", "last_sync", "info_sync_date", "rextfv_supported", "rextfv_status",
+    "rextfv_max_size", "diskspace", "ram", "cpus", "restricted",
+]  # fmt: skip
 SAMPLES = sorted((CHECKOUT / "demo" / "topologies").glob("*.json"))
 
 
@@ -133,6 +141,37 @@ def test_an_export_leaves_out_what_belongs_to_the_installation(db: Database, wor
             "attrs": {"name": "a", "inner": {"kept": [{"x": 1}]}},
         }
     ]
+
+
+def test_no_key_that_an_export_must_leave_out_gets_out_at_any_depth(db: Database, world: World) -> None:
+    def at_every_depth(keys: Iterable[str]) -> dict[str, Any]:
+        secrets = dict.fromkeys(keys, "secret")
+        return {**secrets, "kept": 1, "inner": {**secrets, "kept": [{**secrets, "kept": 2}, [{**secrets, "kept": 3}]]}}
+
+    ends = [element(n, "udp_endpoint", **at_every_depth([*LEFT_OUT, "children", "connection"])) for n in (1, 2)]
+    connection = {"id": 3, "type": "bridge", "elements": [1, 2], "attrs": at_every_depth(LEFT_OUT)}
+    original = export_of(*ends, connections=[connection], **at_every_depth(LEFT_OUT))
+    made = db.topologies.import_(original, owner_id=world.user.id)
+    assert db.topologies.get(made.topology_id).attrs == at_every_depth(LEFT_OUT)
+    assert db.elements.get(made.element_ids[1]).attrs == ends[0]["attrs"]
+    assert db.connections.get(made.connection_ids[3]).attrs == connection["attrs"]
+
+    topology: Any = db.topologies.export(made.topology_id)["topology"]
+    kept = at_every_depth([])
+    assert topology["attrs"] == {**kept, "name": "t"}
+    assert [e["attrs"] for e in topology["elements"]] == [kept, kept]
+    assert [c["attrs"] for c in topology["connections"]] == [kept]
+
+
+def test_a_connection_keeps_what_only_elements_leave_out(db: Database, world: World) -> None:
+    attrs = {"children": 1, "connection": 2, "_initialized": True}
+    connection = {"id": 3, "type": "bridge", "elements": [1, 2], "attrs": attrs}
+    ends = [element(n, "udp_endpoint", _initialized=True) for n in (1, 2)]
+    made = db.topologies.import_(export_of(*ends, connections=[connection], **attrs), owner_id=world.user.id)
+    topology: Any = db.topologies.export(made.topology_id)["topology"]
+    assert topology["connections"][0]["attrs"] == attrs
+    assert topology["elements"][0]["attrs"] == {"_initialized": True}
+    assert topology["attrs"] == {"name": "t", "children": 1, "connection": 2}
 
 
 def test_a_key_that_means_nothing_is_reported(db: Database, world: World) -> None:
