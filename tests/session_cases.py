@@ -56,13 +56,12 @@ def fill(db: Database) -> None:
 
 
 @contextmanager
-def refusing_connections(server: psycopg.Connection, server_url: str) -> Iterator[None]:
-    """The test's database takes no new connections; those that are open go on."""
-    change = sql.SQL("alter database {} allow_connections {}")
-    name = sql.Identifier(server.info.dbname)
-    with psycopg.connect(with_database(server_url, "postgres"), autocommit=True) as admin:
-        admin.execute(change.format(name, False))
+def refusing_connections(url: str) -> Iterator[None]:
+    """Refuse new sessions of a database while in the block; those that it has stay."""
+    with psycopg.connect(with_database(url, "postgres"), autocommit=True) as admin, psycopg.connect(url) as inside:
+        allow = f'alter database "{inside.info.dbname}" allow_connections '
+        admin.execute(f"{allow} false".encode())
         try:
             yield
         finally:
-            admin.execute(change.format(name, True))
+            admin.execute(f"{allow} true".encode())

@@ -7,14 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from time import monotonic, sleep
 from typing import Any
 
 import psycopg
 import pytest
 from dao_cases import until
-from psycopg.conninfo import make_conninfo
-from session_cases import BACKENDS, kill
+from event_cases import heard, wait_for_refusals
+from session_cases import BACKENDS, kill, refusing_connections
 
 from tomato_dao import Database, InvalidValue, Unavailable, connect, events
 from tomato_dao.events import MISSED, Event, Listener
@@ -51,16 +50,6 @@ def lab(here: Database, owner: int) -> Lab:
     id = here.topologies.create("lab", owner_id=owner).id
     a, b = (here.elements.create(id, "udp_endpoint").id for _ in range(2))
     return Lab(id, (a, b), here.connections.create(a, b).id)
-
-
-def heard(listener: Listener, watcher: psycopg.Connection, entity: str = "topology") -> list[Event]:
-    """What a listener for such entities hears, up to now."""
-    watcher.execute("select pg_notify('tomato_changes', %s)", [f"{entity} 0 state"])
-    came = []
-    while (event := next(listener)) != Event(entity, 0, "state"):
-        assert event != MISSED
-        came.append(event)
-    return came
 
 
 # What is heard.
@@ -229,22 +218,12 @@ def test_a_lost_connection_is_opened_again_and_told(here: Database, lab: Lab, wa
 
 
 def test_a_lost_connection_is_tried_until_it_can_be_opened(
-    here: Database, tomato_server_url: str, watcher: psycopg.Connection, caplog: pytest.LogCaptureFixture
+    here: Database, lasting_url: str, watcher: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    allow = f'alter database "{watcher.info.dbname}" allow_connections '
-    with (
-        psycopg.connect(make_conninfo(tomato_server_url, dbname="postgres"), autocommit=True) as admin,
-        here.listen("topologies", timeout=10) as listener,
-    ):
-        admin.execute(f"{allow} false".encode())
-        try:
+    with here.listen("topologies", timeout=10) as listener:
+        with refusing_connections(lasting_url):
             kill(watcher, "here events")
-            deadline = monotonic() + 10
-            while not any("not currently accepting connections" in said for said in caplog.messages):
-                assert monotonic() < deadline
-                sleep(0.005)
-        finally:
-            admin.execute(f"{allow} true".encode())
+            wait_for_refusals(caplog, 1)
         assert next(listener) == MISSED
         assert heard(listener, watcher) == []
 

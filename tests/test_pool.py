@@ -115,7 +115,7 @@ def test_a_server_that_gives_no_connections_is_told_with_its_reason(
 ) -> None:
     with connect(tomato_url, pool_size=1, application_name="refused") as db:
         db.organizations.create("made")  # so that a session is there, and none is being opened
-        with refusing_connections(server, tomato_server_url):
+        with refusing_connections(tomato_url):
             assert kill(server, "refused") == 1
             with pytest.raises(Unavailable):
                 db.organizations.create("its session is dead")

@@ -27,7 +27,7 @@ def test_a_pool_of_one_recovers_after_a_time_without_any_connection(
         assert names(db) == []
         before = set(threading.enumerate())
         for n in range(2):
-            with refusing_connections(server, tomato_server_url):
+            with refusing_connections(tomato_url):
                 assert kill(server, "lost") == 1
                 with pytest.raises(Unavailable):
                     db.organizations.create("its session is dead")
@@ -48,7 +48,7 @@ def test_a_task_that_waits_while_the_server_gives_no_connections_is_served_when_
     monkeypatch.setattr("tomato_dao.pool._BACKOFF", 0.1)
     with connect(tomato_url, pool_size=1, timeout=20, application_name="lost") as db, ThreadPoolExecutor(1) as thread:
         assert names(db) == []
-        with refusing_connections(server, tomato_server_url):
+        with refusing_connections(tomato_url):
             assert kill(server, "lost") == 1
             waiting = thread.submit(names, db)
             until_waiting(db)
