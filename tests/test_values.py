@@ -1,13 +1,16 @@
 """Values as the DAOs take and give them: texts, times, numbers and lists of keys."""
 
+import sys
 from contextlib import suppress
+from math import inf
 
 import psycopg
 import pytest
 from conftest import World
 from statement_cases import NAIVE, NEW_YEAR
 
-from tomato_dao import Database, InvalidValue, NotFound
+from tomato_dao import Database, DatabaseFailure, InvalidValue, NotFound
+from tomato_dao.rows import JsonIn
 
 
 def test_text_that_the_server_cannot_hold_is_an_invalid_value(db: Database, world: World) -> None:
@@ -58,6 +61,52 @@ def test_a_number_beyond_every_float_that_others_stored_can_be_read(
 ) -> None:
     server.execute("""update hosts set attrs = '{"n": 1e400}'""")
     assert [host.id for host in db.hosts.list()] == [world.host.id]
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**30])
+def test_a_number_is_read_alike_beside_one_that_is_beyond_every_float(
+    db: Database, world: World, server: psycopg.Connection, number: int
+) -> None:
+    came = []
+    for beside in ("0", "1e400"):
+        server.execute("update hosts set attrs = %s::jsonb", [f'{{"n": {number}, "beside": {beside}}}'])
+        came.append(db.hosts.get(world.host.id).attrs["n"])
+    alone, beside_it = came
+    assert (alone, type(alone)) == (beside_it, type(beside_it))
+    assert alone == (number if -(2**63) <= number < 2**64 else float(number))
+
+
+def test_an_integer_beyond_every_float_is_read_exactly_up_to_the_digits_that_python_converts(
+    db: Database, world: World, server: psycopg.Connection
+) -> None:
+    most = sys.get_int_max_str_digits()
+    for digits, read in ((400, int("7" * 400)), (most, int("7" * most)), (most + 1, inf), (100_000, inf)):
+        server.execute("update hosts set attrs = %s::jsonb", [f'{{"n": {"7" * digits}, "m": -{"7" * digits}}}'])
+        attrs = db.hosts.get(world.host.id).attrs
+        assert attrs["n"] == read
+        assert attrs["m"] == -read
+
+
+def test_json_that_is_nested_too_deeply_is_an_invalid_value(db: Database, world: World) -> None:
+    nested: list[JsonIn] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(InvalidValue, match=r"host: set: .* does not fit jsonb"):
+        db.hosts.set_attrs("host1", {"nested": nested})
+    with pytest.raises(InvalidValue, match=r"host: patch: .* does not fit jsonb"):
+        db.hosts.update("host1", {"info": {"nested": nested}})
+    assert db.hosts.get(world.host.id) == world.host
+
+
+def test_json_that_others_nested_too_deeply_is_a_refusal(db: Database, world: World, server: psycopg.Connection) -> None:
+    server.execute("update hosts set attrs = %s::jsonb", [f'{{"a": {"[" * 10_000}{"]" * 10_000}}}'])
+    with pytest.raises(DatabaseFailure, match="nested too deeply"):
+        db.hosts.get(world.host.id)
+    with db.transaction():
+        db.organizations.create("second")
+        with pytest.raises(DatabaseFailure, match="nested too deeply"):
+            db.hosts.list()
+    assert [o.name for o in db.organizations.list()] == ["uni", "second"]
 
 
 def test_keys_of_attrs_can_be_removed_by_a_tuple(db: Database, world: World) -> None:

@@ -176,11 +176,17 @@ def dump_json(value: object) -> str:
 
 
 def load_json(text: bytes | str | memoryview) -> object:
-    """JSON as Python reads it; an integer beyond 64 bits is a float, beyond every float an int again."""
+    """Return JSON as Python reads it; an integer beyond 64 bits is a float, beyond every float an int again.
+
+    Raises psycopg.DataError where it is nested more deeply than Python reads, as psycopg does for other unreadable values.
+    """
     try:
         return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text if isinstance(text, str) else bytes(text), parse_int=_huge)
+    except orjson.JSONDecodeError:  # a number beyond every float, or deep nesting
+        try:
+            return json.loads(text if isinstance(text, str) else bytes(text), parse_int=_huge)
+        except RecursionError:
+            raise psycopg.DataError("JSON is nested too deeply to be read") from None
 
 
 class _JsonbLoader(Loader):
@@ -193,10 +199,13 @@ class _JsonbLoader(Loader):
 
 
 def _huge(digits: str) -> int | float:
+    """Return an integer as orjson reads it: exact within 64 bits, else a float; beyond every float exact where possible."""
     number = float(digits)
-    if abs(number) < 2**63:
-        return int(digits)
-    return number if isfinite(number) or len(digits) > 4300 else int(digits)  # 4300: what Python converts
+    try:
+        exact = int(digits)
+    except ValueError:  # more digits than Python converts
+        return number
+    return number if isfinite(number) and not -(2**63) <= exact < 2**64 else exact
 
 
 def adapt(context: AdaptContext) -> None:
