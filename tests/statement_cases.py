@@ -31,3 +31,8 @@ def run(db: Database, query: Query, *values: object) -> list[object]:
         except psycopg.Error as error:
             raise from_driver(error) from error
         return rows
+
+
+def sqlstate(state: str) -> bytes:
+    """A statement that the server refuses with that SQLSTATE."""
+    return f"do $$ begin raise exception 'said' using errcode = '{state}'; end $$".encode()

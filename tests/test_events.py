@@ -16,7 +16,7 @@ from event_cases import heard, wait_for_refusals
 from session_cases import BACKENDS, kill, refusing_connections
 
 from tomato_dao import Database, InvalidValue, Unavailable, connect, events
-from tomato_dao.events import MISSED, Event, Listener
+from tomato_dao.events import MISSED, Event
 
 OVER = "not exists (select " + BACKENDS + ")"
 

@@ -161,6 +161,13 @@ def test_a_lock_keeps_nobody_from_rows_or_maintenance(tomato_url: str, world: Wo
         until(server, "(select array_agg(state) " + BACKENDS + ") = '{idle}'", "here locks")
 
 
+def test_a_lock_has_no_snapshot_whatever_isolation_is_the_default(tomato_url: str, server: psycopg.Connection) -> None:
+    server.execute(f"alter database {server.info.dbname} set default_transaction_isolation = 'serializable'")
+    with connect(tomato_url, application_name="here") as here, here.exclusive("topology", 1):
+        sessions = server.execute("select state, backend_xid, backend_xmin " + BACKENDS, ["here locks"]).fetchall()
+        assert sessions == [("idle in transaction", None, None)]
+
+
 def test_time_limits_do_not_end_a_lock(tomato_url: str, server: psycopg.Connection) -> None:
     limits = ["idle_session_timeout", "idle_in_transaction_session_timeout"]
     if server.info.server_version >= 170000:

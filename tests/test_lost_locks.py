@@ -9,7 +9,7 @@ import pytest
 from dao_cases import until
 from lock_cases import Worker, is_free, line, process
 from psycopg.conninfo import make_conninfo
-from session_cases import BACKENDS, kill
+from session_cases import BACKENDS, kill, letting_nobody_in
 
 from tomato_dao import Database, LockLost, Unavailable, connect, locks
 from tomato_dao.session import ask
@@ -116,6 +116,18 @@ def test_a_lock_is_unavailable_where_there_is_no_server(lasting_url: str, monkey
         for _ in range(2):
             with pytest.raises(Unavailable, match=r"can't connect to 127\.0\.0\.1:1"):
                 db.exclusive("topology", 1, wait=5).__enter__()
+
+
+def test_a_lock_that_was_never_granted_is_not_called_lost(
+    here: Database, lasting_url: str, watcher: psycopg.Connection
+) -> None:
+    assert is_free(here, 1)  # so that there is a session
+    with letting_nobody_in(lasting_url):
+        assert kill(watcher, "here locks") == 1
+        with pytest.raises(Unavailable, match="not currently accepting connections") as refused:
+            here.exclusive("topology", 1).__enter__()
+    assert not hasattr(refused.value, "__notes__")
+    assert is_free(here, 1)
 
 
 @pytest.mark.parametrize(("given", "session"), [(True, "unnamed locks"), (False, "direct")])

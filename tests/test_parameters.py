@@ -148,7 +148,7 @@ def test_a_value_of_a_kindred_type_is_taken(echo: Echo, kind: str, given: object
         *[("timestamptz", v) for v in (NAIVE, date(2020, 1, 1), "2020-01-01", 5, 1.5)],
         *[("instant", v) for v in (NAIVE, date(2020, 1, 1), "2020-01-01", "x", 5)],
         *[("timestamp", v) for v in (NEW_YEAR, "2020-01-01")],
-        *[("date", v) for v in ("2020-01-01", 5)],
+        *[("date", v) for v in ("2020-01-01", 5, NEW_YEAR, NAIVE)],
         *[("time", v) for v in ("01:00", 5)],
         *[("interval", v) for v in NOT_INTERVAL],
         *[("jsonb", v) for v in (math.nan, {"a": math.inf}, [-math.inf], {"a": object()}, {(1,): 2}, {"a": {1}}, b"{}")],
