@@ -65,6 +65,8 @@ def test_a_database_that_is_not_there_is_unavailable(tomato_url: str) -> None:
         ("host=127.0.0.1 port=1 user=me password=s3cret dbname=tomato", Unavailable, "can't connect to 127.0.0.1:1"),
         ("postgresql://me@127.0.0.1:1/tomato?password=s3cret", Unavailable, "can't connect to 127.0.0.1:1"),
         ("postgresql://me:s3cret@/tomato?host=/nowhere", Unavailable, "can't connect to /nowhere"),
+        ("postgresql://me:s3cret@lab..example/tomato", InvalidValue, "can't connect to lab..example:5432"),
+        (f"postgresql://me:s3cret@{'lab' * 30}.example/tomato", InvalidValue, "this is no name of a host"),
         ("postgresql://me:s3cret@127.0.0.1,[::1]:1/tomato", TomatoError, "127.0.0.1"),
         ("postgresql://me:s3cret@127.0.0.1:port/tomato", TomatoError, "port"),
         ("postgresql://me:s3cret@127.0.0.1:1/tomato?sslmode=maybe", TomatoError, "sslmode"),

@@ -104,6 +104,8 @@ def connect_to(settings: Mapping[str, object], timeout: float) -> psycopg.Connec
                 raise failed from error
         except psycopg.Error as error:
             raise from_driver(error) from error
+        except UnicodeError as error:  # from Python's look-up of a host whose name has an empty or too long part
+            raise InvalidValue(f"can't connect to {_place(settings)}: this is no name of a host: {error}") from error
         if not attempt:
             logger.warning("%s (asking again for %g s)", failed, timeout)
         sleep(pause)
