@@ -15,10 +15,10 @@ NEW_YEAR = datetime(2020, 1, 1, tzinfo=UTC)
 NAIVE = datetime(2020, 1, 1)
 
 
-def query(directory: Path, sql: str, parameters: str = "") -> Query:
+def query(directory: Path, sql: str, parameters: str = "", *, nullable: bool = True) -> Query:
     """The query of that SQL, loaded from a file."""
-    nullable = f"-- nullable: {parameters}\n" if parameters else ""
-    (directory / "adhoc.sql").write_text(f"-- name: run({parameters})\n{nullable}{sql};\n", "utf-8")
+    said = f"-- nullable: {parameters}\n" if parameters and nullable else ""
+    (directory / "adhoc.sql").write_text(f"-- name: run({parameters})\n{said}{sql};\n", "utf-8")
     return load(directory)["adhoc.run"]
 
 

@@ -19,7 +19,7 @@ from tomato_dao.query import Query
 
 Echo = Callable[[str, object], object]
 JSON: list[object] = [{}, [], {"a": [1, 1.5, "x", True, None, {}]}, 5, "text", False, 2**63 - 1]
-NOT_INT8: list[object] = [2**63, -(2**63) - 1, 2**64, "1", 1.5, NEW_YEAR, {}]
+NOT_INT8: list[object] = [2**63, -(2**63) - 1, 2**64, "1", 1.5, NEW_YEAR, {}, True, False]
 NOT_NUMERIC: list[object] = ["1.5", 1.5, []]
 NOT_INTERVAL: list[object] = ["1 day", 5, 1.5, NEW_YEAR, []]
 
@@ -134,11 +134,11 @@ def test_a_value_of_a_kindred_type_is_taken(echo: Echo, kind: str, given: object
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        *[("int2", v) for v in (2**15, -(2**15) - 1, 2**63, "1", 1.0, b"1", [1])],
-        *[("int4", v) for v in (2**31, -(2**31) - 1, 2**63, "1", 1.0, Decimal(1))],
+        *[("int2", v) for v in (2**15, -(2**15) - 1, 2**63, "1", 1.0, b"1", [1], True, False)],
+        *[("int4", v) for v in (2**31, -(2**31) - 1, 2**63, "1", 1.0, Decimal(1), True, False)],
         *[("int8", v) for v in NOT_INT8],
-        *[("float8", v) for v in ("1.5", "nan", 10**400, NEW_YEAR, [1.5])],
-        *[("float4", v) for v in ("1.5", 1e300)],
+        *[("float8", v) for v in ("1.5", "nan", 10**400, NEW_YEAR, [1.5], True, False)],
+        *[("float4", v) for v in ("1.5", 1e300, True, False)],
         *[("numeric", v) for v in NOT_NUMERIC],
         *[("bool", v) for v in ("true", "", 1, 0, [True])],
         *[("text", v) for v in (5, True, 1.5, b"a", ["a"], {"a": 1}, NEW_YEAR, "a\0b", "\0", "\ud800", "a\udfff")],
@@ -157,11 +157,28 @@ def test_a_value_of_a_kindred_type_is_taken(echo: Echo, kind: str, given: object
         *[("mood", v) for v in ("angry", "", 5, b"sad", "sad\0")],
         *[("positive", v) for v in (0, -5, 2**31, "x", "5", 1.5)],
         ("word", ""),
-        *[("int8[]", v) for v in (5, "12", ["1"], [2**63], [1, "a"], [1.5], [[1], [2, 3]], [[1], 2], {1}, {1: 2}, iter([1]))],
+        *[
+            ("int8[]", v)
+            for v in (
+                5,
+                "12",
+                ["1"],
+                [2**63],
+                [1, "a"],
+                [1.5],
+                [[1], [2, 3]],
+                [[1], 2],
+                [True],
+                [1, False],
+                {1},
+                {1: 2},
+                iter([1]),
+            )
+        ],
         *[("int4[]", v) for v in ([2**31], [1, 2**31])],
         *[("int2[]", v) for v in ([2**15],)],
         *[("text[]", v) for v in (5, "abc", "", [5], ["a", 5], ["a\0"], ["\ud800"], {"a"}, {"a": 1}, b"ab")],
-        *[("float8[]", v) for v in (["x"], 1.5)],
+        *[("float8[]", v) for v in (["x"], 1.5, [True], [1.5, False], [None, True])],
         *[("bool[]", v) for v in (["x"], [1])],
         *[("timestamptz[]", v) for v in ([NAIVE], ["2020-01-01"])],
         *[("jsonb[]", v) for v in ([math.nan], [object()], 5)],
@@ -174,6 +191,12 @@ def test_a_value_that_does_not_fit_is_an_invalid_value(echo: Echo, kind: str, va
     with pytest.raises(InvalidValue):
         echo(kind, value)
     assert echo("text", "usable") == "usable"
+
+
+def test_a_missing_value_of_a_type_that_psycopg_does_not_know_is_refused(lasting: Database, tmp_path: Path) -> None:
+    needed = query(tmp_path, "select :v::mood", "v", nullable=False)
+    with pytest.raises(InvalidValue, match="v: None does not fit"):
+        run(lasting, needed, None)
 
 
 WRONG: dict[str, Sequence[object]] = {

@@ -122,6 +122,8 @@ class _FixedArray(_Array):
     code = "q"
 
     def values(self, items: Sequence[object]) -> Sequence[object]:
+        if bool in set(map(type, items)):  # struct would pack it as 0 or 1
+            raise TypeError("required are numbers, not bool")
         return items
 
     def dump(self, obj: object) -> Buffer | None:
