@@ -1,5 +1,7 @@
 """Sessions that the server ended: reads are repeated, writes and transactions are not."""
 
+import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -8,6 +10,7 @@ import pytest
 from conftest import World
 from dao_cases import until
 from session_cases import BACKENDS, blocked, fill, kill, names
+from statement_cases import sqlstate
 
 from tomato_dao import Database, Unavailable, connect
 
@@ -145,4 +148,33 @@ def test_an_end_of_the_session_that_is_swallowed_does_not_lose_the_transaction_s
     told = r"^the session of the transaction ended \(terminating connection .*\), so all of it is rolled back$"
     with pytest.raises(Unavailable, match=told):
         swallow()
+    assert names(single) == []
+
+
+@pytest.mark.parametrize("state", ["57P01", "57P02", "57P03", "08006"])
+def test_a_session_that_the_server_gives_up_is_not_used_again(single: Database, state: str) -> None:
+    pids: list[int] = []
+
+    def use_it(statement: bytes) -> None:
+        with single.transaction(), single.connection() as connection:
+            pids.append(connection.info.backend_pid)
+            connection.execute(statement)
+
+    use_it(b"select 1")
+    with pytest.raises(Unavailable):
+        use_it(sqlstate(state))
+    use_it(b"select 1")
+    assert pids[0] == pids[1] != pids[2]
+
+
+def test_a_connection_that_is_cut_without_a_word_is_told_in_one_line(single: Database) -> None:
+    def cut_it() -> None:
+        with single.transaction():
+            with single.connection() as connection, socket.socket(fileno=os.dup(connection.fileno())) as its:
+                its.shutdown(socket.SHUT_RDWR)
+            single.organizations.create("lost")
+
+    with pytest.raises(Unavailable, match="closed the connection") as refused:
+        cut_it()
+    assert "\n" not in str(refused.value)
     assert names(single) == []

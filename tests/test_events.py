@@ -172,6 +172,14 @@ def test_a_loop_ends_after_the_timeout_and_goes_on_where_it_was(here: Database, 
         assert list(listener) == [Event("topology", lab.id, "deleted"), Event("topology", 0, "state")]
 
 
+def test_a_timeout_of_nothing_gives_what_is_there(here: Database, watcher: psycopg.Connection) -> None:
+    with here.listen("topologies", timeout=0) as listener, here.listen("elements", timeout=10) as other:
+        assert list(listener) == []
+        watcher.execute("select pg_notify('tomato_changes', 'topology 1 state')")
+        assert heard(other, watcher, "element") == []
+        assert list(listener) == [Event("topology", 1, "state")]
+
+
 @pytest.mark.parametrize(("end", "said"), [("listener", "the listener is closed"), ("database", "the database is closed")])
 def test_who_waits_is_told_that_it_is_over(lasting_url: str, watcher: psycopg.Connection, end: str, said: str) -> None:
     with connect(lasting_url, application_name="ending") as db, ThreadPoolExecutor(1) as thread:

@@ -61,6 +61,15 @@ def test_a_thread_that_asks_for_its_own_lock_is_told(here: Database, there: Data
     assert is_free(there, 1)
 
 
+def test_who_is_refused_takes_the_lock_from_nobody(here: Database) -> None:
+    with ThreadPoolExecutor(1) as thread, here.exclusive("topology", 1):
+        for _ in range(2):
+            assert not thread.submit(is_free, here, 1).result(10)
+        with pytest.raises(WrongState):
+            here.exclusive("topology", 1).__enter__()
+        assert not thread.submit(is_free, here, 1).result(10)
+
+
 @pytest.mark.parametrize(
     ("kind", "id", "wait", "said"),
     [

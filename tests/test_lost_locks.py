@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import suppress
+from time import monotonic
 
 import psycopg
 import pytest
@@ -175,6 +176,21 @@ def test_closing_frees_locks_and_tells_who_waits_or_has_one(lasting_url: str, th
             holder.leave()
         with pytest.raises(Unavailable, match="the database is closed"):
             is_free(db, 1)
+
+
+def test_closing_tells_a_thread_that_waits_for_another_at_once(lasting_url: str) -> None:
+    with connect(lasting_url) as db:
+        holder = Worker(db, 1)
+        assert holder.inside.wait(10)
+        waiting = Worker(db, 1)
+        assert not waiting.inside.wait(0.1)
+        db.close()
+        closed = monotonic()
+        with pytest.raises(Unavailable, match="the database is closed"):
+            waiting.leave()
+        assert monotonic() - closed < 10  # the end of its wait, after 15 seconds, would tell it too
+        with pytest.raises(LockLost):
+            holder.leave()
 
 
 INTERRUPTED = """

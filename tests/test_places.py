@@ -101,6 +101,12 @@ def test_a_name_has_a_longest_length(db: Database, world: World, places: list[Pl
         assert isinstance(caught.value.__cause__, errors.CheckViolation)
 
 
+def test_a_long_value_is_shortened_in_a_refusal(db: Database, world: World, places: list[Place]) -> None:
+    for place in places:
+        with refused(InvalidValue, place.entity, "x" * 100_000, r"name is 'x{76}\.\.\.$"):
+            another(db, world, place.entity, "x" * 100_000)
+
+
 def test_a_name_has_no_slash(db: Database, world: World, places: list[Place]) -> None:
     for place in places:
         with refused(InvalidValue, place.entity, "a/b", "no “/”: name is 'a/b'"):

@@ -11,7 +11,8 @@ from psycopg.types.json import Jsonb
 from statement_cases import query, run
 
 from tomato_dao import Database, InvalidValue, NotFound, TomatoError
-from tomato_dao.statements import Connection
+from tomato_dao.query import Query
+from tomato_dao.statements import Connection, Statement
 
 
 def test_one_statement_serves_small_and_big_numbers(single: Database, tmp_path: Path) -> None:
@@ -62,6 +63,36 @@ def test_a_widened_column_takes_wider_values_at_once(single: Database, server: p
     assert run(single, write, 5) == [5]
     server.execute("alter table t alter column v type int8")
     assert run(single, write, 2**40) == [2**40]
+
+
+def test_a_statement_is_prepared_again_for_each_of_several_changes_in_a_row(
+    single: Database, server: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.execute("create table t as select 5 as v")
+    read = query(tmp_path, "select t.v from t")
+    prepare, changes = Connection._prepare, iter(["int8", "text", "numeric", "float8", "int2"])
+
+    def prepare_too_early(connection: Connection, query: Query) -> Statement:
+        statement = prepare(connection, query)
+        if type_ := next(changes, None):
+            server.execute(f"alter table t alter column v type {type_} using v::{type_}".encode())
+        return statement
+
+    monkeypatch.setattr(Connection, "_prepare", prepare_too_early)
+    assert run(single, read) == [5]
+    assert next(changes, None) is None
+
+
+def test_a_stale_statement_is_not_kept(single: Database, server: psycopg.Connection, tmp_path: Path) -> None:
+    server.execute("create table t as select 5 as v")
+    read = query(tmp_path, "select t.v from t")
+    for type_ in ("int8", "int4", "int2"):
+        assert run(single, read) == [5]
+        server.execute(f"alter table t alter column v type {type_}".encode())
+    assert run(single, read) == [5]
+    with single.connection() as connection:
+        count = connection.execute("select count(*) from pg_prepared_statements where name like 'adhoc.run:%'").fetchone()
+    assert count == (1,)
 
 
 def test_a_dao_goes_on_after_its_table_was_altered(single: Database, server: psycopg.Connection) -> None:

@@ -3,6 +3,7 @@
 import sys
 from contextlib import suppress
 from math import inf
+from typing import Any
 
 import psycopg
 import pytest
@@ -10,7 +11,7 @@ from conftest import World
 from statement_cases import NAIVE, NEW_YEAR
 
 from tomato_dao import Database, DatabaseFailure, InvalidValue, NotFound
-from tomato_dao.rows import JsonIn
+from tomato_dao.rows import JsonIn, Topology
 
 
 def test_text_that_the_server_cannot_hold_is_an_invalid_value(db: Database, world: World) -> None:
@@ -85,6 +86,15 @@ def test_an_integer_beyond_every_float_is_read_exactly_up_to_the_digits_that_pyt
         attrs = db.hosts.get(world.host.id).attrs
         assert attrs["n"] == read
         assert attrs["m"] == -read
+
+
+def test_a_big_number_is_read_alike_alone_and_inside_a_topology(db: Database, topology: Topology) -> None:
+    element = db.elements.create(topology.id, "kvmqm")
+    alone = db.elements.set_attrs(element.id, {"n": 2**70})["n"]
+    (inside,) = db.topologies.full(topology.id).elements
+    exported: Any = db.topologies.export(topology.id)
+    for n in (alone, inside.attrs["n"], exported["topology"]["elements"][0]["attrs"]["n"]):
+        assert (n, type(n)) == (float(2**70), float)
 
 
 def test_json_that_is_nested_too_deeply_is_an_invalid_value(db: Database, world: World) -> None:
