@@ -7,7 +7,6 @@ from typing import LiteralString
 
 import psycopg
 from dao_cases import until
-from psycopg import sql
 
 from tomato_dao import Database
 from tomato_dao.ops.scratch import with_database

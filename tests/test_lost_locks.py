@@ -10,7 +10,7 @@ import pytest
 from dao_cases import until
 from lock_cases import Worker, is_free, line, process
 from psycopg.conninfo import make_conninfo
-from session_cases import BACKENDS, kill, letting_nobody_in
+from session_cases import BACKENDS, kill, refusing_connections
 
 from tomato_dao import Database, LockLost, Unavailable, connect, locks
 from tomato_dao.session import ask
@@ -123,7 +123,7 @@ def test_a_lock_that_was_never_granted_is_not_called_lost(
     here: Database, lasting_url: str, watcher: psycopg.Connection
 ) -> None:
     assert is_free(here, 1)  # so that there is a session
-    with letting_nobody_in(lasting_url):
+    with refusing_connections(lasting_url):
         assert kill(watcher, "here locks") == 1
         with pytest.raises(Unavailable, match="not currently accepting connections") as refused:
             here.exclusive("topology", 1).__enter__()
