@@ -13,14 +13,16 @@ _NAME = re.compile(r"^--\s*name\s*:\s*(?P<definition>.*?)\s*$")
 _DEFINITION = re.compile(r"^(?P<name>[a-z]\w*)\s*(?:\((?P<parameters>[\w\s,]*)\))?\s*(?P<kind>\^|\$|!|<!|)$")
 _RECORD_CLASS = re.compile(r"^--\s*record_class\s*:\s*(\w+)\s*$")
 _NULLABLE = re.compile(r"^--\s*nullable\s*:\s*(.+?)\s*$")
-_CLAIM = re.compile(r"^--\s*(?P<what>not null|one row|plan)\s*:\s*(?P<text>.+?)\s*$")
+_CLAIM = re.compile(r"^--\s*(?P<what>not null|one row|plan|twice|may repeat|writes)\s*:\s*(?P<text>.+?)\s*$")
 # What is no parameter: strings, quoted names, dollar quotes, comments and casts. Then the parameters.
 _TOKEN = re.compile(
     r"""(?P<skip>(?<!\w)e'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*(?:/\*.*?\*/|.)*?\*/|::)|:(?P<name>[a-z_]\w*)""",
     re.DOTALL | re.IGNORECASE,
 )
 _FIRST_WORD = re.compile(r"^(?:[\s(]|--[^\n]*\n|/\*(?:/\*.*?\*/|.)*?\*/)*\w+", re.DOTALL)
-_CHANGES = re.compile(r"\b(insert)\s+into\b|(?<!for\s)(?<!key\s)(?<!do\s)\b(update)\b|\b(delete)\s+from\b", re.IGNORECASE)
+_CHANGES = re.compile(
+    r"\b(insert)\s+into\b|(?<!for\s)(?<!key\s)(?<!do\s)\b(update)\b|\b(delete)\s+from\b|\b(merge)\s+into\b", re.IGNORECASE
+)
 
 
 def load(directory: Path) -> dict[str, Query]:
@@ -92,6 +94,7 @@ def _parse(path: Path, line: int, lines: list[str]) -> Query:
     if unknown := nullable - set(declared) - {"result"}:
         raise _wrong(path, line, f"{name} says “nullable” of what it does not have: {', '.join(sorted(unknown))}")
     change = _CHANGES.search(" ".join(bare.split()))
+    verb = next(g for g in change.groups() if g).lower() if change else "update" if "writes" in claims else "select"
     return Query(
         name=name,
         parameters=declared,
@@ -101,7 +104,7 @@ def _parse(path: Path, line: int, lines: list[str]) -> Query:
         claims=claims,
         doc="\n".join(doc),
         sql=_label(sql, name),
-        verb=next(g for g in change.groups() if g).lower() if change else "select",
+        verb="update" if verb == "merge" else verb,
         path=path,
         line=line,
         sql_line=line + body,

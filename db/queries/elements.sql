@@ -150,7 +150,7 @@ where e.id = :id and e.type in ('kvmqm', 'openvz', 'repy');
 
 -- name: claim_syncs(limit, lease)
 -- record_class: ElementSyncClaim
--- not null: next_sync_at, lease_until
+-- not null: next_sync_at
 -- Machines that are to be looked at, as this worker's for the time of the lease; in turn, by when they were due or tried.
 with due as materialized (
   select e.id

@@ -94,7 +94,6 @@ limit :limit;
 
 -- name: claim_orphans(limit, lease)
 -- record_class: OrphanClaim
--- not null: lease_until
 -- What serves nothing any more and is to be removed from its host, as this worker's for the time of the lease; in turn, what
 -- nobody tried to remove first.
 with due as materialized (

@@ -2,6 +2,7 @@
 -- record_class: CombinedLinks
 -- nullable: now
 -- not null: ran, written, pruned
--- Combine all that is due. The function writes, but may be run again, as a query that only reads is.
+-- may repeat: what is combined already is not due again
+-- Combine all that is due.
 select c.ran, c.written, c.pruned
 from combine_links(coalesce(:now, now())) c;

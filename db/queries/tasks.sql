@@ -1,6 +1,5 @@
 -- name: claim(name, period, lease)^
 -- record_class: TaskClaim
--- not null: lease_until
 -- A task as this worker's for the time of the lease, where its period since it was begun is over or a lease on it ran out.
 insert into tasks as t (name, started_at, run_lease_until)
 values (:name, now(), now() + :lease::interval)

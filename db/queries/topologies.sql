@@ -134,7 +134,6 @@ returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.a
 
 -- name: claim_timeouts(limit, lease)
 -- record_class: TimeoutClaim
--- not null: lease_until
 -- Topologies whose timeout asks for something, as this worker's for the time of the lease; in turn, by when they were due or
 -- tried.
 with due as materialized (

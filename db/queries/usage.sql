@@ -60,7 +60,8 @@ left join stored s on true;
 -- record_class: AggregatedUsage
 -- nullable: now
 -- not null: ran, written, pruned, late, waiting
--- Roll up all that is due. The function writes, but may be run again, as a query that only reads is.
+-- may repeat: what is rolled up already is not due again
+-- Roll up all that is due.
 select a.ran, a.written, a.pruned, a.late, a.waiting
 from aggregate_usage(coalesce(:now, now())) a;
 

@@ -5,26 +5,19 @@ at once: file, line, query, what is declared and what the server says.
 """
 
 import argparse
-import inspect
-import os
-import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import fields, is_dataclass
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import get_args, get_origin
 
-from .. import rows
 from ..database import QUERIES
 from ..errors import TomatoError
 from ..wording import counted
 from . import faces, uses
 from .cli import run_command
 from .described import Column, Described, Refused, describe, layout_connection
+from .row_classes import check_elements, check_nullability, check_row, needlessly_optional, short
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -39,7 +32,7 @@ def findings(queries: Sequence[Described | Refused]) -> list[str]:
             messages.append("no DAO uses it")
         line = q.line if isinstance(q, Refused) else q.query.line
         found += [f"{short(q.query.path)}:{line}: {q.query.name}: {message}" for message in messages]
-    return found + list(_needlessly_optional([q for q in queries if isinstance(q, Described)]))
+    return found + list(needlessly_optional([q for q in queries if isinstance(q, Described)]))
 
 
 def _statement(q: Described) -> Iterator[str]:
@@ -54,11 +47,27 @@ def _statement(q: Described) -> Iterator[str]:
         yield f"“$” is for one value; the server says that it returns {names}"
     elif not query.record_class and len(q.columns) > 1:
         yield f"it has no record class; the server says that it returns {names}"
-    if kind in ("^", "$", "<!") and q.columns and not q.at_most_one_row and "one row" not in query.claims:
-        yield f"“{kind}” is for at most one row; no unique key ensures that: add one, or say “-- one row: why”"
-    if q.at_most_one_row and "one row" in query.claims:
+    needs_a_row = kind in ("$", "<!")
+    if kind in ("^", "$", "<!") and q.columns and "one row" not in query.claims:
+        if not q.at_most_one_row:
+            yield f"“{kind}” is for at most one row; no unique key ensures that: add one, or say “-- one row: why”"
+        if needs_a_row and not q.has_a_row:
+            yield f"“{kind}” is for a row that is always there; nothing ensures that: use “^”, or say “-- one row: why”"
+    if "one row" in query.claims and q.at_most_one_row and (q.has_a_row or not needs_a_row):
         yield "it says “one row”, which the server ensures anyway: remove the comment"
+    yield from _changes(q)
     yield from _untold(q)
+
+
+def _changes(q: Described) -> Iterator[str]:
+    """What does not fit the query's verb: one that seems to read is run again where a connection ends."""
+    claims = q.query.claims
+    said = ", ".join(f"“{claim}”" for claim in ("may repeat", "writes") if claim in claims)
+    if said and not q.changes:
+        yield f"it says {said}; the server says that it only reads: remove the comment"
+    elif q.query.verb == "select" and q.changes and not said:
+        what = ", ".join(q.changes)
+        yield f"its text only reads; the server says that it {what}: say “-- may repeat: why”, or “-- writes: what”"
 
 
 def _untold(q: Described) -> Iterator[str]:
@@ -72,133 +81,47 @@ def _columns(q: Described) -> Iterator[str]:
     """What does not fit the record class, or what is said to be null or not."""
     query = q.query
     not_null = query.not_null
-    for name in sorted(not_null - {column.name for column in q.columns}):
+    known = {column.name: column.can_be_null for column in q.columns}
+    known |= {f"{column.name}[]": column.can_hold_null for column in q.columns if column.type.endswith("[]")}
+    for name in sorted(not_null - known.keys()):
         yield f"it says “not null” of {name}, which it does not return"
-    for column in q.columns:
-        if column.name in not_null and column.can_be_null is False:
-            yield f"it says “not null” of {column.name}, which the server knows anyway: remove it from the comment"
+    for name in known:
+        if name in not_null and known[name] is False:
+            yield f"it says “not null” of {name}, which the server knows anyway: remove it from the comment"
+    yield from _twice(q)
     if not q.columns:
         return
     first = q.columns[0]
     if query.record_class:
-        yield from _row(q.columns, query.record_class, not_null)
-    elif "result" not in query.nullable and first.name not in not_null:
-        yield from _nullability(first, "“result” is not said to be nullable")
+        yield from check_row(q.columns, query.record_class, not_null)
+        return
+    if "result" not in query.nullable and first.name not in not_null:
+        yield from check_nullability(first, "“result” is not said to be nullable")
     elif "result" in query.nullable and first.can_be_null is False:
         yield f"it says “nullable” of its result; the server says that {first.name} can't be null"
+    if first.type.endswith("[]") and f"{first.name}[]" not in not_null:
+        yield from check_elements(first, "what its result holds is not said to be nullable")
 
 
-def _row(columns: Sequence[Column], record: type, not_null: Set[str]) -> Iterator[str]:
-    declared = {field.name: (n, field.type) for n, field in enumerate(fields(record))}
-    names = [column.name for column in columns]
-    if missing := [name for name in declared if name not in names]:
-        yield f"{_place(record)} declares {', '.join(missing)}; the server says that it returns {', '.join(names)}"
+def _twice(q: Described) -> Iterator[str]:
+    """Columns that have a name twice, or hold one and the same column; as a rule, one of the two is another's place."""
+    names = [column.name for column in q.columns]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"it returns two columns called {name}"
+    found = [*_same(q.columns)]
+    if found and "twice" not in q.query.claims:
+        yield f"{found[0]} are the same column: say “-- twice: why” where that is meant"
+    if not found and "twice" in q.query.claims:
+        yield "it says “twice”, but its columns differ: remove the comment"
+
+
+def _same(columns: Sequence[Column]) -> Iterator[str]:
+    """Pairs of columns that are one and the same, also in JSON rows."""
     for n, column in enumerate(columns):
-        if column.name not in declared:
-            yield f"{_place(record)} does not declare {column.name}, which the server says is column {n + 1}"
-            continue
-        position, annotation = declared[column.name]
-        where = f"{_place(record, column.name)} declares {record.__name__}.{column.name}"
-        if len(names) == len(declared) and position != n:
-            yield f"{where} as field {position + 1}; the server says that it is column {n + 1}"
-        yield from _field(column, annotation, where, says_not_null=column.name in not_null)
-
-
-def _field(column: Column, annotation: object, where: str, *, says_not_null: bool = False) -> Iterator[str]:
-    """What does not fit one field of a record class; the parts of a JSON row are held against its class."""
-    inner, optional = _without_none(annotation)
-    where = f"{where}: {_text(annotation)}"
-    if faces.is_known(column.type) and not _fits(column.type, inner):
-        yield f"{where}; the server says {column.type}"
-    if not says_not_null and not optional:
-        yield from _nullability(column, where)
-    record = get_args(inner)[0] if get_origin(inner) is tuple else inner
-    if column.parts is not None and isinstance(record, type) and is_dataclass(record):
-        declared = fields(record)
-        if len(declared) != len(column.parts):
-            yield f"{_place(record)} declares {len(declared)} fields; {column.name}'s JSON rows have {len(column.parts)}"
-            return
-        for field, part in zip(declared, column.parts, strict=True):
-            yield from _field(part, field.type, f"{_place(record, field.name)} declares {record.__name__}.{field.name}")
-
-
-def _nullability(column: Column, declared: str) -> Iterator[str]:
-    """What is wrong where a column is declared never to be null."""
-    name = column.name or "it"
-    if column.can_be_null:
-        yield f"{declared}; the server says that {name} can be null"
-    elif column.can_be_null is None:
-        yield f"{declared}; the server can't know whether {name} can be null: say “-- not null: {name}” where it can't"
-
-
-def _needlessly_optional(queries: Sequence[Described]) -> Iterator[str]:
-    """Fields that are declared to be possibly None, where no query can return them so."""
-    returned: dict[tuple[type, str], set[bool | None]] = {}
-
-    def note(columns: Sequence[Column], record: type, not_null: Set[str]) -> None:
-        for field, column in zip(fields(record), columns, strict=False):
-            can_be_null = column.can_be_null if column.name not in not_null else False
-            returned.setdefault((_declaring(record, field.name), field.name), set()).add(can_be_null)
-            inner, _ = _without_none(field.type)
-            inner = get_args(inner)[0] if get_origin(inner) is tuple else inner
-            if column.parts is not None and isinstance(inner, type) and is_dataclass(inner):
-                note(column.parts, inner, set())
-
-    for q in queries:
-        if q.query.record_class:
-            note(q.columns, q.query.record_class, q.query.not_null)
-    for (record, name), answers in returned.items():
-        annotation = next(field.type for field in fields(record) if field.name == name)
-        if _without_none(annotation)[1] and annotation != rows.Json and answers == {False}:
-            yield f"{_place(record, name)}: {record.__name__}.{name}: {_text(annotation)}; no query can return null for it"
-
-
-def _fits(type_: str, declared: object) -> bool:
-    """Whether a class takes what the server's type becomes."""
-    element = type_.removesuffix("[]")
-    if element != type_:
-        return get_origin(declared) is list and _fits(element, get_args(declared)[0])
-    if type_ in faces.JSON:
-        return declared not in faces.PYTHON.values()
-    return declared is faces.PYTHON[type_]
-
-
-def _without_none(annotation: object) -> tuple[object, bool]:
-    """An annotation without “| None”, and whether it had that."""
-    parts = get_args(annotation)
-    if annotation == rows.Json:
-        return annotation, True
-    if isinstance(annotation, UnionType) and NoneType in parts and len(parts) == 2:
-        return next(part for part in parts if part is not NoneType), True
-    return annotation, False
-
-
-def _text(annotation: object) -> str:
-    return annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
-
-
-@cache
-def _source(record: type) -> tuple[list[str], int]:
-    return inspect.getsourcelines(record)
-
-
-def _declaring(record: type, field: str) -> type:
-    """The class that declares a field: the record class, or one that it extends."""
-    return next(cls for cls in record.__mro__ if field in inspect.get_annotations(cls))
-
-
-def _place(record: type, field: str = "") -> str:
-    """Where a class, or a field of it, is declared: "tomato_dao/rows/places.py:12"."""
-    record = _declaring(record, field) if field else record
-    lines, first = _source(record)
-    wanted = rf"    {field}: " if field else rf"class {record.__name__}\b"
-    line = next(n for n, text in enumerate(lines, first) if re.match(wanted, text))
-    return f"{short(Path(inspect.getfile(record)))}:{line}"
-
-
-def short(path: Path) -> str:
-    """A path as one would type it here."""
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+        for before, other in enumerate(columns[:n]):
+            if column.source and column.source == other.source:
+                yield f"{other.name or f'part {before + 1}'} and {column.name or f'part {n + 1}'}"
+        yield from _same(column.parts or [])
 
 
 def made_faces(queries: Sequence[Described | Refused]) -> str | None:

@@ -1,6 +1,6 @@
 """What the server says of each named query: the types of its parameters, and its columns with whether they can be null."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,10 +9,16 @@ from psycopg import pq
 
 from ..query import Query
 from . import embedded, node_tree
+from .catalog import Catalog, analyse, read_catalog
+from .json_rows import json_rows
 from .node_tree import Node
-from .one_row import returns_at_most_one_row
-from .query_tree import Catalog, QueryTree
+from .nullability import can_be_null, column_can_be_null, column_elements, elements_can_be_null
+from .one_row import has_a_row, returns_at_most_one_row
+from .query_tree import Parameters, QueryTree
+from .read_only import changes
 from .scratch import scratch_database
+
+_SOURCE = ("varno", "varattno", "varlevelsup", "varreturningtype")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +26,29 @@ class Column:
     """A column of a query, or a part of a JSON row in one.
 
     type: the server's name for it, "int8", "text[]", of a domain its base type's. can_be_null: None where the server
-    can't know. parts: those of the JSON row, or of each of the JSON rows, that it is; None where it is none.
+    can't know. can_hold_null: the same of what an array, or JSON rows, hold. parts: those of the JSON row that it is, or of
+    each of its JSON rows where is_many; None where it is none. source: the same for columns that are one and the same.
     """
 
     name: str
     type: str
     can_be_null: bool | None
+    can_hold_null: bool | None
     parts: list["Column"] | None
+    is_many: bool
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A query as the server sees it; parameters: their types."""
+    """A query as the server sees it. parameters: their types. changes: what it may do beside reading; empty: it only reads."""
 
     query: Query
     parameters: list[str]
     columns: list[Column]
     at_most_one_row: bool
+    has_a_row: bool
+    changes: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,14 @@ class Refused:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Types:
+    """The names of types, by oid: as they are told, and as SQL takes them."""
+
+    names: Mapping[int, str]
+    in_sql: Mapping[int, str]
+
+
 @contextmanager
 def layout_connection() -> Iterator[psycopg.Connection]:
     """A connection to a scratch database of the embedded server: what describes queries is in PostgreSQL 16 and later."""
@@ -57,12 +77,13 @@ def layout_connection() -> Iterator[psycopg.Connection]:
 
 def describe(connection: psycopg.Connection, queries: Iterable[Query]) -> list[Described | Refused]:
     """All queries, in order."""
-    types = _names(connection, _TYPE_NAMES)
-    catalog = _catalog(connection)
+    found = connection.execute(_TYPE_NAMES).fetchall()
+    types = _Types({oid: str(name) for oid, name, _ in found}, {oid: str(name) for oid, _, name in found})
+    catalog = read_catalog(connection)
     return [_describe(connection, catalog, types, query) for query in queries]
 
 
-def _describe(connection: psycopg.Connection, catalog: Catalog, types: dict[int, str], query: Query) -> Described | Refused:
+def _describe(connection: psycopg.Connection, catalog: Catalog, types: _Types, query: Query) -> Described | Refused:
     prepared = connection.pgconn.prepare(b"", query.sql.encode())
     if prepared.status != pq.ExecStatus.COMMAND_OK:
         position = prepared.error_field(pq.DiagnosticField.STATEMENT_POSITION)
@@ -70,96 +91,45 @@ def _describe(connection: psycopg.Connection, catalog: Catalog, types: dict[int,
         return Refused(query, query.line_at(int(position or 1)), said.decode())
     described = connection.pgconn.describe_prepared(b"")
     parameters = [described.param_type(n) for n in range(described.nparams)]
-    parameter_types = [types[oid] for oid in parameters]
+    parameter_types = [types.names[oid] for oid in parameters]
     if not described.nfields:
-        return Described(query, parameter_types, [], at_most_one_row=False)
+        return Described(query, parameter_types, [], at_most_one_row=False, has_a_row=False, changes=["returns no rows"])
     nullable = {n for n, name in enumerate(query.parameters, 1) if name in query.nullable}
     try:
-        tree = QueryTree(node_tree.parse(_analysed(connection, query, parameters)), catalog, nullable)
+        arguments = ", ".join(types.in_sql[oid] for oid in parameters)
+        node = node_tree.parse(analyse(connection, arguments, "setof record", query.sql))
     except psycopg.Error as error:
         return Refused(query, query.sql_line, f"the server can't analyse it: {error.diag.message_primary}")
+    tree = QueryTree(node, catalog, Parameters(nullable, nullable))
     columns = [
-        Column(
-            (described.fname(n) or b"").decode(),
-            types[described.ftype(n)],
-            tree.column_can_be_null(n),
-            _parts(tree, expr, types),
-        )
+        _column(tree, n, expr, (described.fname(n) or b"").decode(), types.names[described.ftype(n)], types.names)
         for n, expr in enumerate(tree.columns())
     ]
-    return Described(query, parameter_types, columns, returns_at_most_one_row(tree))
+    at_most_one_row = returns_at_most_one_row(tree)
+    return Described(query, parameter_types, columns, at_most_one_row, has_a_row(tree), changes(catalog, node))
 
 
-def _parts(tree: QueryTree, expr: Node, types: dict[int, str]) -> list[Column] | None:
-    found = tree.parts(expr)
-    if found is None:
-        return None
-    inner, arguments = found
-    return [
-        Column("", types.get(inner.type_of(argument), ""), inner.can_be_null(argument), _parts(inner, argument, types))
-        for argument in arguments
-    ]
+def _column(tree: QueryTree, n: int, expr: Node, name: str, type_: str, types: Mapping[int, str]) -> Column:
+    """Column n of a query."""
+    if not tree.node.has("setOperations"):
+        return _part(tree, expr, name, type_, types)
+    return Column(name, type_, column_can_be_null(tree, n), column_elements(tree, n), None, False, "")
 
 
-def _analysed(connection: psycopg.Connection, query: Query, parameters: list[int]) -> str:
-    """The server's analysis of a query, which it keeps for the body of a function."""
-    names = connection.execute("select format_type(type, null) from unnest(%s::oid[]) type", [parameters]).fetchall()
-    arguments = ", ".join(str(name) for (name,) in names)
-    head = f"create function pg_temp.analysed({arguments}) returns setof record language sql"
-    with connection.transaction(force_rollback=True):
-        connection.execute(f"{head} begin atomic {query.sql};\nend".encode())
-        row = connection.execute(
-            "select prosqlbody from pg_proc where proname = 'analysed' and pronamespace = pg_my_temp_schema()"
-        ).fetchone()
-    return str(row[0]) if row else ""
+def _part(tree: QueryTree, expr: Node, name: str, type_: str, types: Mapping[int, str]) -> Column:
+    source = " ".join(expr.text(key) for key in _SOURCE) if expr.label == "VAR" else ""
+    can_be = can_be_null(tree, expr)
+    rows = json_rows(tree, expr)
+    if rows is None:
+        return Column(name, type_, can_be, elements_can_be_null(tree, expr), None, False, source)
+    inner = rows.tree
+    parts = [_part(inner, part, "", types.get(inner.type_of(part), ""), types) for part in rows.parts]
+    return Column(name, type_, can_be, rows.can_hold_null, parts, rows.is_many, source)
 
 
 _TYPE_NAMES = """
-select t.oid::int8, coalesce(b.typname || '[]', d.typname, t.typname)
+select t.oid::int8, coalesce(b.typname || '[]', d.typname, t.typname), format_type(t.oid, null)
 from pg_type t
 left join pg_type b on b.oid = t.typelem and t.typcategory = 'A'
 left join pg_type d on d.oid = t.typbasetype
 """
-_NOT_NULL = """
-select a.attrelid::int8, array_agg(a.attnum::int8)
-from pg_attribute a
-inner join pg_type t on t.oid = a.atttypid
-where a.attnum > 0 and (a.attnotnull or t.typnotnull)
-group by a.attrelid
-"""
-_UNIQUE = """
-select i.indrelid::int8, array(select unnest((i.indkey::int8[])[0:i.indnkeyatts - 1]))
-from pg_index i
-where i.indisunique and i.indpred is null and i.indexprs is null
-"""
-_VIEWS = """
-select r.ev_class::int8, r.ev_action::text
-from pg_rewrite r
-inner join pg_class c on c.oid = r.ev_class
-where c.relkind = 'v' and c.relnamespace = 'public'::regnamespace
-"""
-_BODIES = """
-select p.oid::int8, p.prosqlbody::text
-from pg_proc p
-where p.prosqlbody is not null and p.proretset and p.pronamespace = 'public'::regnamespace
-"""
-
-
-def _names(connection: psycopg.Connection, sql: str) -> dict[int, str]:
-    return {oid: str(name) for oid, name in connection.execute(sql.encode())}
-
-
-def _catalog(connection: psycopg.Connection) -> Catalog:
-    unique: dict[int, list[set[int]]] = {}
-    for table, key in connection.execute(_UNIQUE):
-        unique.setdefault(table, []).append(set(key))
-    return Catalog(
-        not_null={table: set(columns) for table, columns in connection.execute(_NOT_NULL)},
-        unique=unique,
-        functions=_names(connection, "select oid::int8, proname from pg_proc where pronamespace = 'pg_catalog'::regnamespace"),
-        operators=_names(
-            connection, "select oid::int8, oprname from pg_operator where oprnamespace = 'pg_catalog'::regnamespace"
-        ),
-        views={view: node_tree.parse(text) for view, text in connection.execute(_VIEWS)},
-        bodies={function: node_tree.parse(text) for function, text in connection.execute(_BODIES)},
-    )

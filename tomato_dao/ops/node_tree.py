@@ -51,6 +51,11 @@ class Node:
         """The nodes in a field."""
         return [value for value in self.items(key) if isinstance(value, Node)]
 
+    def constant(self) -> bytes | None:
+        """The bytes of a constant; None where it is none, or null."""
+        found = [value for value in self.items("constvalue") if isinstance(value, list)]
+        return bytes(int(str(byte)) & 255 for byte in found[0]) if found else None
+
     def has(self, key: str) -> bool:
         """Whether a field holds more than nothing: a node, a word, a list or set with members."""
         value = self.fields.get(key, "<>")
@@ -70,6 +75,18 @@ def parse(text: str) -> Node:
     return value
 
 
+def parse_all(text: str) -> list[Node]:
+    """The nodes of a pg_node_tree that is a list, at any depth of lists."""
+    return list(_flat(_value(iter(_WORD.findall(text)))))
+
+
+def _flat(value: Value) -> Iterator[Node]:
+    if isinstance(value, Node):
+        yield value
+    for item in value if isinstance(value, list) else []:
+        yield from _flat(item)
+
+
 def _value(words: Iterator[str], word: str | None = None) -> Value:
     word = next(words) if word is None else word
     if word in ("(", "["):
@@ -78,7 +95,7 @@ def _value(words: Iterator[str], word: str | None = None) -> Value:
             items.append(_value(words, word))
         return items
     if word != "{":
-        return re.sub(r"\\(.)", r"\1", word.strip('"'))
+        return re.sub(r"\\(.)", r"\1", word.strip('"')) if word[0] == '"' or "\\" in word else word
     node = Node(next(words), {})
     key = ""
     while (word := next(words)) != "}":

@@ -1,22 +1,54 @@
-"""Whether a query leaves room for a second row, as unique keys and its form tell."""
+"""Number of a query's rows, as unique keys and its form tell: at most one, at least one."""
 
-from collections.abc import Iterator
+from .facts import FULL, INNER, LEFT, RIGHT
+from .node_tree import Node, RteKind
+from .pins import Pins
+from .query_tree import DELETE, INSERT, MERGE, SELECT, UPDATE, Parameters, QueryTree
 
-from .node_tree import Node, RteKind, numbers
-from .query_tree import QueryTree
-
-_INNER, _LEFT = 0, 1  # JoinType
+_BY_SOURCE = 1  # MergeMatchKind
+_NOTHING, _DO_NOTHING, _DO_UPDATE = 0, 1, 2  # OnConflictAction
+_UNION, _INTERSECT, _EXCEPT = 1, 2, 3  # SetOperation
 
 
 def returns_at_most_one_row(tree: QueryTree) -> bool:
-    """Whether the server's unique keys, or the query's form, leave no room for a second row."""
+    """Whether unique keys, or the query's form, leave no room for a second row."""
     node = tree.node
-    if node.has("hasTargetSRFs") or node.has("setOperations"):
+    if _limit(node) in (0, 1) and not node.number("limitOption"):
+        return True
+    if operations := node.node("setOperations"):
+        return _arms_have_one_row_at_most(tree, operations)
+    if node.has("hasTargetSRFs"):
         return False
-    if (node.has("hasAggs") and not node.has("groupClause") and not node.has("groupingSets")) or _limit(node) == 1:
+    if node.has("groupingSets"):
+        return False
+    if node.has("hasAggs") and not node.has("groupClause"):
         return True
     jointree = node.node("jointree")
-    return jointree is None or _is_pinned(tree, jointree)
+    if jointree is None:
+        return True
+    pins = Pins(tree, returns_at_most_one_row)
+    if tree.command == MERGE:
+        return _merges_one_row(tree, pins)
+    if tree.command in (UPDATE, DELETE) and node.number("resultRelation") in pins.relations:
+        return True  # each of its rows is changed once
+    return pins.is_all or _has_one_group(tree, pins)
+
+
+def has_a_row(tree: QueryTree) -> bool:
+    """Whether a query's form ensures a row."""
+    node = tree.node
+    if any(node.has(key) for key in ("setOperations", "hasTargetSRFs", "havingQual", "limitOffset", "groupingSets")):
+        return False
+    if node.has("limitCount") and not _limit(node):
+        return False
+    if tree.command == INSERT:
+        return _stores_a_row(tree)
+    if tree.command != SELECT:
+        return False
+    if node.has("hasAggs") and not node.has("groupClause"):
+        return True
+    jointree = node.node("jointree")
+    return jointree is None or _has_a_row_inside(tree, jointree)
 
 
 def _limit(node: Node) -> int | None:
@@ -24,86 +56,70 @@ def _limit(node: Node) -> int | None:
     count = node.node("limitCount")
     if count and count.label == "FUNCEXPR":  # the number as a bigint
         count = count.nodes("args")[0]
-    for value in count.items("constvalue") if count else []:
-        if isinstance(value, list):
-            return int.from_bytes([int(str(byte)) & 255 for byte in value], "little")
-    return None
+    value = count.constant() if count else None
+    return None if value is None else int.from_bytes(value, "little")
 
 
-def _is_pinned(tree: QueryTree, jointree: Node) -> bool:
-    """Whether each thing that is joined has at most one row for what is given, or for what is pinned already."""
-    wanted: set[int] = set()
-    equal: list[tuple[Node, Node]] = []
-    if not _gather(tree, jointree, wanted, equal):
-        return False
-    pinned = {n for n in wanted if _is_single(tree, tree.rte(n))}
-    while True:
-        bound: dict[int, set[int]] = {}
-        for column, other in equal:
-            if set(_own_rels(other)) <= pinned:
-                bound.setdefault(column.number("varno"), set()).add(column.number("varattno"))
-        more = {
-            n
-            for n in wanted - pinned
-            if any(key <= bound.get(n, set()) for key in tree.catalog.unique.get(tree.rte(n).number("relid"), ()))
-        }
-        if not more:
-            return wanted == pinned
-        pinned |= more
-
-
-def _gather(tree: QueryTree, item: Node, wanted: set[int], equal: list[tuple[Node, Node]]) -> bool:
-    """Collect what is joined, and columns with what they are said to be equal to; False for a join that can't be followed."""
-    if item.label == "RANGETBLREF":
-        wanted.add(item.number("rtindex"))
+def _arms_have_one_row_at_most(tree: QueryTree, operation: Node) -> bool:
+    """Whether a set operation leaves none of its arms room for a second row: of UNION both are one too many."""
+    if operation.label == "RANGETBLREF":
+        return returns_at_most_one_row(tree.inside(tree.rte(operation.number("rtindex")).node("subquery")))
+    left, right = operation.nodes("larg")[0], operation.nodes("rarg")[0]
+    kind = operation.number("op")
+    if kind == _INTERSECT and _arms_have_one_row_at_most(tree, right):
         return True
-    if item.label == "JOINEXPR" and item.number("jointype") not in (_INNER, _LEFT):
+    return kind in (_INTERSECT, _EXCEPT) and _arms_have_one_row_at_most(tree, left)
+
+
+def _has_one_group(tree: QueryTree, pins: Pins) -> bool:
+    """Whether all that rows are grouped by, or made distinct by, has one value only."""
+    clauses = tree.node.nodes("distinctClause") or tree.node.nodes("groupClause")
+    entries = {e.number("ressortgroupref"): e.node("expr") for e in tree.node.nodes("targetList") if e.has("ressortgroupref")}
+    values = [(entries.get(clause.number("tleSortGroupRef")), clause.number("eqop")) for clause in clauses]
+    return bool(values) and all(expr is not None and pins.is_constant(expr, equality) for expr, equality in values)
+
+
+def _merges_one_row(tree: QueryTree, pins: Pins) -> bool:
+    """Whether a MERGE has one source row at most, which is joined to one target row at most."""
+    actions = tree.node.nodes("mergeActionList")
+    return pins.is_all and all(action.number("matchKind") != _BY_SOURCE for action in actions)
+
+
+def _stores_a_row(tree: QueryTree) -> bool:
+    """Whether an INSERT returns a row: nothing keeps it from that, neither a conflict nor a trigger."""
+    node = tree.node
+    table = tree.rte(node.number("resultRelation")).number("relid")
+    conflict = node.node("onConflict")
+    action = conflict.number("action") if conflict else _NOTHING
+    if action == _DO_NOTHING or (action == _DO_UPDATE and conflict and conflict.has("onConflictWhere")):
         return False
-    joined: set[int] = set()
-    followed = [_gather(tree, inner, joined, equal) for inner in item.nodes("rarg")]
-    followed += [_gather(tree, inner, wanted, equal) for inner in item.nodes("fromlist") + item.nodes("larg")]
-    wanted |= joined
-    filtered = joined if item.label == "JOINEXPR" and item.number("jointype") == _LEFT else wanted
-    for condition in _conjuncts(item.node("quals")):
-        if condition.label == "OPEXPR" and tree.catalog.operators.get(condition.number("opno")) == "=":
-            left, right = map(_bare, condition.nodes("args"))
-            for column, other in ((left, right), (right, left)):
-                if column.label == "VAR" and not column.number("varlevelsup") and column.number("varno") in filtered:
-                    equal.append((column, other))
-    return all(followed)
+    jointree = node.node("jointree")
+    is_plain = table not in tree.catalog.triggers and table not in tree.catalog.views
+    return is_plain and (jointree is None or _has_a_row_inside(tree, jointree))
 
 
-def _is_single(tree: QueryTree, rte: Node) -> bool:
-    """Whether what stands in a FROM has at most one row by itself."""
+def _has_a_row_inside(tree: QueryTree, item: Node) -> bool:
+    """Whether an item of FROM has a row: a join, where each that has to have one has it, without a condition."""
+    if item.label == "RANGETBLREF":
+        return _is_never_empty(tree, tree.rte(item.number("rtindex")))
+    left, right = item.nodes("fromlist") + item.nodes("larg"), item.nodes("rarg")
+    kind = item.number("jointype") if item.label == "JOINEXPR" else INNER
+    has = [all(_has_a_row_inside(tree, inner) for inner in side) for side in (left, right)]
+    if kind == INNER:
+        return all(has) and _is_true(item.node("quals"))
+    return {LEFT: has[0], RIGHT: has[1], FULL: any(has)}[kind]
+
+
+def _is_true(condition: Node | None) -> bool:
+    return condition is None or any(condition.constant() or b"")
+
+
+def _is_never_empty(tree: QueryTree, rte: Node) -> bool:
     kind = rte.number("rtekind")
     if kind == RteKind.FUNCTION:
-        calls = [call for f in rte.nodes("functions") if (call := f.node("funcexpr"))]
-        if not any(call.has("funcretset") for call in calls):
-            return True
-    if kind == RteKind.VALUES:
-        return len(rte.items("values_lists")) == 1
+        return any(not call.has("funcretset") for call in tree.calls(rte))
     inner = tree.query_of(rte)
-    return kind == RteKind.RESULT or (inner is not None and returns_at_most_one_row(inner))
-
-
-def _own_rels(expr: Node) -> Iterator[int]:
-    """What in this query's FROM an expression looks at; nothing for parameters and outer columns; 0 where it is unclear."""
-    if expr.label == "VAR" and expr.number("varlevelsup"):
-        return
-    yield from numbers(expr, "VAR", "varno")
-    if expr.label == "SUBLINK":
-        yield 0
-
-
-def _conjuncts(condition: Node | None) -> list[Node]:
-    if condition is None:
-        return []
-    if condition.label == "BOOLEXPR" and condition.text("boolop") == "and":
-        return [inner for argument in condition.nodes("args") for inner in _conjuncts(argument)]
-    return [condition]
-
-
-def _bare(expr: Node) -> Node:
-    """An expression without a cast that changes nothing."""
-    inner = expr.node("arg")
-    return _bare(inner) if expr.label == "RELABELTYPE" and inner else expr
+    if inner is None and (body := tree.body_of(rte)):
+        function = tree.catalog.functions[tree.calls(rte)[0].number("funcid")]
+        inner = None if function.is_strict else tree.apart(body, Parameters())
+    return kind in (RteKind.RESULT, RteKind.VALUES) or (inner is not None and has_a_row(inner))

@@ -19,8 +19,8 @@ from ..errors import TomatoError
 from ..query import Query
 from ..wording import counted
 from .cli import run_command
-from .contract import short
 from .described import layout_connection
+from .row_classes import short
 
 PLANS = layout.DB_DIR.parent / "tests" / "plans"
 FULL_SIZE = 100_000  # topologies
