@@ -27,12 +27,17 @@ def findings(queries: Sequence[Described | Refused]) -> list[str]:
     found: list[str] = []
     used = uses.used(_PACKAGE)
     for q in queries:
-        messages = [q.message] if isinstance(q, Refused) else [*_statement(q), *_columns(q)]
+        messages = check(q)
         if q.query.name not in used:
             messages.append("no DAO uses it")
         line = q.line if isinstance(q, Refused) else q.query.line
         found += [f"{short(q.query.path)}:{line}: {q.query.name}: {message}" for message in messages]
     return found + list(needlessly_optional([q for q in queries if isinstance(q, Described)]))
+
+
+def check(q: Described | Refused) -> list[str]:
+    """What is wrong with a query: with its suffix, its verb, its columns against its record class, and its claims."""
+    return [q.message] if isinstance(q, Refused) else [*_statement(q), *_columns(q)]
 
 
 def _statement(q: Described) -> Iterator[str]:

@@ -9,7 +9,7 @@ from .query_tree import EXPRESSION, QueryTree
 
 _ROW = {"json_build_array", "jsonb_build_array"}
 _ROWS = {"json_agg", "jsonb_agg"}
-_NO_ROWS = (b"[]", b"\0\0\0\x80")  # the bytes of '[]' as json and as jsonb
+_NO_ROWS = (b"[]", b"\0\0\0\x40")  # the bytes of '[]' as json and as jsonb
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from .query_tree import (
     values_of,
     without_join,
 )  # fmt: skip
-from .total import ARRAYS_JOINED, NEVER_NULL, ROWS_NEVER_NULL, arguments_of, is_total
+from .total import ARRAYS_JOINED, ROWS_NEVER_NULL, arguments_of, is_never_null, is_total
 
 _NEVER_NULL = {"NULLTEST", "BOOLEANTEST", "DISTINCTEXPR", "ROWEXPR", "ARRAYEXPR", "MERGESUPPORTFUNC", "GROUPINGFUNC"}
 # What hands a null on, and makes none.
@@ -56,7 +56,7 @@ def can_be_null(tree: QueryTree, expr: Node) -> bool | None:
         return expr.has("constisnull")
     if label == "PARAM":
         return _parameter_can_be_null(tree, expr)
-    if label in _NEVER_NULL:
+    if label in _NEVER_NULL or is_never_null(tree.catalog, expr):
         return False
     if label == "SQLVALUEFUNCTION":
         return expr.number("op") == _CURRENT_SCHEMA
@@ -72,8 +72,9 @@ def can_be_null(tree: QueryTree, expr: Node) -> bool | None:
     if label == "SCALARARRAYOPEXPR":
         return any_null(iter([*(can_be_null(tree, a) for a in arguments), elements_can_be_null(tree, arguments[1])]))
     if label in _AS_ARGUMENT or is_total(tree.catalog, expr):
-        return any_null(can_be_null(tree, a) for a in arguments)
-    return False if tree.function(expr) in NEVER_NULL and not expr.has("funcvariadic") else None
+        deciding = arguments[:1] if tree.function(expr) == "array_remove" else arguments
+        return any_null(can_be_null(tree, a) for a in deciding)
+    return None
 
 
 def elements_can_be_null(tree: QueryTree, expr: Node) -> bool | None:
@@ -181,15 +182,15 @@ def _var_can_be_null(tree: QueryTree, var: Node) -> bool | None:
     inner = query_of(around, rte)
     if inner is None:
         return _call_can_be_null(around, rte)
-    return _once(tree, inner, number, lambda: column_can_be_null(inner, number - 1)) if number > 0 else None
+    return _once(tree, rte, number, lambda: column_can_be_null(inner, number - 1)) if number > 0 else None
 
 
-def _once(tree: QueryTree, inner: QueryTree, number: int, ask: Callable[[], bool | None]) -> bool | None:
-    """The answer about an inner query's column; False where it depends on itself.
+def _once(tree: QueryTree, rte: Node, number: int, ask: Callable[[], bool | None]) -> bool | None:
+    """The answer about the column of a query in FROM; False where it depends on itself.
 
     In a recursive query a column is not null where it begins so, and each step keeps that.
     """
-    asked = (id(inner.node), number)
+    asked = (id(rte), number)
     if asked in tree.asked:
         return False
     tree.asked.add(asked)
@@ -289,7 +290,7 @@ def _var_elements(tree: QueryTree, var: Node) -> bool | None:
     if kind == RteKind.VALUES:
         return any_null(elements_can_be_null(around, value) for value in values_of(rte, number))
     inner = query_of(around, rte)
-    return _once(tree, inner, -number, lambda: column_elements(inner, number - 1)) if inner and number > 0 else None
+    return _once(tree, rte, -number, lambda: column_elements(inner, number - 1)) if inner and number > 0 else None
 
 
 def column_elements(tree: QueryTree, n: int) -> bool | None:

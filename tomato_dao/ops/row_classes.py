@@ -48,23 +48,25 @@ def _field(column: Column, annotation: object, where: str, not_null: Set[str] = 
         yield from check_nullability(column, where)
     is_many = get_origin(inner) is tuple
     record, may_hold_null = _without_none(get_args(inner)[0] if is_many or get_origin(inner) is list else inner)
-    if not may_hold_null and (is_many or column.type.endswith("[]")) and f"{column.name}[]" not in not_null:
-        yield from check_elements(column, where)
-    if isinstance(record, type) and is_dataclass(record):
-        yield from _rows(column, record, where, is_many=is_many)
-
-
-def _rows(column: Column, record: type, where: str, *, is_many: bool) -> Iterator[str]:
-    """What does not fit a field that is a row, or rows, of a class."""
-    if column.parts is None or column.is_many != is_many:
+    is_row = isinstance(record, type) and is_dataclass(record)
+    has_rows = column.parts is not None and column.is_many == is_many
+    if is_row and not has_rows:
         made = "json_agg(json_build_array(…))" if is_many else "json_build_array(…)"
         yield f"{where}; the server can't know that {column.name or 'it'} is {'rows' if is_many else 'a row'}: use {made}"
         return
+    if not may_hold_null and (is_many or column.type.endswith("[]")) and f"{column.name}[]" not in not_null:
+        yield from check_elements(column, where)
+    if isinstance(record, type) and is_dataclass(record):
+        yield from _parts(column, column.parts or [], record)
+
+
+def _parts(column: Column, parts: Sequence[Column], record: type) -> Iterator[str]:
+    """What does not fit the class of the JSON row, or rows, that a column is."""
     declared = fields(record)
-    if len(declared) != len(column.parts):
-        yield f"{_place(record)} declares {len(declared)} fields; {column.name}'s JSON rows have {len(column.parts)}"
+    if len(declared) != len(parts):
+        yield f"{_place(record)} declares {len(declared)} fields; {column.name}'s JSON rows have {len(parts)}"
         return
-    for field, part in zip(declared, column.parts, strict=True):
+    for field, part in zip(declared, parts, strict=True):
         yield from _field(part, field.type, f"{_place(record, field.name)} declares {record.__name__}.{field.name}")
 
 

@@ -10,9 +10,8 @@ _SCALARS = {
 # The operators that compare, of any types: they are in an operator family, whose functions never return null.
 _COMPARISONS = {"=", "<>", "<", "<=", ">", ">="}
 _OPERATORS = {"+", "-", "*", "/", "%", "||", "~", "!~", "~*", "!~*", "~~", "!~~", "~~*", "!~~*", "^@"}
-ARRAYS_JOINED = {
-    "||(anycompatiblearray,anycompatible)", "||(anycompatible,anycompatiblearray)", "||(anycompatiblearray,anycompatiblearray)",
-}  # fmt: skip
+_VALUES_JOINED = {"||(anycompatiblearray,anycompatible)", "||(anycompatible,anycompatiblearray)"}
+ARRAYS_JOINED = _VALUES_JOINED | {"||(anycompatiblearray,anycompatiblearray)"}
 _OTHER_OPERATORS = ARRAYS_JOINED | {
     "||(jsonb,jsonb)", "||(text,anynonarray)", "||(anynonarray,text)", "-(jsonb,text)",
     "-(jsonb,text[])", "-(jsonb,integer)", "@>(jsonb,jsonb)", "<@(jsonb,jsonb)", "?(jsonb,text)", "?|(jsonb,text[])",
@@ -28,8 +27,7 @@ _FUNCTIONS = {
     "to_hex", "transaction_timestamp", "translate", "trunc", "upper",
 }  # fmt: skip
 _OTHER_FUNCTIONS = {
-    "array_append(anycompatiblearray,anycompatible)", "array_prepend(anycompatible,anycompatiblearray)",
-    "array_cat(anycompatiblearray,anycompatiblearray)", "array_remove(anycompatiblearray,anycompatible)",
+    "array_remove(anycompatiblearray,anycompatible)", "array_cat(anycompatiblearray,anycompatiblearray)",
     "cardinality(anyarray)", "array_to_string(anyarray,text)", "to_json(anyelement)", "to_jsonb(anyelement)",
     "jsonb_typeof(jsonb)", "json_typeof(json)", "jsonb_array_length(jsonb)", "json_array_length(json)",
     "jsonb_strip_nulls(jsonb,boolean)", "nextval(regclass)", "random(integer,integer)", "num_nonnulls(\"any\")",
@@ -39,7 +37,7 @@ _OTHER_FUNCTIONS = {
 _PARTIAL_CASTS = {"time", "timetz"}
 NEVER_NULL = {
     "concat", "concat_ws", "count", "json_build_array", "json_build_object", "jsonb_build_array", "jsonb_build_object", "rank",
-    "dense_rank", "percent_rank", "cume_dist", "row_number",
+    "dense_rank", "percent_rank", "cume_dist", "row_number", "array_append", "array_prepend",
 }  # fmt: skip
 # What the server's aggregates have for a group, which has a row; and those that need a value that is not null.
 OF_A_GROUP = {"array_agg", "json_agg", "json_object_agg", "jsonb_agg", "jsonb_object_agg"}
@@ -50,12 +48,19 @@ ROWS_NEVER_NULL = {"generate_series", "jsonb_array_elements", "json_array_elemen
 
 def name_of(signature: str) -> str:
     """The name in a signature."""
-    return signature.partition("(")[0]
+    return signature.partition("(")[0].strip('"')
 
 
 def arguments_of(signature: str) -> list[str]:
     """The types in a signature."""
     return signature.partition("(")[2].removesuffix(")").split(",")
+
+
+def is_never_null(catalog: Catalog, expr: Node) -> bool:
+    """Whether a call or operator has a value, whatever its arguments are."""
+    if expr.label == "OPEXPR":
+        return catalog.operator(expr) in _VALUES_JOINED
+    return name_of(catalog.signature(expr)) in NEVER_NULL and not expr.has("funcvariadic")
 
 
 def is_total(catalog: Catalog, expr: Node) -> bool:
