@@ -2,12 +2,17 @@
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from corpus_cases import contradictions, corpus_connection, described, expected, fill, load_corpus, without_claims
+from join_cases import made_joins, seen_of
 
 from tomato_dao.ops.contract import check
+from tomato_dao.queries import load
+
+MADE, FILLS, ENOUGH = 160, 40, 40
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +52,24 @@ def test_rows_never_contradict_what_is_proved(corpus: psycopg.Connection, monkey
             if said := contradictions(corpus, q, chance):
                 found[q.query.name] = said
     assert found == {}
+
+
+def test_made_joins_are_as_they_are_proved(corpus: psycopg.Connection, tmp_path: Path) -> None:
+    made = made_joins(MADE)
+    (tmp_path / "joins.sql").write_text("\n".join(f"-- name: q{n}()\n{sql};\n" for n, sql in enumerate(made)), "utf-8")
+    wrong, refused, right = {}, {}, 0
+    for q, seen in zip(described(corpus, list(load(tmp_path).values())), seen_of(corpus, made, FILLS), strict=True):
+        proved = [column.can_be_null is False for column in q.columns] + [q.at_most_one_row, q.has_a_row]
+        shown = [count == seen.rows for count in seen.values] + [max(seen.counts) < 2, min(seen.counts) > 0]
+        if any(p and not s for p, s in zip(proved, shown, strict=True)):
+            wrong[q.query.sql] = (proved, shown)
+        if seen.rows >= ENOUGH:
+            right += 1
+            if proved != shown:
+                refused[q.query.sql] = (proved, shown)
+    print(f"{len(made)} joins: {len(wrong)} wrong accepted, {right} right by their rows, {len(refused)} of them refused")
+    for sql, (proved, shown) in refused.items():
+        print(sql, proved, shown)
+    assert wrong == {}
+    assert len(refused) <= right * 0.02
+    assert right >= 100

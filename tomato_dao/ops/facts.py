@@ -61,22 +61,22 @@ def _walk(tree: QueryTree, item: Node, facts: Facts) -> set[int]:
     facts.sides[item.number("rtindex")] = {INNER: [], LEFT: [right], RIGHT: [left], FULL: [left, right]}[kind]
     about = {INNER: left | right, LEFT: right, RIGHT: left, FULL: set()}[kind]
     for condition in conjuncts(item.node("quals")):
-        facts.note(column for column in _where_true(tree, condition) if column[0] in about)
+        facts.note(column for column in where_true(tree, condition) if column[0] in about)
     return left | right | {item.number("rtindex")}
 
 
-def _where_true(tree: QueryTree, expr: Node) -> set[Column]:
+def where_true(tree: QueryTree, expr: Node) -> set[Column]:
     """The columns that are not null where an expression is true."""
     arguments = expr.nodes("args") + expr.nodes("arg")
     match expr.label:
         case "BOOLEXPR" if expr.text("boolop") == "and":
-            return set().union(*(_where_true(tree, a) for a in arguments))
+            return set().union(*(where_true(tree, a) for a in arguments))
         case "BOOLEXPR" if expr.text("boolop") == "or":
-            return set.intersection(*(_where_true(tree, a) for a in arguments))
+            return set.intersection(*(where_true(tree, a) for a in arguments))
         case "NULLTEST" if expr.number("nulltesttype") == _IS_NOT_NULL and not expr.has("argisrow"):
             return _where_not_null(tree, arguments[0])
         case "BOOLEANTEST" if expr.number("booltesttype") == _IS_TRUE:
-            return _where_true(tree, arguments[0])
+            return where_true(tree, arguments[0])
         case "BOOLEANTEST" if expr.number("booltesttype") in (_IS_FALSE, _IS_NOT_UNKNOWN):
             return _where_not_null(tree, arguments[0])
         case "SCALARARRAYOPEXPR" if expr.has("useOr") and _is_strict(tree, expr):

@@ -1,10 +1,10 @@
 """Nullability of a query's expressions: what is not proved to be never null is nullable, or not known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .aggregates import deciding_values, values
-from .facts import FULL, facts_of, nulling_joins
+from .facts import FULL, facts_of, nulling_joins, where_true
 from .node_tree import Node, RteKind, numbers
 from .one_row import has_a_row
 from .query_tree import (
@@ -63,7 +63,7 @@ def can_be_null(tree: QueryTree, expr: Node) -> bool | None:
     if label in ("COALESCEEXPR", "MINMAXEXPR"):
         return all_null(can_be_null(tree, a) for a in arguments)
     if label == "CASEEXPR":
-        return any_null(can_be_null(tree, result) for result in _results(expr))
+        return any_null(can_be_null(*result) for result in _results(tree, expr))
     if label == "SUBLINK":
         return _sublink_can_be_null(tree, expr)
     if label in ("AGGREF", "WINDOWFUNC"):
@@ -92,7 +92,7 @@ def elements_can_be_null(tree: QueryTree, expr: Node) -> bool | None:
     if expr.label in ("RELABELTYPE", "COLLATEEXPR", "COALESCEEXPR", "COERCETODOMAIN"):
         return any_null(elements_can_be_null(tree, a) for a in arguments)
     if expr.label == "CASEEXPR":
-        return any_null(elements_can_be_null(tree, result) for result in _results(expr))
+        return any_null(elements_can_be_null(*result) for result in _results(tree, expr))
     if expr.label == "ARRAYCOERCEEXPR":
         cast = expr.node("elemexpr")
         keeps = cast is None or cast.label in ("RELABELTYPE", "COERCEVIAIO") or is_total(tree.catalog, cast)
@@ -115,9 +115,12 @@ def elements_can_be_null(tree: QueryTree, expr: Node) -> bool | None:
     return None
 
 
-def _results(case: Node) -> list[Node]:
-    """The results of a CASE; without ELSE the server has put a null there."""
-    return [result for when in case.nodes("args") for result in when.nodes("result")] + case.nodes("defresult")
+def _results(tree: QueryTree, case: Node) -> Iterator[tuple[QueryTree, Node]]:
+    """The results of a CASE, each with the query as it is where its condition holds; without ELSE there is a null."""
+    for when in case.nodes("args"):
+        conditions = when.nodes("expr")
+        yield tree.assuming(frozenset(where_true(tree, conditions[0]))), when.nodes("result")[0]
+    yield tree, case.nodes("defresult")[0]
 
 
 def query_of(tree: QueryTree, rte: Node) -> QueryTree | None:
@@ -159,6 +162,8 @@ def _parameter_can_be_null(tree: QueryTree, expr: Node) -> bool:
 def _var_can_be_null(tree: QueryTree, var: Node) -> bool | None:
     around, rte = tree.of(var)
     relation, number = var.number("varno"), var.number("varattno")
+    if (relation, number, frozenset(nulling_joins(var))) in around.assumed:
+        return False
     facts = facts_of(around)
     if any((relation, join) not in facts.present for join in nulling_joins(var)):
         return True

@@ -7,7 +7,8 @@ from .query_tree import DELETE, INSERT, MERGE, SELECT, UPDATE, Parameters, Query
 
 _BY_SOURCE = 1  # MergeMatchKind
 _NOTHING, _DO_NOTHING, _DO_UPDATE = 0, 1, 2  # OnConflictAction
-_UNION, _INTERSECT, _EXCEPT = 1, 2, 3  # SetOperation
+_INTERSECT, _EXCEPT = 2, 3  # SetOperation
+_EMPTY, _ROLLUP, _CUBE, _SETS = 0, 2, 3, 4  # GroupingSetKind
 
 
 def returns_at_most_one_row(tree: QueryTree) -> bool:
@@ -37,7 +38,7 @@ def returns_at_most_one_row(tree: QueryTree) -> bool:
 def has_a_row(tree: QueryTree) -> bool:
     """Whether a query's form ensures a row."""
     node = tree.node
-    if any(node.has(key) for key in ("setOperations", "hasTargetSRFs", "havingQual", "limitOffset", "groupingSets")):
+    if any(node.has(key) for key in ("setOperations", "hasTargetSRFs", "havingQual", "limitOffset")):
         return False
     if node.has("limitCount") and not _limit(node):
         return False
@@ -45,10 +46,19 @@ def has_a_row(tree: QueryTree) -> bool:
         return _stores_a_row(tree)
     if tree.command != SELECT:
         return False
-    if node.has("hasAggs") and not node.has("groupClause"):
+    sets = node.nodes("groupingSets")
+    if sets or node.has("groupClause"):
+        return bool(sets) and all(map(_has_empty_set, sets))
+    if node.has("hasAggs"):
         return True
     jointree = node.node("jointree")
     return jointree is None or _has_a_row_inside(tree, jointree)
+
+
+def _has_empty_set(item: Node) -> bool:
+    """Whether a part of GROUP BY has the empty grouping set, of which there is a row even for no rows."""
+    kind = item.number("kind")
+    return kind in (_EMPTY, _ROLLUP, _CUBE) or (kind == _SETS and any(map(_has_empty_set, item.nodes("content"))))
 
 
 def _limit(node: Node) -> int | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from .catalog import KeyColumn
-from .facts import FULL, INNER, LEFT
+from .facts import FULL, INNER, LEFT, facts_of, nulling_joins
 from .node_tree import Node, RteKind
 from .query_tree import MERGE, Parameters, QueryTree, bare, conjuncts
 
@@ -38,7 +38,7 @@ class Pins:
             return True
         catalog = self._tree.catalog
         families = catalog.equalities.get(equality, set())
-        return not expr.has("varnullingrels") and any(
+        return not self._is_nulled(expr) and any(
             _is_same(column, expr)
             and self._is_given(other)
             and families & catalog.equalities.get(condition.number("opno"), set())
@@ -48,8 +48,11 @@ class Pins:
 
     def _is_given(self, expr: Node) -> bool:
         """Whether an expression has one value: it looks at pinned relations only, which no join makes null."""
-        is_nulled = any(node.has("varnullingrels") for node in nodes_of(expr))
-        return not is_nulled and set(self._relations_of(expr)) <= self.relations
+        return not any(map(self._is_nulled, nodes_of(expr))) and set(self._relations_of(expr)) <= self.relations
+
+    def _is_nulled(self, node: Node) -> bool:
+        present = facts_of(self._tree).present
+        return any((node.number("varno"), join) not in present for join in nulling_joins(node))
 
     def _pinned(self) -> set[int]:
         pinned = {n for n in self._wanted if self._has_one_row(self._tree.rte(n))}

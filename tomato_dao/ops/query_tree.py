@@ -4,7 +4,7 @@ PostgreSQL keeps the analysed body of a SQL function as text (pg_node_tree).
 """
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .catalog import Catalog
@@ -37,7 +37,7 @@ class QueryTree:
 
     is_old: whether columns of the table that it changes are those before the change. asked: the columns about which is being
     asked already, in a recursive query. cache: what was found out about queries, by the id of their node. depth: how many views
-    and functions it is inside.
+    and functions it is inside. assumed: columns that are not null where its expression is looked at.
     """
 
     node: Node
@@ -48,6 +48,7 @@ class QueryTree:
     asked: set[tuple[int, int]] = field(default_factory=set)
     cache: dict[int, Any] = field(default_factory=dict)
     depth: int = 0
+    assumed: frozenset[tuple[int, int, frozenset[int]]] = frozenset()
 
     @property
     def command(self) -> int:
@@ -102,7 +103,11 @@ class QueryTree:
 
     def before(self) -> "QueryTree":
         """The same query, whose table's columns are those before the change."""
-        return QueryTree(self.node, self.catalog, self.parameters, self.outer, True, self.asked, self.cache, self.depth)
+        return replace(self, is_old=True)
+
+    def assuming(self, columns: frozenset[tuple[int, int, frozenset[int]]]) -> "QueryTree":
+        """The same query where some columns, of relations below some outer joins, are not null."""
+        return replace(self, assumed=self.assumed | columns)
 
     def calls(self, rte: Node) -> list[Node]:
         """The calls in FROM of something, where it is functions."""
