@@ -2,12 +2,15 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import psycopg
 from corpus_cases import fill
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
+from tomato_dao.ops.described import Described
 
 _Columns = Mapping[str, tuple[str, ...]]
 _INTEGERS: _Columns = {"things": ("id", "size"), "parts": ("id", "thing_id")}
@@ -24,14 +27,106 @@ _VALUES = (
 )  # fmt: skip
 _AGGREGATES = ("max({0})", "count({0})", "sum({0})", "coalesce(sum({0}), 0)", "max({0}) filter (where {0} > 1)")
 
+_ROWS = "select {one} as c1, {other} as c2 {of}"
+_SHAPES = (
+    _ROWS,
+    _ROWS,
+    _ROWS,
+    "select {key} as c1, {all} as c2 {of} group by {key}",
+    "select {all} as c1, count(*) as c2 {of}",
+    "select {key} as c1, {all} as c2 {of} group by cube ({key})",
+    _ROWS + " order by 1, 2 limit 1",
+    "select distinct on ({key}) {key} as c1, {one} as c2 {of} order by {key}, 2",
+    "select {one} as c1, max({other}) over (partition by {key}) as c2 {of}",
+    "select s.c1, coalesce(s.c2::text, 'x') as c2 from (" + _ROWS + ") s",
+    "select o.id as c1, s.c2 from (values (1)) o (id) left join lateral (select {one} as c2 {of}) s on true",
+    "select o.id as c1, (select {all} {of}) as c2 from parts o",
+    "select {key}::text as c1, 1 as c2 {of} union all select o.kind, o.size from things o",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """Two texts."""
+
+    c1: str
+    c2: str
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """A text, and one that may be missing."""
+
+    c1: str
+    c2: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """A text that may be missing, and one that is there."""
+
+    c1: str | None
+    c2: str
+
+
+@dataclass(frozen=True, slots=True)
+class Neither:
+    """Two texts that may be missing."""
+
+    c1: str | None
+    c2: str | None
+
+
+_CLASSES = {(False, False): Both, (False, True): First, (True, False): Second, (True, True): Neither}
+
 
 @dataclass(slots=True)
 class Seen:
-    """What a query returned in all: how many rows, the least and most at once, and how many values were there per column."""
+    """What a query returned in all: how many rows, how many each time, and how many values were there per column."""
 
     rows: int = 0
     counts: set[int] = field(default_factory=set)
     values: list[int] = field(default_factory=lambda: [0, 0])
+
+    @property
+    def nulls(self) -> tuple[bool, bool]:
+        """Whether each column was null once."""
+        one, other = (count < self.rows for count in self.values)
+        return one, other
+
+    @property
+    def kind(self) -> str:
+        """The suffix for as many rows."""
+        return "" if max(self.counts) > 1 else "^" if min(self.counts) == 0 else "<!"
+
+
+def right_declaration(q: Described, seen: Seen) -> Described:
+    """A query declared as it was seen."""
+    return declared(q, kind=seen.kind, record_class=_CLASSES[seen.nulls])
+
+
+def wrong_declarations(q: Described, seen: Seen) -> list[Described]:
+    """A query declared otherwise than it was seen: each time without room for one thing that was there."""
+    one, other = seen.nulls
+    right = right_declaration(q, seen)
+    found = [declared(right, record_class=_CLASSES[False, other])] if one else []
+    found += [declared(right, record_class=_CLASSES[one, False])] if other else []
+    narrower = {"": "^", "^": "<!"}.get(seen.kind)
+    return [*found, declared(right, kind=narrower)] if narrower else found
+
+
+def with_claims(q: Described) -> Described:
+    """A query that says what is not proved of it and is declared."""
+    fields = q.query.record_class.__annotations__ if q.query.record_class else {}
+    names = [column.name for column in q.columns if column.can_be_null is not False and fields[column.name] is str]
+    is_proved = {"": True, "^": q.at_most_one_row, "<!": q.at_most_one_row and q.has_a_row}[q.query.kind]
+    claims = {"not null": ", ".join(names)} if names else {}
+    return declared(q, claims=claims if is_proved else claims | {"one row": "it was seen so"})
+
+
+def declared(q: Described, **changes: Any) -> Described:
+    """A query with another declaration."""
+    return replace(q, query=replace(q.query, **changes))
 
 
 def made_joins(how_many: int) -> list[str]:
@@ -39,7 +134,7 @@ def made_joins(how_many: int) -> list[str]:
     found: dict[str, None] = {}
 
     @settings(
-        max_examples=3 * how_many,
+        max_examples=how_many + how_many // 2,
         derandomize=True,
         database=None,
         deadline=None,
@@ -77,28 +172,14 @@ def _queries(draw: st.DrawFn) -> str:
     """A join of tables, filtered, and what is made of its rows."""
     tables = draw(st.lists(st.sampled_from(["things", "parts"]), min_size=1, max_size=3))
     aliases = dict(zip(_ALIASES, tables, strict=False))
-    source = f"{tables[0]} a"
-    for n in range(1, len(tables)):
-        source += f" {draw(_join(aliases, n))}"
-    conditions = draw(st.lists(_condition(aliases), max_size=2))
-    where = f" where {' and '.join(conditions)}" if conditions else ""
-    of = f"from {source}{where}"
-    one, other = draw(_value(aliases)), draw(_value(aliases))
+    of = f"from {tables[0]} a" + "".join(f" {draw(_join(aliases, n))}" for n in range(1, len(tables)))
+    if conditions := draw(st.lists(_filled(_CONDITIONS, aliases), max_size=2)):
+        of += f" where {' and '.join(conditions)}"
+    shape = draw(st.sampled_from(_SHAPES))
+    one, other = draw(_filled(_VALUES, aliases)), draw(_filled(_VALUES, aliases))
     key = draw(_column(aliases, draw(st.sampled_from([_TEXTS, _INTEGERS]))))
-    shapes = {
-        "rows": f"select {one} as c1, {other} as c2 {of}",
-        "groups": f"select {key} as c1, {draw(_aggregate(one))} as c2 {of} group by {key}",
-        "total": f"select {draw(_aggregate(one))} as c1, count(*) as c2 {of}",
-        "cube": f"select {key} as c1, {draw(_aggregate(one))} as c2 {of} group by cube ({key})",
-        "first": f"select {one} as c1, {other} as c2 {of} order by 1, 2 limit 1",
-        "firsts": f"select distinct on ({key}) {key} as c1, {one} as c2 {of} order by {key}, 2",
-        "window": f"select {one} as c1, max({other}) over (partition by {key}) as c2 {of}",
-        "inner": f"select s.c1, coalesce(s.c2::text, 'x') as c2 from (select {one} as c1, {other} as c2 {of}) s",
-        "lateral": f"select b2.id as c1, s.c2 from things b2 left join lateral (select {one} as c2 {of}) s on true",
-        "scalar": f"select b2.id as c1, (select {draw(_aggregate(one))} {of}) as c2 from parts b2",
-        "union": f"select {key}::text as c1, 1 as c2 {of} union all select b2.kind, b2.size from things b2",
-    }
-    return shapes[draw(st.sampled_from(["rows", "rows", "rows", *shapes]))]
+    rows = shape.format(of=of, one=one, other=other, key=key, all=draw(st.sampled_from(_AGGREGATES)).format(one))
+    return f"select q.c1::text as c1, q.c2::text as c2 from ({rows}) q"
 
 
 @st.composite
@@ -113,28 +194,19 @@ def _join(draw: st.DrawFn, aliases: Mapping[str, str], n: int) -> str:
     same = f"{alias}.{other[2:]}" == own and before[other[0]] == aliases[alias]  # each row would have itself for a partner
     condition = f"{other} = {own}" + (" + 1" if same and columns is _INTEGERS else " || 'a'" if same else "")
     if kind != "full join" and draw(st.integers(0, 3)) == 0:
-        condition += f" and {draw(_condition({alias: aliases[alias]} | before))}"
+        condition += f" and {draw(_filled(_CONDITIONS, {alias: aliases[alias]} | before))}"
     return f"{kind} {aliases[alias]} {alias} on {condition}"
 
 
 @st.composite
+def _filled(draw: st.DrawFn, templates: Sequence[str], aliases: Mapping[str, str]) -> str:
+    """A template with columns for the numbers n and o and the text t in it."""
+    template = draw(st.sampled_from(templates))
+    places = {"n": _INTEGERS, "o": _INTEGERS, "t": _TEXTS}
+    columns = {place: draw(_column(aliases, of)) for place, of in places.items() if f"{{{place}}}" in template}
+    return template.format(**columns)
+
+
+@st.composite
 def _column(draw: st.DrawFn, aliases: Mapping[str, str], columns: _Columns) -> str:
-    alias = draw(st.sampled_from(sorted(aliases)))
-    return f"{alias}.{draw(st.sampled_from(columns[aliases[alias]]))}"
-
-
-@st.composite
-def _condition(draw: st.DrawFn, aliases: Mapping[str, str]) -> str:
-    number, other, text = (draw(_column(aliases, columns)) for columns in (_INTEGERS, _INTEGERS, _TEXTS))
-    template = draw(st.sampled_from(_CONDITIONS))
-    return template.format(n=number, o=other, t=text)
-
-
-@st.composite
-def _value(draw: st.DrawFn, aliases: Mapping[str, str]) -> str:
-    number, other, text = (draw(_column(aliases, columns)) for columns in (_INTEGERS, _INTEGERS, _TEXTS))
-    return draw(st.sampled_from(_VALUES)).format(n=number, o=other, t=text)
-
-
-def _aggregate(value: str) -> st.SearchStrategy[str]:
-    return st.sampled_from([template.format(value) for template in _AGGREGATES])
+    return draw(st.sampled_from([f"{alias}.{column}" for alias, table in aliases.items() for column in columns[table]]))

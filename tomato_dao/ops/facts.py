@@ -4,7 +4,7 @@ A condition that holds is true, so that what it is strict in is not null. A fact
 where that join has not put nulls in the relation's place.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .node_tree import Node
@@ -49,6 +49,14 @@ def facts_of(tree: QueryTree) -> Facts:
 def nulling_joins(var: Node) -> set[int]:
     """The outer joins that may put a null in a Var's place."""
     return {int(str(n)) for n in var.items("varnullingrels")[1:]}
+
+
+def results_of(tree: QueryTree, case: Node) -> Iterator[tuple[QueryTree, Node]]:
+    """The results of a CASE, each with the query as it is where its condition holds; without ELSE there is a null."""
+    for when in case.nodes("args"):
+        conditions = when.nodes("expr")
+        yield tree.assuming(frozenset(where_true(tree, conditions[0]))), when.nodes("result")[0]
+    yield tree, case.nodes("defresult")[0]
 
 
 def _walk(tree: QueryTree, item: Node, facts: Facts) -> set[int]:

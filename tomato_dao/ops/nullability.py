@@ -1,10 +1,10 @@
 """Nullability of a query's expressions: what is not proved to be never null is nullable, or not known."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .aggregates import deciding_values, values
-from .facts import FULL, facts_of, nulling_joins, where_true
+from .facts import FULL, facts_of, nulling_joins, results_of
 from .node_tree import Node, RteKind, numbers
 from .one_row import has_a_row
 from .query_tree import (
@@ -63,7 +63,7 @@ def can_be_null(tree: QueryTree, expr: Node) -> bool | None:
     if label in ("COALESCEEXPR", "MINMAXEXPR"):
         return all_null(can_be_null(tree, a) for a in arguments)
     if label == "CASEEXPR":
-        return any_null(can_be_null(*result) for result in _results(tree, expr))
+        return any_null(can_be_null(*result) for result in results_of(tree, expr))
     if label == "SUBLINK":
         return _sublink_can_be_null(tree, expr)
     if label in ("AGGREF", "WINDOWFUNC"):
@@ -92,7 +92,7 @@ def elements_can_be_null(tree: QueryTree, expr: Node) -> bool | None:
     if expr.label in ("RELABELTYPE", "COLLATEEXPR", "COALESCEEXPR", "COERCETODOMAIN"):
         return any_null(elements_can_be_null(tree, a) for a in arguments)
     if expr.label == "CASEEXPR":
-        return any_null(elements_can_be_null(*result) for result in _results(tree, expr))
+        return any_null(elements_can_be_null(*result) for result in results_of(tree, expr))
     if expr.label == "ARRAYCOERCEEXPR":
         cast = expr.node("elemexpr")
         keeps = cast is None or cast.label in ("RELABELTYPE", "COERCEVIAIO") or is_total(tree.catalog, cast)
@@ -113,14 +113,6 @@ def elements_can_be_null(tree: QueryTree, expr: Node) -> bool | None:
     if expr.label == "VAR":
         return _var_elements(tree, expr)
     return None
-
-
-def _results(tree: QueryTree, case: Node) -> Iterator[tuple[QueryTree, Node]]:
-    """The results of a CASE, each with the query as it is where its condition holds; without ELSE there is a null."""
-    for when in case.nodes("args"):
-        conditions = when.nodes("expr")
-        yield tree.assuming(frozenset(where_true(tree, conditions[0]))), when.nodes("result")[0]
-    yield tree, case.nodes("defresult")[0]
 
 
 def query_of(tree: QueryTree, rte: Node) -> QueryTree | None:

@@ -29,7 +29,6 @@ select t.kind, count(*) as n from things t where t.id = 1 group by rollup (t.kin
 -- name: sets_rows()$
 -- A row for each set.
 -- found: at most one row
--- found: row that is always there
 select count(*) from things t group by grouping sets ((), ());
 
 -- name: ties()^
