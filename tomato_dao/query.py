@@ -17,7 +17,7 @@ class Query:
     name: file and name, "hosts.get"; parameters: in order; kind: its suffix, "" many rows, "^" one or none,
     "$" one value, "!" affected rows, "<!" exactly one row; record_class: the class of its rows, or None;
     nullable: parameters (and "result") that may be null; claims: what it says where the server can't know ("not null", "one
-    row", "plan"), for the checks; sql: what the server gets; verb: what it does.
+    row", "plan", "twice", "may repeat", "writes"), for the checks; sql: what the server gets; verb: what it does.
     """
 
     name: str

@@ -21,7 +21,7 @@ where h.name = :name;
 -- name: list(started_at, after, limit)
 -- record_class: FullHost
 -- nullable: started_at
--- not null: problems, problems[]
+-- not null: problems[]
 -- All hosts with their problems and load, by id, after that one.
 select
   h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
@@ -37,7 +37,7 @@ limit :limit;
 -- name: list_of_site(site_id, started_at, after, limit)
 -- record_class: FullHost
 -- nullable: started_at
--- not null: problems, problems[]
+-- not null: problems[]
 -- The hosts of a site with their problems and load, by id, after that one.
 select
   h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
@@ -212,7 +212,7 @@ where h.id = :id and h.sync_lease_until = :lease_until::timestamptz;
 -- name: claim_problem_notices(started_at, limit, lease)
 -- record_class: ProblemNoticeClaim
 -- nullable: started_at
--- not null: problems, problems[], problem_since
+-- not null: problems[], problem_since
 -- Lease the hosts whose contacts are to be told of a problem or its end, in turn: the oldest problem, or attempt, first.
 with due as materialized (
   select h.id, n.kind, s.problems

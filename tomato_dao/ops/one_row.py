@@ -38,7 +38,7 @@ def returns_at_most_one_row(tree: QueryTree) -> bool:
 def has_a_row(tree: QueryTree) -> bool:
     """Whether a query's form ensures a row."""
     node = tree.node
-    if any(node.has(key) for key in ("setOperations", "hasTargetSRFs", "havingQual", "limitOffset")):
+    if any(node.has(key) for key in ("setOperations", "hasTargetSRFs", "havingQual", "limitOffset", "rowMarks")):
         return False
     if node.has("limitCount") and not _limit(node):
         return False
