@@ -4,21 +4,18 @@ import io
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import World
-from dao_cases import until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from session_cases import LOCKS
 from transfer_cases import another_database, as_json, dumped, floats, instants, jsons, records, rows_of, texts
 
 import tomato_dao
-from tomato_dao import Conflict, Database, WrongLayout, WrongState, layout
-from tomato_dao.transfer import catalog, snapshot
+from tomato_dao import Database, WrongLayout, WrongState, layout
+from tomato_dao.transfer import catalog
 
 pytestmark = pytest.mark.as_owner  # which a load needs
 
@@ -304,50 +301,3 @@ def test_a_dump_among_writers_has_no_dangling_reference(
         for text in texts_found:
             tomato_dao.load(other, io.BytesIO(text), replace=True)
             assert dumped(other) == text
-
-
-def test_a_migration_that_waits_is_no_deadlock(db: Database, server: psycopg.Connection) -> None:
-    """Whoever joins the snapshot must not queue behind who waits for it to end."""
-    with db.connection() as reader, reader.transaction():
-        reader.execute("lock table users in access share mode")
-        blocked = threading.Thread(target=lambda: server.execute("alter table users add column x int"))
-        blocked.start()
-        with db.connection() as watcher:
-            until(watcher, f"exists (select {LOCKS} and not granted and relation = 'users'::regclass)")
-    blocked.join()
-    assert "x" in json.loads(dumped(db, jobs=2))[0]["fields"]["columns"]["user"]
-
-
-def test_who_joins_does_not_wait_for_a_migration_that_came_in_between(
-    db: Database, server: psycopg.Connection, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    joined = snapshot._joined
-    migration = threading.Thread(target=lambda: server.execute("alter table users add column x int"))
-
-    def late(*args: Any) -> AbstractContextManager[psycopg.Connection]:
-        migration.start()
-        with db.connection() as watcher:
-            until(watcher, f"exists (select {LOCKS} and not granted and relation = 'users'::regclass)")
-        return joined(*args)
-
-    monkeypatch.setattr(snapshot, "_joined", late)
-    with pytest.raises(Conflict, match="somebody waits to change the layout"):
-        dumped(db, jobs=2)
-    migration.join()
-    assert "x" in json.loads(dumped(db))[0]["fields"]["columns"]["user"]
-
-
-def test_a_dump_waits_for_tables_that_others_have_for_themselves(
-    db: Database, server: psycopg.Connection, tomato_url: str
-) -> None:
-    server.execute(f"alter database {server.info.dbname} set lock_timeout = '1ms'")
-    found: list[bytes] = []
-    with tomato_dao.connect(tomato_url) as other:
-        dump = threading.Thread(target=lambda: found.append(dumped(other)))
-        with server.transaction():
-            server.execute("lock table users in access exclusive mode")
-            dump.start()
-            with db.connection() as watcher:
-                until(watcher, f"exists (select {LOCKS} and not granted and relation = 'users'::regclass)")
-        dump.join()
-    assert found
