@@ -22,7 +22,7 @@ from .. import layout
 from ..errors import NotAllowed, NotEmpty, WrongState, from_driver
 from ..notices import logger
 from ..transactions import Transactions
-from . import catalog
+from . import catalog, limits
 from .blame import Lines, Search, row_refused, staging
 from .catalog import Table
 from .rebuild import Part, Rebuild
@@ -32,8 +32,6 @@ _PATIENCE = 2  # seconds after which is told who holds the tables
 _PIECE = 8 << 20  # bytes of a COPY, after which what the server refuses is known, and whose rows are kept until then
 
 _SETTINGS = """
-set local statement_timeout = 0;
-set local idle_in_transaction_session_timeout = 0;
 set local maintenance_work_mem = '256MB';
 set local array_nulls = on
 """
@@ -116,6 +114,7 @@ class _Load:
         self._merge = merge
         self._progress = progress
         self._size = 0
+        limits.lift(connection)
         connection.execute(_SETTINGS)
         layout.check(connection)
         self.tables = catalog.tables(connection)

@@ -25,7 +25,7 @@ from psycopg.waiting import Ready, Wait
 from .. import layout
 from ..errors import Conflict, WrongState
 from ..transactions import Transactions
-from . import catalog
+from . import catalog, limits
 from .catalog import Column, Table
 
 _PIECE = 240  # pages that are read by one COPY
@@ -51,9 +51,6 @@ _JSON: dict[str, LiteralString] = {
 _WORD: LiteralString = """'"' || t.{0} || '"'"""  # of a column that has nothing else
 
 _SETTINGS = """
-set local statement_timeout = 0;
-set local lock_timeout = 0;
-set local idle_in_transaction_session_timeout = 0;
 set local timezone = 'UTC';
 set local extra_float_digits = 1;
 set local synchronize_seqscans = off;
@@ -151,6 +148,7 @@ def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapsh
     """
     connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
     with connection.transaction():
+        limits.lift(connection)
         connection.execute(_SETTINGS)
         if snapshot is not None:
             connection.execute(sql.SQL("set transaction snapshot {}").format(snapshot))
