@@ -37,9 +37,11 @@ set local array_nulls = on
 """
 
 _IDENTITIES: LiteralString = """
-select c.relname, a.attname, pg_get_serial_sequence(c.oid::regclass::text, a.attname)
+select c.relname, a.attname, n.nspname, s.relname
 from pg_attribute a
 join pg_class c on c.oid = a.attrelid
+join pg_class s on s.oid = pg_get_serial_sequence(c.oid::regclass::text, a.attname)::regclass
+join pg_namespace n on n.oid = s.relnamespace
 where c.oid = any(%s::regclass[]) and a.attidentity <> '' and not a.attisdropped
 order by 1, 2
 """
@@ -251,9 +253,10 @@ class _Load:
 
     def _restart_identities(self) -> None:
         """New ids go on after the highest one; in a merge never back."""
-        for table, column, sequence in self._connection.execute(_IDENTITIES, [self._quoted]).fetchall():
+        for table, column, *sequence in self._connection.execute(_IDENTITIES, [self._quoted]).fetchall():
             highest = sql.SQL("select max({}) from {}").format(sql.Identifier(column), sql.Identifier(table))
-            last = sql.SQL("select pg_sequence_last_value({}::regclass)").format(sequence)
+            # Not pg_sequence_last_value(): it gives null after a restart, so also after an earlier load.
+            last = sql.SQL("select last_value - (not is_called)::int from {}").format(sql.Identifier(*sequence))
             rows = [self._connection.execute(query).fetchone() for query in ([highest, last] if self._merge else [highest])]
             restart = 1 + max(row[0] or 0 for row in rows if row)
             self._connection.execute(
