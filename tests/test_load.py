@@ -43,6 +43,19 @@ def test_ids_go_on_after_the_highest(db: Database) -> None:
     assert db.organizations.create("next").id == 1
 
 
+def test_a_merge_never_gives_an_id_again(db: Database) -> None:
+    """The row with the highest id was made by a load, is gone, and two merges come after it."""
+    tomato_dao.load(db, by_hand(db, [organization(1000)]))
+    db.organizations.delete("org1000")
+    tomato_dao.load(db, by_hand(db, [organization(3)]), merge=True)
+    tomato_dao.load(db, by_hand(db, [organization(4)]), merge=True)
+    used = db.organizations.create("used").id
+    assert used == 1001
+    db.organizations.delete("used")
+    tomato_dao.load(db, by_hand(db, [organization(5)]), merge=True)
+    assert db.organizations.create("next").id == 1002
+
+
 def test_only_an_empty_database_is_loaded_into_unasked(db: Database, world: World) -> None:
     text = dumped(db)
     with pytest.raises(NotEmpty, match=r"is not empty \(there are usage_statistics\): load into another, or with replace"):
