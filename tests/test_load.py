@@ -43,8 +43,8 @@ def test_ids_go_on_after_the_highest(db: Database) -> None:
     assert db.organizations.create("next").id == 1
 
 
-def test_a_merge_never_gives_an_id_again(db: Database) -> None:
-    """The row with the highest id was made by a load, is gone, and two merges come after it."""
+def test_a_merge_never_sets_a_sequence_back(db: Database) -> None:
+    """Remove the row with the highest id, which a load or a call made, and merge afterwards, also twice."""
     tomato_dao.load(db, by_hand(db, [organization(1000)]))
     db.organizations.delete("org1000")
     tomato_dao.load(db, by_hand(db, [organization(3)]), merge=True)
@@ -54,6 +54,8 @@ def test_a_merge_never_gives_an_id_again(db: Database) -> None:
     db.organizations.delete("used")
     tomato_dao.load(db, by_hand(db, [organization(5)]), merge=True)
     assert db.organizations.create("next").id == 1002
+    tomato_dao.load(db, by_hand(db, [organization(2000)]), merge=True)
+    assert db.organizations.create("last").id == 2001
 
 
 def test_only_an_empty_database_is_loaded_into_unasked(db: Database, world: World) -> None:

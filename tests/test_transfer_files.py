@@ -1,0 +1,80 @@
+"""Files of dumps: written whole and safe on disk, through links, and read however they were compressed."""
+
+import gzip
+import io
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from tomato_dao import Unavailable
+from tomato_dao.transfer import files
+
+
+@pytest.mark.parametrize("name", ["../elsewhere/real.json", "/elsewhere/real.json"], ids=["relative", "absolute"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_is_followed_and_stays(tmp_path: Path, name: str, exists: bool) -> None:
+    real, link = tmp_path / "elsewhere" / "real.json", tmp_path / "here" / "link.json"
+    for path in (real, link):
+        path.parent.mkdir()
+    if exists:
+        real.write_text("the one before")
+    target = name if name.startswith(".") else f"{tmp_path}{name}"
+    link.symlink_to(target)
+    with files.written(link) as file:
+        file.write(b"a dump")
+    assert str(link.readlink()) == target
+    assert real.read_bytes() == link.read_bytes() == b"a dump"
+    assert not real.is_symlink()
+    assert {path for path in tmp_path.rglob("*") if not path.is_dir()} == {real, link}
+
+
+def test_a_file_is_compressed_by_the_ending_of_what_a_link_names(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("real.json.gz")
+    with files.written(tmp_path / "link") as file:
+        file.write(b"a dump")
+    assert gzip.decompress((tmp_path / "real.json.gz").read_bytes()) == b"a dump"
+
+
+@pytest.mark.parametrize("ending", [".json", ".json.gz", ".json.zst"])
+def test_a_file_gets_its_name_once_its_content_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    """Observe the calls: the content is synced under another name, then the directory that names it."""
+    path = tmp_path / f"dump{ending}"
+    synced: list[tuple[bytes | None, bool]] = []
+    fsync = os.fsync
+
+    def observed(descriptor: int) -> None:
+        inode = os.fstat(descriptor).st_ino
+        (found,) = (found for found in (tmp_path, *tmp_path.iterdir()) if found.stat().st_ino == inode)
+        synced.append((None if found == tmp_path else found.read_bytes(), path.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", observed)
+    with files.written(path) as file:
+        file.write(b"a dump")
+        assert synced == []
+    assert synced == [(path.read_bytes(), False), (None, True)]
+    assert b"".join(files.chunks(io.BytesIO(path.read_bytes()))) == b"a dump"
+
+
+def test_a_file_that_cannot_be_synced_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "dump.json"
+    path.write_text("the one before")
+
+    def fails(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(Unavailable, match=f"can't write {path}: Input/output error"), files.written(path) as file:
+        file.write(b"a dump")
+    assert {found.name: found.read_text() for found in tmp_path.iterdir()} == {"dump.json": "the one before"}
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
+@pytest.mark.parametrize("parts", [["a ", "dump"], ["", "a dump"], ["a", " ", "dump", ""]], ids=len)
+def test_several_compressed_parts_are_read_as_one(compress: Callable[[bytes], bytes], parts: Sequence[str]) -> None:
+    """Compressed files that were joined, as by cat, and those of tools that compress in several threads."""
+    file = b"".join(compress(part.encode()) for part in parts)
+    assert b"".join(files.chunks(io.BytesIO(file))) == b"a dump"
