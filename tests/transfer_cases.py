@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,15 @@ from tomato_dao.transfer.dump import header
 
 Record = Mapping[str, Any] | str
 
-texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.sampled_from(
-    ["", "null", "\\N", "\\.", "\u2028\u2029", '\\"', "\n\r\t\b\f\x01\x1f\x7f", "𝄞", "\ufeff", "{}", "\\u0041", "/"]
-)
-floats = st.floats() | st.sampled_from([0.1 + 0.2, 5e-324, -0.0, 1e22, 123456789012345680.0])
-instants = st.datetimes(timezones=st.just(UTC)) | st.sampled_from(
-    [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)]
-)
-numbers = st.sampled_from(
-    ["1.10", "1e3", "-0", "9007199254740993", "9" * 400, "0." + "0" * 300 + "1", "1e400", "18446744073709551616"]
-)
+TEXTS = ["", "null", "\\N", "\\.", "\u2028\u2029", '\\"', "\n\r\t\b\f\x01\x1f\x7f", "𝄞", "\ufeff", "{}", "\\u0041", "/"]
+FLOATS = [0.1 + 0.2, 5e-324, -0.0, 1e22, 123456789012345680.0, inf, -inf, nan]
+INSTANTS = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)]
+NUMBERS = ["1.10", "1e3", "-0", "9007199254740993", "9" * 400, "0." + "0" * 300 + "1", "1e400", "18446744073709551616"]
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.sampled_from(TEXTS)
+floats = st.floats() | st.sampled_from(FLOATS)
+instants = st.datetimes(timezones=st.just(UTC)) | st.sampled_from(INSTANTS)
+numbers = st.sampled_from(NUMBERS)
 jsons = st.recursive(
     st.none() | st.booleans() | numbers.map(lambda text: ("number", text)) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -139,7 +139,8 @@ def rows_of(server: psycopg.Connection) -> dict[str, list[str]]:
             " where relkind = 'r' and relnamespace = 'public'::regnamespace and relname <> %s",
             ["schema_migrations"],
         ).fetchall()
-        return {name: [row for (row,) in cursor.execute(f"select t::text from {name} t").fetchall()] for (name,) in names}
+        # An alias that is no column's name, which would stand for that column alone.
+        return {name: [row for (row,) in cursor.execute(f"select _row::text from {name} _row").fetchall()] for (name,) in names}
 
 
 def as_json(value: Any) -> str:
