@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,7 +10,7 @@ from conftest import World
 from transfer_cases import another_database, by_hand, dumped, layout_of, organization, records, rows_of, site
 
 import tomato_dao
-from tomato_dao import AlreadyExists, Database, InvalidValue, NotEmpty, NotFound, WrongState
+from tomato_dao import AlreadyExists, Database, InvalidValue, NotAllowed, NotEmpty, NotFound, WrongState
 from tomato_dao.transfer.report import Progress
 
 pytestmark = pytest.mark.as_owner  # which a load needs
@@ -167,9 +168,21 @@ def test_a_connection_without_two_ends_is_refused(db: Database, world: World) ->
 def test_disabled_triggers_stay_disabled(db: Database, server: psycopg.Connection) -> None:
     server.execute("alter table users disable trigger users_flags_inserted")
     server.execute("alter table users enable always trigger users_flags_updated")
+    server.execute("alter table elements enable replica trigger elements_removable")
     before = layout_of(server)
     tomato_dao.load(db, by_hand(db, [organization(1)]))
     assert layout_of(server) == before
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_load_by_another_than_the_owner_is_refused(db: Database, world: World, app_url: str, merge: bool) -> None:
+    text = dumped(db)
+    with (
+        tomato_dao.connect(app_url, pool_size=1) as worker,
+        pytest.raises(NotAllowed, match=r"a load needs the owner of the tables; name its URL in OWNER_DATABASE_URL$"),
+    ):
+        tomato_dao.load(worker, io.BytesIO(text), replace=not merge, merge=merge)
+    assert dumped(db) == text
 
 
 def test_lines_may_be_written_otherwise(db: Database) -> None:
@@ -204,7 +217,7 @@ def test_a_file_is_loaded_by_path_or_open(db: Database, world: World, tmp_path: 
     assert dumped(db) == text
 
 
-def test_progress_is_told(db: Database, server: psycopg.Connection) -> None:
+def test_progress_is_told(db: Database, server: psycopg.Connection, tmp_path: Path) -> None:
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 1000)")
     told: list[Progress] = []
     text = io.BytesIO()
@@ -214,3 +227,10 @@ def test_progress_is_told(db: Database, server: psycopg.Connection) -> None:
     tomato_dao.load(db, text, replace=True, progress=told.append)
     assert {"loading", "building indexes", "checking references"} <= {progress.doing for progress in told}
     assert told[-1].rows == 1000
+    told.clear()
+    (tmp_path / "dump.json").write_bytes(text.getvalue())
+    tomato_dao.load(db, tmp_path / "dump", replace=True, progress=told.append)
+    loading = [progress.part for progress in told if progress.doing == "loading"]
+    assert loading
+    assert all(part is not None and 0 < part <= 1 for part in loading)
+    assert {progress.part for progress in told if progress.doing != "loading"} == {None}

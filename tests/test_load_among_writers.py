@@ -13,6 +13,8 @@ from queue import SimpleQueue
 import psycopg
 import pytest
 from conftest import World
+from dao_cases import until
+from session_cases import blocked
 from transfer_cases import dumped
 
 import tomato_dao
@@ -56,20 +58,28 @@ def test_writers_and_loads_wait_for_each_other(db: Database, tomato_url: str, wo
             tomato_dao.load(loading, io.BytesIO(text))
 
 
+def lock_users(url: str) -> None:
+    with psycopg.connect(url, application_name="a waiter") as connection:
+        connection.execute("lock table users in share mode")
+
+
 def test_who_is_waited_for_is_told_and_not_hindered(
-    db: Database, tomato_url: str, world: World, request: pytest.FixtureRequest
+    db: Database, tomato_url: str, server: psycopg.Connection, world: World, request: pytest.FixtureRequest
 ) -> None:
     text = dumped(db)
     heard: SimpleQueue[logging.LogRecord] = SimpleQueue()
     handler = QueueHandler(heard)
     logger.addHandler(handler)
     request.addfinalizer(lambda: logger.removeHandler(handler))
-    with ThreadPoolExecutor(1) as threads, psycopg.connect(tomato_url, application_name="a shell") as shell:
+    with ThreadPoolExecutor(2) as threads, psycopg.connect(tomato_url, application_name="a shell") as shell:
         shell.execute("update users set realname = 'x'")
+        waiter = threads.submit(lock_users, tomato_url)  # which has no lock, so nobody waits for it
+        until(server, *blocked("a waiter"))
         load = threads.submit(tomato_dao.load, db, io.BytesIO(text), replace=True)
         said = heard.get(timeout=30).getMessage()
         assert said == f"the load waits for others' transactions to end: a shell (pid {shell.info.backend_pid})"
         shell.execute("update organizations set description = 'y'")
         shell.commit()
+        waiter.result(30)
         load.result(30)
     assert json.loads(dumped(db)) == json.loads(text)

@@ -3,7 +3,8 @@
 import codecs
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ from transfer_cases import another_database, by_hand, closed, dumped, organizati
 import tomato_dao
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongLayout, layout
 from tomato_dao.transfer.load import check
+from tomato_dao.transfer.reader import Reader
 
 pytestmark = pytest.mark.as_owner  # which a load needs
 
@@ -51,6 +53,10 @@ WRONG_LINES: list[tuple[str, Sequence[Line], str]] = [
      "line 5: organization 5: it is there already, on line 3"),
     ("name twice", [organization(5), organization(6, name="org5")],
      "line 4: organization 6: its name is that of the organization on line 3"),
+    ("name twice, with another model between", [organization(5), site(1, 5), organization(6), organization(7, name="org5")],
+     "line 6: organization 7: its name is that of the organization on line 3"),
+    ("a value of 60 characters", [organization(5, name="/" * 60)], f"name is '{'/' * 60}'"),
+    ("a longer value", [organization(5, name="/" * 61)], f"name is '{'/' * 59}…'"),
     ("reference to nothing", [organization(5), site(1, 5), site(2, 99)],
      "references to what is not there: line 5: site 2: organization_id 99 names no organization"),
     ("U+0000", [organization(5, name="a\0b")], r"line 3: organization 5: a string has the character U\+0000"),
@@ -94,8 +100,11 @@ def test_ten_references_to_nothing_are_named_in_the_files_order(empty: Database)
     lines = [organization(1), *(site(n, 1 if n % 2 else 1000 + n) for n in range(1, 30))]
     with pytest.raises(NotFound) as refused:
         tomato_dao.load(empty, by_hand(empty, lines))
+    assert str(refused.value).startswith("the first 10 references to what is not there: ")
     named = [part.split(":")[0].split()[-1] for part in str(refused.value).split("there: ")[1].split(";")]
     assert [int(line) for line in named] == [3 + n for n in range(2, 22, 2)]
+    with pytest.raises(NotFound, match=r"^references to what is not there: ([^;]*;){9}[^;]*$"):
+        tomato_dao.load(empty, by_hand(empty, lines[:21]))
 
 
 def test_kinds_of_errors_tell_faults_apart(empty: Database) -> None:
@@ -127,8 +136,11 @@ def test_a_header_that_is_not_understood_is_refused(empty: Database, change: dic
 def test_another_layout_is_refused_with_its_migrations(empty: Database) -> None:
     with pytest.raises(WrongLayout, match=r"migrations that this code does not know \(29990101000000\)"):
         tomato_dao.load(empty, by_hand(empty, [], migrations=[*tomato_dao.layout.known(), "29990101000000"]))
-    with pytest.raises(WrongLayout, match=f"the dump lacks 1 of .* migrations \\({tomato_dao.layout.known()[-1]}\\)"):
-        tomato_dao.load(empty, by_hand(empty, [], migrations=tomato_dao.layout.known()[:-1]))
+    older = by_hand(empty, [], migrations=tomato_dao.layout.known()[:-1])
+    for read in (check, partial(tomato_dao.load, empty)):
+        older.seek(0)
+        with pytest.raises(WrongLayout, match=f"the dump lacks 1 of .* migrations \\({tomato_dao.layout.known()[-1]}\\)"):
+            read(older)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +201,23 @@ def small_dump() -> bytes:
         '{"model":"b","pk":[1,"x"],"fields":{"n":"NaN"}}',
     ]
     return closed("[\n" + "".join(f"{line},\n" for line in lines))
+
+
+def read_all(chunks: Iterable[bytes]) -> None:
+    reader = Reader(chunks)
+    for _ in reader.blocks(reader.header.tables):
+        pass
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_bytes_that_are_no_text_are_found_anywhere(size: int) -> None:
+    """Characters of three bytes are cut by the slices in which a long text is decoded."""
+    text = closed(small_dump().decode().split('{"model": "dump.trailer"')[0].replace("ä", "€" * size))
+    assert check(io.BytesIO(text)).rows == 3
+    last = text.index(b'{"model":"b"')
+    for chunks in ([text], [text[:last], text[last:]]):
+        with pytest.raises(InvalidValue, match=r"^line 5: it has bytes that are not UTF-8$"):
+            read_all(chunk.replace(b'"x"]', b'"\xff"]') for chunk in chunks)
 
 
 def test_a_file_cut_off_at_any_byte_is_refused() -> None:

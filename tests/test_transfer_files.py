@@ -78,3 +78,14 @@ def test_several_compressed_parts_are_read_as_one(compress: Callable[[bytes], by
     """Compressed files that were joined, as by cat, and those of tools that compress in several threads."""
     file = b"".join(compress(part.encode()) for part in parts)
     assert b"".join(files.chunks(io.BytesIO(file))) == b"a dump"
+
+
+def test_a_directory_of_the_name_does_not_hide_the_file(tmp_path: Path) -> None:
+    name = tmp_path / "dump"
+    name.mkdir()
+    assert files.find(name) == name
+    (tmp_path / "dump.json").touch()
+    assert files.find(name) == tmp_path / "dump.json"
+    name.rmdir()
+    name.touch()
+    assert files.find(name) == name
