@@ -11,6 +11,7 @@ from transfer_cases import another_database, by_hand, dumped, layout_of, organiz
 
 import tomato_dao
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotAllowed, NotEmpty, NotFound, WrongState
+from tomato_dao.transfer import engine
 from tomato_dao.transfer.report import Progress
 
 pytestmark = pytest.mark.as_owner  # which a load needs
@@ -172,6 +173,22 @@ def test_disabled_triggers_stay_disabled(db: Database, server: psycopg.Connectio
     before = layout_of(server)
     tomato_dao.load(db, by_hand(db, [organization(1)]))
     assert layout_of(server) == before
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_table_that_takes_several_copies_comes_whole(db: Database, monkeypatch: pytest.MonkeyPatch, merge: bool) -> None:
+    monkeypatch.setattr(engine, "_PIECE", 1)
+    lines = [organization(n, attrs={"long": "x" * 10000}) for n in range(1, 101)]
+    tomato_dao.load(db, by_hand(db, lines), merge=merge)
+    text = dumped(db)
+    assert records(text) == lines
+    lines.append(organization(101, "a/b"))
+    with pytest.raises(InvalidValue, match="line 103: organization 101: a name has at most 50 characters"):
+        tomato_dao.load(db, by_hand(db, lines), replace=not merge, merge=merge)
+    lines[-1] = organization(101, "org7")
+    with pytest.raises(AlreadyExists, match="line 103: organization 101: its name is that of the organization on line 9"):
+        tomato_dao.load(db, by_hand(db, lines), replace=not merge, merge=merge)
+    assert dumped(db) == text
 
 
 @pytest.mark.parametrize("merge", [False, True])
