@@ -31,7 +31,7 @@ def main() -> None:
 
 def _imports() -> None:
     """CPU time of importing tomato_dao, with all that `connect` needs, against that of what it is built on, interleaved."""
-    base = "import psycopg, psycopg_pool, orjson"
+    base = "import psycopg, psycopg_pool, msgspec"
     seconds: dict[str, list[float]] = {base: [], f"{base}; from tomato_dao import connect": []}
     for _ in range(IMPORTS):
         for statement, found in seconds.items():

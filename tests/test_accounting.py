@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import isclose
@@ -12,6 +12,7 @@ from accounting_model import KEPT, WINDOW, Model, period
 from dao_cases import at_once
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from tomato_dao import Database, connect
 from tomato_dao.rows import AggregatedUsage, UsageRecord

@@ -1,6 +1,5 @@
 """Connections: two ends of one topology, whatever anybody tries."""
 
-from dataclasses import replace
 from functools import partial
 from threading import Barrier
 from typing import Any
@@ -13,7 +12,7 @@ from element_cases import ENDPOINTS, INTERFACES, Net, parent_of
 from psycopg import errors
 
 from tomato_dao import Database, InvalidValue, NotFound, WrongState
-from tomato_dao.rows import Connection, Element
+from tomato_dao.rows import Connection, Element, replace
 
 
 def test_a_connection_has_defaults_and_begins_at_the_lower_id(net: Net) -> None:

@@ -1,7 +1,6 @@
 """Elements: types, parents, states, and what goes with what."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from element_cases import CHILDREN, ENDPOINTS, INTERFACES, PARENTLESS, Net, pare
 from psycopg import errors
 
 from tomato_dao import Database, InvalidValue, NotFound, WrongState
-from tomato_dao.rows import Connection, Element
+from tomato_dao.rows import Connection, Element, replace
 
 
 def ids(db: Database, topology_id: int) -> list[int]:
@@ -51,7 +50,7 @@ def test_an_element_keeps_what_it_is_given(db: Database, world: World, net: Net,
     for sql in ("delete from templates", "delete from profiles", "delete from network_instances", "delete from networks"):
         server.execute(sql)
     gone = dict.fromkeys(references.keys() - {"site_id"})
-    assert db.elements.get(made.id) == replace(made, **gone)  # type: ignore[arg-type]
+    assert db.elements.get(made.id) == replace(made, **gone)
 
 
 def test_every_type_of_element_can_be_created_where_it_belongs(db: Database, net: Net) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -15,7 +14,7 @@ from psycopg import IsolationLevel
 
 from tomato_dao import Conflict, Database, InvalidValue, NotFound
 from tomato_dao.database import QUERIES
-from tomato_dao.rows import ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, JsonObject
+from tomato_dao.rows import ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, JsonObject, asdict
 
 VERSION: JsonObject = {"component": "backend", "version": "4.0"}
 DATA = "eJyrViopSkxOVbJSUHLLzElV"

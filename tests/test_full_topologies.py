@@ -1,15 +1,16 @@
 """A topology in full: everything in it, exactly typed, and nothing of another."""
 
-from dataclasses import asdict, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 from conftest import World
 from dao_cases import MOMENT
+from msgspec.structs import astuple
 from topology_cases import add_link, add_usage
 
 from tomato_dao import Database
+from tomato_dao.row_factory import Row
 from tomato_dao.rows import (
     Element,
     FullConnection,
@@ -20,6 +21,7 @@ from tomato_dao.rows import (
     TopologyPermission,
     UsageRecord,
     User,
+    asdict,
 )
 
 
@@ -46,14 +48,14 @@ def inserted(server: psycopg.Connection, sql: str, values: list[object]) -> int:
 
 def full_element(element: Element, **more: Any) -> FullElement:
     """The element in full, with nothing beside what is given."""
-    absent = dict.fromkeys(f.name for f in fields(FullElement) if f.name not in Element.__slots__)
+    absent = dict.fromkeys(set(FullElement.__struct_fields__) - set(Element.__struct_fields__))
     return FullElement(**asdict(element), **{**absent, **more})
 
 
 def typed(value: object) -> object:
     """A tree of rows with the type of every value beside it, since 1 == 1.0 == True."""
-    if is_dataclass(value):
-        return type(value), [typed(getattr(value, f.name)) for f in fields(value)]
+    if isinstance(value, Row):
+        return type(value), [typed(v) for v in astuple(value)]
     if isinstance(value, tuple | list):
         return type(value), [typed(v) for v in value]
     return type(value), value

@@ -1,7 +1,7 @@
 """Host elements and host connections, which are alike: numbers, what they serve, and what refers to them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from psycopg import errors
 
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound
 from tomato_dao.dao.host_components import HostComponents
-from tomato_dao.rows import Connection, Element, Host, HostComponent
+from tomato_dao.rows import Connection, Element, Host, HostComponent, replace
 
 
 @dataclass(frozen=True)

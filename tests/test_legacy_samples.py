@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from transfer_cases import another_database, dumped, peak_memory
 
 import tomato_dao
 from tomato_dao import Database, InvalidValue, WrongLayout
+from tomato_dao.rows import asdict
 
 pytestmark = pytest.mark.as_owner  # which a load needs
 

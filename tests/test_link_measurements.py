@@ -1,6 +1,5 @@
 """Link measurements: between two sites in either order, each once, listed by type and time."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -11,7 +10,7 @@ from dao_cases import MOMENT, NOBODY, at_once, refused
 
 from tomato_dao import Database, InvalidValue, NotFound
 from tomato_dao.database import QUERIES
-from tomato_dao.rows import LinkMeasurement, Site
+from tomato_dao.rows import LinkMeasurement, Site, replace
 
 HOUR = timedelta(hours=1)
 

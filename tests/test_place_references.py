@@ -1,7 +1,5 @@
 """Organizations, sites and hosts refer to each other: what must exist, what cannot go, what goes along."""
 
-from dataclasses import replace
-
 import psycopg
 import pytest
 from conftest import World
@@ -9,6 +7,7 @@ from dao_cases import NOBODY, ids, refused, usage_is_gone
 from psycopg import errors
 
 from tomato_dao import Database, NotEmpty, NotFound
+from tomato_dao.rows import replace
 
 
 def test_sites_are_listed_by_organization(db: Database, world: World) -> None:

@@ -1,6 +1,5 @@
 """What organizations, sites and hosts keep: what they are given, what a patch changes, what is refused."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,7 +9,7 @@ from dao_cases import MOMENT, assert_wrong_types_are_refused, refused
 from psycopg import errors
 
 from tomato_dao import AlreadyExists, Database, InvalidValue
-from tomato_dao.rows import Host, Organization, Site
+from tomato_dao.rows import Host, Organization, Site, replace
 
 
 def test_an_organization_keeps_what_it_is_given(db: Database) -> None:

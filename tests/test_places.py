@@ -1,16 +1,17 @@
 """Organizations, sites and hosts, in what they are alike: names, pages, patches, attrs."""
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
 from conftest import World
 from dao_cases import NOBODY, assert_threads_keep_each_others_attrs, at_once, ids, refused
+from msgspec.structs import astuple
 from psycopg import errors
 
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound
-from tomato_dao.rows import FullHost
+from tomato_dao.rows import FullHost, replace
 
 
 @dataclass(frozen=True)

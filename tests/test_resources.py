@@ -1,6 +1,6 @@
 """Templates, profiles, networks and their instances: names, preferences, kinds, and which host has what."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from dao_cases import (
 
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound
 from tomato_dao.database import QUERIES
-from tomato_dao.rows import Host, Network, NetworkInstance, Profile, Template
+from tomato_dao.rows import Host, Network, NetworkInstance, Profile, Template, replace
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import gzip
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import product
 
 import psycopg
@@ -12,7 +11,7 @@ from conftest import SHARED, World
 from dao_cases import NOBODY, refused
 
 from tomato_dao import Database, NotFound
-from tomato_dao.rows import Topology, User
+from tomato_dao.rows import Topology, User, asdict
 
 RANKS = [None, "user", "manager", "owner"]
 

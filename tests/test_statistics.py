@@ -1,7 +1,5 @@
 """Numbers about the whole installation, and who uses a host."""
 
-from dataclasses import asdict
-
 import psycopg
 import pytest
 from conftest import World
@@ -9,7 +7,7 @@ from dao_cases import NOBODY
 
 from tomato_dao import Database
 from tomato_dao.dao.host_components import HostComponents
-from tomato_dao.rows import HostUse
+from tomato_dao.rows import HostUse, asdict
 
 MADE = """
 insert into templates (tech, name) values ('kvmqm', 'a'), ('repy', 'a'), ('repy', 'b');

@@ -1,7 +1,6 @@
 """Topologies: owners, timeouts, lists, and what goes with a topology."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -18,11 +17,12 @@ from dao_cases import (
     timed,
     usage_is_gone,
 )
+from msgspec.structs import fields
 from psycopg import errors
 from topology_cases import add_link, add_usage, owners
 
 from tomato_dao import Database, InvalidValue, NotFound, WrongState
-from tomato_dao.rows import ListedTopology, Topology, TopologyPermission, User
+from tomato_dao.rows import ListedTopology, Topology, TopologyPermission, User, replace
 
 
 def plain(listed: Sequence[ListedTopology]) -> list[Topology]:

@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import cycle, islice
@@ -29,6 +28,8 @@ from test_exchange import add_names, two_linked_machines
 
 from tomato_dao import AlreadyExists, Database, TomatoError, connect
 from tomato_dao.ops.scratch import scratch_database
+from tomato_dao.row_factory import Row
+from tomato_dao.rows import asdict
 
 NEW_YEAR = datetime(2020, 1, 1, tzinfo=UTC)
 ROUNDS = 5000  # that a thread of a load works at most
@@ -42,8 +43,8 @@ def prepare(request: pytest.FixtureRequest) -> bool:
 
 def plain(value: object) -> object:
     """A value without its times."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return type(value).__name__, {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Row):
+        return type(value).__name__, plain(asdict(value))
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

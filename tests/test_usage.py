@@ -1,7 +1,6 @@
 """Usage records and what is made of them: imports, roll-ups, late records, totals, quotas."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import inf, nan
@@ -12,7 +11,7 @@ from conftest import World
 from dao_cases import NOBODY, at_once, refused, timed
 
 from tomato_dao import Database, InvalidValue, NotFound
-from tomato_dao.rows import HostComponent, ImportedUsage, Topology, UsageRecord
+from tomato_dao.rows import HostComponent, ImportedUsage, Topology, UsageRecord, replace
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WINDOW = timedelta(minutes=5)
@@ -77,7 +76,7 @@ def test_records_of_what_is_being_removed_do_not_stop_the_others(
 def test_a_record_that_no_host_can_have_measured_is_refused_with_the_whole_call(db: Database, component: HostComponent) -> None:
     good = record(component)
     amounts = ("measurements", "memory", "diskspace", "traffic", "cputime")
-    wrong = [replace(good, **{column: value}) for column in amounts for value in (-1, nan, inf)]  # type: ignore[arg-type]
+    wrong = [replace(good, **{column: value}) for column in amounts for value in (-1, nan, inf)]
     for bad in [*wrong, replace(good, type="hour"), replace(good, begin_at=NOON + WINDOW)]:
         with refused(InvalidValue, "usage", good.usage_id, "values that are finite and not below 0"):
             db.usage.import_records([good, bad], now=NOON)

@@ -1,7 +1,6 @@
 """Users and their quotas: names of several origins, flags, attrs, logins, and what goes with a user."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -19,10 +18,11 @@ from dao_cases import (
     timed,
     usage_is_gone,
 )
+from msgspec.structs import fields
 from psycopg import errors
 
 from tomato_dao import AlreadyExists, Ambiguous, Database, InvalidValue, LastOwner, NotFound
-from tomato_dao.rows import Quota, User
+from tomato_dao.rows import Quota, User, replace
 
 HASH = "$2b$12$hash"
 FLAGS = [

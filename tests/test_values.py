@@ -74,7 +74,7 @@ def test_a_number_is_read_alike_beside_one_that_is_beyond_every_float(
         came.append(db.hosts.get(world.host.id).attrs["n"])
     alone, beside_it = came
     assert (alone, type(alone)) == (beside_it, type(beside_it))
-    assert alone == (number if -(2**63) <= number < 2**64 else float(number))
+    assert alone == number
 
 
 def test_an_integer_beyond_every_float_is_read_exactly_up_to_the_digits_that_python_converts(

@@ -8,16 +8,16 @@ import struct
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain, repeat
-from math import isfinite
 from uuid import UUID
 
-import orjson
 import psycopg
 from psycopg import pq
 from psycopg.abc import AdaptContext, Buffer
-from psycopg.adapt import Dumper, Loader, PyFormat
+from psycopg.adapt import Dumper, PyFormat
 from psycopg.types.array import ListBinaryDumper
 from psycopg.types.json import Json, Jsonb, set_json_dumps, set_json_loads
+
+from .row_factory import load_json
 
 _TYPES = psycopg.postgres.types
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -177,45 +177,11 @@ def dump_json(value: object) -> str:
     return _ENCODER.encode(value)
 
 
-def load_json(text: bytes | str | memoryview) -> object:
-    """Return JSON as Python reads it; an integer beyond 64 bits is a float, beyond every float an int again.
-
-    Raises psycopg.DataError where it is nested more deeply than Python reads, as psycopg does for other unreadable values.
-    """
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:  # a number beyond every float, or deep nesting
-        try:
-            return json.loads(text if isinstance(text, str) else bytes(text), parse_int=_huge)
-        except RecursionError:
-            raise psycopg.DataError("JSON is nested too deeply to be read") from None
-
-
-class _JsonbLoader(Loader):
-    """What psycopg's does, with one call and one copy less: jsonb in binary is its text after a version."""
-
-    format = pq.Format.BINARY
-
-    def load(self, data: Buffer) -> object:
-        return load_json(memoryview(data)[1:])
-
-
-def _huge(digits: str) -> int | float:
-    """Return an integer as orjson reads it: exact within 64 bits, else a float; beyond every float exact where possible."""
-    number = float(digits)
-    try:
-        exact = int(digits)
-    except ValueError:  # more digits than Python converts
-        return number
-    return number if isfinite(number) and not -(2**63) <= exact < 2**64 else exact
-
-
 def adapt(context: AdaptContext) -> None:
     """Give a connection these adapters; what its cursors do with Python's own types stays psycopg's."""
     adapters = context.adapters
     set_json_dumps(dump_json, context)
     set_json_loads(load_json, context)
-    adapters.register_loader("jsonb", _JsonbLoader)
     adapters.register_dumper(None, adapters.get_dumper(Jsonb, PyFormat.BINARY))
     adapters.register_dumper(None, adapters.get_dumper(Json, PyFormat.BINARY))
     dumpers: list[type[Dumper]] = [_Int2, _Int4, _Int8, _Float4, _Float8, _Text, _Timestamptz, *_GUARDED, *_ARRAYS]

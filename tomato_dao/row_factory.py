@@ -1,77 +1,150 @@
-"""How a query's columns become a row: positionally, and what came as JSON inside a row gets its types back."""
+"""Rows: a frozen class per shape of row, and the builders that make rows of a query's result, column by column."""
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass, make_dataclass
-from datetime import datetime
-from functools import cache, partial
-from typing import get_args, get_origin
+from functools import partial
+from itertools import starmap
+from typing import Any
+
+import msgspec
+import psycopg
+from msgspec.structs import fields
+from psycopg import postgres, pq
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.adapt import AdaptersMap, Loader
+from psycopg.types.string import ByteaBinaryLoader
+
+_JSON = {postgres.types[name].oid for name in ("json", "jsonb")}
+_JSON_ARRAYS = {postgres.types[name].array_oid for name in ("json", "jsonb")}
+
+Tuples = list[tuple[Any, ...]]
 
 
-def row_factory(record_class: type | None) -> Callable[[Sequence[object]], object]:
-    """The function that makes a row of a query's columns; without a class: the value, or the tuple of several."""
-    if record_class is None:
-        return lambda columns: columns[0] if len(columns) == 1 else columns
-    make = _builder(record_class)
-    inner = [(n, convert) for n, (convert, is_row) in _converters(record_class).items() if is_row]
-    if not inner:
-        return make
+class Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Base of all row classes: frozen, comparable, printable and pickle-able; the fields are the query's columns in order.
 
-    def make_tree(columns: Sequence[object]) -> object:
-        values = list(columns)
-        for n, convert in inner:
-            if values[n] is not None:
-                values[n] = convert(values[n])
-        return make(values)
-
-    return make_tree
-
-
-def _from_json(record_class: type, columns: list[object]) -> object:
-    """A row that came inside a row, as a JSON list of its columns."""
-    for n, (convert, _) in _converters(record_class).items():
-        if columns[n] is not None:
-            columns[n] = convert(columns[n])
-    return _builder(record_class)(columns)
-
-
-@cache
-def _builder(record_class: type) -> Callable[[Sequence[object]], object]:
-    """What builds a row of a class out of its columns.
-
-    A frozen dataclass sets each field through object.__setattr__. An instance of a twin, with the same base and slots but not
-    frozen, that then becomes one of the class is the same object in a sixth of the time.
+    A row inside a row is a JSON array of its columns, which is what `array_like` reads.
     """
-    init = make_dataclass("Twin", [field.name for field in fields(record_class)]).__dict__["__init__"]
-    thawed = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
-    members = {"__slots__": record_class.__dict__["__slots__"], "__init__": init, **thawed}
-    twin = type(f"_{record_class.__name__}", record_class.__bases__, members)
-
-    def build(columns: Sequence[object]) -> object:
-        row = twin(*columns)
-        row.__class__ = record_class
-        return row
-
-    return build
 
 
-@cache
-def _converters(record_class: type) -> dict[int, tuple[Callable[..., object], bool]]:
-    """How columns get back the types that JSON does not know, by position, and whether they are rows or ids themselves."""
-    found: dict[int, tuple[Callable[..., object], bool]] = {}
-    for n, field in enumerate(fields(record_class)):
-        first, *_ = get_args(field.type) or (None,)
-        if field.type in (datetime, datetime | None):
-            found[n] = datetime.fromisoformat, False
-        elif field.type in (float, float | None):
-            found[n] = float, False
-        elif field.type == dict[int, int]:
-            found[n] = dict, True
-        elif get_origin(field.type) is tuple:
-            found[n] = partial(_all_from_json, first), True
-        elif isinstance(first, type) and is_dataclass(first):
-            found[n] = partial(_from_json, first), True
-    return found
+class RawJson:
+    """An adaptation context in which JSON arrives as its bytes, so that a whole column is decoded at once."""
+
+    def __init__(self, context: AdaptContext) -> None:
+        self.connection = context.connection
+        self.adapters = AdaptersMap(context.adapters)
+        for name in ("json", "jsonb"):
+            self.adapters.register_loader(name, ByteaBinaryLoader)
+            self.adapters.register_loader(name, _JsonText)
 
 
-def _all_from_json(record_class: type, items: list[list[object]]) -> tuple[object, ...]:
-    return tuple(_from_json(record_class, columns) for columns in items)
+class _JsonText(Loader):
+    """JSON in a result in text format, as it is."""
+
+    format = pq.Format.TEXT
+
+    def load(self, data: Buffer) -> bytes:
+        return bytes(data)
+
+
+def has_raw_json(columns: Sequence[int]) -> bool:
+    """Return whether a result with columns of these types is read in the context `RawJson`.
+
+    Arrays of JSON are not: their elements are decoded one by one.
+    """
+    return not _JSON.isdisjoint(columns) and _JSON_ARRAYS.isdisjoint(columns)
+
+
+def row_builder(record_class: type | None, columns: Sequence[int]) -> Callable[[Tuples], Sequence[Any]]:
+    """Return the function that makes rows of a result's tuples.
+
+    record_class: the rows' class; None for the value itself, or the tuple of several. columns: the types of the columns.
+    """
+    types: list[Any] = [field.type for field in fields(record_class)] if record_class else [Any] * len(columns)
+    decoders = []
+    if has_raw_json(columns):
+        decoders = [(n, _column_decoder(types[n])) for n, oid in enumerate(columns) if oid in _JSON]
+    if record_class is not None:
+        return partial(_rows_by_column, record_class, decoders) if decoders else partial(_rows, record_class)
+    if len(columns) != 1:
+        return partial(_rows_by_column, _as_tuple, decoders) if decoders else _as_they_are
+    return partial(_values, decoders[0][1] if decoders else None)
+
+
+def _as_they_are(tuples: Tuples) -> Tuples:
+    return tuples
+
+
+def _as_tuple(*columns: Any) -> tuple[Any, ...]:
+    return columns
+
+
+def _rows(record_class: type, tuples: Tuples) -> list[Any]:
+    return list(starmap(record_class, tuples))
+
+
+def _values(decode: Callable[[Sequence[Any]], list[Any]] | None, tuples: Tuples) -> list[Any]:
+    values = [value for (value,) in tuples]
+    return decode(values) if decode else values
+
+
+def _rows_by_column(
+    make_row: Callable[..., Any],
+    decoders: Sequence[tuple[int, Callable[[Sequence[Any]], list[Any]]]],
+    tuples: Tuples,
+) -> list[Any]:
+    """Decode each column of JSON at once, then make the rows: a third of the time that it takes row by row."""
+    if len(tuples) > 1:
+        columns: list[Sequence[Any]] = list(zip(*tuples, strict=True))
+        for n, decode in decoders:
+            columns[n] = decode(columns[n])
+        return list(map(make_row, *columns))
+    rows = []
+    for columns_of_row in tuples:  # turning a single row into columns costs more than the row
+        row = list(columns_of_row)
+        for n, decode in decoders:
+            (row[n],) = decode((row[n],))
+        rows.append(make_row(*row))
+    return rows
+
+
+def _column_decoder(type_: Any) -> Callable[[Sequence[bytes | None]], list[Any]]:
+    column: Any = list[type_]
+    return partial(_decode_column, msgspec.json.Decoder(column, strict=False), type_)
+
+
+def _decode_column(decoder: "msgspec.json.Decoder[list[Any]]", type_: Any, values: Sequence[bytes | None]) -> list[Any]:
+    """Decode a column of JSON at once: jsonb in binary is its text after a 1, a byte that JSON text never has."""
+    try:
+        return decoder.decode(b"[%b]" % b",".join(values).replace(b"\1", b""))  # type: ignore[arg-type]
+    except TypeError:  # a null among them
+        values = [value or b"null" for value in values]
+    except (msgspec.MsgspecError, RecursionError):  # one of the values needs, or is, an exception
+        return [_decode_exactly(value, type_) for value in values]
+    return _decode_column(decoder, type_, values)
+
+
+def _decode_exactly(value: bytes | None, type_: Any) -> Any:
+    if value is None:
+        return None
+    return msgspec.convert(load_json(value.removeprefix(b"\1")), type_, strict=False)
+
+
+def load_json(text: bytes | str) -> Any:
+    """Decode JSON. An integer is exact where Python converts so many digits, and a number beyond every float infinite.
+
+    Raises psycopg.DataError where it is nested more deeply than Python reads, as psycopg does for other unreadable values.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError:  # a number beyond every float or of thousands of digits
+        return json.loads(text, parse_int=_huge)
+    except RecursionError:
+        raise psycopg.DataError("JSON is nested too deeply to be read") from None
+
+
+def _huge(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python converts
+        return float(digits)

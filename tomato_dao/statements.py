@@ -27,7 +27,7 @@ from psycopg.rows import TupleRow, tuple_row
 from .errors import InvalidValue
 from .metrics import Counts, log_slow
 from .query import Query
-from .row_factory import row_factory
+from .row_factory import RawJson, has_raw_json, row_builder
 
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
 _TUPLES, _DONE = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK
@@ -71,6 +71,7 @@ class Connection(psycopg.Connection[TupleRow]):
         self.query: Query | None = None
         self.failure = ""
         self.slow = inf
+        self._raw_json: RawJson | None = None
         self._statements: dict[Query, Statement] = {}
         self._base_types: dict[int, int] = {}
         self._count = 0
@@ -131,6 +132,12 @@ class Connection(psycopg.Connection[TupleRow]):
             self.execute(_CLEAN if self.shapes is None else f"{_CLEAN}; set timezone = 'UTC'")
         except psycopg.Error:
             self.close()
+
+    def raw_json(self) -> RawJson:
+        """Return this connection's adapters with JSON as bytes, made when the first statement needs them."""
+        if self._raw_json is None:
+            self._raw_json = RawJson(self)
+        return self._raw_json
 
     def _forget(self, query: Query) -> None:
         """Prepare the query anew at its next call."""
@@ -200,15 +207,25 @@ class Connection(psycopg.Connection[TupleRow]):
 class Statement:
     """A query on one connection, ready to be called with its values."""
 
-    __slots__ = ("_connection", "_dumpers", "_formats", "_make_row", "_result_format", "_transformer", "name", "query", "shape")
+    __slots__ = (
+        "_connection",
+        "_dumpers",
+        "_formats",
+        "_make_rows",
+        "_result_format",
+        "_transformer",
+        "name",
+        "query",
+        "shape",
+    )
 
     def __init__(self, connection: Connection, query: Query, shape: Shape, name: bytes) -> None:
         self._connection = connection
         self.query = query
         self.shape = shape
         self.name = name  # empty where it is sent as it is
-        self._make_row = row_factory(query.record_class)
-        self._transformer = Transformer(connection)
+        self._make_rows = row_builder(query.record_class, shape.columns)
+        self._transformer = Transformer(connection.raw_json() if has_raw_json(shape.columns) else connection)
         adapters = connection.adapters
         # Where psycopg knows no binary form of a column's type (an enum), the whole row comes as text.
         known = all(adapters.get_loader(oid, _BINARY) for oid in shape.columns)
@@ -244,7 +261,7 @@ class Statement:
             # Of what was not prepared the types may be others than when it was described.
             transformer.set_pgresult(result, set_loaders=not self.name)
             try:
-                return transformer.load_rows(0, result.ntuples, self._make_row)
+                return self._make_rows(transformer.load_rows(0, result.ntuples, tuple))
             finally:
                 transformer.set_pgresult(None, set_loaders=False)
         if status == _DONE:

@@ -133,8 +133,8 @@ new_elements as (
 
 select
   t.id as topology_id,
-  (select coalesce(json_agg(json_build_array(g.id, g.new_id)), '[]') from given_elements g) as element_ids,
-  (select coalesce(json_agg(json_build_array(g.id, g.new_id)), '[]') from given_connections g) as connection_ids,
+  (select coalesce(json_object_agg(g.id, g.new_id), '{}') from given_elements g) as element_ids,
+  (select coalesce(json_object_agg(g.id, g.new_id), '{}') from given_connections g) as connection_ids,
   (
     select coalesce(json_agg(u.report order by u.id, u.report), '[]')
     from (

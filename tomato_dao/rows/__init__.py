@@ -1,8 +1,13 @@
-"""What queries return: a frozen dataclass per shape of row, its fields the query's columns in order.
+"""The row classes: one frozen msgspec Struct per shape of row, whose fields are the query's columns in order.
 
-Times are `datetime` in UTC; usage is in bytes and CPU seconds, a profile's ram and diskspace in MB (DOMAIN.md, units).
-A JSON number beyond 64 bits arrives as a float.
+Times are `datetime` in UTC; usage is in bytes and CPU seconds, a profile's ram and diskspace in MB. Whole numbers in JSON
+are exact up to 4,300 digits; a number that no float can hold arrives as infinity.
+
+Rows compare, print and pickle by their fields. `replace(row, name="new")` returns a changed copy, and `asdict(row)` its
+fields as a dictionary, in which rows inside the row stay rows.
 """
+
+from msgspec.structs import asdict, replace
 
 from .claims import ElementSyncClaim, HostSyncClaim, OrphanClaim, ProblemNoticeClaim, Task, TaskClaim, TimeoutClaim
 from .json import Json, JsonIn, JsonObject
@@ -78,4 +83,6 @@ __all__ = [
     "UsageRecord",
     "UsageTotal",
     "User",
+    "asdict",
+    "replace",
 ]

@@ -1,14 +1,13 @@
 """What a worker claims: each is its claimer's until lease_until."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from ..row_factory import Row
 from .json import JsonObject
 from .people import Contact
 
 
-@dataclass(frozen=True, slots=True)
-class HostSyncClaim:
+class HostSyncClaim(Row, frozen=True):
     """A host to be synced; it is its claimer's until lease_until."""
 
     id: int
@@ -20,8 +19,7 @@ class HostSyncClaim:
     lease_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemNoticeClaim:
+class ProblemNoticeClaim(Row, frozen=True):
     """A notice of a host's problems to be sent; it is its claimer's until lease_until.
 
     kind: "announce", "again" or "resolved" (then problems is empty). problem_since: when the problem was first seen.
@@ -36,8 +34,7 @@ class ProblemNoticeClaim:
     lease_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class TimeoutClaim:
+class TimeoutClaim(Row, frozen=True):
     """A topology whose owners are to be warned, or that is to be stopped or destroyed (action: warn, stop, destroy)."""
 
     id: int
@@ -49,8 +46,7 @@ class TimeoutClaim:
     lease_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ElementSyncClaim:
+class ElementSyncClaim(Row, frozen=True):
     """A machine that is to be looked at, and where it runs; None where it has no host element."""
 
     id: int
@@ -67,8 +63,7 @@ class ElementSyncClaim:
     lease_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class OrphanClaim:
+class OrphanClaim(Row, frozen=True):
     """A host element or host connection that serves nothing, to be removed from its host."""
 
     id: int
@@ -82,8 +77,7 @@ class OrphanClaim:
     lease_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class TaskClaim:
+class TaskClaim(Row, frozen=True):
     """A task that is this worker's until then."""
 
     name: str
@@ -91,8 +85,7 @@ class TaskClaim:
     lease_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Row, frozen=True):
     """A task: when it was last begun, and until when it is some worker's (None: it was finished)."""
 
     name: str

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
-# Union, since a quoted alias could not be part of another one.
-Json: TypeAlias = Union["dict[str, Json]", "list[Json]", str, int, float, bool, None]
+if TYPE_CHECKING:
+    # Union, since a quoted alias could not be part of another one.
+    Json: TypeAlias = "dict[str, Json]" | "list[Json]" | str | int | float | bool | None
+else:
+    Json = Any  # msgspec reads the rows' annotations and knows no recursive alias
 JsonObject: TypeAlias = dict[str, Json]
 # What may be given as JSON.
 JsonIn: TypeAlias = Union["Mapping[str, JsonIn]", "Sequence[JsonIn]", str, int, float, bool, datetime, None]

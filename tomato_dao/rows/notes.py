@@ -1,21 +1,19 @@
 """The backend's notes and error reports, and counts of everything."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from ..row_factory import Row
 from .json import Json, JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class KeyValue:
+class KeyValue(Row, frozen=True):
     """A note of the backend's."""
 
     key: str
     value: Json
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorGroup:
+class ErrorGroup(Row, frozen=True):
     """A kind of error; removed_dumps counts those that were dropped or removed by hand."""
 
     group_id: str
@@ -23,8 +21,7 @@ class ErrorGroup:
     removed_dumps: int
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorGroupSummary(ErrorGroup):
+class ErrorGroupSummary(ErrorGroup, frozen=True):
     """A kind of error: how often it came (with what is gone by now), and what the dumps that are kept say.
 
     last_at is None where no dump is left.
@@ -37,8 +34,7 @@ class ErrorGroupSummary(ErrorGroup):
     versions: list[Json]
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorDump:
+class ErrorDump(Row, frozen=True):
     """An error report without its data; data_available says whether there is such."""
 
     source: str
@@ -52,15 +48,13 @@ class ErrorDump:
     attrs: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class FullErrorDump(ErrorDump):
+class FullErrorDump(ErrorDump, frozen=True):
     """An error report with its data: base64 of a zlib stream, as it came."""
 
     data: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Row, frozen=True):
     """How many there are of everything; elements also by their types and states."""
 
     organizations: int

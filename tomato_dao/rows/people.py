@@ -1,13 +1,12 @@
 """Users, who is told of something, and what users may use."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from ..row_factory import Row
 from .json import JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Row, frozen=True):
     """An account; origin says which login provider it is from."""
 
     id: int
@@ -24,8 +23,7 @@ class User:
     attrs: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(Row, frozen=True):
     """A user who is to be told; nomails: the flag of that name, for who sends mail."""
 
     id: int
@@ -36,16 +34,14 @@ class Contact:
     nomails: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ExpiredUsers:
+class ExpiredUsers(Row, frozen=True):
     """Who was removed, and who is left though expired: a topology has no other owner."""
 
     removed: tuple[Contact, ...]
     kept: tuple[Contact, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(Row, frozen=True):
     """What a user may use a month, and has used in this one (bytes, CPU seconds)."""
 
     user_id: int

@@ -1,13 +1,12 @@
 """Organizations, sites and hosts, and what hosts run."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from ..row_factory import Row
 from .json import Json, JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Organization:
+class Organization(Row, frozen=True):
     """Who owns sites and users."""
 
     id: int
@@ -20,8 +19,7 @@ class Organization:
     attrs: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Row, frozen=True):
     """A place with hosts; longitude and latitude in degrees."""
 
     id: int
@@ -35,8 +33,7 @@ class Site:
     attrs: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Row, frozen=True):
     """A machine that runs elements; what it reports is in `info` (sizes in KiB)."""
 
     id: int
@@ -62,16 +59,14 @@ class Host:
     attrs: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class FullHost(Host):
+class FullHost(Host, frozen=True):
     """A host with what is wrong with it, and its load: 0 to 1, None where nothing is known of it."""
 
     problems: list[str]
     load: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class HostCandidate:
+class HostCandidate(Row, frozen=True):
     """A host that could run something: its load (0 to 1), how many components it runs, and how good a choice it is."""
 
     id: int
@@ -83,8 +78,7 @@ class HostCandidate:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class HostComponent:
+class HostComponent(Row, frozen=True):
     """What a host runs for an element or a connection: a host element or a host connection.
 
     num is the host's own number for it. Where element_id and connection_id are None it is an orphan.
@@ -101,8 +95,7 @@ class HostComponent:
     attrs: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class HostUse:
+class HostUse(Row, frozen=True):
     """What a host runs, and for which topology: None for an orphan."""
 
     id: int

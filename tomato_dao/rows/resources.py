@@ -1,13 +1,12 @@
 """Templates, profiles and networks, and which hosts have them."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from ..row_factory import Row
 from .json import JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Row, frozen=True):
     """A disk image; torrent_data is base64."""
 
     id: int
@@ -22,8 +21,7 @@ class Template:
     attrs: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class TemplateReadiness:
+class TemplateReadiness(Row, frozen=True):
     """How many hosts have a template ready, of how many hosts."""
 
     template_id: int
@@ -31,8 +29,7 @@ class TemplateReadiness:
     hosts: int
 
 
-@dataclass(frozen=True, slots=True)
-class TemplateOnHost:
+class TemplateOnHost(Row, frozen=True):
     """Whether a host has a template ready, and since when that is so."""
 
     host_id: int
@@ -41,8 +38,7 @@ class TemplateOnHost:
     changed_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Row, frozen=True):
     """Resource limits of a virtual machine: ram and diskspace in MB, cpus a fraction; None where nothing is said."""
 
     id: int
@@ -57,8 +53,7 @@ class Profile:
     attrs: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(Row, frozen=True):
     """A kind of external network, as “internet” or “internet/uni”."""
 
     id: int
@@ -69,8 +64,7 @@ class Network:
     attrs: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkInstance:
+class NetworkInstance(Row, frozen=True):
     """A network on a host."""
 
     id: int

@@ -1,15 +1,14 @@
 """Topologies and what they are made of."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from ..row_factory import Row
 from .json import JsonObject
 from .places import HostComponent
 from .usage import UsageRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Topology:
+class Topology(Row, frozen=True):
     """One experiment; timeout_step is 0 (initial), 9 (warned), 10 (stopped) or 20 (destroyed)."""
 
     id: int
@@ -21,16 +20,14 @@ class Topology:
     attrs: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class ListedTopology(Topology):
+class ListedTopology(Topology, frozen=True):
     """A topology with the role of who asks (None: none) and the highest state of its elements (None where it has none)."""
 
     role: str | None
     state: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TopologyPermission:
+class TopologyPermission(Row, frozen=True):
     """A user's role on a topology: user, manager or owner."""
 
     topology_id: int
@@ -38,8 +35,7 @@ class TopologyPermission:
     role: str
 
 
-@dataclass(frozen=True, slots=True)
-class TopologyRole:
+class TopologyRole(Row, frozen=True):
     """What a user may effectively do on a topology, and by explicit permission: user, manager, owner, or None."""
 
     topology_id: int
@@ -48,8 +44,7 @@ class TopologyRole:
     role: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(Row, frozen=True):
     """A virtual machine, its interface, a switch, an external network, or an endpoint."""
 
     id: int
@@ -70,8 +65,7 @@ class Element:
     attrs: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Row, frozen=True):
     """A link between two elements; from_element_id is the lower of their ids."""
 
     id: int
@@ -88,8 +82,7 @@ class Connection:
     to_element_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionEnd:
+class ConnectionEnd(Row, frozen=True):
     """An element and what it is connected by."""
 
     id: int
@@ -98,8 +91,7 @@ class ConnectionEnd:
     connection_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class FullElement(Element):
+class FullElement(Element, frozen=True):
     """An element with its main host element's attrs, where that runs, and what it would run with.
 
     run_template_… and run_profile_… are the element's own or else the preferred one of its tech; ram and diskspace in MB,
@@ -118,15 +110,13 @@ class FullElement(Element):
     diskspace: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class FullConnection(Connection):
+class FullConnection(Connection, frozen=True):
     """A connection with its two ends and the host connections that serve it."""
 
     host_connections: tuple[HostComponent, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FullTopology(Topology):
+class FullTopology(Topology, frozen=True):
     """A topology with everything in it, and its latest 5-minute usage."""
 
     permissions: tuple[TopologyPermission, ...]
@@ -135,8 +125,7 @@ class FullTopology(Topology):
     usage: UsageRecord | None
 
 
-@dataclass(frozen=True, slots=True)
-class ExportedTopology:
+class ExportedTopology(Row, frozen=True):
     """What an export is made of: elements and connections as the export's own objects."""
 
     name: str
@@ -146,8 +135,7 @@ class ExportedTopology:
     connections: list[JsonObject]
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedTopology:
+class ImportedTopology(Row, frozen=True):
     """What an import made: old id → new id of elements and connections, and what could not be turned into a reference."""
 
     topology_id: int

@@ -1,11 +1,11 @@
 """What was used, the quality of links, and what became of a roll-up."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from ..row_factory import Row
 
-@dataclass(frozen=True, slots=True)
-class UsageRecord:
+
+class UsageRecord(Row, frozen=True):
     """Measured use from begin_at to end_at: memory, diskspace and traffic in bytes, cputime in CPU seconds."""
 
     usage_id: int
@@ -19,8 +19,7 @@ class UsageRecord:
     cputime: float
 
 
-@dataclass(frozen=True, slots=True)
-class UsageTotal:
+class UsageTotal(Row, frozen=True):
     """The use of a user or an organization in a period, from begin_at to end_at as far as it has records."""
 
     id: int
@@ -33,8 +32,7 @@ class UsageTotal:
     cputime: float
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedUsage:
+class ImportedUsage(Row, frozen=True):
     """What became of the records of an import; see Usage.import_records."""
 
     imported: int
@@ -44,8 +42,7 @@ class ImportedUsage:
     late: int
 
 
-@dataclass(frozen=True, slots=True)
-class AggregatedUsage:
+class AggregatedUsage(Row, frozen=True):
     """What a roll-up did; see Usage.aggregate."""
 
     ran: bool
@@ -55,8 +52,7 @@ class AggregatedUsage:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class LinkMeasurement:
+class LinkMeasurement(Row, frozen=True):
     """Quality between two sites from begin_at to end_at: loss a fraction, delays in milliseconds.
 
     In what is read site_a_id is the lower of the two.
@@ -73,8 +69,7 @@ class LinkMeasurement:
     measurements: int
 
 
-@dataclass(frozen=True, slots=True)
-class CombinedLinks:
+class CombinedLinks(Row, frozen=True):
     """What combining link measurements did; see Links.combine."""
 
     ran: bool

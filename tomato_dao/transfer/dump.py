@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-import orjson
+import msgspec
 import psycopg
 
 from .. import layout
@@ -72,13 +72,13 @@ def header(tables: Sequence[Table]) -> bytes:
             table.model: {column.name: column.kind + "?" * column.nullable for column in table.columns} for table in tables
         },
     }
-    return orjson.dumps({"model": "dump.header", "fields": fields})
+    return msgspec.json.encode({"model": "dump.header", "fields": fields})
 
 
 def trailer(counts: Mapping[str, int], sha256: str) -> bytes:
     """The last record: how many there are, and the hash of every byte before its line."""
     fields = {"rows": sum(counts.values()), "models": counts, "sha256": sha256}
-    return orjson.dumps({"model": "dump.trailer", "fields": fields})
+    return msgspec.json.encode({"model": "dump.trailer", "fields": fields})
 
 
 def _check_length(lines: snapshot.Lines) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+import msgspec
 
 from ..errors import InvalidValue
 from . import scan
@@ -104,9 +104,9 @@ class Reader:
     def _end(self, n: int, line: bytes, rest: list[bytes], counts: dict[str, int]) -> None:
         """The trailer says what has come, and nothing comes after it."""
         try:
-            fields = orjson.loads(line)["fields"]
+            fields = msgspec.json.decode(line)["fields"]
             said, rows, sha256 = dict(fields["models"]), fields["rows"], fields["sha256"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, RecursionError, TypeError, KeyError):
             raise _wrong(n, "the trailer is damaged") from None
         for model in counts | said:
             if said.get(model, 0) != counts.get(model, 0):
@@ -160,10 +160,10 @@ def _check_encoding(text: bytes, lines_before: int) -> None:
 
 def _header(line: bytes) -> Header:
     try:
-        record = orjson.loads(line.rstrip().removesuffix(b","))
+        record = msgspec.json.decode(line.rstrip().removesuffix(b","))
         fields = record["fields"] if record["model"] == "dump.header" else {}
         version = fields["format"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, RecursionError, TypeError, KeyError):
         raise _wrong(2, f"the header is missing or damaged, {_ANEW}") from None
     if version != FORMAT:
         raise _wrong(2, f"the dump is of format {version}, this tomato-dao reads {FORMAT}: load it with the one that wrote it")

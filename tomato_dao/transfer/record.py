@@ -7,7 +7,7 @@ other by the slower scanner, which says what is wrong.
 import re
 from collections.abc import Callable
 
-import orjson
+import msgspec
 
 from . import scan
 from .catalog import Column, Table
@@ -96,8 +96,8 @@ class Records:
         try:
             for n in self._jsons:
                 for row in found:
-                    orjson.loads(row[n])
-        except ValueError:
+                    msgspec.json.decode(row[n])
+        except (ValueError, RecursionError):
             return None
         rows = b"\n".join(map(b"\t".join, found))
         if self._nullable:
@@ -112,7 +112,7 @@ class Records:
             return None
         try:
             return b"\t".join(self._finished(list(found.groups(_NULL))))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def _finished(self, values: list[bytes]) -> list[bytes]:
@@ -157,8 +157,8 @@ def _line(table: Table, value: Callable[[Column], bytes], literal: Callable[[byt
     key = literal(b",").join(map(value, table.key))
     if len(table.key) > 1:
         key = literal(b"[") + key + literal(b"]")
-    fields = literal(b",").join(literal(orjson.dumps(column.name) + b":") + value(column) for column in table.fields)
-    begin = literal(b'{"model":%b,"pk":' % orjson.dumps(table.model))
+    fields = literal(b",").join(literal(msgspec.json.encode(column.name) + b":") + value(column) for column in table.fields)
+    begin = literal(b'{"model":%b,"pk":' % msgspec.json.encode(table.model))
     return begin + key + literal(b',"fields":{') + fields + literal(b"}},")
 
 
@@ -204,7 +204,7 @@ def _check_json(value: bytes) -> None:
     """ValueError where a text is not certainly JSON that PostgreSQL can store."""
     if len(value) > _SMALL or b"\\u0000" in value:
         raise ValueError("the scanner will tell")
-    orjson.loads(value)
+    msgspec.json.decode(value)
 
 
 def _json(value: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 import re
 
-import orjson
+import msgspec
 
 _TOKEN = re.compile(
     rb"""[ \t\r\n]*+(?:
@@ -78,8 +78,8 @@ def parts(text: bytes, span: Span | None = None) -> list[tuple[bytes, Span]]:
 def text_of(string: bytes) -> str:
     """What a JSON string says. ValueError for U+0000 and half a surrogate pair, which PostgreSQL can't store."""
     try:
-        text = orjson.loads(string)
-    except orjson.JSONDecodeError:
+        text = msgspec.json.decode(string)
+    except msgspec.DecodeError:
         raise ValueError("a string has half a surrogate pair, which is no character") from None
     if "\0" in text:
         raise ValueError("a string has the character U+0000, which PostgreSQL can't store")

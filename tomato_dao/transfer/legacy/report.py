@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
+import msgspec
 
 from ...errors import InvalidValue
 from ...wording import counted
@@ -91,7 +91,7 @@ class LegacySummary(Summary):
                 "merged": self.merged.get(model, 0),
                 "dropped": self.dropped(model),
                 "reasons": {
-                    drop.why: {"records": drop.records, "pks": orjson.Fragment(drop.pks)}
+                    drop.why: {"records": drop.records, "pks": msgspec.Raw(drop.pks)}
                     for drop in self.drops
                     if drop.model == model
                 },
@@ -105,7 +105,7 @@ class LegacySummary(Summary):
             "refused": self.refused,
             "cleared": self.cleared,
         }
-        return orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        return msgspec.json.format(msgspec.json.encode(told)) + b"\n"
 
 
 class InvalidRecords(InvalidValue):
@@ -121,4 +121,4 @@ class InvalidRecords(InvalidValue):
 
 
 def _differences(merge: Merge) -> str:
-    return f", which says otherwise: {orjson.dumps(merge.differs).decode()}" if merge.differs else ""
+    return f", which says otherwise: {msgspec.json.encode(merge.differs).decode()}" if merge.differs else ""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import orjson
+import msgspec
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*|NaN|-?Infinity")
@@ -45,17 +45,21 @@ def _as_written(number: str) -> Number:
 def written(value: Any) -> str:
     """The JSON text of what was parsed. ValueError for what jsonb refuses."""
     try:
-        text = orjson.dumps(value, default=_verbatim, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
-    except orjson.JSONEncodeError as error:
-        surrogate = "surrogates" in str(error)
-        raise ValueError("holds a lone surrogate" if surrogate else "is nested too deeply") from None
+        text = _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        raise ValueError("holds a lone surrogate") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
     if rb"\u0000" in text and _NUL.search(text):
         raise ValueError(r"holds \u0000")
     return text.decode()
 
 
-def _verbatim(number: Number) -> orjson.Fragment:
-    return orjson.Fragment(str(number))
+def _verbatim(number: Number) -> msgspec.Raw:
+    return msgspec.Raw(str(number))
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_verbatim)
 
 
 def json_or_text(value: object) -> str:
