@@ -12,8 +12,8 @@ from typing import Any
 import tomato_dao
 from tomato_dao import Database
 from tomato_dao.ops.scratch import scratch_database
+from tomato_dao.ops.urls import database_url
 from tomato_dao.rows import Json, JsonObject
-from tomato_dao.server import database_url
 
 ROUNDS = 200
 IMPORTS = 21

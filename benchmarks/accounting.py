@@ -9,8 +9,8 @@ from typing import ParamSpec, TypeVar
 import tomato_dao
 from tomato_dao import Database
 from tomato_dao.ops.scratch import scratch_database
+from tomato_dao.ops.urls import database_url
 from tomato_dao.rows import UsageRecord
-from tomato_dao.server import database_url
 
 from .django_accounting import roll_up_by_object
 

@@ -18,7 +18,7 @@ import psycopg
 
 import tomato_dao
 from tomato_dao.ops.scratch import scratch_database
-from tomato_dao.server import database_url
+from tomato_dao.ops.urls import database_url
 
 from .__main__ import thirty_elements
 from .contestants import Contestant, all_of

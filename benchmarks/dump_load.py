@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tomato_dao.ops import programs
 from tomato_dao.ops.scratch import scratch_database
-from tomato_dao.server import database_url
+from tomato_dao.ops.urls import database_url
 from tomato_dao.transfer import catalog
 
 PROGRAMS = programs.binaries()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tomato_dao.ops.scratch import scratch_database
-from tomato_dao.server import database_url
+from tomato_dao.ops.urls import database_url
 
 BIN = Path(__file__).parents[1] / "bin"
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "legacy" / "medium.json.gz"

@@ -17,8 +17,8 @@ from tomato_dao.exchange import LEFT_OUT, LEFT_OUT_OF_ELEMENTS, LEFT_OUT_OF_TOPO
 from tomato_dao.ops.cli import file_name, run_command
 from tomato_dao.ops.migrate import migrate
 from tomato_dao.ops.scratch import drop_database, with_database
+from tomato_dao.ops.urls import database_url
 from tomato_dao.rows import Json, JsonObject
-from tomato_dao.server import database_url
 
 THREADS = 50
 POOL = 8

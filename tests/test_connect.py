@@ -108,6 +108,6 @@ import tomato_dao
 assert {"connect", "Database", "dump", "migrate"} <= set(dir(tomato_dao))
 assert tomato_dao.rows.Host.__name__ == "Host"
 assert not hasattr(tomato_dao, "nothing")
-assert tomato_dao.connect is tomato_dao.database.connect
+assert tomato_dao.connect is tomato_dao.connecting.connect
 """
     subprocess.run([sys.executable, "-c", program], check=True)

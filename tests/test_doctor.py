@@ -15,7 +15,7 @@ from tomato_dao import NotAllowed, connect, layout
 from tomato_dao.ops import roles
 from tomato_dao.ops.migrate import create_database
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
-from tomato_dao.server import database_url
+from tomato_dao.ops.urls import database_url
 
 
 def doctor(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

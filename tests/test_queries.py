@@ -31,7 +31,7 @@ def read(tmp_path: Path) -> Load:
 
     def read_text(text: str) -> dict[str, Query]:
         (tmp_path / "things.sql").write_text(text, "utf-8")
-        return load(tmp_path)
+        return load(tmp_path, rows.CLASSES)
 
     return read_text
 

@@ -23,7 +23,8 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .database import Database, connect
+    from .connecting import connect
+    from .database import Database
     from .ops.migrate import migrate
     from .transfer.dump import dump
     from .transfer.legacy.load import load_legacy
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Database": ".database",
-    "connect": ".database",
+    "connect": ".connecting",
     "dump": ".transfer.dump",
     "load": ".transfer.load",
     "load_legacy": ".transfer.legacy.load",

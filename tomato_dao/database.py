@@ -1,4 +1,4 @@
-"""`connect()` and what it returns: a Database with a DAO per entity, over one pool that all threads share."""
+"""A Database: a DAO per entity, over one pool that all threads share."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -7,7 +7,8 @@ from time import monotonic
 
 import psycopg
 
-from . import layout, queries
+from . import layout, queries, rows
+from .dao import rules  # noqa: F401 (importing it registers the rules)
 from .dao.connections import Connections
 from .dao.elements import Elements
 from .dao.error_dumps import ErrorDumps
@@ -36,60 +37,10 @@ from .events import Entities, Events, Listener
 from .locks import Kind, Lock, Locks
 from .pool import Pool
 from .query import Query
-from .server import database_url, direct_database_url
 from .statements import bound
 from .transactions import Transactions, failed
 
-QUERIES = queries.load(layout.DB_DIR / "queries")
-
-
-def connect(
-    url: str | None = None,
-    *,
-    pool_size: int = 8,
-    timeout: float = 30,
-    max_waiting: int | None = None,
-    statement_timeout: float = 60,
-    application_name: str = "tomato-dao",
-    prepare: bool = True,
-    log_slower_than: float | None = None,
-    migrate: bool = False,
-) -> "Database":
-    """Connect to a database whose layout is this code's.
-
-    url: a PostgreSQL URL (default: DATABASE_URL, else the embedded server; with DATABASE_URL goes DIRECT_DATABASE_URL, for
-    `exclusive` and `listen`, where a pooler in transaction mode is in between). pool_size: how many connections this
-    process holds at most. timeout: seconds that a call waits for one of them, and that a server which is at its limit,
-    starting or not there is waited for, also here. max_waiting: how many calls may wait at once; one more is refused at
-    once (default: any number). statement_timeout: seconds that a statement may run, and a transaction may idle.
-    application_name: how the server shows this process. prepare: False for a server behind a transaction pooler that
-    can't keep prepared statements; the timeout is the role's then. log_slower_than: seconds after which a call gets a
-    warning in the log (default: never). migrate: bring the database to this code's layout first, where it isn't, as
-    OWNER_DATABASE_URL where that is set; any number of processes may do it at once.
-
-    Raises Unavailable where the server can't be reached, WrongLayout where it, its encoding or its layout doesn't fit,
-    NotAllowed where it would have to be migrated and the user may not.
-    """
-    direct_url = url or direct_database_url()
-    url = url or database_url()
-    if migrate:
-        from .ops.migrate import migrate_for  # not everybody's import
-
-        migrate_for(url, timeout)
-    return Database(
-        Pool(
-            url,
-            size=pool_size,
-            timeout=timeout,
-            max_waiting=max_waiting,
-            statement_timeout=statement_timeout,
-            application_name=application_name,
-            prepare=prepare,
-            log_slower_than=log_slower_than,
-        ),
-        Locks(direct_url or url, application_name),
-        Events(direct_url or url, application_name),
-    )
+QUERIES = queries.load(layout.DB_DIR / "queries", rows.CLASSES)
 
 
 class Database(Transactions):

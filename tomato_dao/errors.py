@@ -79,44 +79,29 @@ class DatabaseFailure(TomatoError):
     """The server refused for a reason that no caller should be able to cause."""
 
 
-# Constraints whose name alone says too little, or whose SQLSTATE would mislead.
-_RULES: dict[str, tuple[type[TomatoError], str]] = {
-    "organizations_name_check": (InvalidValue, "a name has at most 50 characters and no “/”"),
-    "sites_name_check": (InvalidValue, "a name has at most 50 characters and no “/”"),
-    "hosts_name_check": (InvalidValue, "a name has at most 255 characters and no “/”"),
-    "elements_parent_id_fkey": (
-        InvalidValue,
-        "the parent must be of the same topology and a type that has such children",
-    ),
-    "elements_parent_id_check": (
-        InvalidValue,
-        "an interface needs a parent; machines, switches and networks have none",
-    ),
-    "elements_connection_id_fkey": (InvalidValue, "the connection must be of the same topology"),
-    "elements_connection_id_check": (InvalidValue, "only interfaces and endpoints can be connected"),
-    "elements_state_check": (
-        InvalidValue,
-        "a state is created, prepared or started (external_network_endpoint: also default)",
-    ),
-    "elements_type_check": (
-        InvalidValue,
-        "a type is kvmqm, openvz, repy (or …_interface), tinc_vpn, tinc_endpoint, external_network(_endpoint) or udp_endpoint",
-    ),
-    "topology_permissions_role_check": (InvalidValue, "a role is user, manager or owner"),
-    "connections_state_check": (InvalidValue, "a connection is created or started"),
-    "topologies_timeout_step_check": (InvalidValue, "a timeout's step is 0, 9, 10 or 20"),
-    "elements_removable": (WrongState, "only what is created can go (an interface also prepared)"),
-    "connections_two_ends": (InvalidValue, "a connection has exactly two ends"),
-    "topology_permissions_last_owner": (LastOwner, "a topology keeps its last owner"),
-    "users_flags_known": (InvalidValue, "a flag that is added must be a known one"),
-    "host_elements_element_id_check": (InvalidValue, "it serves an element or a connection, not both"),
-    "host_connections_element_id_check": (InvalidValue, "it serves an element or a connection, not both"),
-    "templates_tech_check": (InvalidValue, "a tech is kvmqm, openvz or repy"),
-    "profiles_tech_check": (InvalidValue, "a tech is kvmqm, openvz or repy"),
-    "link_measurements_type_check": (InvalidValue, "a type is single, 5minutes, hour, day, month or year"),
-    "link_measurements_loss_check": (InvalidValue, "a loss is a fraction, from 0 to 1"),
-    "link_measurements_end_at_check": (InvalidValue, "a measurement can't end before it begins"),
-}
+# Registered by the domain: constraints whose name alone says too little, unique keys of several columns, and files of
+# queries that are not named after the table that they are about.
+_rules: dict[str, tuple[type[TomatoError], str]] = {}
+_keys: dict[str, tuple[str, ...]] = {}
+_entities: dict[str, str] = {}
+
+
+def register(
+    *,
+    rules: Mapping[str, tuple[type[TomatoError], str]],
+    keys: Mapping[str, tuple[str, ...]],
+    entities: Mapping[str, str],
+) -> None:
+    """Register what a schema's names alone do not say, for the messages of errors.
+
+    rules: the error to raise and the rule in words, by constraint. keys: the columns of unique keys of several columns, by
+    constraint; any other key is named after its one column. entities: what a table or file of queries is about, where that
+    is not the singular of its name.
+    """
+    _rules.update(rules)
+    _keys.update(keys)
+    _entities.update(entities)
+
 
 # The longest prefix of the SQLSTATE that is listed decides.
 _SQLSTATES: dict[str, type[TomatoError]] = {
@@ -144,16 +129,6 @@ _SQLSTATES: dict[str, type[TomatoError]] = {
     "3D": Unavailable,
 }
 
-
-# Unique keys of several columns; the others are named after their one column.
-_KEYS: dict[str, tuple[str, ...]] = {
-    "users_name_origin_key": ("name", "origin"),
-    "host_elements_host_id_num_key": ("host_id", "num"),
-    "host_connections_host_id_num_key": ("host_id", "num"),
-    "templates_tech_name_key": ("tech", "name"),
-    "profiles_tech_name_key": ("tech", "name"),
-    "network_instances_host_id_bridge_key": ("host_id", "bridge"),
-}
 
 # How the server says, in any language, which row is missing: “Key (site_id)=(5) …”
 _MISSING = re.compile(r"\(\w+\)=\((\d+)\)")
@@ -188,8 +163,8 @@ class Call:
 
 def entity_of(table: str) -> str:
     """The singular of a table's name, as it stands in messages: "host_elements" → "host element"."""
-    if table == "topology_exchange":
-        return "topology"
+    if table in _entities:
+        return _entities[table]
     return " ".join(_singular(word) for word in table.split("_"))
 
 
@@ -226,13 +201,13 @@ def _from_constraint(
     for suffix in ("_key", "_fkey", "_check", "_pkey"):
         column = column.removesuffix(suffix)
     value = call.value(column)
-    if constraint in _RULES:
-        kind, rule = _RULES[constraint]
+    if constraint in _rules:
+        kind, rule = _rules[constraint]
         given = f"{column} is {_short(value)}" if value is not None else ""
         detail = said if state.startswith("TD") else given
         return kind(f"{entity}: {rule}{f': {detail}' if detail else ''}", entity=entity, key=call.key)
     if kind is AlreadyExists:
-        columns = {name: call.value(name) for name in _KEYS.get(constraint, (column,))}
+        columns = {name: call.value(name) for name in _keys.get(constraint, (column,))}
         taken = ", ".join(f"the same {n}" if v is None else f"{n} {_short(v)}" for n, v in columns.items())
         key = tuple(columns.values()) if len(columns) > 1 else call.value(column)
         return AlreadyExists(f"{entity_of(table)} with {taken} already exists", entity=entity_of(table), key=key)
@@ -250,7 +225,7 @@ def _from_constraint(
 
 def rule_of(constraint: str) -> str | None:
     """What a constraint demands, where its name alone says too little."""
-    return _RULES[constraint][1] if constraint in _RULES else None
+    return _rules[constraint][1] if constraint in _rules else None
 
 
 def _short(value: object) -> str:

@@ -14,8 +14,9 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from . import fork, layout
 from .adapters import adapt
 from .capacity import capacity, why_not_more
+from .counters import AllCounts
 from .errors import InvalidValue, Unavailable
-from .metrics import AllCounts, PoolStats, holders
+from .metrics import PoolStats, holders
 from .notices import PoolName, log_notice
 from .query import Query
 from .server import logger, probe, session_settings

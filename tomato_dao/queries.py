@@ -1,11 +1,11 @@
 """The named queries of db/queries: read once, checked as they are read, parameters turned into $1, $2, …"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 
-from . import rows
 from .errors import QueryFileError
 from .query import Query
 
@@ -25,21 +25,23 @@ _CHANGES = re.compile(
 )
 
 
-def load(directory: Path) -> dict[str, Query]:
-    """All queries of a directory's *.sql files, by name ("hosts.get").
+def load(directory: Path, row_classes: Mapping[str, type] = MappingProxyType({})) -> dict[str, Query]:
+    """Return all queries of a directory's *.sql files, by name ("hosts.get").
+
+    row_classes: the classes that “-- record_class:” may name (default: none).
 
     Raises QueryFileError, which names file and line, for anything that is wrong in them.
     """
     found: dict[str, Query] = {}
     for path in sorted(directory.glob("*.sql")):
-        for query in _read(path):
+        for query in _read(path, row_classes):
             if query.name in found:
                 raise _wrong(path, query.line, f"{query.name} is already defined in line {found[query.name].line}")
             found[query.name] = query
     return found
 
 
-def _read(path: Path) -> Iterator[Query]:
+def _read(path: Path, row_classes: Mapping[str, type]) -> Iterator[Query]:
     try:
         lines = path.read_text("utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -49,10 +51,10 @@ def _read(path: Path) -> Iterator[Query]:
         if line.strip() and not line.startswith("--"):
             raise _wrong(path, n + 1, "SQL before the first “-- name:”")
     for start, end in pairwise([*starts, len(lines)]):
-        yield _parse(path, start + 1, lines[start:end])
+        yield _parse(path, start + 1, lines[start:end], row_classes)
 
 
-def _parse(path: Path, line: int, lines: list[str]) -> Query:
+def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, type]) -> Query:
     head = _NAME.match(lines[0])
     definition = _DEFINITION.match(head["definition"]) if head else None
     if definition is None:
@@ -71,9 +73,9 @@ def _parse(path: Path, line: int, lines: list[str]) -> Query:
             break
         body = n + 1
         if found := _RECORD_CLASS.match(text):
-            record_class = getattr(rows, found[1], None)
-            if not isinstance(record_class, type):
-                raise _wrong(path, line + n, f"{name} names a record class that tomato_dao.rows does not have: {found[1]}")
+            record_class = row_classes.get(found[1])
+            if record_class is None:
+                raise _wrong(path, line + n, f"{name} names a record class that does not exist: {found[1]}")
         elif found := _NULLABLE.match(text):
             nullable = frozenset(p.strip() for p in found[1].split(","))
         elif found := _CLAIM.match(text):

@@ -1,7 +1,6 @@
 """Where the database is, how it is connected to, and whether this code can use it."""
 
 import logging
-import os
 import re
 from collections.abc import Mapping
 from itertools import count
@@ -22,25 +21,6 @@ _PASSING = (
     "|refused|No such file|reset by peer|timeout expired"
 )
 logger = logging.getLogger("tomato_dao")
-
-
-def database_url() -> str:
-    """Where the database is: DATABASE_URL, else that of the embedded server, which is started where it isn't running."""
-    if url := os.environ.get("DATABASE_URL"):
-        return url
-    from .ops import embedded
-
-    return embedded.start()
-
-
-def direct_database_url() -> str | None:
-    """Where sessions that a pooler must not share are opened: DIRECT_DATABASE_URL, which goes with DATABASE_URL."""
-    return os.environ.get("DIRECT_DATABASE_URL") if os.environ.get("DATABASE_URL") else None
-
-
-def owner_url() -> str:
-    """Who migrates, loads and restores: OWNER_DATABASE_URL, else as `database_url`."""
-    return os.environ.get("OWNER_DATABASE_URL") or database_url()
 
 
 def session_settings(url: str, application_name: str, statement_timeout: float | None) -> dict[str, object]:

@@ -24,8 +24,8 @@ from psycopg.generators import execute
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow, tuple_row
 
+from .counters import Counts, log_slow
 from .errors import InvalidValue
-from .metrics import Counts, log_slow
 from .query import Query
 from .row_factory import RawJson, has_raw_json, row_builder
 

@@ -15,9 +15,10 @@ import psycopg
 from psycopg import pq
 
 from ..errors import TomatoError, Unavailable
-from ..server import connection_settings, owner_url, probe
+from ..server import connection_settings, probe
 from . import embedded, programs
 from .cli import run_command
+from .urls import owner_url
 
 KEPT = 5  # backups of a database
 _HOLDS_ROWS = """

@@ -6,9 +6,10 @@ import sys
 from datetime import datetime
 
 from ..errors import TomatoError
-from ..server import is_full, owner_url, probe
+from ..server import is_full, probe
 from .cli import run_command
 from .examinations import BAD, Finding, examine
+from .urls import owner_url
 
 _SIGNS = {"ok": "ok  ", "note": "note", "bad": "BAD ", "unknown": "–   "}
 

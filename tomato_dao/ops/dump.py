@@ -6,11 +6,11 @@ import sys
 
 from ..errors import Unavailable
 from ..pool import Pool
-from ..server import database_url
 from ..transactions import Transactions
 from ..transfer.dump import dump
 from .cli import file_name, interrupted_as, run_command
 from .progress import shown
+from .urls import database_url
 
 
 def main() -> None:

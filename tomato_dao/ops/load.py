@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from ..pool import Pool
-from ..server import database_url
 from ..transactions import Transactions
 from ..transfer.files import Source, source, written
 from ..transfer.legacy.load import load_legacy
@@ -16,6 +15,7 @@ from ..transfer.load import check, load
 from ..transfer.report import Report, Summary
 from .cli import file_name, interrupted_as, run_command
 from .progress import shown
+from .urls import database_url
 
 _NOTHING = "nothing was loaded"
 

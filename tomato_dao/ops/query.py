@@ -13,9 +13,10 @@ from .. import layout, patches
 from ..database import QUERIES
 from ..errors import from_driver
 from ..query import Query
-from ..server import database_url, probe
+from ..server import probe
 from ..wording import counted
 from .cli import run_command
+from .urls import database_url
 
 _WIDEST = 40  # characters of a cell, where there are several rows
 

@@ -13,12 +13,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from .. import layout
 from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, from_driver
-from ..server import owner_url, probe
+from ..server import probe
 from ..transfer.files import BACKUP, COMPRESSED, opened
 from .backup import run_program
 from .cli import file_name, run_command
 from .examinations import BAD, examine_roles
 from .scratch import drop_database, with_database
+from .urls import owner_url
 
 _SESSIONS = """
 select coalesce(nullif(a.application_name, ''), 'without a name') as application, count(*) as sessions

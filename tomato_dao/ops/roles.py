@@ -7,9 +7,10 @@ from psycopg.conninfo import make_conninfo
 
 from .. import layout
 from ..errors import NotAllowed, TomatoError, from_driver
-from ..server import owner_url, probe
+from ..server import probe
 from .cli import run_command
 from .migrate import create_database
+from .urls import owner_url
 
 OWNER, APP, READER = ROLES = ("tomato_owner", "tomato_app", "tomato_reader")
 _LOCK = 0x726F6C6573  # "roles"

@@ -9,6 +9,7 @@ fields as a dictionary, in which rows inside the row stay rows.
 
 from msgspec.structs import asdict, replace
 
+from ..row_factory import Row
 from .claims import ElementSyncClaim, HostSyncClaim, OrphanClaim, ProblemNoticeClaim, Task, TaskClaim, TimeoutClaim
 from .json import Json, JsonIn, JsonObject
 from .notes import Counts, ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, KeyValue
@@ -86,3 +87,6 @@ __all__ = [
     "asdict",
     "replace",
 ]
+
+# The row classes by name, as query files name them.
+CLASSES = {name: value for name, value in list(globals().items()) if isinstance(value, type) and issubclass(value, Row)}

@@ -3,3 +3,5 @@
 dump.py writes what snapshot.py reads; load.py gives the blocks of reader.py to engine.py. Whatever else yields blocks (see
 `engine.Block`) can be loaded by the same engine.
 """
+
+from ..dao import rules  # noqa: F401 (importing it registers the rules)

@@ -1,0 +1,56 @@
+"""`connect()`: find the database, migrate it where that is asked for, and open a Database on it."""
+
+from .database import Database
+from .events import Events
+from .locks import Locks
+from .ops.urls import database_url, direct_database_url
+from .pool import Pool
+
+
+def connect(
+    url: str | None = None,
+    *,
+    pool_size: int = 8,
+    timeout: float = 30,
+    max_waiting: int | None = None,
+    statement_timeout: float = 60,
+    application_name: str = "tomato-dao",
+    prepare: bool = True,
+    log_slower_than: float | None = None,
+    migrate: bool = False,
+) -> Database:
+    """Connect to a database whose layout is this code's.
+
+    url: a PostgreSQL URL (default: DATABASE_URL, else the embedded server; with DATABASE_URL goes DIRECT_DATABASE_URL, for
+    `exclusive` and `listen`, where a pooler in transaction mode is in between). pool_size: how many connections this
+    process holds at most. timeout: seconds that a call waits for one of them, and that a server which is at its limit,
+    starting or not there is waited for, also here. max_waiting: how many calls may wait at once; one more is refused at
+    once (default: any number). statement_timeout: seconds that a statement may run, and a transaction may idle.
+    application_name: how the server shows this process. prepare: False for a server behind a transaction pooler that
+    can't keep prepared statements; the timeout is the role's then. log_slower_than: seconds after which a call gets a
+    warning in the log (default: never). migrate: bring the database to this code's layout first, where it isn't, as
+    OWNER_DATABASE_URL where that is set; any number of processes may do it at once.
+
+    Raises Unavailable where the server can't be reached, WrongLayout where it, its encoding or its layout doesn't fit,
+    NotAllowed where it would have to be migrated and the user may not.
+    """
+    direct_url = url or direct_database_url()
+    url = url or database_url()
+    if migrate:
+        from .ops.migrate import migrate_for  # costs 10 ms that most programs do not need
+
+        migrate_for(url, timeout)
+    return Database(
+        Pool(
+            url,
+            size=pool_size,
+            timeout=timeout,
+            max_waiting=max_waiting,
+            statement_timeout=statement_timeout,
+            application_name=application_name,
+            prepare=prepare,
+            log_slower_than=log_slower_than,
+        ),
+        Locks(direct_url or url, application_name),
+        Events(direct_url or url, application_name),
+    )

@@ -1,0 +1,52 @@
+"""The rules that the schema's constraints keep, in the words of error messages; importing this module registers them."""
+
+from ..errors import InvalidValue, LastOwner, TomatoError, WrongState, register
+
+_RULES: dict[str, tuple[type[TomatoError], str]] = {
+    "organizations_name_check": (InvalidValue, "a name has at most 50 characters and no “/”"),
+    "sites_name_check": (InvalidValue, "a name has at most 50 characters and no “/”"),
+    "hosts_name_check": (InvalidValue, "a name has at most 255 characters and no “/”"),
+    "elements_parent_id_fkey": (
+        InvalidValue,
+        "the parent must be of the same topology and a type that has such children",
+    ),
+    "elements_parent_id_check": (
+        InvalidValue,
+        "an interface needs a parent; machines, switches and networks have none",
+    ),
+    "elements_connection_id_fkey": (InvalidValue, "the connection must be of the same topology"),
+    "elements_connection_id_check": (InvalidValue, "only interfaces and endpoints can be connected"),
+    "elements_state_check": (
+        InvalidValue,
+        "a state is created, prepared or started (external_network_endpoint: also default)",
+    ),
+    "elements_type_check": (
+        InvalidValue,
+        "a type is kvmqm, openvz, repy (or …_interface), tinc_vpn, tinc_endpoint, external_network(_endpoint) or udp_endpoint",
+    ),
+    "topology_permissions_role_check": (InvalidValue, "a role is user, manager or owner"),
+    "connections_state_check": (InvalidValue, "a connection is created or started"),
+    "topologies_timeout_step_check": (InvalidValue, "a timeout's step is 0, 9, 10 or 20"),
+    "elements_removable": (WrongState, "only what is created can go (an interface also prepared)"),
+    "connections_two_ends": (InvalidValue, "a connection has exactly two ends"),
+    "topology_permissions_last_owner": (LastOwner, "a topology keeps its last owner"),
+    "users_flags_known": (InvalidValue, "a flag that is added must be a known one"),
+    "host_elements_element_id_check": (InvalidValue, "it serves an element or a connection, not both"),
+    "host_connections_element_id_check": (InvalidValue, "it serves an element or a connection, not both"),
+    "templates_tech_check": (InvalidValue, "a tech is kvmqm, openvz or repy"),
+    "profiles_tech_check": (InvalidValue, "a tech is kvmqm, openvz or repy"),
+    "link_measurements_type_check": (InvalidValue, "a type is single, 5minutes, hour, day, month or year"),
+    "link_measurements_loss_check": (InvalidValue, "a loss is a fraction, from 0 to 1"),
+    "link_measurements_end_at_check": (InvalidValue, "a measurement can't end before it begins"),
+}
+
+_KEYS: dict[str, tuple[str, ...]] = {
+    "users_name_origin_key": ("name", "origin"),
+    "host_elements_host_id_num_key": ("host_id", "num"),
+    "host_connections_host_id_num_key": ("host_id", "num"),
+    "templates_tech_name_key": ("tech", "name"),
+    "profiles_tech_name_key": ("tech", "name"),
+    "network_instances_host_id_bridge_key": ("host_id", "bridge"),
+}
+
+register(rules=_RULES, keys=_KEYS, entities={"topology_exchange": "topology"})
