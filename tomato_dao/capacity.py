@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from .errors import TomatoError, from_driver
-from .server import probe
+from .errors import from_driver
 
 _FIGURES = """
 select
@@ -53,14 +52,3 @@ def capacity(connection: psycopg.Connection, ours: Sequence[int] = ()) -> Capaci
     except psycopg.Error as error:
         raise from_driver(error) from error
     return Capacity(*row)
-
-
-def why_not_more(url: str, size: int, ours: Sequence[psycopg.Connection]) -> str:
-    """Why a pool does not get the connections that it lacks, as the server says or its figures tell; else empty."""
-    if len(ours) == size:
-        return ""
-    try:
-        with probe(url) as connection:
-            return capacity(connection, [c.info.backend_pid for c in ours if not c.closed]).shortage(size)
-    except (TomatoError, psycopg.Error) as error:
-        return str(error)

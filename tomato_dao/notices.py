@@ -16,9 +16,15 @@ def log_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
 
 
 class PoolName(str):
-    """By it a pool of ours is known in what psycopg_pool logs."""
+    """The name of a pool of ours, known by its type in what psycopg_pool logs.
 
-    __slots__ = ()
+    refusal: what the driver said when it last could not connect; empty since a connection has come.
+    """
+
+    __slots__ = ("refusal",)
+
+    def __init__(self, _: str) -> None:
+        self.refusal = ""
 
 
 def retell(record: logging.LogRecord) -> bool:
@@ -28,7 +34,8 @@ def retell(record: logging.LogRecord) -> bool:
             return False
         case (PoolName() as name, error, *_):
             if isinstance(error, psycopg.Error):
-                logger.warning("the pool of %s gets no connection and asks again: %s", name, " ".join(str(error).split()))
+                name.refusal = " ".join(str(error).split())
+                logger.warning("the pool of %s gets no connection and asks again: %s", name, name.refusal)
             return False  # where it gives up, it is asked again all the same
     return True
 

@@ -13,7 +13,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from . import fork, layout
 from .adapters import adapt
-from .capacity import capacity, why_not_more
+from .capacity import capacity
 from .counters import AllCounts
 from .errors import InvalidValue, Unavailable
 from .metrics import PoolStats, holders
@@ -32,7 +32,7 @@ _IDLE = pq.TransactionStatus.IDLE
 
 
 class _Waiter:
-    """A task in the queue: its lock is released when it is given a connection, or None where the pool is closed."""
+    """A place in the queue. `ready` is released when the task is given a connection, or none since the pool is closed."""
 
     __slots__ = ("connection", "ready")
 
@@ -43,18 +43,17 @@ class _Waiter:
 
 
 class _Local(threading.local):
-    """Each thread's own: the connection of the transaction that it is in, and its place in the queue to use again."""
+    """Each thread's own: the connection of the transaction that it is in."""
 
     connection: Connection | None = None
-    waiter: _Waiter | None = None
 
 
 class Pool:
-    """At most `size` connections for all threads of a process; who comes first is served first.
+    """At most `size` connections for all threads of a process; tasks are served in the order in which they came.
 
     psycopg_pool makes the connections, replaces those that broke or are old, and closes what is too many. Taking one from
-    it and giving it back costs as much as a statement, so between two calls a connection stays here or goes straight to
-    the next in our queue.
+    it and giving it back costs as much as a statement, so between two calls a connection stays here, or is handed over to
+    the next task in our queue. While tasks wait none is idle: a released connection goes to the first of them.
     """
 
     def __init__(
@@ -93,18 +92,18 @@ class Pool:
         self.counts = AllCounts()
         self._shapes: dict[Query, Shape] | None = None if self._prepare else {}
         self._all: WeakSet[Connection] = WeakSet()
-        self._idle: deque[Connection] = deque()  # is looked at without the lock
+        self._idle: deque[Connection] = deque()
         self._waiters: deque[_Waiter] = deque()
         self._taken = 0  # from psycopg_pool, those that are coming included
         self._coming = 0
         self._lock = threading.Lock()
         self._closing = False
         self._closed = threading.Event()  # for the thread that tidies
-        name = str(self._settings["application_name"])
+        self._name = PoolName(str(self._settings["application_name"]))
         self._pool = ConnectionPool(
             connection_class=Connection,
             kwargs={**self._settings, "autocommit": True, "prepare_threshold": None},
-            name=PoolName(name),
+            name=self._name,
             configure=self._configure,
             min_size=1,
             max_size=self.size,
@@ -114,7 +113,7 @@ class Pool:
             open=False,
         )
         self._pool.open()
-        tidy = threading.Thread(target=_tidy, args=(ref(self), self._closed), name=f"{name}-tidy", daemon=True)
+        tidy = threading.Thread(target=_tidy, args=(ref(self), self._closed), name=f"{self._name}-tidy", daemon=True)
         tidy.start()
 
     def after_fork_in_child(self) -> None:
@@ -125,40 +124,40 @@ class Pool:
             self._open()
 
     def lease(self, timeout: float | None = None) -> Connection:
-        """A connection for the caller alone, until `give_back`; Unavailable where none is free in time.
+        """Return a connection for the caller alone, until `give_back`.
 
-        timeout: seconds to wait for one (default: the pool's).
+        timeout: seconds to wait for one (default: the pool's). Raises Unavailable where none is free in time.
         """
-        if self._idle:
-            try:
+        with self._lock:
+            if self._idle:
                 return self._idle.pop()
-            except IndexError:
-                pass
         return self._wait(self.timeout if timeout is None else timeout)
 
     def give_back(self, connection: Connection) -> None:
-        """The end of a lease."""
-        if connection.pgconn.transaction_status != _IDLE or connection.used_at > connection.expires_at or self._closing:
-            self._return([connection])
-            return
-        if self._waiters:
-            try:
-                waiter = self._waiters.popleft()
-            except IndexError:
-                pass
-            else:
-                waiter.connection = connection
-                waiter.ready.release()
-                return
-        self._idle.append(connection)
-        if self._waiters or self._closing:  # since we looked
-            self._serve()
+        """End a lease: hand the connection to the next task, keep it, or let psycopg_pool replace it."""
+        if connection.pgconn.transaction_status == _IDLE and connection.used_at <= connection.expires_at:
+            with self._lock:
+                if self._waiters:
+                    self._hand(self._waiters.popleft(), connection)
+                    return
+                if not self._closing:
+                    self._idle.append(connection)
+                    return
+        self._return([connection])
+
+    @staticmethod
+    def _hand(waiter: _Waiter, connection: Connection | None) -> None:
+        waiter.connection = connection
+        waiter.ready.release()
 
     def close(self, grace: float) -> None:
         """Let what runs go on for `grace` seconds, cancel the rest, close all connections."""
-        self._closing = True
+        with self._lock:
+            self._closing = True
+            while self._waiters:
+                self._hand(self._waiters.popleft(), None)
         self._closed.set()
-        self._serve()
+        self.return_idle()
         self._pool.close()
         deadline = monotonic() + grace
         while self._at_work() and monotonic() < deadline:
@@ -169,57 +168,41 @@ class Pool:
                 connection.cancel_safe(timeout=5)
 
     def _wait(self, timeout: float) -> Connection:
-        """Join the queue. The deques' own operations are atomic; the lock is for the counts of connections only."""
-        if len(self._waiters) >= self._max_waiting:
-            raise self._turn_away(f"the queue has {counted(len(self._waiters), 'task')} already, which is the limit")
+        """Join the queue; the counts of those who waited are the connection's own, which nobody else uses meanwhile."""
         began = monotonic()
-        waiter = self.local.waiter or _Waiter()
-        self.local.waiter = None
-        self._waiters.append(waiter)
+        waiter = _Waiter()
         try:
-            if self._taken < self.size:
-                self._grow()
-            if self._idle or self._closing:  # since we looked
-                self._serve()
+            with self._lock:
+                if self._closing:
+                    raise Unavailable("the database is closed")
+                if self._idle:  # released since we looked
+                    return self._idle.pop()
+                waiting = len(self._waiters)
+                if waiting < self._max_waiting:
+                    self._waiters.append(waiter)
+            if waiting >= self._max_waiting:
+                raise self._turn_away(f"the queue has {counted(waiting, 'task')} already, which is the limit")
+            self._grow()
             served = waiter.ready.acquire(timeout=timeout)
         except BaseException:
             self._leave(waiter)
             raise
         if not served:
             self._leave(waiter)
-            raise self._turn_away(
-                f"no connection free after {timeout:.3g} s", why_not_more(self._url, self.size, self._open_now())
-            )
-        connection, waiter.connection = waiter.connection, None
+            raise self._turn_away(f"no connection free after {timeout:.3g} s")
+        connection = waiter.connection
         if connection is None:
             raise Unavailable("the database is closed")
-        self.local.waiter = waiter  # its lock is taken again, as that of a new one
         connection.counts.waits += 1
         connection.counts.waited += monotonic() - began
         return connection
 
     def _leave(self, waiter: _Waiter) -> None:
-        """Take a task out of the queue; what it is given all the same goes on to the next."""
-        try:
+        """Take a task out of the queue; the connection that it was handed all the same goes on to the next."""
+        with self._lock, suppress(ValueError):
             self._waiters.remove(waiter)
-        except ValueError:
-            if waiter.connection is None:  # it is being called just now, or was told of the end
-                waiter.ready.acquire(timeout=1)
-            if waiter.connection is not None:
-                self.give_back(waiter.connection)
-
-    def _serve(self) -> None:
-        """Give idle connections to those who wait; once closed, tell them so."""
-        with suppress(IndexError):
-            while self._closing:
-                self._waiters.popleft().ready.release()
-        if self._closing:
-            self.return_idle()
-            return
-        while self._waiters and self._idle:
-            with suppress(IndexError):
-                self.give_back(self._idle.popleft())
-        self._grow()
+        if waiter.connection is not None:
+            self.give_back(waiter.connection)
 
     def _grow(self) -> None:
         """Ask for as many connections as there are tasks that wait, and room.
@@ -228,9 +211,9 @@ class Pool:
         """
         with self._lock:
             while self._coming < len(self._waiters) and self._taken < self.size and not self._closing:
+                threading.Thread(target=self._fetch, name=f"{self._name}-fetch", daemon=True).start()
                 self._taken += 1
                 self._coming += 1
-                threading.Thread(target=self._fetch, name=f"{self._pool.name}-fetch", daemon=True).start()
 
     def _fetch(self) -> None:
         """Bring one more connection from psycopg_pool, for as long as somebody waits."""
@@ -249,17 +232,19 @@ class Pool:
                 self.give_back(connection)
                 return
 
-    def _turn_away(self, how: str, why_not_more: str = "") -> Unavailable:
-        """The error for a task that gets no connection."""
+    def _turn_away(self, how: str) -> Unavailable:
+        """Count a task that gets no connection, and return its error."""
         with self._lock:
             self.counts.turned_away += 1
         idle = list(self._idle)
         busy = [c for c in self._open_now() if c not in idle]
         some = f"all {self.size}" if len(busy) == self.size else f"{len(busy)} of at most {self.size}"
+        advice = "make the pool larger or the tasks shorter"
+        if self._name.refusal and len(self._open_now()) < self.size:
+            advice = f"the server gives it no more connections: {self._name.refusal} (bin/doctor tells how many it allows)"
         return Unavailable(
             f"{how}: {some} of this process's pool are at work{holders(busy)} "
-            f"with {counted(len(self._waiters), 'more task')} in the queue; "
-            f"{why_not_more or 'make the pool larger or the tasks shorter'}"
+            f"with {counted(len(self._waiters), 'more task')} in the queue; {advice}"
         )
 
     def _open_now(self) -> list[Connection]:
@@ -281,11 +266,11 @@ class Pool:
             self._taken -= len(connections)
         self._grow()
 
-    def return_idle(self, *, unused_since: float | None = None) -> None:
-        """Give idle connections to psycopg_pool: those unused since a time, or all."""
+    def return_idle(self, *, unused_since: float = inf) -> None:
+        """Give idle connections to psycopg_pool: those unused since a time of the monotonic clock (default: all)."""
         unused = []
-        with suppress(IndexError):
-            while unused_since is None or self._idle[0].used_at < unused_since:
+        with self._lock:
+            while self._idle and self._idle[0].used_at < unused_since:
                 unused.append(self._idle.popleft())
         self._return(unused)
 
@@ -295,6 +280,7 @@ class Pool:
         return [c for c in self._all if c.pgconn.transaction_status not in rest]
 
     def _configure(self, connection: Connection) -> None:
+        self._name.refusal = ""
         adapt(connection)
         connection.add_notice_handler(log_notice)
         connection.shapes = self._shapes
