@@ -1,13 +1,12 @@
 """The Database: opening and closing, its pool, and the settings of its sessions."""
 
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic, sleep
 
 import psycopg
 import pytest
 from dao_cases import until
 from psycopg.conninfo import make_conninfo
-from session_cases import BACKENDS, blocked, names, setting
+from session_cases import BACKENDS, blocked, names, setting, until_waiting
 
 from tomato_dao import Database, InvalidValue, NotFound, Unavailable, connect
 
@@ -37,10 +36,7 @@ def test_a_closed_database_is_unavailable_in_every_way(tomato_url: str) -> None:
 def test_a_task_that_waits_when_the_database_is_closed_is_told_so(single: Database) -> None:
     with ThreadPoolExecutor() as threads, single.connection():
         waiting = threads.submit(single.organizations.list)
-        deadline = monotonic() + 10
-        while not single._pool._waiters:
-            assert monotonic() < deadline
-            sleep(0.005)
+        until_waiting(single, 1)
         single.close()
         with pytest.raises(Unavailable, match="closed"):
             waiting.result(10)

@@ -31,7 +31,7 @@ leased, over = threading.Event(), threading.Event()
 
 def waits():
     if how in ("pool", "server"):
-        return len(db._pool._waiters) == 1
+        return db.stats().pool.waiting == 1
     sql = "select exists (select from pg_stat_activity where application_name = %s and wait_event_type = 'Lock')"
     return watcher.execute(sql, [name]).fetchone() == (True,)
 

@@ -2,11 +2,11 @@
 
 import gc
 import os
+import sys
 import threading
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from time import monotonic
+from time import monotonic, sleep
 
 import psycopg
 import pytest
@@ -15,7 +15,6 @@ from psycopg.conninfo import make_conninfo
 from session_cases import kill, refusing_connections, until_waiting
 
 from tomato_dao import Database, InvalidValue, TomatoError, Unavailable, connect
-from tomato_dao.pool import _Waiter
 
 SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and application_name = %s"
 
@@ -30,18 +29,20 @@ def test_tasks_that_come_while_the_pool_grows_are_all_served(tomato_url: str) ->
             assert db.stats().pool.connections == 4
 
 
-def test_a_connection_given_back_while_a_task_joins_the_queue_is_not_overlooked(tomato_url: str) -> None:
-    with connect(tomato_url, pool_size=1, timeout=5) as db:
-        held = [db._pool.lease()]
+def test_no_release_is_overlooked_by_tasks_that_join_the_queue(tomato_url: str) -> None:
+    before = sys.getswitchinterval()
+    with connect(tomato_url, pool_size=2, timeout=10) as db, ThreadPoolExecutor(6) as threads:
 
-        class Queue(deque[_Waiter]):
-            def append(self, waiter: _Waiter) -> None:
-                db._pool.give_back(held.pop())
-                super().append(waiter)
+        def use(_: int) -> None:
+            for _ in range(500):
+                db._pool.give_back(db._pool.lease())
 
-        db._pool._waiters = Queue()
-        db._pool.give_back(db._pool.lease())
-        assert held == []
+        sys.setswitchinterval(1e-6)
+        try:
+            list(threads.map(use, range(6)))  # an overlooked release would let a task wait until its time is over
+        finally:
+            sys.setswitchinterval(before)
+        assert db.stats().pool.turned_away == 0
 
 
 def test_who_comes_first_is_served_first(tomato_url: str) -> None:
@@ -111,7 +112,7 @@ def test_a_database_that_is_forgotten_goes_away(tomato_url: str, server: psycopg
 
 
 def test_a_server_that_gives_no_connections_is_told_with_its_reason(
-    tomato_server_url: str, tomato_url: str, server: psycopg.Connection
+    tomato_server_url: str, tomato_url: str, server: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     with connect(tomato_url, pool_size=1, application_name="refused") as db:
         db.organizations.create("made")  # so that a session is there, and none is being opened
@@ -119,7 +120,11 @@ def test_a_server_that_gives_no_connections_is_told_with_its_reason(
             assert kill(server, "refused") == 1
             with pytest.raises(Unavailable):
                 db.organizations.create("its session is dead")
-            reason = f'can\'t connect to .*"{server.info.dbname}" is not currently accepting connections'
+            deadline = monotonic() + 10
+            while "the pool of refused gets no connection" not in caplog.text:
+                assert monotonic() < deadline
+                sleep(0.005)
+            reason = f'gives it no more connections: .*"{server.info.dbname}" is not currently accepting connections'
             with pytest.raises(Unavailable, match=reason):
                 db._pool.lease(timeout=0.1)
 
