@@ -10,7 +10,7 @@ SQLFLUFF = --quiet --disable-progress-bar --processes 2 db/queries db/migrations
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
-setup: .venv/installed .venv/dbmate ## install everything into .venv (the other targets do it too)
+setup: .venv/installed ## install everything into .venv (the other targets do it too)
 
 migrate: setup ## bring the database of DATABASE_URL, else the embedded server's, to this layout
 	@$(PY) -m tomato_dao.ops.migrate
@@ -86,7 +86,7 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao.ops.embedded remove; \
 	else echo "clean: not set up, so no embedded server was looked for (make setup clean does)" >&2; fi
 	@if [ -d var ]; then find var -mindepth 1 -maxdepth 1 ! -name backups -exec rm -rf {} +; fi
-	@rm -rf .venv node_modules dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: requirements.lock pyproject.toml
@@ -96,11 +96,6 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -c 'import pathlib, site; pathlib.Path(site.getsitepackages()[0], "checkout.pth").write_text(str(pathlib.Path.cwd()))'
 	@$(PY) -m compileall -q tomato_dao
-	@touch $@
-
-# dbmate: that of DBMATE or a 2.x on PATH, else the pinned one from npm
-.venv/dbmate: .venv/installed package.json package-lock.json
-	@if [ -z "$$DBMATE" ] && ! dbmate --version 2>/dev/null | grep -q 'version 2\.'; then npm ci --silent; fi
 	@touch $@
 
 # what benchmarks compare with

@@ -1,13 +1,11 @@
 """What the tests of migrations, backups and privileges share."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import CHECKOUT
 from psycopg.conninfo import conninfo_to_dict
 
 from tomato_dao import connect, layout
@@ -30,7 +28,6 @@ def next_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "migrations").mkdir()
     for file in layout.files():
         (tmp_path / "migrations" / file.name).write_bytes(file.read_bytes())
-    monkeypatch.setenv("DBMATE", os.environ.get("DBMATE") or str(CHECKOUT / "node_modules" / ".bin" / "dbmate"))
     monkeypatch.setattr(layout, "DB_DIR", tmp_path)
     path = tmp_path / "migrations" / NEXT
     path.write_text(GOOD)

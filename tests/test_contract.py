@@ -59,7 +59,6 @@ def check(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Check:
             **os.environ,
             "PYTHONPATH": str(copy),
             "TOMATO_DATA_DIR": str(embedded.default_data_dir()),
-            "DBMATE": os.environ.get("DBMATE") or str(CHECKOUT / "node_modules" / ".bin" / "dbmate"),
             "MYPY_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "mypy"),
         }
         command = [sys.executable, "-m", f"tomato_dao.ops.{module}", *arguments]

@@ -1,11 +1,9 @@
 """The layout: migrations that can be undone, indexes for every foreign key, a schema file that is up to date."""
 
-import os
 from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import CHECKOUT
 
 from tomato_dao import WrongLayout, connect, layout
 from tomato_dao.errors import TomatoError
@@ -55,7 +53,6 @@ def test_each_down_undoes_just_its_own_up_and_all_can_be_done_again(
     with scratch_database(tomato_server_url, migrated=False) as url:
         (tmp_path / "migrations").mkdir()
         monkeypatch.setattr(layout, "DB_DIR", tmp_path)
-        monkeypatch.setenv("DBMATE", os.environ.get("DBMATE") or str(CHECKOUT / "node_modules" / ".bin" / "dbmate"))
         states = []
         for file in files:
             states.append(catalog(url))
@@ -110,7 +107,6 @@ def test_a_migration_that_fails_leaves_the_layout_before_it(
     tomato_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = catalog(tomato_url)
-    monkeypatch.setenv("DBMATE", os.environ.get("DBMATE") or str(CHECKOUT / "node_modules" / ".bin" / "dbmate"))
     (tmp_path / "migrations").mkdir()
     for file in (layout.DB_DIR / "migrations").glob("*.sql"):
         (tmp_path / "migrations" / file.name).write_text(file.read_text("utf-8"), "utf-8")

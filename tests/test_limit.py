@@ -20,6 +20,7 @@ from test_commands import run as run_command
 
 from tomato_dao import Unavailable, connect, layout
 from tomato_dao.ops import embedded
+from tomato_dao.ops.dbmate import program
 from tomato_dao.ops.scratch import scratch_database, with_database
 
 LIMIT, RESERVED = 20, 3
@@ -276,9 +277,8 @@ print([os.waitpid(child, 0)[1] for child in children])
 
 
 def test_20_processes_that_start_at_once_on_an_empty_database_all_work(limited: Path, tmp_path: Path) -> None:
-    dbmate = os.environ.get("DBMATE") or CHECKOUT / "node_modules" / ".bin" / "dbmate"
     counting = tmp_path / "dbmate"
-    counting.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/runs"\nexec "{dbmate}" "$@"\n')
+    counting.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/runs"\nexec "{program()}" "$@"\n')
     counting.chmod(0o700)
     with scratch_database(embedded.start(limited), migrated=False) as url:
         command = [sys.executable, "-c", STARTER, url]

