@@ -1,7 +1,7 @@
 -- migrate:up
 
--- The books of the roll-up, so that a run costs what is new and not what is stored. They refer to nothing: what is removed
--- drops out of them when its time comes.
+-- The books of the rollup, so that the cost of a run depends on what is new and not on what is stored. They have no foreign
+-- keys: entries of removed objects drop out when their time comes.
 
 -- Records of host components that no run has taken up yet.
 create table usage_arrivals (
@@ -10,7 +10,7 @@ create table usage_arrivals (
   primary key (end_at, usage_id)
 );
 
--- Records that are to be written: something that they are made of is there.
+-- Records that must be written, because something that they are made of is there.
 create table usage_due (
   type text not null constraint usage_due_type_check check (type in ('5minutes', 'hour', 'day', 'month', 'year')),
   end_at instant not null,
@@ -18,13 +18,14 @@ create table usage_due (
   primary key (type, end_at, usage_id)
 );
 
--- One row: up to when all 5-minute windows are settled. No row: nothing was rolled up here yet.
+-- One row: the moment up to which all 5-minute windows are settled. No row: nothing was rolled up here yet.
 create table usage_progress (
   id smallint primary key default 1 constraint usage_progress_id_check check (id = 1),
   settled_at instant not null
 );
 
--- Read off the records what is due of longer types, where the books don't tell: after the load of an old installation.
+-- Fill usage_due from the records themselves if the books are empty: after the load of an old installation. Compiling the
+-- query just in time would take longer than running it.
 create function find_due_usage() returns void language sql
 set jit = off
 begin atomic
@@ -46,10 +47,10 @@ begin atomic
   on conflict do nothing;
 end;
 
--- All of DOMAIN.md's accounting that is due at that moment; see Usage.aggregate in tomato_dao/dao/usage.py.
+-- Do all of DOMAIN.md's accounting that is due at this moment; see Usage.aggregate in tomato_dao/dao/usage.py.
 --
--- Plans must not depend on statistics, which are stale after a load: joins are never nested loops, and records are read
--- by key only, in lateral aggregates and scalar subqueries, which are always index scans.
+-- The plans must not depend on statistics, which are stale after a load: joins are never nested loops, and records are read by
+-- key only, in lateral aggregates and scalar subqueries, which are always index scans.
 create function aggregate_usage(
   moment timestamptz, out ran boolean, out written bigint, out pruned bigint, out late bigint, out waiting bigint
 ) language plpgsql

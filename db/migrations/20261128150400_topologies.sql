@@ -1,5 +1,14 @@
 -- migrate:up
 
+-- The moment at which a topology's timeout has its next step; null if it has none left. The way through UTC makes the
+-- function immutable, which an index needs.
+create function timeout_due_at(step smallint, timeout_at timestamptz) returns timestamptz language sql immutable parallel safe
+return case step
+  when 0 then timeout_at at time zone 'UTC' - interval '24 hours'
+  when 9 then timeout_at at time zone 'UTC'
+  when 10 then timeout_at at time zone 'UTC' + interval '24 hours'
+end at time zone 'UTC';
+
 create table topologies (
   id bigint generated always as identity primary key,
   name text not null,
@@ -11,7 +20,18 @@ create table topologies (
   attrs jsonb not null default '{}' constraint topologies_attrs_check check (jsonb_typeof(attrs) = 'object')
 );
 create index topologies_site_id_idx on topologies (site_id);
-create index topologies_timeout_idx on topologies (timeout_step, timeout_at);
+
+-- Timeouts in the order in which they are claimed: by when they are due, and after a claim without success when its lease
+-- ended. Partial: a topology whose last step is done has none due.
+create index topologies_timeout_turn_idx
+on topologies (greatest(timeout_due_at(timeout_step, timeout_at), timeout_lease_until)) where timeout_step < 20;
+
+-- The usage identity of a removed topology goes with it.
+create trigger topologies_usage_removed
+after delete on topologies
+referencing old table as removed
+for each statement
+execute function remove_usage();
 
 create table topology_permissions (
   topology_id bigint not null references topologies on delete cascade,
@@ -21,7 +41,43 @@ create table topology_permissions (
 );
 create index topology_permissions_user_id_idx on topology_permissions (user_id, role);
 
--- A link between exactly two elements, which name it in their connection_id.
+-- The role that each user effectively has on each topology, null for none: the highest of a global flag, the explicit
+-- permission, and an organization flag if an owner of the topology is of the user's organization. The offset makes the
+-- planner look for the owners of the topology in question; for many users it would else gather the owners of all topologies
+-- first.
+create view topology_roles as
+select
+  t.id as topology_id,
+  u.id as user_id,
+  p.role as explicit_role,
+  (array['user', 'manager', 'owner'])[
+    greatest(
+      case
+        when 'global_topl_owner' = any(u.flags) then 3
+        when 'global_topl_manager' = any(u.flags) then 2
+        when 'global_topl_user' = any(u.flags) then 1
+      end,
+      array_position(array['user', 'manager', 'owner'], p.role),
+      case
+        when not u.flags && array['orga_topl_owner', 'orga_topl_manager', 'orga_topl_user'] then null
+        when not exists (
+            select
+            from topology_permissions op
+            inner join users o on o.id = op.user_id
+            where op.topology_id = t.id and op.role = 'owner' and o.organization_id = u.organization_id
+            offset 0 -- noqa: AM09
+          ) then null
+        when 'orga_topl_owner' = any(u.flags) then 3
+        when 'orga_topl_manager' = any(u.flags) then 2
+        else 1
+      end
+    )
+  ] as role
+from topologies t
+cross join users u
+left join topology_permissions p on p.topology_id = t.id and p.user_id = u.id;
+
+-- A connection links exactly two elements, which name it in their connection_id.
 create table connections (
   id bigint generated always as identity primary key,
   topology_id bigint not null references topologies on delete cascade,
@@ -36,7 +92,14 @@ create table connections (
   unique (topology_id, id)
 );
 
--- parent_type is what a parent must be, so that the foreign key checks it too.
+-- The usage identity of a removed connection goes with it.
+create trigger connections_usage_removed
+after delete on connections
+referencing old table as removed
+for each statement
+execute function remove_usage();
+
+-- parent_type is the type that the element's parent must have, so that the foreign key checks it too.
 create table elements (
   id bigint generated always as identity primary key,
   topology_id bigint not null references topologies on delete cascade,
@@ -96,9 +159,21 @@ create index elements_template_id_idx on elements (template_id);
 create index elements_profile_id_idx on elements (profile_id);
 create index elements_network_id_idx on elements (network_id);
 create index elements_network_instance_id_idx on elements (network_instance_id);
-create index elements_next_sync_at_idx on elements (next_sync_at) where next_sync_at is not null;
 
--- What a host really runs. When what it serves goes, it stays as an orphan that somebody must clean up on the host.
+-- Elements in the order in which they are claimed for a sync: by when it is due, and after a claim without success when its
+-- lease ended. Partial: most elements never have a sync due.
+create index elements_sync_turn_idx
+on elements (greatest(next_sync_at, sync_lease_until)) where next_sync_at is not null;
+
+-- The usage identity of a removed element goes with it.
+create trigger elements_usage_removed
+after delete on elements
+referencing old table as removed
+for each statement
+execute function remove_usage();
+
+-- The elements that hosts really run. When the element or connection that one serves is removed, it stays as an orphan,
+-- which a worker must still remove from the host.
 create table host_elements (
   id bigint generated always as identity primary key,
   host_id bigint not null references hosts,
@@ -115,8 +190,23 @@ create table host_elements (
 );
 create index host_elements_element_id_idx on host_elements (element_id);
 create index host_elements_connection_id_idx on host_elements (connection_id);
-create index host_elements_orphan_idx on host_elements (id) where element_id is null and connection_id is null;
 
+-- The elements on a host, page by page.
+create index host_elements_host_id_idx on host_elements (host_id, id);
+
+-- Orphans in the order in which they are claimed for removal: those that no worker has tried come first. Partial: nearly all
+-- host elements serve something.
+create index host_elements_orphan_turn_idx
+on host_elements (coalesce(orphan_lease_until, '-infinity'), id) where element_id is null and connection_id is null;
+
+-- The usage identity of a removed host element goes with it.
+create trigger host_elements_usage_removed
+after delete on host_elements
+referencing old table as removed
+for each statement
+execute function remove_usage();
+
+-- The connections that hosts really run; orphans as above.
 create table host_connections (
   id bigint generated always as identity primary key,
   host_id bigint not null references hosts,
@@ -133,8 +223,22 @@ create table host_connections (
 );
 create index host_connections_element_id_idx on host_connections (element_id);
 create index host_connections_connection_id_idx on host_connections (connection_id);
-create index host_connections_orphan_idx on host_connections (id) where element_id is null and connection_id is null;
 
+-- The connections on a host, page by page.
+create index host_connections_host_id_idx on host_connections (host_id, id);
+
+-- Orphans in the order in which they are claimed for removal. Partial: nearly all host connections serve something.
+create index host_connections_orphan_turn_idx
+on host_connections (coalesce(orphan_lease_until, '-infinity'), id) where element_id is null and connection_id is null;
+
+-- The usage identity of a removed host connection goes with it.
+create trigger host_connections_usage_removed
+after delete on host_connections
+referencing old table as removed
+for each statement
+execute function remove_usage();
+
+-- References to tables that were made later than the one that refers.
 alter table elements
 add constraint elements_host_element_id_fkey
 foreign key (host_element_id) references host_elements on delete set null;
@@ -152,19 +256,30 @@ create index connections_host_connection2_id_idx on connections (host_connection
 create index connections_host_element1_id_idx on connections (host_element1_id);
 create index connections_host_element2_id_idx on connections (host_element2_id);
 
-create trigger topologies_usage_removed after delete on topologies
-referencing old table as removed for each statement execute function remove_usage();
-create trigger connections_usage_removed after delete on connections
-referencing old table as removed for each statement execute function remove_usage();
-create trigger elements_usage_removed after delete on elements
-referencing old table as removed for each statement execute function remove_usage();
-create trigger host_elements_usage_removed after delete on host_elements
-referencing old table as removed for each statement execute function remove_usage();
-create trigger host_connections_usage_removed after delete on host_connections
-referencing old table as removed for each statement execute function remove_usage();
+-- The highest state of a topology's elements; no row if it has none. Several queries share it, and the planner merges it into
+-- each.
+create function highest_state(of_topology_id bigint) returns table (state text) language sql stable rows 1
+begin atomic
+  select e.state
+  from elements e
+  where e.topology_id = of_topology_id
+  order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
+  limit 1;
+end;
+
+-- The two elements that a connection links, shared in the same way.
+create function connection_ends(of_connection_id bigint) returns table (from_element_id bigint, to_element_id bigint)
+language sql stable rows 1
+begin atomic
+  select min(e.id), max(e.id)
+  from elements e
+  where e.connection_id = of_connection_id;
+end;
 
 -- migrate:down
 
+drop function connection_ends(bigint);
+drop function highest_state(bigint);
 alter table connections
 drop constraint connections_host_element2_id_fkey,
 drop constraint connections_host_element1_id_fkey,
@@ -175,5 +290,7 @@ drop table host_connections;
 drop table host_elements;
 drop table elements;
 drop table connections;
+drop view topology_roles;
 drop table topology_permissions;
 drop table topologies;
+drop function timeout_due_at(smallint, timestamptz);

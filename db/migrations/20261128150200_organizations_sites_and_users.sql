@@ -11,6 +11,13 @@ create table organizations (
   attrs jsonb not null default '{}' constraint organizations_attrs_check check (jsonb_typeof(attrs) = 'object')
 );
 
+-- The usage identity of a removed organization goes with it.
+create trigger organizations_usage_removed
+after delete on organizations
+referencing old table as removed
+for each statement
+execute function remove_usage();
+
 create table sites (
   id bigint generated always as identity primary key,
   name text not null unique constraint sites_name_check check (length(name) <= 50 and name !~ '/'),
@@ -42,8 +49,20 @@ create table users (
 );
 create index users_organization_id_idx on users (organization_id);
 create index users_flags_idx on users using gin (flags);
+create index users_last_login_at_idx on users (origin, last_login_at);
 
--- Trigger: a flag that is added must be known; unknown ones that came from an old installation stay.
+-- Partial: expiring cached passwords looks only at users that have one.
+create index users_password_at_idx on users (origin, password_at) where password_hash is not null;
+
+-- The usage identity of a removed user goes with it.
+create trigger users_usage_removed
+after delete on users
+referencing old table as removed
+for each statement
+execute function remove_usage();
+
+-- A trigger function: a flag that is added must be known, or a misspelt one would silently grant nothing. Unknown flags that
+-- came from an old installation stay.
 create function check_flags() returns trigger language plpgsql as $$
 declare
   known constant text[] := array[
@@ -66,10 +85,18 @@ begin
   return null;
 end;
 $$;
-create trigger users_flags_inserted after insert on users
-for each row when (new.flags <> '{}') execute function check_flags();
-create trigger users_flags_updated after update of flags on users
-for each row when (new.flags is distinct from old.flags) execute function check_flags();
+
+-- New users are checked if they have flags at all.
+create trigger users_flags_inserted
+after insert on users
+for each row when (new.flags <> '{}')
+execute function check_flags();
+
+-- Changed users are checked if their flags changed.
+create trigger users_flags_updated
+after update of flags on users
+for each row when (new.flags is distinct from old.flags)
+execute function check_flags();
 
 create table quotas (
   user_id bigint primary key references users on delete cascade,
@@ -94,13 +121,16 @@ create table quotas (
   constraint quotas_continuous_factor_check check (continuous_factor between 0 and 'infinity')
 );
 
-create trigger organizations_usage_removed after delete on organizations
-referencing old table as removed for each statement execute function remove_usage();
-create trigger users_usage_removed after delete on users
-referencing old table as removed for each statement execute function remove_usage();
+-- Users as contacts, in the form of rows.Contact, for the queries that list whom to notify.
+create view contacts as
+select
+  u.id, u.organization_id, u.flags,
+  json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)) as contact
+from users u;
 
 -- migrate:down
 
+drop view contacts;
 drop table quotas;
 drop table users;
 drop function check_flags();

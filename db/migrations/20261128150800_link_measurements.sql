@@ -1,7 +1,26 @@
 -- migrate:up
 
--- All of DOMAIN.md's combining of link measurements that is due at that moment; see Links.combine in
--- tomato_dao/dao/links.py. What is stored is bounded, a hundred rows for a pair of sites, so it is simply looked through.
+-- Measurements between two sites, stored once for each pair: under the lower id first.
+create table link_measurements (
+  site_a_id bigint not null references sites on delete cascade,
+  site_b_id bigint not null references sites on delete cascade,
+  end_at instant not null,
+  begin_at instant not null,
+  loss double precision not null constraint link_measurements_loss_check check (loss between 0 and 1),
+  delay_avg double precision not null,
+  delay_stddev double precision not null,
+  measurements integer not null constraint link_measurements_measurements_check check (measurements >= 0),
+  type text not null
+  constraint link_measurements_type_check check (type in ('single', '5minutes', 'hour', 'day', 'month', 'year')),
+  primary key (site_a_id, site_b_id, type, end_at),
+  constraint link_measurements_site_a_id_check check (site_a_id <= site_b_id),
+  constraint link_measurements_end_at_check check (end_at >= begin_at)
+);
+create index link_measurements_site_b_id_idx on link_measurements (site_b_id);
+
+-- Do all of DOMAIN.md's combining of link measurements that is due at this moment; see Links.combine in
+-- tomato_dao/dao/links.py. The number of stored rows is bounded, a hundred for a pair of sites, so it reads them all, without
+-- nested loops, which would be chosen from stale statistics.
 create function combine_links(moment timestamptz, out ran boolean, out written bigint, out pruned bigint)
 language plpgsql
 set enable_nestloop = off
@@ -104,3 +123,4 @@ $$;
 -- migrate:down
 
 drop function combine_links(timestamptz);
+drop table link_measurements;

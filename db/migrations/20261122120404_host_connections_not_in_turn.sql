@@ -1,9 +1,0 @@
--- migrate:up transaction:false
-
--- Claims in turn have an index of their own.
-drop index concurrently if exists host_connections_orphan_idx;
-
--- migrate:down transaction:false
-
-create index concurrently if not exists host_connections_orphan_idx
-on host_connections (id) where element_id is null and connection_id is null;

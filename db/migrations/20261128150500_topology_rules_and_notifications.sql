@@ -1,0 +1,173 @@
+-- migrate:up
+
+-- The rules that a constraint can't express. A rule refuses with an SQLSTATE of class TD (see tomato_dao/errors.py) and
+-- names itself as the constraint. Rules are off during a load.
+
+-- A trigger function: it refuses the statement.
+create function refuse_removal() returns trigger language plpgsql as $$
+begin
+  raise exception 'element % is %', old.id, old.state
+  using errcode = 'TD001', constraint = 'elements_removable', table = 'elements';
+end;
+$$;
+
+-- An element can be removed only when nothing runs for it any more.
+create trigger elements_removable
+before delete on elements
+for each row when (
+  not (
+    old.state = 'created'
+    or (old.state = 'prepared' and old.type in ('kvmqm_interface', 'openvz_interface', 'repy_interface'))
+  )
+)
+execute function refuse_removal();
+
+-- A trigger function: it removes the connections of deleted elements.
+create function remove_connections() returns trigger language plpgsql as $$
+begin
+  delete from connections c using removed r where c.id = r.connection_id;
+  return null;
+end;
+$$;
+
+-- An element takes its connection along, since a connection with one end is none.
+create trigger elements_connections_removed
+after delete on elements
+referencing old table as removed
+for each statement
+execute function remove_connections();
+
+-- A trigger function: a connection must have exactly two ends. The lock makes two transactions that change the same
+-- connection check it one after the other.
+create function check_two_ends() returns trigger language plpgsql as $$
+declare
+  ids bigint[];
+  changed bigint;
+begin
+  if tg_table_name = 'connections' then
+    ids := array[new.id];
+  elsif tg_op = 'INSERT' then
+    ids := array[new.connection_id];
+  else
+    ids := array_remove(array[old.connection_id, new.connection_id], null);
+  end if;
+  foreach changed in array ids loop
+    perform from connections where id = changed for no key update;
+    if found and (select count(*) from elements where connection_id = changed) <> 2 then
+      raise exception 'connection % would not have exactly two ends', changed
+      using errcode = 'TD002', constraint = 'connections_two_ends', table = 'connections';
+    end if;
+  end loop;
+  return null;
+end;
+$$;
+
+-- The check comes at commit, because a connection and its ends take several statements. A new connection needs its ends.
+create constraint trigger connections_two_ends
+after insert on connections
+deferrable initially deferred
+for each row
+execute function check_two_ends();
+
+-- A new element could be a third end.
+create constraint trigger elements_inserted_two_ends
+after insert on elements
+deferrable initially deferred
+for each row when (new.connection_id is not null)
+execute function check_two_ends();
+
+-- An element that changes its connection may leave one end there, or come as a third.
+create constraint trigger elements_updated_two_ends
+after update of connection_id on elements
+deferrable initially deferred
+for each row when (old.connection_id is distinct from new.connection_id)
+execute function check_two_ends();
+
+-- A trigger function: the last owner of a topology stays. Two removals at the same time must meet: the update makes the
+-- second wait for the first and then look again, or fail if its snapshot is older (repeatable read).
+create function check_last_owner() returns trigger language plpgsql as $$
+begin
+  update topologies set name = name where id = old.topology_id;
+  if found and not exists (select from topology_permissions where topology_id = old.topology_id and role = 'owner') then
+    raise exception 'user % is the last owner of topology %', old.user_id, old.topology_id
+    using errcode = 'TD003', constraint = 'topology_permissions_last_owner', table = 'topology_permissions';
+  end if;
+  return null;
+end;
+$$;
+
+-- An owner's permission is removed.
+create trigger topology_permissions_owner_removed
+after delete on topology_permissions
+for each row when (old.role = 'owner')
+execute function check_last_owner();
+
+-- An owner gets a lower role, or the permission moves to another topology.
+create trigger topology_permissions_owner_lowered
+after update on topology_permissions
+for each row when (old.role = 'owner' and (new.role <> 'owner' or new.topology_id <> old.topology_id))
+execute function check_last_owner();
+
+-- Listeners are notified of changed states and removed topologies (tomato_dao/events.py). A notification names the topology
+-- only, since equal notifications of a transaction arrive as one. Notifications make commits wait for each other, so nothing
+-- is sent without such a change.
+
+-- A trigger function: it notifies of a topology.
+create function notify_of_topology() returns trigger language plpgsql as $$
+begin
+  perform pg_notify('tomato_changes', format('topology %s %s', old.id, tg_argv[0]));
+  return null;
+end;
+$$;
+
+-- A step of the timeout is a topology's change of state.
+create trigger topologies_state_changed
+after update on topologies
+for each row when (old.timeout_step is distinct from new.timeout_step)
+execute function notify_of_topology('state');
+
+-- A removed topology is told once; the removal of its elements is not.
+create trigger topologies_deleted
+after delete on topologies
+for each row
+execute function notify_of_topology('deleted');
+
+-- A trigger function: it notifies of an element or a connection.
+create function notify_of_component() returns trigger language plpgsql as $$
+begin
+  perform pg_notify('tomato_changes', format('%s %s state', tg_argv[0], new.topology_id));
+  return null;
+end;
+$$;
+
+-- An element's change of state.
+create trigger elements_state_changed
+after update on elements
+for each row when (old.state is distinct from new.state)
+execute function notify_of_component('element');
+
+-- A connection's change of state.
+create trigger connections_state_changed
+after update on connections
+for each row when (old.state is distinct from new.state)
+execute function notify_of_component('connection');
+
+-- migrate:down
+
+drop trigger connections_state_changed on connections;
+drop trigger elements_state_changed on elements;
+drop function notify_of_component();
+drop trigger topologies_deleted on topologies;
+drop trigger topologies_state_changed on topologies;
+drop function notify_of_topology();
+drop trigger topology_permissions_owner_lowered on topology_permissions;
+drop trigger topology_permissions_owner_removed on topology_permissions;
+drop function check_last_owner();
+drop trigger elements_updated_two_ends on elements;
+drop trigger elements_inserted_two_ends on elements;
+drop trigger connections_two_ends on connections;
+drop function check_two_ends();
+drop trigger elements_connections_removed on elements;
+drop function remove_connections();
+drop trigger elements_removable on elements;
+drop function refuse_removal();
