@@ -1,11 +1,16 @@
 """Which layout this code needs (its migrations), and whether a database has it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
 
 from .errors import NotAllowed, WrongLayout, from_driver
 
+RECREATE = (
+    "recreate it: drop the database (make clean removes the embedded server with all its data), then run make migrate; "
+    "to keep its rows, first write them with bin/dump of the tomato-dao that made it, and load them afterwards"
+)
 _PACKAGE = Path(__file__).parent
 # A wheel carries db/ inside the package; in a checkout it stands beside it.
 DB_DIR = _PACKAGE / "db" if (_PACKAGE / "db").is_dir() else _PACKAGE.parent / "db"
@@ -37,15 +42,32 @@ def applied(connection: psycopg.Connection) -> list[str]:
         raise from_driver(error) from error
 
 
+def unreleased(versions: Sequence[str]) -> list[str]:
+    """Return those of a database's versions that belong to a schema that was never released.
+
+    Released migrations stay, and later ones have later versions: an unknown version before this code's newest one was never
+    released, an unknown version after it is a newer tomato-dao's.
+    """
+    need = known()
+    return [version for version in versions if version not in need and version < need[-1]]
+
+
+def refuse_unknown(versions: Sequence[str], database: str) -> None:
+    """Raise WrongLayout if a database has versions that are not this code's, saying whose they are and what to do."""
+    if strange := unreleased(versions):
+        raise WrongLayout(f"the database {database} has a schema that was never released ({strange[0]} …): {RECREATE}")
+    if unknown := [version for version in versions if version not in known()]:
+        raise WrongLayout(
+            f"the database {database} has migrations that this code does not know ({', '.join(unknown)}): "
+            "it belongs to a newer tomato-dao; install that one"
+        )
+
+
 def check(connection: psycopg.Connection) -> None:
     """WrongLayout where a database's migrations are not this code's, saying which and what to do."""
     have, need = applied(connection), known()
     where = f"the database {connection.info.dbname}"
-    if unknown := [version for version in have if version not in need]:
-        raise WrongLayout(
-            f"{where} has migrations that this code does not know ({', '.join(unknown)}): "
-            "it belongs to a newer tomato-dao; install that one"
-        )
+    refuse_unknown(have, connection.info.dbname)
     if pending := [version for version in need if version not in have]:
         raise WrongLayout(
             f"{where} lacks {len(pending)} of {len(need)} migrations ({pending[0]} is next): run make migrate, "

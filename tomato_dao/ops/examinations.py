@@ -146,6 +146,8 @@ def _layout(connection: psycopg.Connection) -> Finding:
     unknown = [version for version in have if version not in need]
     figures = {"current": have[-1] if have else None, "pending": pending, "unknown": unknown}
     current = f"at {have[-1]}" if have else "never migrated"
+    if layout.unreleased(have):
+        return Finding("layout", BAD, f"{current}, a schema that was never released", unknown, [layout.RECREATE], figures)
     if unknown:
         advice = ["this code is older than the database: install the tomato-dao that knows them"]
         return Finding("layout", BAD, f"{current}, with migrations unknown to this code", unknown, advice, figures)

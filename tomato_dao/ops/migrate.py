@@ -49,9 +49,9 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
     url: the owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). timeout: seconds that
     a server is waited for which is at its limit or not there. A database that holds rows is backed up first, unless BACKUP
     is “no”; who comes while another process migrates waits for it. Returns the versions that were applied, none where
-    nothing was pending. Raises WrongLayout where the database is of a newer layout, NotAllowed where the user may not
-    migrate it, WrongState where an earlier try has left an index half made, Unavailable where the server or dbmate is
-    missing, TomatoError with dbmate's words and the way back where a migration fails, and which layout it has now.
+    nothing was pending. Raises WrongLayout where the database is of a newer or an unreleased layout, NotAllowed where the user
+    may not migrate it, WrongState where an earlier try has left an index half made, Unavailable where the server or dbmate
+    is missing, TomatoError with dbmate's words and the way back where a migration fails, and which layout it has now.
     """
     url = url or owner_url()
     create_database(url, timeout)
@@ -81,7 +81,7 @@ def migrate_for(url: str, timeout: float) -> None:
 def roll_back(url: str | None = None) -> str:
     """Undo the latest migration, after a backup as in `migrate`, and return its version.
 
-    Raises NotFound where none is applied, WrongLayout where the database is of a newer layout.
+    Raises NotFound where none is applied, WrongLayout where the database is of a newer or an unreleased layout.
     """
     url = url or owner_url()
     with _migrating(url, 0) as connection:
@@ -190,11 +190,13 @@ def create_database(url: str, timeout: float = 0) -> None:
 
 def _status() -> None:
     with probe(owner_url()) as connection:
-        applied = layout.applied(connection)
+        applied, database = layout.applied(connection), connection.info.dbname
     names = {path.name.partition("_")[0]: path.stem for path in layout.files()}
     for version in sorted({*names, *applied}):
         state = ("applied" if version in applied else "pending") if version in names else "unknown"
         print(f"{state}  {names.get(version, version)}")
+    if layout.unreleased(applied):
+        layout.refuse_unknown(applied, database)
 
 
 def _new(name: str) -> Path:

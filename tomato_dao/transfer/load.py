@@ -77,6 +77,8 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
 
 def _check_migrations(theirs: list[str]) -> None:
     ours = layout.known()
+    if theirs and max(theirs) < ours[0]:
+        return  # of a schema before the first release; the fields of each record are compared with the tables' all the same
     if unknown := [version for version in theirs if version not in ours]:
         raise WrongLayout(
             f"the dump has migrations that this code does not know ({', '.join(unknown)}): it is of a newer tomato-dao; "
