@@ -15,7 +15,7 @@ setup: .venv/installed ## install everything into .venv (the other targets do it
 migrate: setup ## bring the database of DATABASE_URL, else the embedded server's, to this layout
 	@$(PY) -m tomato_dao.ops.migrate
 
-migrate-status: setup ## list the migrations: applied, pending, unknown to this code
+migrate-status: setup ## list the migrations: applied, pending, edited since, unknown to this code
 	@$(PY) -m tomato_dao.ops.migrate status
 
 rollback: setup ## undo the latest migration

@@ -1429,7 +1429,8 @@ CREATE TABLE public.quotas (
 --
 
 CREATE TABLE public.schema_migrations (
-    version character varying NOT NULL
+    version character varying NOT NULL,
+    sha256 text
 );
 
 

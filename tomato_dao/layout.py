@@ -1,5 +1,6 @@
 """Which layout this code needs (its migrations), and whether a database has it."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,10 @@ RECREATE = (
     "recreate it: drop the database (make clean removes the embedded server with all its data), then run make migrate; "
     "to keep its rows, first write them with bin/dump of the tomato-dao that made it, and load them afterwards"
 )
+UNDO_EDIT = (
+    "bring the file back as it was, and make the change in a new migration (make new-migration); if the file was never "
+    "released, recreate the database instead (make clean removes the embedded server with all its data)"
+)
 _PACKAGE = Path(__file__).parent
 # A wheel carries db/ inside the package; in a checkout it stands beside it.
 DB_DIR = _PACKAGE / "db" if (_PACKAGE / "db").is_dir() else _PACKAGE.parent / "db"
@@ -18,12 +23,22 @@ DB_DIR = _PACKAGE / "db" if (_PACKAGE / "db").is_dir() else _PACKAGE.parent / "d
 
 def known() -> list[str]:
     """The versions of this code's migrations, oldest first."""
-    return [path.name.partition("_")[0] for path in files()]
+    return [version_of(path) for path in files()]
+
+
+def version_of(path: Path) -> str:
+    """Return the version that a migration's file name begins with."""
+    return path.name.partition("_")[0]
 
 
 def files() -> list[Path]:
     """This code's migrations, oldest first."""
     return sorted((DB_DIR / "migrations").glob("*.sql"))
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a migration's file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def applied(connection: psycopg.Connection) -> list[str]:
@@ -60,6 +75,27 @@ def refuse_unknown(versions: Sequence[str], database: str) -> None:
         raise WrongLayout(
             f"the database {database} has migrations that this code does not know ({', '.join(unknown)}): "
             "it belongs to a newer tomato-dao; install that one"
+        )
+
+
+def edited(connection: psycopg.Connection) -> list[str]:
+    """Return the names of a database's migrations whose files have changed since they were applied.
+
+    Those that were applied without `migrate` have no hash, and are not compared.
+    """
+    if not applied(connection):
+        return []
+    # by way of jsonb, since a database of another schema may not have the column
+    found = connection.execute("select m.version, to_jsonb(m) ->> 'sha256' from schema_migrations m")
+    hashes: dict[str, str | None] = dict(found.fetchall())
+    return [path.stem for path in files() if hashes.get(version_of(path)) not in (None, file_hash(path))]
+
+
+def refuse_edited(connection: psycopg.Connection) -> None:
+    """Raise WrongLayout if migrations were edited after they were applied to a database, naming them."""
+    if names := edited(connection):
+        raise WrongLayout(
+            f"the database {connection.info.dbname}: {', '.join(names)} was edited after it was applied: {UNDO_EDIT}"
         )
 
 

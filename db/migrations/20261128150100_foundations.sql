@@ -2,6 +2,10 @@
 
 -- The parts that every later file builds on, and the two tables of the backend that belong to no other subject.
 
+-- The hash of each migration's file at the time when it was applied, so that “make migrate” can name a file that was edited
+-- afterwards. dbmate makes the table before it runs the first migration, and removes the row of one that it undoes.
+alter table schema_migrations add column sha256 text;
+
 -- A moment that every client can hold: finite, in the years 1 to 9999, to the microsecond.
 create domain instant as timestamptz
 constraint instant_is_finite_and_of_years_1_to_9999
@@ -52,3 +56,4 @@ drop function remove_usage();
 drop function new_usage_id();
 drop table usage_statistics;
 drop domain instant;
+alter table schema_migrations drop column sha256;

@@ -142,7 +142,7 @@ def _connections(connection: psycopg.Connection, pool_size: int) -> Finding:
 
 def _layout(connection: psycopg.Connection) -> Finding:
     have, need = layout.applied(connection), layout.known()
-    pending = [path.stem for path in layout.files() if path.name.partition("_")[0] not in have]
+    pending = [path.stem for path in layout.files() if layout.version_of(path) not in have]
     unknown = [version for version in have if version not in need]
     figures = {"current": have[-1] if have else None, "pending": pending, "unknown": unknown}
     current = f"at {have[-1]}" if have else "never migrated"
@@ -151,6 +151,9 @@ def _layout(connection: psycopg.Connection) -> Finding:
     if unknown:
         advice = ["this code is older than the database: install the tomato-dao that knows them"]
         return Finding("layout", BAD, f"{current}, with migrations unknown to this code", unknown, advice, figures)
+    if edited := layout.edited(connection):
+        summary = f"{current}, {counted(len(edited), 'migration')} edited after being applied"
+        return Finding("layout", BAD, summary, edited, [layout.UNDO_EDIT], {**figures, "edited": edited})
     if pending:
         advice = ["make migrate  (python -m tomato_dao.ops.migrate), which makes a backup first"]
         return Finding("layout", BAD, f"{current}, {len(pending)} of {len(need)} migrations pending", pending, advice, figures)

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from random import uniform
@@ -34,6 +34,13 @@ where r.oid = coalesce(
   (select d.datdba from pg_database d where d.datname = current_database())
 )
 """
+_RECORD_HASHES = """
+update schema_migrations m
+set sha256 = f.sha256
+from unnest(%s::text[], %s::text[]) f (version, sha256)
+where m.version = f.version and m.sha256 is null
+"""
+_HAS_HASHES = "select from pg_attribute where attrelid = to_regclass('schema_migrations') and attname = 'sha256'"
 # What "create index concurrently" leaves when it fails, and "if not exists" would then take for an index.
 _HALF_MADE = """
 select i.indexrelid::regclass::text
@@ -49,21 +56,24 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
     url: the owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). timeout: seconds that
     a server is waited for which is at its limit or not there. A database that holds rows is backed up first, unless BACKUP
     is “no”; who comes while another process migrates waits for it. Returns the versions that were applied, none where
-    nothing was pending. Raises WrongLayout where the database is of a newer or an unreleased layout, NotAllowed where the user
-    may not migrate it, WrongState where an earlier try has left an index half made, Unavailable where the server or dbmate
-    is missing, TomatoError with dbmate's words and the way back where a migration fails, and which layout it has now.
+    nothing was pending. Raises WrongLayout where the database is of a newer or an unreleased layout or a migration was edited
+    after it was applied, NotAllowed where the user may not migrate it, WrongState where an earlier try has left an index
+    half made, Unavailable where the server or dbmate is missing, TomatoError with dbmate's words and the way back where a
+    migration fails, and which layout it has now.
     """
     url = url or owner_url()
     create_database(url, timeout)
     with probe(url, timeout) as connection:
         if layout.applied(connection) == layout.known():
+            layout.refuse_edited(connection)
             return []
     with _migrating(url, timeout) as connection:
-        before = layout.applied(connection)
+        before = _applied(connection)
         if before == layout.known():
             return []  # the process that we waited for did it
-        if set(before) - set(layout.known()):
-            layout.check(connection)
+        layout.refuse_unknown(before, connection.info.dbname)
+        with connection.transaction(force_rollback=True):  # see _applied
+            layout.refuse_edited(connection)
         _dbmate_with_backup(url, connection, "migrate")
         layout.check(connection)
         return [version for version in layout.applied(connection) if version not in before]
@@ -85,11 +95,10 @@ def roll_back(url: str | None = None) -> str:
     """
     url = url or owner_url()
     with _migrating(url, 0) as connection:
-        applied = layout.applied(connection)
+        applied = _applied(connection)
         if not applied:
             raise NotFound(f"the database {connection.info.dbname} has no migration that could be undone")
-        if set(applied) - set(layout.known()):
-            layout.check(connection)
+        layout.refuse_unknown(applied, connection.info.dbname)
         _dbmate_with_backup(url, connection, "rollback")
         return applied[-1]
 
@@ -117,6 +126,23 @@ def _migrating(url: str, timeout: float) -> Iterator[psycopg.Connection]:
         raise from_driver(error) from error
 
 
+def _applied(connection: psycopg.Connection) -> list[str]:
+    """Return what `layout.applied` does, and keep no lock.
+
+    The transaction goes on while dbmate works, and the first migration alters the table that was read. What is rolled back to
+    a savepoint gives its locks back.
+    """
+    with connection.transaction(force_rollback=True):
+        return layout.applied(connection)
+
+
+def _record_hashes(connection: psycopg.Connection) -> None:
+    """Store the hashes of the files that dbmate has just applied."""
+    if connection.execute(_HAS_HASHES).fetchone() is not None:  # the first migration makes the column
+        paths = layout.files()
+        connection.execute(_RECORD_HASHES, [[*map(layout.version_of, paths)], [*map(layout.file_hash, paths)]])
+
+
 def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) -> None:
     ((owner, may, is_owner),) = connection.execute(_OWNER).fetchall()
     if not may:
@@ -133,12 +159,15 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) 
         except TomatoError as error:
             raise TomatoError(f"nothing was migrated, for want of a backup: {error} (BACKUP=no goes without one)") from error
         logger.info("saved %s", saved)
-    before = layout.applied(connection)
+    before = _applied(connection)
     try:
         dbmate(url, command, role=None if is_owner else owner)
     except TomatoError as error:
+        with suppress(TomatoError, psycopg.Error), probe(url) as another:  # this one's transaction ends with a rollback
+            _record_hashes(another)
         way_back = f"; the database before is in {saved}: “bin/restore {quote(str(saved))}” brings it back" if saved else ""
         raise TomatoError(f"{error}; {_how_far(connection, before)}{way_back}") from error
+    _record_hashes(connection)
 
 
 def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
@@ -190,13 +219,14 @@ def create_database(url: str, timeout: float = 0) -> None:
 
 def _status() -> None:
     with probe(owner_url()) as connection:
-        applied, database = layout.applied(connection), connection.info.dbname
-    names = {path.name.partition("_")[0]: path.stem for path in layout.files()}
-    for version in sorted({*names, *applied}):
-        state = ("applied" if version in applied else "pending") if version in names else "unknown"
-        print(f"{state}  {names.get(version, version)}")
-    if layout.unreleased(applied):
-        layout.refuse_unknown(applied, database)
+        applied, edited = layout.applied(connection), layout.edited(connection)
+        names = {layout.version_of(path): path.stem for path in layout.files()}
+        for version in sorted({*names, *applied}):
+            state = ("applied" if version in applied else "pending") if version in names else "unknown"
+            print(f"{'edited ' if names.get(version) in edited else state}  {names.get(version, version)}")
+        if layout.unreleased(applied):
+            layout.refuse_unknown(applied, connection.info.dbname)
+        layout.refuse_edited(connection)
 
 
 def _new(name: str) -> Path:
@@ -217,7 +247,7 @@ def main() -> None:
         description="Bring the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded server's) to this layout.",
     )
     commands = parser.add_subparsers(dest="command")
-    commands.add_parser("status", help="list the migrations: applied, pending, unknown to this code")
+    commands.add_parser("status", help="list the migrations: applied, pending, edited since, unknown to this code")
     commands.add_parser("rollback", help="undo the latest migration")
     commands.add_parser("new", help="make a file for a new migration").add_argument("name")
     options = parser.parse_args()
