@@ -1,7 +1,8 @@
-"""What squawk says of the migrations: long locks, rewrites of tables, indexes that are not made concurrently.
+"""Checks of the migrations: released ones are frozen, and squawk lints all of them.
 
-Only the way up is looked at: the way down is for development, and drops things by its nature. A line
-`-- squawk-ignore rule` before a statement says that it is meant; let a comment say why.
+squawk finds long locks, rewrites of tables, indexes that are not made concurrently. Only the way up is looked at: the way down
+is for development, and drops things by its nature. A line `-- squawk-ignore rule` before a statement says that it is meant; let
+a comment say why.
 """
 
 import json
@@ -16,6 +17,33 @@ from ..wording import counted
 from .cli import run_command
 
 _CONFIG = layout.DB_DIR.parent / ".squawk.toml"
+_RELEASED = "released.sha256"
+
+
+def unfrozen(directory: Path) -> list[str]:
+    """Return the faults of a directory's migrations against its list of released ones, a line each.
+
+    The list is as sha256sum writes it. Databases have applied what is in it: such a file can't change or go, and a file that
+    comes before one of them would be applied after it there.
+    """
+    list_file = directory / _RELEASED
+    lines = [line.split() for line in list_file.read_text("utf-8").splitlines() if line and not line.startswith("#")]
+    if faulty := [" ".join(words) for words in lines if len(words) != 2]:
+        return [f"{os.path.relpath(list_file)}: a line has a hash and a file name, not {faulty[0]!r}"]
+    released = {name: sha256 for sha256, name in lines}
+    found = {path.name: path for path in sorted(directory.glob("*.sql"))}
+    faults = {}
+    for name in sorted(released.keys() | found.keys()):
+        if name not in found:
+            faults[name] = "a released migration is missing: bring the file back"
+        elif name not in released:
+            if name < max(released, default=""):
+                faults[name] = f"it comes before the released {max(released)}: give it a later version"
+        elif layout.file_hash(found[name]) != released[name]:
+            faults[name] = "it was edited after its release: bring it back, and make the change in a new migration"
+    if list(released) != sorted(released):
+        faults[_RELEASED] = "its lines are not in the order of the versions"
+    return [f"{os.path.relpath(directory / name)}: {fault}" for name, fault in faults.items()]
 
 
 def findings(file: Path) -> list[str]:
@@ -36,9 +64,12 @@ def findings(file: Path) -> list[str]:
 
 def main() -> None:
     """`python -m tomato_dao.ops.migration_lint`"""
-    found = [line for file in sorted((layout.DB_DIR / "migrations").glob("*.sql")) for line in findings(file)]
-    for line in found:
+    changed = unfrozen(layout.DB_DIR / "migrations")
+    found = [line for file in layout.files() for line in findings(file)]
+    for line in [*changed, *found]:
         print(line, file=sys.stderr)
+    if changed:
+        raise TomatoError(f"released migrations never change: {counted(len(changed), 'fault')}")
     if found:
         raise TomatoError(
             f"{counted(len(found), 'finding')}; a statement that is meant so: -- squawk-ignore RULE before it, with why"
