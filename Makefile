@@ -30,10 +30,10 @@ roles: setup ## make the roles tomato_owner, tomato_app and tomato_reader, and g
 demo: setup ## import topologies from 50 threads, change and export them (TOPOLOGIES=dir for your own)
 	@$(PY) -m demo "$(TOPOLOGIES)"
 
-test: setup ## run the tests, on the server of DATABASE_URL, else the embedded one
+test: .venv/dev ## run the tests, on the server of DATABASE_URL, else the embedded one
 	@$(PY) -m pytest -n 2 --dist worksteal
 
-check: setup check-queries ## format, lint, types, queries, generated files up to date
+check: .venv/dev check-queries ## format, lint, types, queries, generated files up to date
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -W ignore -m sqlfluff lint $(SQLFLUFF)
@@ -41,21 +41,21 @@ check: setup check-queries ## format, lint, types, queries, generated files up t
 	@$(PY) -m tomato_dao.ops.schema --check
 	@$(PY) -m mypy
 
-check-queries: setup ## hold queries, rows, DAOs and layout against each other
+check-queries: .venv/dev ## hold queries, rows, DAOs and layout against each other
 	@$(PY) -m tomato_dao.ops.contract
 
-check-plans: setup ## look at the queries' plans on a large testbed: scans, sorts, and what changed since tests/plans was written
+check-plans: .venv/dev ## look at the queries' plans on a large testbed: scans, sorts, and what changed since tests/plans was written
 	@$(PY) -m tomato_dao.ops.plans
 
-plans: setup ## write tests/plans, after a change of plans that is meant
+plans: .venv/dev ## write tests/plans, after a change of plans that is meant
 	@$(PY) -m tomato_dao.ops.plans --write
 
-format: setup ## format Python and SQL
+format: .venv/dev ## format Python and SQL
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 	@$(PY) -W ignore -m sqlfluff fix $(SQLFLUFF)
 
-schema: setup ## write db/schema.sql and tomato_dao/dao/faces.pyi, after a change of migrations or queries
+schema: .venv/dev ## write db/schema.sql and tomato_dao/dao/faces.pyi, after a change of migrations or queries
 	@$(PY) -m tomato_dao.ops.schema
 	@$(PY) -m tomato_dao.ops.contract --write
 
@@ -74,7 +74,7 @@ bench-dump: setup .venv/peers ## compare bin/dump and bin/load with psql, pg_res
 bench-legacy: setup ## load an old backend's dump, and one ten times as large: seconds and memory
 	@$(PY) -m benchmarks.legacy
 
-wheel: setup ## build dist/tomato_dao-*.whl
+wheel: .venv/dev ## build dist/tomato_dao-*.whl
 	@$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
 
@@ -98,8 +98,14 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@$(PY) -m compileall -q tomato_dao
 	@touch $@
 
+# contributors' tools: what tests and checks need
+.venv/dev: .venv/installed requirements-dev.lock
+	@echo "adding the tools for tests and checks to .venv …" >&2
+	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
 # what benchmarks compare with
-.venv/peers: .venv/installed benchmarks/requirements.lock
+.venv/peers: .venv/dev benchmarks/requirements.lock
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
