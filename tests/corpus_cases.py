@@ -3,111 +3,102 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
-import pytest
 
-from tomato_dao import rows
 from tomato_dao.ops import embedded
 from tomato_dao.ops.described import Described, Refused, describe
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.queries import load
 from tomato_dao.query import Query
+from tomato_dao.row_factory import Row
 
 CORPUS = Path(__file__).with_name("contract_corpus")
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
+class Thing(Row, frozen=True):
     """A row with a name, or without one."""
 
     id: int
     name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Row, frozen=True):
     """A row with a name."""
 
     id: int
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
+class Truth(Row, frozen=True):
     """A row with an answer."""
 
     id: int
     is_it: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Row, frozen=True):
     """A row with a number."""
 
     id: int
     n: int
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(Row, frozen=True):
     """A kind, and how many there are of it."""
 
     kind: str
     n: int
 
 
-@dataclass(frozen=True, slots=True)
-class Summed:
+class Summed(Row, frozen=True):
     """A kind, and a sum."""
 
     kind: str
     n: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Row, frozen=True):
     """Two texts."""
 
     first: str
     second: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(Row, frozen=True):
     """A row with a list of texts."""
 
     id: int
     tags: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Row, frozen=True):
     """A row that holds rows."""
 
     id: int
     things: tuple[Named, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Row, frozen=True):
     """A row that holds a row, or none."""
 
     id: int
     thing: Named | None
 
 
-@dataclass(frozen=True, slots=True)
-class OptionalHolder:
+class OptionalHolder(Row, frozen=True):
     """A row that holds a row whose name may be missing."""
 
     id: int
     thing: Thing
 
 
-CLASSES = (Thing, Named, Truth, Number, Counted, Summed, Pair, Tagged, Holder, Owner, OptionalHolder)
+CLASSES: dict[str, type] = {
+    record_class.__name__: record_class
+    for record_class in (Thing, Named, Truth, Number, Counted, Summed, Pair, Tagged, Holder, Owner, OptionalHolder)
+}
 
 
 @contextmanager
@@ -118,11 +109,9 @@ def corpus_connection() -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def load_corpus(monkeypatch: pytest.MonkeyPatch, directory: str) -> list[Query]:
+def load_corpus(directory: str) -> list[Query]:
     """The queries of a directory of the corpus; what each finds is said in its comments."""
-    for record_class in CLASSES:
-        monkeypatch.setattr(rows, record_class.__name__, record_class, raising=False)
-    return list(load(CORPUS / directory).values())
+    return list(load(CORPUS / directory, CLASSES).values())
 
 
 def without_claims(query: Query) -> Query:

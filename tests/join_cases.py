@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tomato_dao.ops.described import Described
+from tomato_dao.row_factory import Row
 
 _Columns = Mapping[str, tuple[str, ...]]
 _INTEGERS: _Columns = {"things": ("id", "size"), "parts": ("id", "thing_id")}
@@ -45,32 +46,28 @@ _SHAPES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Both:
+class Both(Row, frozen=True):
     """Two texts."""
 
     c1: str
     c2: str
 
 
-@dataclass(frozen=True, slots=True)
-class First:
+class First(Row, frozen=True):
     """A text, and one that may be missing."""
 
     c1: str
     c2: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Second:
+class Second(Row, frozen=True):
     """A text that may be missing, and one that is there."""
 
     c1: str | None
     c2: str
 
 
-@dataclass(frozen=True, slots=True)
-class Neither:
+class Neither(Row, frozen=True):
     """Two texts that may be missing."""
 
     c1: str | None

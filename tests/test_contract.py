@@ -6,19 +6,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
 from conftest import CHECKOUT
 
-from tomato_dao import rows
 from tomato_dao.database import QUERIES
 from tomato_dao.ops import contract, embedded, faces, plans, uses
 from tomato_dao.ops.described import Described, describe, layout_connection
 from tomato_dao.ops.migration_lint import findings as lint
 from tomato_dao.queries import load
+from tomato_dao.row_factory import Row
 
 Edit = Callable[[str, str, str], None]
 Check = Callable[..., tuple[int, str]]
@@ -93,7 +92,7 @@ def test_two_fields_in_the_wrong_order_are_found(copy: Path, edit: Edit, check: 
 
 
 def test_a_field_that_leaves_no_room_for_null_is_found(copy: Path, edit: Edit, check: Check) -> None:
-    rest = "    attrs: JsonObject\n\n\n@dataclass(frozen=True, slots=True)\nclass Site:"
+    rest = "    attrs: JsonObject\n\n\nclass Site(Row, frozen=True):"
     edit(PLACES, f"    usage_id: int | None\n{rest}", f"    usage_id: int\n{rest}")
     code, said = check("contract")
     at = f"{PLACES}:{line_of(copy / PLACES, 'usage_id: int')}"
@@ -166,16 +165,14 @@ def test_an_index_is_made_concurrently_outside_a_transaction(tmp_path: Path) -> 
     assert lint(file) == []
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
+class Thing(Row, frozen=True):
     """What the queries below return."""
 
     id: int
     name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Row, frozen=True):
     """A row that holds rows."""
 
     id: int
@@ -202,13 +199,11 @@ def layout() -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def says(layout: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Says:
     """What is found in a file of one query, without the place."""
-    monkeypatch.setattr(rows, "Thing", Thing, raising=False)
-    monkeypatch.setattr(rows, "Holder", Holder, raising=False)
     monkeypatch.setattr(uses, "used", lambda _: {"things.q"})
 
     def of(text: str) -> list[str]:
         (tmp_path / "things.sql").write_text(text, "utf-8")
-        described = describe(layout, load(tmp_path).values())
+        described = describe(layout, load(tmp_path, {"Thing": Thing, "Holder": Holder}).values())
         contract.made_faces(described)  # never fails
         found = contract.findings(described)
         return [re.sub(r"^\S+ things.q: ", "", line) for line in found]

@@ -26,10 +26,9 @@ def connection() -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture(scope="module")
-def corpus(connection: psycopg.Connection) -> Iterator[Corpus]:
+def corpus(connection: psycopg.Connection) -> Corpus:
     """The queries of each directory of the corpus."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        yield {name: described(connection, load_corpus(monkeypatch, name)) for name in ("right", "wrong", "claimed")}
+    return {name: described(connection, load_corpus(name)) for name in ("right", "wrong", "claimed")}
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,15 @@ import inspect
 import os
 import re
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import get_args, get_origin
 
+from msgspec.structs import fields
+
 from .. import rows
+from ..row_factory import Row
 from . import faces
 from .described import Column, Described
 
@@ -48,7 +50,7 @@ def _field(column: Column, annotation: object, where: str, not_null: Set[str] = 
         yield from check_nullability(column, where)
     is_many = get_origin(inner) is tuple
     record, may_hold_null = _without_none(get_args(inner)[0] if is_many or get_origin(inner) is list else inner)
-    is_row = isinstance(record, type) and is_dataclass(record)
+    is_row = isinstance(record, type) and issubclass(record, Row)
     has_rows = column.parts is not None and column.is_many == is_many
     if is_row and not has_rows:
         made = "json_agg(json_build_array(…))" if is_many else "json_build_array(…)"
@@ -56,7 +58,7 @@ def _field(column: Column, annotation: object, where: str, not_null: Set[str] = 
         return
     if not may_hold_null and (is_many or column.type.endswith("[]")) and f"{column.name}[]" not in not_null:
         yield from check_elements(column, where)
-    if isinstance(record, type) and is_dataclass(record):
+    if isinstance(record, type) and issubclass(record, Row):
         yield from _parts(column, column.parts or [], record)
 
 
@@ -97,7 +99,7 @@ def needlessly_optional(queries: Sequence[Described]) -> Iterator[str]:
             returned.setdefault((_declaring(record, field.name), field.name), set()).add(can_be_null)
             inner, _ = _without_none(field.type)
             inner = get_args(inner)[0] if get_origin(inner) is tuple else inner
-            if column.parts is not None and isinstance(inner, type) and is_dataclass(inner):
+            if column.parts is not None and isinstance(inner, type) and issubclass(inner, Row):
                 note(column.parts, inner, set())
 
     for q in queries:
