@@ -19,7 +19,7 @@ from transfer_cases import dumped
 
 import tomato_dao
 from tomato_dao import Database, NotEmpty, NotFound
-from tomato_dao.notices import logger
+from tomato_dao.transfer.engine import logger
 
 pytestmark = pytest.mark.as_owner  # which a load needs
 

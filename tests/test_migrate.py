@@ -24,7 +24,7 @@ from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongLayout, Wron
 from tomato_dao.ops import backup, migrate
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
-from tomato_dao.server import logger, probe
+from tomato_dao.server import probe
 
 BROKEN = "-- migrate:up\ncreate table half (id int);\nselect 1 / 0;\n-- migrate:down\n"
 CONCURRENT = (
@@ -80,7 +80,7 @@ def test_processes_that_migrate_at_once_make_one_backup(
 ) -> None:
     server.execute("insert into organizations (name) values ('uni')")
     told_to_wait = threading.Semaphore(0)
-    monkeypatch.setattr(logger, "info", lambda *_: told_to_wait.release())
+    monkeypatch.setattr(migrate.logger, "info", lambda *_: told_to_wait.release())
     with ThreadPoolExecutor(3) as threads:
         with server.transaction():
             server.execute("select pg_advisory_xact_lock(%s)", [migrate._LOCK])

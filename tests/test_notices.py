@@ -8,6 +8,7 @@ import pytest
 from statement_cases import query, run
 
 from tomato_dao import connect
+from tomato_dao.notices import logger
 
 
 def test_notices_reach_the_log(
@@ -25,7 +26,7 @@ def test_notices_reach_the_log(
         with db.transaction():
             assert run(db, talk, 6) == [6]
     assert caplog.record_tuples == [
-        ("tomato_dao", level, f"{kind}: {said} {n}")
+        (logger.name, level, f"{kind}: {said} {n}")
         for n in (5, 6)
         for level, kind, said in ((INFO, "NOTICE", "noticed"), (WARNING, "WARNING", "warned"))
     ]

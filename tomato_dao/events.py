@@ -1,5 +1,6 @@
 """Waiting for changes: one session of a process, outside the pool, hears of them and tells all of its listeners."""
 
+import logging
 import re
 import select
 import socket
@@ -14,11 +15,12 @@ import psycopg
 
 from . import fork
 from .errors import InvalidValue, TomatoError, Unavailable, from_driver
-from .notices import logger
 from .server import probe
 from .session import ask
 
 Entities: TypeAlias = Literal["topologies", "elements", "connections"]
+
+logger = logging.getLogger(__name__)
 
 _ENTITIES = {"topologies": "topology", "elements": "element", "connections": "connection"}
 _LISTEN = b"set idle_session_timeout = 0; listen tomato_changes"

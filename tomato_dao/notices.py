@@ -1,4 +1,4 @@
-"""What server and driver say unasked, to the logger tomato_dao: a line each."""
+"""What server and driver say unasked, to the log: a line each."""
 
 import logging
 
@@ -6,7 +6,7 @@ import psycopg
 
 from .statements import Connection
 
-logger = logging.getLogger("tomato_dao")
+logger = logging.getLogger(__name__)
 
 
 def log_notice(diagnostic: psycopg.errors.Diagnostic) -> None:

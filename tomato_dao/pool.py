@@ -1,5 +1,6 @@
 """The pool: psycopg_pool, with everything about a connection set in this one place, and a shorter way between two calls."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -19,9 +20,11 @@ from .errors import InvalidValue, Unavailable
 from .metrics import PoolStats, holders
 from .notices import PoolName, log_notice
 from .query import Query
-from .server import logger, probe, session_settings
+from .server import probe, session_settings
 from .statements import Connection, Shape
 from .wording import counted
+
+logger = logging.getLogger(__name__)
 
 _LIFETIME = 3600  # seconds that a connection is used for
 _IDLE_AFTER = 60  # seconds without work after which a connection goes back to psycopg_pool, which closes what is too many

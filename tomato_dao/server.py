@@ -20,7 +20,7 @@ _PASSING = (
     f"{_FULL}|starting up|shutting down|recovery|not yet accept|administrator command|unexpectedly"
     "|refused|No such file|reset by peer|timeout expired"
 )
-logger = logging.getLogger("tomato_dao")
+logger = logging.getLogger(__name__)
 
 
 def session_settings(url: str, application_name: str, statement_timeout: float | None) -> dict[str, object]:

