@@ -9,7 +9,7 @@ from tomato_dao import Database
 from tomato_dao.errors import from_driver
 from tomato_dao.queries import load
 from tomato_dao.query import Query
-from tomato_dao.statements import Connection
+from tomato_dao.statements import QueryConnection
 
 NEW_YEAR = datetime(2020, 1, 1, tzinfo=UTC)
 NAIVE = datetime(2020, 1, 1)
@@ -25,7 +25,7 @@ def query(directory: Path, sql: str, parameters: str = "", *, nullable: bool = T
 def run(db: Database, query: Query, *values: object) -> list[object]:
     """The rows of a query that no DAO has; errors as a DAO gives them."""
     with db.connection() as connection:
-        assert isinstance(connection, Connection)
+        assert isinstance(connection, QueryConnection)
         try:
             rows: list[object] = connection.run(query, values)
         except psycopg.Error as error:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tomato_dao import InvalidValue
-from tomato_dao.transfer.legacy.reader import Records, is_legacy
+from tomato_dao.transfer.legacy.reader import LegacyRecords, is_legacy
 
 ONE = {"model": "tomato.host", "pk": 1, "fields": {"name": "h"}}
 
@@ -20,7 +20,7 @@ def chunks(text: bytes, size: int) -> Iterator[bytes]:
 
 def read(text: str | bytes, size: int = 7) -> list[tuple[str, Any, dict[str, Any]]]:
     data = text if isinstance(text, bytes) else text.encode()
-    return [(record.model, record.pk, record.fields) for record in Records(chunks(data, size))]
+    return [(record.model, record.pk, record.fields) for record in LegacyRecords(chunks(data, size))]
 
 
 values = st.recursive(
@@ -78,7 +78,7 @@ def test_what_is_wrong_is_told_with_its_place(case: str, size: int) -> None:
 def test_wrong_json_is_told_before_the_rest_is_read() -> None:
     pieces = iter([b'[{"model": oops', b"x" * 100, b"y" * 100])
     with pytest.raises(InvalidValue, match="not JSON"):
-        list(Records(pieces))
+        list(LegacyRecords(pieces))
     assert list(pieces) != []
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from transfer_cases import as_json, floats, instants, jsons, numbers, texts
 
 from tomato_dao.transfer.catalog import Column, Table
-from tomato_dao.transfer.record import Records
+from tomato_dao.transfer.record import RecordReader
 
 KEY = (Column("id", "integer", nullable=False),)
 
@@ -16,7 +16,7 @@ KEY = (Column("id", "integer", nullable=False),)
 def test_a_line_says_the_same_in_any_order_and_spacing(data: st.DataObject) -> None:
     kinds = {"t": (texts, "text"), "n": (numbers.map(lambda n: ("number", n)), "number"), "j": (jsons, "json")}
     columns = [Column(name, kind, nullable=name == "t") for name, (_, kind) in kinds.items()]
-    reading = Records(Table("things", "thing", (Column("id", "integer", nullable=False),), tuple(columns)))
+    reading = RecordReader(Table("things", "thing", (Column("id", "integer", nullable=False),), tuple(columns)))
     found = {name: as_json(data.draw(values)) for name, (values, _) in kinds.items()}
     fields = ",".join(f'"{name}":{value}' for name, value in found.items())
     line = f'{{"model":"thing","pk":5,"fields":{{{fields}}}}},'.encode()
@@ -44,7 +44,7 @@ KINDS = {
 def test_lines_say_the_same_among_others(data: st.DataObject) -> None:
     kinds = data.draw(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=6))
     columns = tuple(Column(f"c{n}", kind, nullable=data.draw(st.booleans())) for n, kind in enumerate(kinds))
-    reading = Records(Table("things", "thing", KEY, columns))
+    reading = RecordReader(Table("things", "thing", KEY, columns))
     lines = []
     for pk in range(data.draw(st.integers(1, 4))):
         values = [
@@ -75,7 +75,7 @@ def things(*fields: str) -> list[bytes]:
     ],
 )
 def test_nulls_are_told_from_values_among_others(kind: str, values: list[str], read: list[str]) -> None:
-    reading = Records(Table("things", "thing", KEY, (Column("c", kind.removesuffix("?"), kind.endswith("?")),)))
+    reading = RecordReader(Table("things", "thing", KEY, (Column("c", kind.removesuffix("?"), kind.endswith("?")),)))
     lines = things(*(f'"c":{value}' for value in values))
     rows = "\n".join(f"{n}\t{text}" for n, text in enumerate(read)).encode()
     assert reading.rows(b"".join(lines)) == (rows, len(lines))
@@ -83,7 +83,7 @@ def test_nulls_are_told_from_values_among_others(kind: str, values: list[str], r
 
 @given(st.booleans(), st.lists(st.integers(0, 10**18), max_size=3), st.lists(st.integers(0, 10**18), max_size=3), st.data())
 def test_no_line_is_passed_over(nullable: bool, before: list[int], after: list[int], data: st.DataObject) -> None:
-    reading = Records(Table("things", "thing", KEY, (Column("c", "integer", nullable),)))
+    reading = RecordReader(Table("things", "thing", KEY, (Column("c", "integer", nullable),)))
     lines = things(*(f'"c":{value}' for value in [*before, 0, *after]))
     good = lines[len(before)]
     at = data.draw(st.integers(0, len(good)))
@@ -108,7 +108,7 @@ def test_no_line_is_passed_over(nullable: bool, before: list[int], after: list[i
     ],
 )  # fmt: skip
 def test_what_needs_a_closer_look_is_left_to_it(kind: str, simple: str, value: str) -> None:
-    reading = Records(Table("things", "thing", KEY, (Column("c", kind.removesuffix("?"), kind.endswith("?")),)))
+    reading = RecordReader(Table("things", "thing", KEY, (Column("c", kind.removesuffix("?"), kind.endswith("?")),)))
     lines = things(f'"c":{simple}', f'"c":{value}')
     assert reading.rows(b"".join(lines)) is None
     assert (reading.rows(lines[0]) is None) == (kind == "array")

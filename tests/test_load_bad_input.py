@@ -15,7 +15,7 @@ from transfer_cases import another_database, by_hand, closed, dumped, organizati
 import tomato_dao
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongLayout, layout
 from tomato_dao.transfer.load import check
-from tomato_dao.transfer.reader import Reader
+from tomato_dao.transfer.reader import DumpReader
 
 pytestmark = pytest.mark.as_owner  # which a load needs
 
@@ -204,7 +204,7 @@ def small_dump() -> bytes:
 
 
 def read_all(chunks: Iterable[bytes]) -> None:
-    reader = Reader(chunks)
+    reader = DumpReader(chunks)
     for _ in reader.blocks(reader.header.tables):
         pass
 

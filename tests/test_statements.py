@@ -12,7 +12,7 @@ from statement_cases import query, run
 
 from tomato_dao import Database, InvalidValue, NotFound, TomatoError
 from tomato_dao.query import Query
-from tomato_dao.statements import Connection, Statement
+from tomato_dao.statements import QueryConnection, Statement
 
 
 def test_one_statement_serves_small_and_big_numbers(single: Database, tmp_path: Path) -> None:
@@ -70,15 +70,15 @@ def test_a_statement_is_prepared_again_for_each_of_several_changes_in_a_row(
 ) -> None:
     server.execute("create table t as select 5 as v")
     read = query(tmp_path, "select t.v from t")
-    prepare, changes = Connection._prepare, iter(["int8", "text", "numeric", "float8", "int2"])
+    prepare, changes = QueryConnection._prepare, iter(["int8", "text", "numeric", "float8", "int2"])
 
-    def prepare_too_early(connection: Connection, query: Query) -> Statement:
+    def prepare_too_early(connection: QueryConnection, query: Query) -> Statement:
         statement = prepare(connection, query)
         if type_ := next(changes, None):
             server.execute(f"alter table t alter column v type {type_} using v::{type_}".encode())
         return statement
 
-    monkeypatch.setattr(Connection, "_prepare", prepare_too_early)
+    monkeypatch.setattr(QueryConnection, "_prepare", prepare_too_early)
     assert run(single, read) == [5]
     assert next(changes, None) is None
 
@@ -164,7 +164,7 @@ def test_cursors_of_a_leased_connection_work_beside_statements(single: Database,
     row = "select %s, %s, %s::text, %s, %s::jsonb, %s"
     values = [5, 2**40, "a", True, Jsonb({"a": 1}), [1, 2]]
     with single.connection() as connection:
-        assert isinstance(connection, Connection)
+        assert isinstance(connection, QueryConnection)
         for binary in (False, True):
             assert connection.execute(row, values, binary=binary).fetchone() == (5, 2**40, "a", True, {"a": 1}, [1, 2])
             assert connection.run(echo, [7]) == [7]

@@ -6,7 +6,7 @@ import pytest
 
 from tomato_dao.database import QUERIES
 from tomato_dao.query import Query
-from tomato_dao.statements import Connection
+from tomato_dao.statements import QueryConnection
 
 _ran: set[str] = set()
 
@@ -15,13 +15,13 @@ _ran: set[str] = set()
 def _note_queries() -> Iterator[None]:
     """Notes the queries that this process runs."""
     with pytest.MonkeyPatch.context() as patch:
-        run = Connection.run
+        run = QueryConnection.run
 
-        def noted(connection: Connection, query: Query, values: Sequence[object]) -> object:
+        def noted(connection: QueryConnection, query: Query, values: Sequence[object]) -> object:
             _ran.add(query.name)
             return run(connection, query, values)
 
-        patch.setattr(Connection, "run", noted)
+        patch.setattr(QueryConnection, "run", noted)
         yield
 
 

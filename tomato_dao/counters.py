@@ -9,7 +9,7 @@ from weakref import finalize
 from .query import Query
 
 if TYPE_CHECKING:
-    from .statements import Connection
+    from .statements import QueryConnection
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Tally:
         self.seconds = 0.0
 
 
-class Counts:
+class ConnectionCounts:
     """What one connection counts; the next one counts on when it is gone."""
 
     __slots__ = ("tallies", "waited", "waits")
@@ -57,15 +57,15 @@ class AllCounts:
 
     def __init__(self) -> None:
         self.turned_away = 0
-        self._all: list[Counts] = []
-        self._free: list[Counts] = []
+        self._all: list[ConnectionCounts] = []
+        self._free: list[ConnectionCounts] = []
 
-    def assign(self, connection: "Connection") -> None:
+    def assign(self, connection: "QueryConnection") -> None:
         """Let a connection count from now on."""
         try:
             counts = self._free.pop()
         except IndexError:
-            counts = Counts()
+            counts = ConnectionCounts()
             self._all.append(counts)
         connection.counts = counts
         finalize(connection, self._free.append, counts).atexit = False

@@ -103,7 +103,7 @@ class Events:
         """Start without listeners: at first, and in a child after a fork."""
         self._guard = threading.Condition()
         self._queues: set[_Queue] = set()
-        self._reader: _Reader | None = None
+        self._reader: _ListeningThread | None = None
 
     def after_fork_in_child(self) -> None:
         """The listeners are the parent's."""
@@ -130,7 +130,7 @@ class Events:
             if self._closed:
                 raise Unavailable("the database is closed")
             if self._reader is None:
-                self._reader = _Reader(self._url, self._application_name, self.tell)
+                self._reader = _ListeningThread(self._url, self._application_name, self.tell)
                 self._reader.start()
             self._queues.add(queue)
         return listener
@@ -164,7 +164,7 @@ class Events:
                 self._reader = None
 
 
-class _Reader(threading.Thread):
+class _ListeningThread(threading.Thread):
     """Tells what its session hears, and opens another where that is lost, until `end`."""
 
     def __init__(self, url: str, application_name: str, tell: Callable[[Event], None]) -> None:

@@ -7,7 +7,7 @@ from time import monotonic
 from psycopg.pq import TransactionStatus
 
 from .counters import QueryStats
-from .statements import Connection
+from .statements import QueryConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Stats:
     queries: dict[str, QueryStats]
 
 
-def holders(connections: Iterable[Connection]) -> str:
+def holders(connections: Iterable[QueryConnection]) -> str:
     """What holds connections, longest first: " (hosts.update: 2, for up to 3.1 s; a transaction after hosts.get: 1, …)"."""
     now = monotonic()
     found: dict[str, list[float]] = {}
@@ -43,7 +43,7 @@ def holders(connections: Iterable[Connection]) -> str:
     return f" ({told})" if told else ""
 
 
-def _holder(connection: Connection) -> str:
+def _holder(connection: QueryConnection) -> str:
     last = connection.query.name if connection.query else None
     status = connection.pgconn.transaction_status
     if status == TransactionStatus.ACTIVE:

@@ -4,7 +4,7 @@ import logging
 
 import psycopg
 
-from .statements import Connection
+from .statements import QueryConnection
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class PoolName(str):
 def retell(record: logging.LogRecord) -> bool:
     """Whether psycopg_pool's own words stand: of a lost connection the call tells that used it, of a refused one we do."""
     match record.args:
-        case (Connection(), *_):
+        case (QueryConnection(), *_):
             return False
         case (PoolName() as name, error, *_):
             if isinstance(error, psycopg.Error):

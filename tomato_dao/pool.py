@@ -21,7 +21,7 @@ from .metrics import PoolStats, holders
 from .notices import PoolName, log_notice
 from .query import Query
 from .server import probe, session_settings
-from .statements import Connection, Shape
+from .statements import QueryConnection, Shape
 from .wording import counted
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class _Waiter:
     __slots__ = ("connection", "ready")
 
     def __init__(self) -> None:
-        self.connection: Connection | None = None
+        self.connection: QueryConnection | None = None
         self.ready = threading.Lock()
         self.ready.acquire()
 
@@ -48,7 +48,7 @@ class _Waiter:
 class _Local(threading.local):
     """Each thread's own: the connection of the transaction that it is in."""
 
-    connection: Connection | None = None
+    connection: QueryConnection | None = None
 
 
 class Pool:
@@ -94,8 +94,8 @@ class Pool:
         self.over = False  # closed, and the grace has passed: transactions must end
         self.counts = AllCounts()
         self._shapes: dict[Query, Shape] | None = None if self._prepare else {}
-        self._all: WeakSet[Connection] = WeakSet()
-        self._idle: deque[Connection] = deque()
+        self._all: WeakSet[QueryConnection] = WeakSet()
+        self._idle: deque[QueryConnection] = deque()
         self._waiters: deque[_Waiter] = deque()
         self._taken = 0  # from psycopg_pool, those that are coming included
         self._coming = 0
@@ -104,7 +104,7 @@ class Pool:
         self._closed = threading.Event()  # for the thread that tidies
         self._name = PoolName(str(self._settings["application_name"]))
         self._pool = ConnectionPool(
-            connection_class=Connection,
+            connection_class=QueryConnection,
             kwargs={**self._settings, "autocommit": True, "prepare_threshold": None},
             name=self._name,
             configure=self._configure,
@@ -126,7 +126,7 @@ class Pool:
         if not self._closing:
             self._open()
 
-    def lease(self, timeout: float | None = None) -> Connection:
+    def lease(self, timeout: float | None = None) -> QueryConnection:
         """Return a connection for the caller alone, until `give_back`.
 
         timeout: seconds to wait for one (default: the pool's). Raises Unavailable where none is free in time.
@@ -136,7 +136,7 @@ class Pool:
                 return self._idle.pop()
         return self._wait(self.timeout if timeout is None else timeout)
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: QueryConnection) -> None:
         """End a lease: hand the connection to the next task, keep it, or let psycopg_pool replace it."""
         if connection.pgconn.transaction_status == _IDLE and connection.used_at <= connection.expires_at:
             with self._lock:
@@ -149,7 +149,7 @@ class Pool:
         self._return([connection])
 
     @staticmethod
-    def _hand(waiter: _Waiter, connection: Connection | None) -> None:
+    def _hand(waiter: _Waiter, connection: QueryConnection | None) -> None:
         waiter.connection = connection
         waiter.ready.release()
 
@@ -170,7 +170,7 @@ class Pool:
             if connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
                 connection.cancel_safe(timeout=5)
 
-    def _wait(self, timeout: float) -> Connection:
+    def _wait(self, timeout: float) -> QueryConnection:
         """Join the queue; the counts of those who waited are the connection's own, which nobody else uses meanwhile."""
         began = monotonic()
         waiter = _Waiter()
@@ -250,7 +250,7 @@ class Pool:
             f"with {counted(len(self._waiters), 'more task')} in the queue; {advice}"
         )
 
-    def _open_now(self) -> list[Connection]:
+    def _open_now(self) -> list[QueryConnection]:
         with self._lock:
             return [connection for connection in self._all if not connection.closed]
 
@@ -261,7 +261,7 @@ class Pool:
         idle = min(len(self._idle) + self._pool.get_stats().get("pool_available", 0), connections)
         return PoolStats(self.size, connections, idle, len(self._waiters), waits, waited, self.counts.turned_away)
 
-    def _return(self, connections: Sequence[Connection]) -> None:
+    def _return(self, connections: Sequence[QueryConnection]) -> None:
         """Give connections to psycopg_pool, which replaces the broken and old."""
         for connection in connections:
             self._pool.putconn(connection)
@@ -277,12 +277,12 @@ class Pool:
                 unused.append(self._idle.popleft())
         self._return(unused)
 
-    def _at_work(self) -> list[Connection]:
+    def _at_work(self) -> list[QueryConnection]:
         """The connections that run a statement or are in a transaction."""
         rest = (_IDLE, pq.TransactionStatus.UNKNOWN)
         return [c for c in self._all if c.pgconn.transaction_status not in rest]
 
-    def _configure(self, connection: Connection) -> None:
+    def _configure(self, connection: QueryConnection) -> None:
         self._name.refusal = ""
         adapt(connection)
         connection.add_notice_handler(log_notice)

@@ -24,7 +24,7 @@ from psycopg.generators import execute
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow, tuple_row
 
-from .counters import Counts, log_slow
+from .counters import ConnectionCounts, log_slow
 from .errors import InvalidValue
 from .query import Query
 from .row_factory import RawJson, has_raw_json, row_builder
@@ -54,7 +54,7 @@ class Shape:
     columns: tuple[int, ...]
 
 
-class Connection(psycopg.Connection[TupleRow]):
+class QueryConnection(psycopg.Connection[TupleRow]):
     """A psycopg connection that runs named queries, and keeps the statements it has prepared for them.
 
     shapes: where the shapes of queries are kept that are sent as they are, for a server behind a pooler that can't keep
@@ -67,7 +67,7 @@ class Connection(psycopg.Connection[TupleRow]):
         super().__init__(*args, **kwargs)
         self.shapes: dict[Query, Shape] | None = None
         self.used_at = self.expires_at = self.began = monotonic()
-        self.counts = Counts()
+        self.counts = ConnectionCounts()
         self.query: Query | None = None
         self.failure = ""
         self.slow = inf
@@ -219,7 +219,7 @@ class Statement:
         "shape",
     )
 
-    def __init__(self, connection: Connection, query: Query, shape: Shape, name: bytes) -> None:
+    def __init__(self, connection: QueryConnection, query: Query, shape: Shape, name: bytes) -> None:
         self._connection = connection
         self.query = query
         self.shape = shape

@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow
 from .errors import Conflict, InvalidValue, Unavailable, WrongState, from_driver
 from .metrics import Stats
 from .pool import Pool
-from .statements import Connection
+from .statements import QueryConnection
 
 Result = TypeVar("Result")
 
@@ -91,7 +91,7 @@ class Transactions:
             finally:
                 self._pool.local.connection = None
 
-    def _begin(self, stack: ExitStack, isolation: IsolationLevel | None, read_only: bool) -> Connection:
+    def _begin(self, stack: ExitStack, isolation: IsolationLevel | None, read_only: bool) -> QueryConnection:
         """A leased connection in a transaction, both ended by the stack; another one where one turns out to be dead."""
         for attempts_left in range(self._pool.size + 1, -1, -1):
             connection = self._pool.lease()
@@ -109,7 +109,7 @@ class Transactions:
                 return connection
         raise AssertionError("the last attempt returns or raises")
 
-    def _end(self, connection: Connection) -> None:
+    def _end(self, connection: QueryConnection) -> None:
         if connection.pgconn.transaction_status == TransactionStatus.IDLE:
             connection.isolation_level = connection.read_only = None
             connection.failure = ""
@@ -134,7 +134,7 @@ class Transactions:
 
 
 @contextmanager
-def _our_errors(connection: Connection) -> Iterator[None]:
+def _our_errors(connection: QueryConnection) -> Iterator[None]:
     try:
         yield
     except psycopg.errors.InFailedSqlTransaction as error:
@@ -146,7 +146,7 @@ def _our_errors(connection: Connection) -> Iterator[None]:
         raise told from error
 
 
-def _check_not_failed(connection: Connection) -> None:
+def _check_not_failed(connection: QueryConnection) -> None:
     """Raise where a call failed and its error was swallowed: all would be rolled back without a word.
 
     Raises WrongState, and Unavailable where the session ended.
@@ -158,7 +158,7 @@ def _check_not_failed(connection: Connection) -> None:
         raise Unavailable(f"the session of the transaction ended{why}, so all of it is rolled back")
 
 
-def failed(connection: Connection) -> WrongState:
+def failed(connection: QueryConnection) -> WrongState:
     """The error of a transaction in which a call failed before."""
     why = f" ({connection.failure})" if connection.failure else ""
     return WrongState(

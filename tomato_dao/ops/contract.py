@@ -16,7 +16,7 @@ from ..errors import TomatoError
 from ..wording import counted
 from . import faces, uses
 from .cli import run_command
-from .described import Column, Described, Refused, describe, layout_connection
+from .described import Described, Refused, ResultColumn, describe, layout_connection
 from .row_classes import check_elements, check_nullability, check_row, needlessly_optional, short
 
 _PACKAGE = Path(__file__).parent.parent
@@ -120,7 +120,7 @@ def _twice(q: Described) -> Iterator[str]:
         yield "it says “twice”, but its columns differ: remove the comment"
 
 
-def _same(columns: Sequence[Column]) -> Iterator[str]:
+def _same(columns: Sequence[ResultColumn]) -> Iterator[str]:
     """Pairs of columns that are one and the same, also in JSON rows."""
     for n, column in enumerate(columns):
         for before, other in enumerate(columns[:n]):

@@ -22,7 +22,7 @@ _SOURCE = ("varno", "varattno", "varlevelsup", "varreturningtype")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ResultColumn:
     """A column of a query, or a part of a JSON row in one.
 
     type: the server's name for it, "int8", "text[]", of a domain its base type's. can_be_null: None where the server
@@ -34,7 +34,7 @@ class Column:
     type: str
     can_be_null: bool | None
     can_hold_null: bool | None
-    parts: list["Column"] | None
+    parts: list["ResultColumn"] | None
     is_many: bool
     source: str
 
@@ -45,7 +45,7 @@ class Described:
 
     query: Query
     parameters: list[str]
-    columns: list[Column]
+    columns: list[ResultColumn]
     at_most_one_row: bool
     has_a_row: bool
     changes: list[str]
@@ -109,22 +109,22 @@ def _describe(connection: psycopg.Connection, catalog: Catalog, types: _Types, q
     return Described(query, parameter_types, columns, at_most_one_row, has_a_row(tree), changes(catalog, node))
 
 
-def _column(tree: QueryTree, n: int, expr: Node, name: str, type_: str, types: Mapping[int, str]) -> Column:
-    """Column n of a query."""
+def _column(tree: QueryTree, n: int, expr: Node, name: str, type_: str, types: Mapping[int, str]) -> ResultColumn:
+    """ResultColumn n of a query."""
     if not tree.node.has("setOperations"):
         return _part(tree, expr, name, type_, types)
-    return Column(name, type_, column_can_be_null(tree, n), column_elements(tree, n), None, False, "")
+    return ResultColumn(name, type_, column_can_be_null(tree, n), column_elements(tree, n), None, False, "")
 
 
-def _part(tree: QueryTree, expr: Node, name: str, type_: str, types: Mapping[int, str]) -> Column:
+def _part(tree: QueryTree, expr: Node, name: str, type_: str, types: Mapping[int, str]) -> ResultColumn:
     source = " ".join(expr.text(key) for key in _SOURCE) if expr.label == "VAR" else ""
     can_be = can_be_null(tree, expr)
     rows = json_rows(tree, expr)
     if rows is None:
-        return Column(name, type_, can_be, elements_can_be_null(tree, expr), None, False, source)
+        return ResultColumn(name, type_, can_be, elements_can_be_null(tree, expr), None, False, source)
     inner = rows.tree
     parts = [_part(inner, part, "", types.get(inner.type_of(part), ""), types) for part in rows.parts]
-    return Column(name, type_, can_be, rows.can_hold_null, parts, rows.is_many, source)
+    return ResultColumn(name, type_, can_be, rows.can_hold_null, parts, rows.is_many, source)
 
 
 _TYPE_NAMES = """

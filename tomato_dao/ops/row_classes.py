@@ -14,14 +14,14 @@ from msgspec.structs import fields
 from .. import rows
 from ..row_factory import Row
 from . import faces
-from .described import Column, Described
+from .described import Described, ResultColumn
 
 # The types whose values in a JSON row become what they are in a column.
 _SCALARS_IN_JSON = {"bool", "int2", "int4", "int8", "float4", "float8", "text", "varchar", "name"}
 _IN_JSON = {*_SCALARS_IN_JSON, *(f"{type_}[]" for type_ in _SCALARS_IN_JSON), *faces.JSON, "timestamptz"}
 
 
-def check_row(columns: Sequence[Column], record: type, not_null: Set[str]) -> Iterator[str]:
+def check_row(columns: Sequence[ResultColumn], record: type, not_null: Set[str]) -> Iterator[str]:
     """What does not fit a record class: its fields, their order, and each of them."""
     declared = {field.name: (n, field.type) for n, field in enumerate(fields(record))}
     names = [column.name for column in columns]
@@ -38,7 +38,7 @@ def check_row(columns: Sequence[Column], record: type, not_null: Set[str]) -> It
         yield from _field(column, annotation, where, not_null)
 
 
-def _field(column: Column, annotation: object, where: str, not_null: Set[str] = frozenset()) -> Iterator[str]:
+def _field(column: ResultColumn, annotation: object, where: str, not_null: Set[str] = frozenset()) -> Iterator[str]:
     """What does not fit one field of a record class; the parts of a JSON row are held against its class."""
     inner, optional = _without_none(annotation)
     where = f"{where}: {_text(annotation)}"
@@ -62,7 +62,7 @@ def _field(column: Column, annotation: object, where: str, not_null: Set[str] = 
         yield from _parts(column, column.parts or [], record)
 
 
-def _parts(column: Column, parts: Sequence[Column], record: type) -> Iterator[str]:
+def _parts(column: ResultColumn, parts: Sequence[ResultColumn], record: type) -> Iterator[str]:
     """What does not fit the class of the JSON row, or rows, that a column is."""
     declared = fields(record)
     if len(declared) != len(parts):
@@ -72,7 +72,7 @@ def _parts(column: Column, parts: Sequence[Column], record: type) -> Iterator[st
         yield from _field(part, field.type, f"{_place(record, field.name)} declares {record.__name__}.{field.name}")
 
 
-def check_elements(column: Column, declared: str) -> Iterator[str]:
+def check_elements(column: ResultColumn, declared: str) -> Iterator[str]:
     """What is wrong where what an array, or a list of rows, holds is declared never to be null."""
     if column.can_hold_null is not False:
         name = column.name or "it"
@@ -80,7 +80,7 @@ def check_elements(column: Column, declared: str) -> Iterator[str]:
         yield f"{declared}; the server {said} hold nulls: say “-- not null: {column.name}[]” where it can't"
 
 
-def check_nullability(column: Column, declared: str) -> Iterator[str]:
+def check_nullability(column: ResultColumn, declared: str) -> Iterator[str]:
     """What is wrong where a column is declared never to be null."""
     name = column.name or "it"
     if column.can_be_null:
@@ -93,7 +93,7 @@ def needlessly_optional(queries: Sequence[Described]) -> Iterator[str]:
     """Fields that are declared to be possibly None, where no query can return them so."""
     returned: dict[tuple[type, str], set[bool | None]] = {}
 
-    def note(columns: Sequence[Column], record: type, not_null: Set[str]) -> None:
+    def note(columns: Sequence[ResultColumn], record: type, not_null: Set[str]) -> None:
         for field, column in zip(fields(record), columns, strict=False):
             can_be_null = column.can_be_null if column.name not in not_null else False
             returned.setdefault((_declaring(record, field.name), field.name), set()).add(can_be_null)

@@ -16,7 +16,7 @@ _SHOWN = 10  # faults of one kind
 _LONGEST = 60  # characters of a value
 
 
-class Lines:
+class RowLines:
     """Which line of the file the n-th row of a table came from; of a file as a dump writes it, one entry per table."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ def row_refused(error: psycopg.Error, table: Table, rows: Sequence[bytes], lines
 class Search:
     """Looks, in a transaction that goes on to fail, for what a constraint refused."""
 
-    def __init__(self, connection: psycopg.Connection, lines: Lines, *, staged: bool) -> None:
+    def __init__(self, connection: psycopg.Connection, lines: RowLines, *, staged: bool) -> None:
         self._connection = connection
         self._lines = lines
         self._staged = staged

@@ -81,7 +81,7 @@ def trailer(counts: Mapping[str, int], sha256: str) -> bytes:
     return msgspec.json.encode({"model": "dump.trailer", "fields": fields})
 
 
-def _check_length(lines: snapshot.Lines) -> None:
+def _check_length(lines: snapshot.DumpedLines) -> None:
     if len(lines.text) > LONGEST and (longest := max(map(len, bytes(lines.text).split(b"\n")))) > LONGEST:
         raise InvalidValue(
             f"a {lines.table.model} makes a line of {longest >> 20} MiB, and {LONGEST >> 20} is the most that can be "

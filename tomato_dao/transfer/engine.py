@@ -23,7 +23,7 @@ from .. import layout
 from ..errors import NotAllowed, NotEmpty, WrongState, from_driver
 from ..transactions import Transactions
 from . import catalog, limits
-from .blame import Lines, Search, row_refused, staging
+from .blame import RowLines, Search, row_refused, staging
 from .catalog import Table
 from .rebuild import Part, Rebuild
 from .report import Progress, Report
@@ -113,7 +113,7 @@ def owner_needed(error: psycopg.Error) -> NotAllowed:
 
 class _Load:
     def __init__(self, connection: psycopg.Connection, *, merge: bool, progress: Report | None) -> None:
-        self.lines = Lines()
+        self.lines = RowLines()
         self._connection = connection
         self._merge = merge
         self._progress = progress

@@ -12,7 +12,7 @@ from . import engine
 from .files import Source, source
 from .legacy.load import load_legacy
 from .legacy.reader import is_legacy
-from .reader import Reader
+from .reader import DumpReader
 from .report import Progress, Report, Summary
 
 
@@ -44,7 +44,7 @@ def load(
             if merge:
                 raise InvalidValue("an old dump can't be merged into a database that is in use")
             return load_legacy(db, chunks, replace=replace, progress=progress)
-        reader = Reader(chunks)
+        reader = DumpReader(chunks)
         _check_migrations(reader.header.migrations)
 
         def tell(told: Progress) -> None:
@@ -62,7 +62,7 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
     """
     start = time.monotonic()
     with source(file) as chunks:
-        reader = Reader(chunks)
+        reader = DumpReader(chunks)
         counts = {table.model: 0 for table in reader.header.tables}
         size = 0
         for block in reader.blocks(reader.header.tables):

@@ -15,7 +15,7 @@ from . import scan
 from .catalog import Column, Table
 from .dump import FORMAT, LONGEST
 from .engine import Block
-from .record import KINDS, Records, members, model_of
+from .record import KINDS, RecordReader, members, model_of
 
 _SLICE = 1 << 16
 _ANEW = "or was written anew by another program: a dump's first line is “[”, and each record has a line"
@@ -31,7 +31,7 @@ class Header:
     tables: list[Table]
 
 
-class Reader:
+class DumpReader:
     """The records of a dump, which is read once, from its beginning to its end.
 
     Raises InvalidValue, with the line, where something is wrong, Unavailable where reading fails.
@@ -59,7 +59,7 @@ class Reader:
 
     def blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
         """The rows of these tables, in the file's order; once they have come, the file is complete and unchanged."""
-        all_records = {table.model: Records(table) for table in tables}
+        all_records = {table.model: RecordReader(table) for table in tables}
         counts = dict.fromkeys(all_records, 0)
         records = next(iter(all_records.values()))
         for text in self._texts:
@@ -199,7 +199,7 @@ def _model(n: int, line: bytes) -> str:
         raise _wrong(n, f"{_name(line)}{error}") from None
 
 
-def _any_row(records: Records, n: int, line: bytes) -> bytes:
+def _any_row(records: RecordReader, n: int, line: bytes) -> bytes:
     end = len(line.rstrip()) - 1
     try:
         if line[end : end + 1] != b",":

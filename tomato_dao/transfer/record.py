@@ -67,7 +67,7 @@ def members(text: bytes, span: Span) -> dict[str, Span]:
     return found
 
 
-class Records:
+class RecordReader:
     """The lines of one table's records."""
 
     def __init__(self, table: Table) -> None:

@@ -91,7 +91,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class DumpedLines:
     """Some lines, each with “,” and a newline at its end."""
 
     table: Table
@@ -104,7 +104,7 @@ class Snapshot:
     """What there is at one moment: the tables, and their lines in pieces of about one size, each to be read after the other."""
 
     tables: list[Table]
-    pieces: Sequence[Iterator[Lines]]
+    pieces: Sequence[Iterator[DumpedLines]]
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
         readers = []
         for n, connection in enumerate(connections):
             share = [piece for piece, turn in zip(pieces, turns, strict=True) if turn == n]
-            readers.append(_Reader(connection, share, words, _AHEAD // jobs))
+            readers.append(_SnapshotReader(connection, share, words, _AHEAD // jobs))
             stack.callback(readers[n].stop)
             readers[n].start()
         yield Snapshot(tables, [_lines(readers[turn], readers) for turn in turns])
@@ -222,13 +222,13 @@ def _value(table: Table, column: Column, words: Container[tuple[str, str]]) -> s
     return sql.SQL(f"coalesce({value}, 'null')").format(sql.Identifier(column.name))
 
 
-class _Reader:
+class _SnapshotReader:
     """Reads pieces over a connection, some bytes ahead of who takes them, whenever there is something to read."""
 
     def __init__(
         self, connection: psycopg.Connection, pieces: Sequence[Piece], words: Container[tuple[str, str]], most: int
     ) -> None:
-        self.found: deque[Lines | None] = deque()
+        self.found: deque[DumpedLines | None] = deque()
         self._connection, self._most = connection, most
         self._ahead = 0
         self._reading = self._read(pieces, words)
@@ -258,7 +258,7 @@ class _Reader:
         except StopIteration:
             self._awaited = None
 
-    def take(self) -> Lines | None:
+    def take(self) -> DumpedLines | None:
         """What was found first: some lines, or None at a piece's end."""
         lines = self.found.popleft()
         if lines:
@@ -292,14 +292,14 @@ class _Reader:
                     if len(data) > _ROW.size:  # less has a block without rows, and the end
                         rows: int = _ROW.unpack_from(data)[2]
                         longest = max(longest, len(data))
-                        self.found.append(Lines(table, data[_ROW.size :], rows))
+                        self.found.append(DumpedLines(table, data[_ROW.size :], rows))
                         self._ahead += len(data) - _ROW.size + _LINES
                     del data  # before there is another
                 self.found.append(None)
                 pages = max(min(_MESSAGE * pages // longest, _MOST_PAGES), 1)
 
 
-def _lines(reader: _Reader, readers: Sequence[_Reader]) -> Iterator[Lines]:
+def _lines(reader: _SnapshotReader, readers: Sequence[_SnapshotReader]) -> Iterator[DumpedLines]:
     """The lines of a reader's next piece, while all of them go on."""
     while True:
         sockets = poll()

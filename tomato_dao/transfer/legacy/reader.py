@@ -38,7 +38,7 @@ def is_legacy(start: bytes) -> bool | None:
     return None if len(start) < _LOOKED_AT else False
 
 
-class Records(Iterator[Record]):
+class LegacyRecords(Iterator[Record]):
     """The records of a file, whose bytes come in chunks. Raises InvalidValue, with the place, where it is no old dump."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:

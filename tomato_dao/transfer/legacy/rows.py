@@ -19,7 +19,7 @@ Refuse = Callable[[str, object, object], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class StagedColumn:
     """A temporary table's column: its type; whether the layout's own is nullable; what is there where nothing is said."""
 
     type: str
@@ -50,7 +50,7 @@ class Column:
 class Rows:
     """How the records of one model become rows, which have a value per column."""
 
-    def __init__(self, model: Model, columns: Mapping[str, Column]) -> None:
+    def __init__(self, model: Model, columns: Mapping[str, StagedColumn]) -> None:
         self.table = model.table
         self._key = READERS[columns[model.key].type if model.key else "bigint"]
         self._with_key = model.key is not None

@@ -14,9 +14,9 @@ from ..engine import Block
 from ..files import Source
 from ..report import Progress, Report
 from .models import LAST_MIGRATION, MODELS, OTHER_RESOURCE, RESOURCE, RESOURCES, field_of
-from .reader import Record, Records
+from .reader import LegacyRecords, Record
 from .report import Drop, LegacySummary, Merge, Refusal
-from .rows import Column, Rows, shown
+from .rows import Rows, StagedColumn, shown
 
 _SQL = layout.DB_DIR / "legacy"
 _PIECE = 8 << 20  # characters of records that are gathered before they go to the server
@@ -37,19 +37,19 @@ class Staging:
         attributes = {
             (model.table, name) for model in (*MODELS.values(), *RESOURCES.values()) for name in (model.attrs or {}).values()
         }
-        tables: dict[str, dict[str, Column]] = {}
+        tables: dict[str, dict[str, StagedColumn]] = {}
         for table, name, kind, nullable, expression in self._run("columns").fetchall():
             default = None
             if expression and (table, name) in attributes:
                 default = self._one(sql.SQL("select ({})::text").format(sql.SQL(expression)))
-            tables.setdefault(table, {})[name] = Column(kind, nullable, default)
+            tables.setdefault(table, {})[name] = StagedColumn(kind, nullable, default)
         self._rows = {name: Rows(model, tables[model.table]) for name, model in MODELS.items()}
         self._resources = {kind: Rows(model, tables[model.table]) for kind, model in RESOURCES.items()}
         self._other_resource = Rows(OTHER_RESOURCE, tables[OTHER_RESOURCE.table])
 
     def read(self, chunks: Source) -> None:
         """Copy the file's records into the temporary tables. Raises WrongLayout where they are not of layout 0038."""
-        records = Records(chunks)
+        records = LegacyRecords(chunks)
         gathered: dict[Rows, list[Sequence[object]]] = {}
         offences: list[Sequence[object]] = []
         size = 0
