@@ -14,6 +14,7 @@ from weakref import finalize
 import psycopg
 
 from . import fork
+from .backoff import pauses
 from .errors import InvalidValue, TomatoError, Unavailable, from_driver
 from .server import probe
 from .session import ask
@@ -209,15 +210,15 @@ class _ListeningThread(threading.Thread):
 
     def _reopen(self) -> bool:
         """Try until it works; False where the end comes first."""
-        pause = _FIRST_PAUSE
-        while not _readable(self._ended, seconds=pause):
+        for pause in pauses(_FIRST_PAUSE, _LONGEST_PAUSE):
+            if _readable(self._ended, seconds=pause):
+                return False
             try:
                 self.connection = self._open()
                 return True
             except TomatoError as error:
                 logger.warning("listening: %s", error)
-            pause = min(pause * 2, _LONGEST_PAUSE)
-        return False
+        raise AssertionError("tries until it works or the end comes")
 
     def _open(self) -> psycopg.Connection:
         connection = probe(self._url, application_name=self.name)

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from . import fork
+from .backoff import pauses
 from .errors import Busy, InvalidValue, LockLost, Unavailable, WrongState, from_driver
 from .server import probe
 from .session import ask
@@ -128,13 +129,13 @@ class Locks:
             if not self._guard.wait_for(lambda: self._closed or lock.key not in self._turns, wait):
                 raise _busy(lock, wait)
             self._turns[lock.key] = lock
-            pause = _FIRST_PAUSE
-            while not self._try(lock):
+            for pause in pauses(_FIRST_PAUSE, _LONGEST_PAUSE):
+                if self._try(lock):
+                    return
                 left = deadline - monotonic()
                 if left <= 0:
                     raise _busy(lock, wait)
                 self._guard.wait_for(lambda: self._closed, min(pause, left))
-                pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def _try(self, lock: Lock) -> bool:
         """Ask for the lock once; in a new session where the last one is over."""

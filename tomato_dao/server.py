@@ -3,13 +3,12 @@
 import logging
 import re
 from collections.abc import Mapping
-from itertools import count
-from random import uniform
 from time import monotonic, sleep
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from .backoff import pauses
 from .errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
 
 OLDEST_SERVER = 150000
@@ -74,20 +73,21 @@ def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao")
 def connect_to(settings: Mapping[str, object], timeout: float) -> psycopg.Connection:
     """A connection in autocommit mode; timeout and Unavailable are those of `probe`."""
     deadline = monotonic() + timeout
-    for attempt in count():
+    told = False
+    for pause in pauses(0.1, 2):
         try:
             return psycopg.connect(autocommit=True, **settings)  # type: ignore[arg-type]
         except psycopg.OperationalError as error:
             failed = _unreachable(settings, error)
-            pause = uniform(0.5, 1) * min(0.1 * 2**attempt, 2)  # noqa: S311 (so that processes don't ask in step)
             if monotonic() + pause > deadline or not passes(failed):
                 raise failed from error
         except psycopg.Error as error:
             raise from_driver(error) from error
         except UnicodeError as error:  # from Python's look-up of a host whose name has an empty or too long part
             raise InvalidValue(f"can't connect to {_place(settings)}: this is no name of a host: {error}") from error
-        if not attempt:
+        if not told:
             logger.warning("%s (asking again for %g s)", failed, timeout)
+            told = True
         sleep(pause)
     raise AssertionError("asks until it returns or raises")
 

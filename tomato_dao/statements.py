@@ -85,7 +85,7 @@ class QueryConnection(psycopg.Connection[TupleRow]):
         """
         tally = self.counts.tallies.get(query) or self.counts.begin(query)
         self.query = query
-        for attempts_left in (5, 4, 3, 2, 1, 0):  # migrations change a table several times in a row
+        for attempts_left in (5, 4, 3, 2, 1, 0):  # at once: migrations change a table several times in a row
             statement = self._statements.get(query)
             self.began = began = monotonic()
             try:

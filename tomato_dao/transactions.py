@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from random import uniform
+from itertools import islice
 from time import sleep
 from types import TracebackType
 from typing import Self, TypeVar
@@ -12,6 +12,7 @@ from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
+from .backoff import pauses
 from .errors import Conflict, InvalidValue, Unavailable, WrongState, from_driver
 from .metrics import Stats
 from .pool import Pool
@@ -71,10 +72,10 @@ class Transactions:
         """
         if self._pool.local.connection is not None:
             attempts = 1
-        for attempt in range(1, attempts):
+        for pause in islice(pauses(0.02, 1), max(attempts - 1, 0)):
             with suppress(Conflict), self.transaction(isolation=isolation):
                 return work()
-            sleep(uniform(0, min(0.01 * 2**attempt, 1)))  # noqa: S311 (so that two don't meet again)
+            sleep(pause)
         with self.transaction(isolation=isolation):
             return work()
 

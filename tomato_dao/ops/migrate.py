@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from random import uniform
 from shlex import quote
 from time import sleep
 
@@ -16,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from .. import layout
+from ..backoff import pauses
 from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongState, from_driver
 from ..server import check_server, connect_to, connection_settings, passes, probe
 from .backup import back_up, holds_rows
@@ -114,7 +114,7 @@ def _migrating(url: str, timeout: float) -> Iterator[psycopg.Connection]:
     """
     told = False
     try:
-        while True:
+        for pause in pauses(0.1, 0.3):
             with probe(url, timeout) as connection, connection.transaction():
                 connection.execute("set local idle_in_transaction_session_timeout = 0")
                 if connection.execute("select pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone() == (True,):
@@ -123,7 +123,7 @@ def _migrating(url: str, timeout: float) -> Iterator[psycopg.Connection]:
                 if not told:
                     logger.info("another process migrates %s: waiting for it", connection.info.dbname)
                     told = True
-            sleep(uniform(0.1, 0.3))  # noqa: S311 (so that processes don't ask in step)
+            sleep(pause)
     except psycopg.Error as error:
         raise from_driver(error) from error
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import inf
 from operator import attrgetter
-from random import uniform
 from time import monotonic, sleep
 from typing import LiteralString
 
@@ -20,6 +19,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from .. import layout
+from ..backoff import pauses
 from ..errors import NotAllowed, NotEmpty, WrongState, from_driver
 from ..transactions import Transactions
 from . import catalog, limits
@@ -136,7 +136,7 @@ class _Load:
         """
         order = list(self.tables)
         patience = monotonic() + _PATIENCE
-        while True:
+        for pause in pauses(0.1, 0.2):
             with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected), self._connection.transaction():
                 self._connection.execute("set local lock_timeout = '300ms'")
                 for table in order:
@@ -152,7 +152,7 @@ class _Load:
                 patience = inf
                 ((holders,),) = self._connection.execute(_HOLDERS, [self._quoted]).fetchall()
                 logger.warning("the load waits for others' transactions to end: %s", holders)
-            sleep(uniform(0.05, 0.2))  # noqa: S311 (so that others come through)
+            sleep(pause)  # so that others come through
 
     def check_empty(self) -> None:
         for table in self.tables:
