@@ -1,4 +1,9 @@
-"""The old dump as a stream: one JSON array of records, however it is laid out, read one record at a time."""
+"""The old dump as a stream: one JSON array of records, however it is laid out, read one record at a time.
+
+Not by ijson, which is faster (yajl2_c on a dump of 55 MB: 1.5 to 2.0 s against 2.6 s, 13 MB of memory against 35 MB with all
+of this package) but refuses the NaN and Infinity that Python writes, makes a lone surrogate “?” without a word, takes an
+object instead of the array for no records, and tells neither line and column nor the length of a record.
+"""
 
 import codecs
 import json
