@@ -6,13 +6,13 @@ import psycopg
 import pytest
 
 from tomato_dao import Database, connect
-from tomato_dao.testing import cloned
+from tomato_dao.ops.scratch import scratch_database
 
 
 @pytest.fixture(scope="module")
 def lasting_url(tomato_server_url: str, tomato_template: str) -> Iterator[str]:
     """The URL of a database for all tests of a module that leave nothing behind."""
-    with cloned(tomato_server_url, tomato_template) as url:
+    with scratch_database(tomato_server_url, template=tomato_template) as url:
         yield url
 
 

@@ -14,8 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from tomato_dao import InvalidValue, NotAllowed, connect, layout
 from tomato_dao.ops import migrate, roles
-from tomato_dao.ops.scratch import with_database
-from tomato_dao.testing import cloned
+from tomato_dao.ops.scratch import scratch_database, with_database
 
 WAITS: LiteralString = "exists (select from pg_stat_activity where application_name = %s and wait_event_type = 'Lock')"
 
@@ -71,7 +70,7 @@ def test_a_worker_that_starts_on_an_old_layout_migrates_as_the_owner_or_says_tha
     with pytest.raises(NotAllowed, match=r"may not migrate .*: name its owner, tomato_owner, in OWNER_DATABASE_URL"):
         connect(app_url, migrate=True)
     monkeypatch.setenv("OWNER_DATABASE_URL", with_database(tomato_url, "another"))
-    with pytest.raises(InvalidValue, match="OWNER_DATABASE_URL names the database another, but tomato_test_"):
+    with pytest.raises(InvalidValue, match="OWNER_DATABASE_URL names the database another, but tomato_scratch_"):
         connect(app_url, migrate=True)
     monkeypatch.setenv("OWNER_DATABASE_URL", tomato_url)
     with connect(app_url, migrate=True) as db:
@@ -113,7 +112,7 @@ def new_roles(
 def test_roles_can_be_made_in_two_databases_at_once(
     new_roles: tuple[str, ...], tomato_server_url: str, tomato_template: str, tomato_url: str, server: psycopg.Connection
 ) -> None:
-    with cloned(tomato_server_url, tomato_template) as other_url, ThreadPoolExecutor(2) as threads:
+    with scratch_database(tomato_server_url, template=tomato_template) as other_url, ThreadPoolExecutor(2) as threads:
         with server.transaction():
             server.execute("lock table organizations in access share mode")
             first = threads.submit(roles.make_roles, make_conninfo(tomato_url, application_name="first"))

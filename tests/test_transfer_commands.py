@@ -153,7 +153,7 @@ def test_a_file_cut_in_half_is_refused(tomato_url: str, db: Database, world: Wor
     text = dumped(db)
     (tmp_path / "half.json").write_bytes(text[: len(text) // 2])
     assert "it is cut off" in refused(run(tomato_url, LOAD, "--replace", "half", cwd=tmp_path))
-    assert "the database tomato_test_" in refused(run(tomato_url, LOAD, "-", stdin=text))
+    assert "the database tomato_scratch_" in refused(run(tomato_url, LOAD, "-", stdin=text))
     assert dumped(db) == text
 
 

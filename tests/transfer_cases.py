@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import tomato_dao
 from tomato_dao import Database
-from tomato_dao.testing import cloned
+from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.transfer import catalog
 from tomato_dao.transfer.dump import header
 
@@ -45,7 +45,7 @@ jsons = st.recursive(
 @contextmanager
 def another_database(server_url: str, template: str) -> Iterator[Database]:
     """A Database on one more migrated, empty database."""
-    with cloned(server_url, template) as url, tomato_dao.connect(url) as db:
+    with scratch_database(server_url, template=template) as url, tomato_dao.connect(url) as db:
         yield db
 
 

@@ -15,15 +15,21 @@ from .migrate import create_database, migrate
 
 
 @contextmanager
-def scratch_database(server_url: str, *, migrated: bool = True) -> Iterator[str]:
-    """The URL of a new database on the server of a URL, migrated or empty; it is dropped at the end.
+def scratch_database(server_url: str, *, migrated: bool = True, template: str | None = None) -> Iterator[str]:
+    """The URL of a new database on the server of a URL, which is dropped at the end.
+
+    migrated: False for an empty one. template: the database to copy instead, in which nobody may be connected; a copy takes
+    0.1 s, the migrations 1.0 s.
 
     Raises Unavailable where the user may not create databases.
     """
     url = with_database(server_url, f"tomato_scratch_{secrets.token_hex(6)}")
-    create_database(url)
+    if template is None:
+        create_database(url)
+    else:
+        _copy_database(url, template)
     try:
-        if migrated:
+        if migrated and template is None:
             migrate(url)
         yield url
     finally:
@@ -35,6 +41,15 @@ def with_database(url: str, name: str) -> str:
     settings = {k: str(v) for k, v in conninfo_to_dict(url).items() if v is not None and k != "dbname"}
     query = "&".join(f"{quote(k)}={quote(v, safe='')}" for k, v in settings.items())
     return f"postgresql:///{quote(name, safe='')}?{query}"
+
+
+def _copy_database(url: str, template: str) -> None:
+    name = str(conninfo_to_dict(url)["dbname"])
+    with probe(make_conninfo(url, dbname="postgres")) as connection:
+        try:
+            connection.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
+        except psycopg.Error as error:
+            raise Unavailable(f"{template} can't be copied: {error.diag.message_primary}") from error
 
 
 def drop_database(url: str) -> None:
