@@ -82,7 +82,7 @@ class Elements:
             if isinstance(error.__cause__, psycopg.Error):
                 detail = error.__cause__.diag.message_detail or ""
                 for n, element in enumerate(elements):
-                    if _is_told(detail, topology_id, element):
+                    if _fits(detail, topology_id, element):
                         raise _of_list(n, error) from error.__cause__
             raise
 
@@ -151,9 +151,20 @@ def _of_list(n: int, error: TomatoError) -> TomatoError:
     return type(error)(text, entity=error.entity, key=error.key)
 
 
-def _is_told(detail: str, topology_id: int, element: NewElement) -> bool:
-    """Whether the server tells of such an element: it shows, in any language, the row or the key that can't be."""
+def _fits(detail: str, topology_id: int, element: NewElement) -> bool:
+    """Whether the server refused this element: its detail shows, in any language, the row or the key that can't be.
+
+    No SQL tells which of many rows is refused, unless they are inserted one by one: 500 in 184 ms instead of 62, or after a
+    failure only, by a function of the schema that is longer than this.
+    """
     type, parent = element["type"], element.get("parent_id")
-    row = f", {topology_id}, {type}, {element.get('state', 'created')}, {'null' if parent is None else parent}, "
+    state = _abbreviated(element.get("state", "created"))
+    row = f", {topology_id}, {_abbreviated(type)}, {state}, {'null' if parent is None else parent}, "
     parent_key = f"=({topology_id}, {parent}, {type.split('_')[0]}"
     return any(text in detail for text in (row, parent_key, *(f"({name})=({value})" for name, value in element.items())))
+
+
+def _abbreviated(text: str) -> str:
+    """A value as the server shows it in a row: its first 64 bytes."""
+    data = text.encode()
+    return text if len(data) <= 64 else data[:64].decode(errors="ignore") + "..."
