@@ -1078,6 +1078,29 @@ ALTER TABLE public.connections ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
 
 
 --
+-- Name: connections_two_ends; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.connections_two_ends AS
+ SELECT c.id,
+        CASE count(e.id)
+            WHEN 1 THEN '1 end'::text
+            ELSE (count(e.id) || ' ends'::text)
+        END AS broken
+   FROM (public.connections c
+     LEFT JOIN public.elements e ON ((e.connection_id = c.id)))
+  GROUP BY c.id
+ HAVING (count(e.id) <> 2);
+
+
+--
+-- Name: VIEW connections_two_ends; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON VIEW public.connections_two_ends IS 'connections need exactly two ends';
+
+
+--
 -- Name: users; Type: TABLE; Schema: public; Owner: -
 --
 

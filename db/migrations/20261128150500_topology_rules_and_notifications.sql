@@ -83,6 +83,19 @@ deferrable initially deferred
 for each row when (old.connection_id is distinct from new.connection_id)
 execute function check_two_ends();
 
+-- A load has triggers off, and checks their rules for all rows at once: it reads the view of the constraint trigger's name,
+-- whose rows are the rule's exceptions and whose comment is the message.
+create view connections_two_ends as
+select
+  c.id,
+  case count(e.id) when 1 then '1 end' else count(e.id) || ' ends' end as broken
+from connections c
+left join elements e on e.connection_id = c.id
+group by c.id
+having count(e.id) <> 2;
+
+comment on view connections_two_ends is 'connections need exactly two ends';
+
 -- A trigger function: the last owner of a topology stays. Two removals at the same time must meet: the update makes the
 -- second wait for the first and then look again, or fail if its snapshot is older (repeatable read).
 create function check_last_owner() returns trigger language plpgsql as $$
@@ -163,6 +176,7 @@ drop function notify_of_topology();
 drop trigger topology_permissions_owner_lowered on topology_permissions;
 drop trigger topology_permissions_owner_removed on topology_permissions;
 drop function check_last_owner();
+drop view connections_two_ends;
 drop trigger elements_updated_two_ends on elements;
 drop trigger elements_inserted_two_ends on elements;
 drop trigger connections_two_ends on connections;

@@ -9,8 +9,7 @@ import psycopg
 from psycopg import sql
 
 from ..errors import AlreadyExists, Call, InvalidValue, NotFound, TomatoError, from_driver
-from ..wording import counted
-from .catalog import Reference, Table
+from .catalog import Reference, Rule, Table
 
 _SHOWN = 10  # faults of one kind
 _LONGEST = 60  # characters of a value
@@ -124,18 +123,18 @@ class Search:
             for ctid, pk, value in self._connection.execute(query)
         ]
 
-    def loose(self, connections: Table) -> InvalidValue | None:
-        """The first connections that have not exactly two ends, which a trigger keeps from being otherwise."""
-        query = sql.SQL(
-            "select {}, {}, coalesce(e.ends, 0) from connections t left join"
-            " (select connection_id, count(*) as ends from elements where connection_id is not null group by 1) e"
-            " on e.connection_id = t.id where coalesce(e.ends, 0) <> 2 order by t.ctid limit {}"
-        ).format(sql.SQL("t.ctid") if not self._staged else self._staged_ctid(connections), _pk(connections, "t"), _SHOWN)
+    def broken(self, table: Table, rule: Rule) -> InvalidValue | None:
+        """Return the error for the first rows that break a rule which a constraint trigger keeps at other times."""
+        same = sql.SQL(" and ").join(sql.SQL("v.{0} = t.{0}").format(sql.Identifier(column.name)) for column in table.key)
+        query = sql.SQL("select {}, {}, v.broken from {} t inner join {} v on {} order by t.ctid limit {}").format(
+            sql.SQL("t.ctid") if not self._staged else self._staged_ctid(table),
+            _pk(table, "t"), sql.Identifier(table.name), sql.Identifier(rule.view), same, _SHOWN,
+        )  # fmt: skip
         found = [
-            ("" if ctid is None else f"line {self._line(connections, ctid)}: ") + f"connection {pk}: {counted(ends, 'end')}"
-            for ctid, pk, ends in self._connection.execute(query)
+            ("" if ctid is None else f"line {self._line(table, ctid)}: ") + f"{table.model} {pk}: {how}"
+            for ctid, pk, how in self._connection.execute(query)
         ]
-        return InvalidValue(f"connections need exactly two ends: {'; '.join(found)}") if found else None
+        return InvalidValue(f"{rule.message}: {'; '.join(found)}") if found else None
 
     def _staged_ctid(self, table: Table) -> sql.Composable:
         if table.name not in self._lines.counts:

@@ -44,6 +44,15 @@ class Reference:
     to_columns: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of a table's rows that a constraint trigger keeps; its view, of the same name, has the rows that break it."""
+
+    table: str
+    view: str
+    message: str
+
+
 # Ours are the visible tables that no extension brought; which migrations there are is the header's.
 _OURS: LiteralString = """
   c.relkind = 'r' and c.relpersistence <> 't' and c.relname <> 'schema_migrations' and pg_table_is_visible(c.oid)
@@ -101,6 +110,16 @@ order by c.relname collate "C", f.conname collate "C"
 """  # noqa: S608 (both are constants)
 
 
+_RULES: LiteralString = f"""
+select c.relname, v.relname, coalesce(obj_description(v.oid, 'pg_class'), v.relname)
+from pg_trigger t
+join pg_class c on c.oid = t.tgrelid
+join pg_class v on v.relkind = 'v' and v.relname = t.tgname and v.relnamespace = c.relnamespace
+where t.tgconstraint <> 0 and not t.tgisinternal and {_OURS}
+order by v.relname collate "C"
+"""  # noqa: S608 (both are constants)
+
+
 def tables(connection: psycopg.Connection) -> list[Table]:
     """All tables, so that references point backwards where they can.
 
@@ -127,6 +146,11 @@ def references(connection: psycopg.Connection) -> list[Reference]:
     """All foreign keys."""
     rows = connection.execute(_REFERENCES)
     return [Reference(name, table, tuple(own), to, tuple(others)) for name, table, to, own, others in rows]
+
+
+def rules(connection: psycopg.Connection) -> list[Rule]:
+    """Return the rules of constraint triggers that have a view of what breaks them."""
+    return [Rule(*row) for row in connection.execute(_RULES)]
 
 
 def _in_order(names: Iterable[str], found: Iterable[Reference]) -> list[str]:

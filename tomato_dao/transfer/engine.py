@@ -222,10 +222,9 @@ class _Load:
             raise self._duplicate(part) or from_driver(error) from error
         except psycopg.errors.ForeignKeyViolation as error:
             raise self._search.dangling(self._references, self._by_name) or from_driver(error) from error
-        if self.lines.counts.keys() & {"connections", "elements"}:
-            loose = self._search.loose(self._by_name["connections"])
-            if loose:
-                raise loose
+        for rule in catalog.rules(self._connection):
+            if broken := self._search.broken(self._by_name[rule.table], rule):
+                raise broken
         self._restart_identities()
         self._rebuild.triggers_on()
 
