@@ -13,19 +13,19 @@ help: ## list the targets
 setup: .venv/installed ## install everything into .venv (the other targets do it too)
 
 migrate: setup ## bring the database of DATABASE_URL, else the embedded server's, to this layout
-	@$(PY) -m tomato_dao.ops.migrate
+	@$(PY) -m tomato_dao migrate
 
 migrate-status: setup ## list the migrations: applied, pending, edited since, unknown to this code
-	@$(PY) -m tomato_dao.ops.migrate status
+	@$(PY) -m tomato_dao migrate status
 
 rollback: setup ## undo the latest migration
-	@$(PY) -m tomato_dao.ops.migrate rollback
+	@$(PY) -m tomato_dao migrate rollback
 
 new-migration: setup ## make a file for a migration: make new-migration NAME=host_owner
-	@$(PY) -m tomato_dao.ops.migrate new "$(NAME)"
+	@$(PY) -m tomato_dao migrate new "$(NAME)"
 
 roles: setup ## make the roles tomato_owner, tomato_app and tomato_reader, and give them their privileges
-	@$(PY) -m tomato_dao.ops.roles
+	@$(PY) -m tomato_dao roles
 
 demo: setup ## import topologies from 50 threads, change and export them (TOPOLOGIES=dir for your own)
 	@$(PY) -m demo "$(TOPOLOGIES)"
@@ -79,11 +79,11 @@ wheel: .venv/dev ## build dist/tomato_dao-*.whl
 	@ls dist/*.whl
 
 stop: ## stop the embedded server
-	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao.ops.embedded stop; \
+	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao embedded stop; \
 	else echo "stop: not set up, so nothing was stopped (make setup stop does)" >&2; fi
 
 clean: ## stop the embedded server and remove all that was made, its data too; backups stay
-	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao.ops.embedded remove; \
+	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao embedded remove; \
 	else echo "clean: not set up, so no embedded server was looked for (make setup clean does)" >&2; fi
 	@if [ -d var ]; then find var -mindepth 1 -maxdepth 1 ! -name backups -exec rm -rf {} +; fi
 	@rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

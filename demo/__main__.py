@@ -179,4 +179,4 @@ def _dump_and_load(db: Database, copy_url: str) -> None:
 
 if __name__ == "__main__":
     sys.argv[0] = "demo"
-    run_command(main)
+    run_command(main, "demo")

@@ -1,11 +1,14 @@
-"""The commands as their users type them: bin/query, make help, the migrate command."""
+"""The commands as their users type them: tomato-dao, bin/query, make help, the migrate command."""
 
+import ast
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +16,9 @@ import psycopg
 import pytest
 from conftest import CHECKOUT, World
 
-from tomato_dao import Database
+import tomato_dao
+from tomato_dao import Database, commands
+from tomato_dao.ops import embedded_command
 
 _OTHERS = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "OWNER_DATABASE_URL", "DIRECT_DATABASE_URL"}
 
@@ -89,7 +94,7 @@ def test_query_changes_nothing_unless_told_to(tomato_url: str, db: Database, wor
 def test_query_calls_misuse_misuse(tomato_url: str, arguments: list[str]) -> None:
     done = query(tomato_url, *arguments)
     assert done.returncode == 2
-    assert done.stderr.startswith("usage: query")
+    assert done.stderr.startswith("usage: bin/query ")
 
 
 def test_query_refuses_a_patch_of_what_is_not_there(tomato_url: str, world: World) -> None:
@@ -115,7 +120,7 @@ def test_query_says_what_is_wrong_with_a_value(tomato_url: str) -> None:
 
 def test_a_value_that_is_given_twice_is_misuse(tomato_url: str) -> None:
     done = query(tomato_url, "hosts.get_by_name", "name=a", "name=b")
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "query: error: hosts.get_by_name: name is given twice")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "bin/query: error: hosts.get_by_name: name is given twice")
 
 
 def test_a_value_that_fails_later_is_not_blamed_on_the_last_parameter(tomato_url: str, server: psycopg.Connection) -> None:
@@ -217,3 +222,89 @@ def test_a_full_disk_is_one_line(tomato_url: str) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "No space left on device" in done.stderr
+
+
+TOMATO_DAO = [sys.executable, "-m", "tomato_dao"]
+SUBCOMMANDS = ["migrate", "dump", "load", "query", "doctor", "backup", "restore", "roles", "embedded"]
+_TARGETS = "|".join(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+CHECKOUT_COMMAND = re.compile(rf"(?<![\w/.-])bin/|\bmake (({_TARGETS})\b|$)|python -m tomato_dao\.")
+IMPORTED = """
+import sys
+from tomato_dao.__main__ import run
+try:
+    run(sys.argv[1], "", ["--help"])
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+def test_the_list_of_subcommands_has_a_line_for_each() -> None:
+    alone, asked = (run([*TOMATO_DAO, *arguments], "", PYTHONPATH=str(CHECKOUT)) for arguments in ([], ["--help"]))
+    assert (alone.returncode, alone.stderr) == (asked.returncode, asked.stderr) == (0, "")
+    assert alone.stdout == asked.stdout
+    assert re.findall(r"^ {4}(\w+) +\w.*\w$", alone.stdout, re.MULTILINE) == SUBCOMMANDS
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = run([*TOMATO_DAO, "--version"], "", PYTHONPATH=str(CHECKOUT))
+    assert (done.returncode, done.stdout) == (0, f"tomato-dao {tomato_dao.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nope"], ["--nope"], ["dump", "--nope"], ["embedded"], ["migrate", "nope"]], ids=" ".join
+)
+def test_a_subcommand_that_does_not_exist_is_misuse(arguments: list[str]) -> None:
+    done = run([*TOMATO_DAO, *arguments], "postgresql://127.0.0.1:1/x", PYTHONPATH=str(CHECKOUT))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: python -m tomato_dao")
+
+
+def test_usage_shows_the_command_that_was_typed() -> None:
+    programs = sorted(path.name for path in (CHECKOUT / "bin").glob("[a-z]*"))
+    assert set(programs) <= set(SUBCOMMANDS)
+    typed_as = {f"bin/{name}": [str(CHECKOUT / "bin" / name)] for name in programs}
+    typed_as |= {f"python -m tomato_dao {name}": [*TOMATO_DAO, name] for name in set(SUBCOMMANDS) - set(programs)}
+    for typed, command in typed_as.items():
+        done = run([*command, "--help"], "", PYTHONPATH=str(CHECKOUT))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"usage: {typed} ")
+
+
+def test_dump_and_load_start_without_what_other_subcommands_need() -> None:
+    for name in ("dump", "load"):
+        done = run([sys.executable, "-c", IMPORTED, name], "", PYTHONPATH=str(CHECKOUT))
+        imported = {module for module in done.stderr.split() if module.startswith("tomato_dao")}
+        assert f"tomato_dao.ops.{name}" in imported
+        others = {f"tomato_dao.ops.{other}" for other in SUBCOMMANDS if other != name}
+        assert imported.isdisjoint({"tomato_dao.database", "tomato_dao.dao.users", "tomato_dao.rows", *others})
+
+
+def messages(tree: ast.Module) -> Iterator[ast.Constant]:
+    """All text in a module that is no docstring."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node
+
+
+def test_messages_name_commands_through_the_one_function_that_knows_them() -> None:
+    exempt = {"commands.py", "contract.py", "faces.py", "plans.py", "schema.py"}  # that function; contributors' tools
+    package = CHECKOUT / "tomato_dao"
+    found = [
+        f"{path.relative_to(package)}:{text.lineno}: {text.value!r}"
+        for path in sorted(package.rglob("*.py"))
+        if path.name not in exempt
+        for text in messages(ast.parse(path.read_text("utf-8")))
+        if CHECKOUT_COMMAND.search(str(text.value))
+    ]
+    assert found == []
+
+
+def test_a_checkout_has_every_command_that_its_messages_name() -> None:
+    subcommands = {*SUBCOMMANDS, *commands._TARGETS, *(f"embedded {action}" for action in embedded_command._ACTIONS)}
+    for line in map(commands.command_line, sorted(subcommands)):
+        program, _, rest = line.partition(" ")
+        if program == "make":
+            assert re.search(rf"^{rest}:", (CHECKOUT / "Makefile").read_text(), re.MULTILINE), line
+        else:
+            assert os.access(CHECKOUT / program, os.X_OK), line

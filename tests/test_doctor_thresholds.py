@@ -139,7 +139,7 @@ def test_missing_and_invalid_indexes_are_bad(server: psycopg.Connection, noted: 
     server.execute("create table sheets (host_id bigint constraint sheets_host references hosts)")
     found = finding(server, "indexes")
     assert (found.level, found.details[0]) == ("bad", "sheets_host on sheets: a foreign key without an index")
-    assert found.advice == ["make new-migration NAME=…, with “create index …”"]
+    assert found.advice == ["a new migration with “create index …”"]
     server.execute("drop table sheets; create table twice as select 1 as id from generate_series(1, 2)")
     with pytest.raises(psycopg.errors.UniqueViolation):
         server.execute("create unique index concurrently once on twice (id)")

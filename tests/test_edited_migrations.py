@@ -101,4 +101,4 @@ def test_status_and_doctor_name_an_edited_migration(tomato_url: str, server: psy
     assert f"{last.stem} was edited after it was applied: bring the file back" in status.stderr
     told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], tomato_url).stdout)["findings"]
     (found,) = (finding for finding in told if finding["topic"] == "layout")
-    assert (found["level"], found["details"], found["advice"]) == ("bad", [last.stem], [layout.UNDO_EDIT])
+    assert (found["level"], found["details"], found["advice"]) == ("bad", [last.stem], [layout.undo_edit()])

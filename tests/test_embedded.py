@@ -1,6 +1,8 @@
 """The embedded server: started once, shared, private, in any path."""
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import stat
@@ -13,9 +15,11 @@ from time import monotonic
 
 import psycopg
 import pytest
+from conftest import CHECKOUT
 
 from tomato_dao import Unavailable, WrongLayout
-from tomato_dao.ops import embedded
+from tomato_dao.ops import embedded, embedded_command, programs
+from tomato_dao.ops.migrate import create_database
 
 START = "from tomato_dao.ops import embedded; print(embedded.start())"
 
@@ -237,3 +241,59 @@ def test_what_somebody_else_put_in_memory_is_left_alone(data_dir: Path, for_test
         sleeping.kill()
         sleeping.wait()
         shutil.rmtree(planted)
+
+
+def command(data_dir: Path, *arguments: str, url: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TOMATO_DATA_DIR": str(data_dir), "DATABASE_URL": url}
+    program: list[str | Path] = [CHECKOUT / "bin" / "embedded", *arguments]
+    return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_status_tells_if_the_server_runs_and_where(made: Path) -> None:
+    url = embedded.start(made)
+    done = command(made, "status")
+    state, *lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"running: PostgreSQL 18\.\d+", state)
+    shown = dict(line.split(maxsplit=1) for line in lines)
+    assert shown["URL"] == url
+    assert Path(shown["log"]).is_file()
+    assert (Path(shown["data"].removeprefix("directory  ")) / "PG_VERSION").is_file()
+    assert "DATABASE_URL is set" in command(made, "status", url="postgresql://elsewhere/x").stdout
+    embedded.stop(made)
+    stopped = command(made, "status")
+    assert (stopped.returncode, stopped.stdout.splitlines()[0]) == (1, "not running: PostgreSQL 18")
+    assert url in stopped.stdout
+
+
+def test_status_makes_nothing(tmp_path: Path) -> None:
+    done = command(tmp_path / "data", "status")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (1, "not running: it has no data yet")
+    assert not (tmp_path / "data").exists()
+
+
+def test_psql_opens_the_embedded_servers_database(made: Path) -> None:
+    url = embedded.start(made)
+    create_database(url)
+    query = ["psql", "--no-psqlrc", "-At", "-c", "select current_user, current_database()"]
+    done = command(made, *query, url="postgresql://elsewhere/x")
+    assert (done.returncode, done.stdout) == (0, "tomato|tomato\n"), done.stderr
+    assert command(made, "psql", "-c", "nonsense").returncode == 1
+    with psycopg.connect(url, dbname="postgres", autocommit=True) as connection:
+        connection.execute("drop database tomato")
+    refused = command(made, *query)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.endswith('database "tomato" does not exist; make migrate makes it\n')
+
+
+def test_without_a_psql_of_its_own_it_says_which_command_to_type(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = embedded.start(made)
+    create_database(url)
+    monkeypatch.setenv("TOMATO_DATA_DIR", str(made))
+    monkeypatch.setattr(programs, "binaries", lambda: tmp_path)
+    with pytest.raises(Unavailable) as refused:
+        embedded_command.main("bin/embedded", ["psql"])
+    *_, psql, given = shlex.split(str(refused.value))
+    assert (psql, given) == ("psql", url)

@@ -49,7 +49,7 @@ def test_a_schema_that_becomes_unreleased_under_a_database_is_refused_by_dump_an
 
 def test_commands_refuse_an_unreleased_schema_in_one_line(old_url: str) -> None:
     query = run([str(CHECKOUT / "bin" / "query"), "organizations.list", "after=0", "limit=1"], old_url)
-    status = run([sys.executable, "-m", "tomato_dao.ops.migrate", "status"], old_url)
+    status = run([sys.executable, "-m", "tomato_dao", "migrate", "status"], old_url)
     for done in (query, status):
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
         assert "recreate it: drop the database" in done.stderr
@@ -59,7 +59,7 @@ def test_commands_refuse_an_unreleased_schema_in_one_line(old_url: str) -> None:
 def test_the_doctor_advises_to_recreate_an_unreleased_schema(old_url: str) -> None:
     told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], old_url).stdout)["findings"]
     (found,) = (finding for finding in told if finding["topic"] == "layout")
-    assert (found["level"], found["details"], found["advice"]) == ("bad", [UNRELEASED], [layout.RECREATE])
+    assert (found["level"], found["details"], found["advice"]) == ("bad", [UNRELEASED], [layout.recreate()])
 
 
 def test_an_unknown_version_before_the_newest_is_unreleased_and_one_after_it_newer() -> None:

@@ -234,12 +234,12 @@ def test_an_interrupt_while_a_command_starts_leaves_no_trace(tomato_url: str, se
 
 
 INTERRUPTED = """
-import runpy, signal, sys, threading
+import signal, threading
 signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # that thread takes it: no read of this one is cut short
-sys.argv = ["load", "--check", "-"]
-runpy.run_module("tomato_dao.ops.load", run_name="__main__")
+from tomato_dao.__main__ import run
+run("load", "bin/load", ["--check", "-"])
 """
 
 

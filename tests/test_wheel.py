@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import CHECKOUT
 from packaging.requirements import Requirement
+from test_commands import CHECKOUT_COMMAND
 
 from tomato_dao.ops.dbmate import program
 from tomato_dao.ops.scratch import scratch_database
@@ -105,3 +106,56 @@ def test_without_dbmate_migrating_says_what_is_needed(python: Path, tomato_serve
 def test_without_a_server_it_says_what_is_needed(python: Path) -> None:
     done = use(python, "")
     assert "DATABASE_URL is not set, and there is no embedded server" in done.stderr
+
+
+def tomato_dao(python: Path, home: Path, url: str, *arguments: str, dbmate: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the environment's tomato-dao, whose messages name no command of a checkout."""
+    environment = {"PATH": "/usr/bin:/bin", "DATABASE_URL": url, "DBMATE": dbmate, "HOME": str(home)}
+    command: list[str | Path] = [python.with_name("tomato-dao"), *arguments]
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    assert not CHECKOUT_COMMAND.search(done.stdout + done.stderr)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_the_command_migrates_examines_queries_dumps_and_loads(python: Path, tomato_server_url: str, tmp_path: Path) -> None:
+    with scratch_database(tomato_server_url, migrated=False) as url:
+        refused = tomato_dao(python, tmp_path, url, "query", "sites.list", "after=0", "limit=1")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.endswith(" is next): run tomato-dao migrate\n")
+        assert "→ tomato-dao migrate, which makes a backup first" in tomato_dao(python, tmp_path, url, "doctor").stdout
+        migrated = tomato_dao(python, tmp_path, url, "migrate", dbmate=program())
+        assert migrated.returncode == 0, migrated.stderr
+        assert "pending" not in tomato_dao(python, tmp_path, url, "migrate", "status").stdout
+        examined = tomato_dao(python, tmp_path, url, "doctor")
+        assert "ok    layout" in examined.stdout
+        assert "→ tomato-dao backup" in examined.stdout
+        created = tomato_dao(python, tmp_path, url, "query", "--write", "key_values.set", "key=a", "value=1")
+        assert created.returncode == 0, created.stderr
+        file = str(tmp_path / "dump.json")
+        for arguments in (["dump", "--output", file], ["load", "--replace", file]):
+            done = tomato_dao(python, tmp_path, url, *arguments)
+            assert (done.returncode, done.stdout) == (0, ""), done.stderr
+            assert done.stderr.startswith(f"{arguments[0]}: 1 row in ")
+        restored = tomato_dao(python, tmp_path, url, "restore", file)
+        assert restored.returncode == 1
+        assert f"“tomato-dao load {file}” loads it" in restored.stderr
+
+
+def test_the_command_tells_its_version_its_subcommands_and_misuse(python: Path, tmp_path: Path) -> None:
+    (installed,) = metadata.distributions(name="tomato-dao", path=[str(*python.parents[1].glob("lib/*/site-packages"))])
+    assert tomato_dao(python, tmp_path, "", "--version").stdout == f"tomato-dao {installed.version}\n"
+    shown = tomato_dao(python, tmp_path, "", "dump", "--help")
+    assert shown.stdout.startswith("usage: tomato-dao dump ")
+    assert shown.stdout.endswith("tomato-dao load reads it.\n")
+    for arguments, code, said in (
+        ([], 0, "usage: tomato-dao "),
+        (["nope"], 2, "invalid choice: 'nope'"),
+        (["dump", "--nope"], 2, "unrecognized arguments: --nope"),
+        (["embedded", "status"], 1, "not running: it has no data yet"),
+        (["embedded", "start"], 1, "install the embedded one with pip install 'tomato-dao[embedded]'"),
+        (["migrate", "new", "x"], 1, "migrations are made in a checkout of tomato-dao"),
+    ):
+        done = tomato_dao(python, tmp_path, "", *arguments)
+        assert done.returncode == code, arguments
+        assert said in done.stdout + done.stderr

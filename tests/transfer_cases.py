@@ -160,7 +160,7 @@ def peak_memory(url: str, command: str, *arguments: str) -> float:
         pytest.skip("the peak of memory is known on Linux only")
     # ru_maxrss would tell of the process that started it, too
     script = (
-        f"import re, pathlib, sys; from tomato_dao.ops.{command} import main; main(); "
+        f"import re, pathlib, sys; from tomato_dao.ops.{command} import main; main('', sys.argv[1:]); "
         "print(re.search('VmHWM:[^0-9]*([0-9]+)', pathlib.Path('/proc/self/status').read_text())[1], file=sys.stderr)"
     )
     done = subprocess.run(

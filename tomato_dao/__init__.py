@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .transfer.legacy.load import load_legacy
     from .transfer.load import load
 
+__version__ = "0.1.0"
+
 _MODULES = {
     "Database": ".database",
     "connect": ".connecting",

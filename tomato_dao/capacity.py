@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from .commands import command_line
 from .errors import from_driver
 
 _FIGURES = """
@@ -41,7 +42,7 @@ class Capacity:
         return (
             f"a pool of {size} does not fit: the server allows {self.allowed} connections, reserves {self.reserved}, "
             f"and others hold {self.others}, which leaves {self.room}; "
-            "make pools smaller or max_connections larger (bin/doctor tells how)"
+            f"make pools smaller or max_connections larger ({command_line('doctor')} tells how)"
         )
 
 

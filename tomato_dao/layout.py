@@ -6,19 +6,30 @@ from pathlib import Path
 
 import psycopg
 
+from .commands import command_line
 from .errors import NotAllowed, WrongLayout, from_driver
 
-RECREATE = (
-    "recreate it: drop the database (make clean removes the embedded server with all its data), then run make migrate; "
-    "to keep its rows, first write them with bin/dump of the tomato-dao that made it, and load them afterwards"
-)
-UNDO_EDIT = (
-    "bring the file back as it was, and make the change in a new migration (make new-migration); if the file was never "
-    "released, recreate the database instead (make clean removes the embedded server with all its data)"
-)
 _PACKAGE = Path(__file__).parent
 # A wheel carries db/ inside the package; in a checkout it stands beside it.
 DB_DIR = _PACKAGE / "db" if (_PACKAGE / "db").is_dir() else _PACKAGE.parent / "db"
+
+
+def recreate() -> str:
+    """Return the advice for a database whose schema was never released."""
+    return (
+        f"recreate it: drop the database ({command_line('embedded remove')} removes the embedded server with all its data), "
+        f"then run {command_line('migrate')}; to keep its rows, first write them with {command_line('dump')} of the tomato-dao "
+        "that made it, and load them afterwards"
+    )
+
+
+def undo_edit() -> str:
+    """Return the advice for a migration that was edited after it was applied."""
+    return (
+        f"bring the file back as it was, and make the change in a new migration ({command_line('migrate new')}); if the file "
+        f"was never released, recreate the database instead ({command_line('embedded remove')} removes the embedded server "
+        "with all its data)"
+    )
 
 
 def known() -> list[str]:
@@ -51,7 +62,7 @@ def applied(connection: psycopg.Connection) -> list[str]:
     except psycopg.errors.InsufficientPrivilege as error:
         raise NotAllowed(
             f"the user {connection.info.user} may not read the database {connection.info.dbname}: connect as another "
-            "(once make roles has run: tomato_app, tomato_reader or tomato_owner)"
+            f"(once {command_line('roles')} has run: tomato_app, tomato_reader or tomato_owner)"
         ) from error
     except psycopg.Error as error:
         raise from_driver(error) from error
@@ -70,7 +81,7 @@ def unreleased(versions: Sequence[str]) -> list[str]:
 def refuse_unknown(versions: Sequence[str], database: str) -> None:
     """Raise WrongLayout if a database has versions that are not this code's, saying whose they are and what to do."""
     if strange := unreleased(versions):
-        raise WrongLayout(f"the database {database} has a schema that was never released ({strange[0]} …): {RECREATE}")
+        raise WrongLayout(f"the database {database} has a schema that was never released ({strange[0]} …): {recreate()}")
     if unknown := [version for version in versions if version not in known()]:
         raise WrongLayout(
             f"the database {database} has migrations that this code does not know ({', '.join(unknown)}): "
@@ -95,7 +106,7 @@ def refuse_edited(connection: psycopg.Connection) -> None:
     """Raise WrongLayout if migrations were edited after they were applied to a database, naming them."""
     if names := edited(connection):
         raise WrongLayout(
-            f"the database {connection.info.dbname}: {', '.join(names)} was edited after it was applied: {UNDO_EDIT}"
+            f"the database {connection.info.dbname}: {', '.join(names)} was edited after it was applied: {undo_edit()}"
         )
 
 
@@ -106,6 +117,5 @@ def check(connection: psycopg.Connection) -> None:
     refuse_unknown(have, connection.info.dbname)
     if pending := [version for version in need if version not in have]:
         raise WrongLayout(
-            f"{where} lacks {len(pending)} of {len(need)} migrations ({pending[0]} is next): run make migrate, "
-            "or python -m tomato_dao.ops.migrate"
+            f"{where} lacks {len(pending)} of {len(need)} migrations ({pending[0]} is next): run {command_line('migrate')}"
         )

@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from . import fork, layout
 from .adapters import adapt
 from .capacity import capacity
+from .commands import command_line
 from .counters import AllCounts
 from .errors import InvalidValue, Unavailable
 from .metrics import PoolStats, holders
@@ -244,7 +245,7 @@ class Pool:
         some = f"all {self.size}" if len(busy) == self.size else f"{len(busy)} of at most {self.size}"
         advice = "make the pool larger or the tasks shorter"
         if self._name.refusal and len(self._open_now()) < self.size:
-            advice = f"the server gives it no more connections: {self._name.refusal} (bin/doctor tells how many it allows)"
+            advice = f"the server gives it no more connections: {self._name.refusal} ({command_line('doctor')} tells its limit)"
         return Unavailable(
             f"{how}: {some} of this process's pool are at work{holders(busy)} "
             f"with {counted(len(self._waiters), 'more task')} in the queue; {advice}"

@@ -9,6 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from .backoff import pauses
+from .commands import command_line
 from .errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
 
 OLDEST_SERVER = 150000
@@ -123,7 +124,7 @@ def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError
     if re.search(_FULL, said):
         advice = "it has all the connections that it allows: fewer worker processes or smaller pools leave some free"
     elif re.search('database ".*" does not exist', said):
-        advice = "make migrate makes it (or python -m tomato_dao.ops.migrate)"
+        advice = f"{command_line('migrate')} makes it"
     elif error.pgconn is not None and error.pgconn.needs_password:
         advice = "give a password in the URL, in PGPASSWORD or in ~/.pgpass"
     elif error.pgconn is not None and error.pgconn.used_password and not re.search(_PASSING, said):

@@ -1,4 +1,4 @@
-"""Backups: pg_dump's custom format, in files and a directory that only their owner can read. `bin/backup` by hand."""
+"""Backups: pg_dump's custom format, in files and a directory that only their owner can read. `tomato-dao backup` by hand."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +15,10 @@ from urllib.parse import quote
 import psycopg
 from psycopg import pq
 
+from ..commands import command_line
 from ..errors import TomatoError, Unavailable
 from ..server import connection_settings, probe
 from . import embedded, programs
-from .cli import run_command
 from .urls import owner_url
 
 KEPT = 5  # backups of a database
@@ -105,14 +106,11 @@ def _program(name: str, version: int) -> Path:
     return found[min(found)]
 
 
-def main() -> None:
-    """`python -m tomato_dao.ops.backup`"""
+def main(prog: str, arguments: Sequence[str]) -> None:
+    """`tomato-dao backup`"""
     argparse.ArgumentParser(
-        prog="backup", description=f"Save the database in var/backups (or BACKUP_DIR), where the last {KEPT} of it are kept."
-    ).parse_args()
+        prog=prog,
+        description=f"Save the database in {backup_directory()} (or BACKUP_DIR), where the last {KEPT} of it are kept.",
+    ).parse_args(arguments)
     path = back_up(owner_url())
-    print(f"{path}  {path.stat().st_size:,} bytes; “bin/restore {shlex.quote(str(path))}” brings it back")
-
-
-if __name__ == "__main__":
-    run_command(main)
+    print(f"{path}  {path.stat().st_size:,} bytes; “{command_line('restore')} {shlex.quote(str(path))}” brings it back")

@@ -8,16 +8,18 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from ..errors import TomatoError
 
 _PARAMETER = re.compile(r"\bwith (replace|skip_invalid|end_sessions)\b")  # in the library's words
 
 
-def run_command(main: Callable[[], None]) -> None:
-    """Run a command's main: exit 0 where it is fine, 1 with a line on stderr where it failed, 130 with one where it was
-    interrupted, 143 or 129 where it was told to end or its terminal went (argparse: 2 for misuse)."""
+def run_command(main: Callable[[], None], name: str) -> None:
+    """Run a command's main; exit 0 where it is fine, 1 with a line on stderr where it failed, 130 with one where it was
+    interrupted, 143 or 129 where it was told to end or its terminal went (argparse: 2 for misuse).
+
+    name: of the command, with which such a line begins.
+    """
     gc.freeze()  # what is imported stays: looking at it again and again would be a quarter of a short command
     gc.enable()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -35,18 +37,18 @@ def run_command(main: Callable[[], None]) -> None:
         sys.stdout.flush()
     except TomatoError as error:
         said = _PARAMETER.sub(lambda found: f"with --{found[1].replace('_', '-')}", str(error))
-        print(f"{Path(sys.argv[0]).stem}: {said}", file=sys.stderr)
+        print(f"{name}: {said}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a full disk, or what can't be read
         what = error.filename or "reading or writing failed"
-        print(f"{Path(sys.argv[0]).stem}: {what}: {error.strerror}", file=sys.stderr)
+        print(f"{name}: {what}: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt as interrupt:
-        print(f"{Path(sys.argv[0]).stem}: {', '.join(['interrupted', *interrupt.args])}", file=sys.stderr)
+        print(f"{name}: {', '.join(['interrupted', *interrupt.args])}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(130)
 

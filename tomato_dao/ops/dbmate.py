@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from psycopg.conninfo import conninfo_to_dict
 
 from .. import layout
+from ..commands import command_line
 from ..errors import TomatoError, Unavailable
 from ..server import probe
 
@@ -45,7 +46,9 @@ def dbmate(url: str, *arguments: str, path: str | None = None, role: str | None 
     command = [program(), "--env-file", os.devnull, *options, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0 and "unsupported startup parameter: options" in done.stderr:
-        logger.warning("the pooler takes no options: lock_timeout and statement_timeout are the role's (see make roles)")
+        logger.warning(
+            "the pooler takes no options: lock_timeout and statement_timeout are the role's (see %s)", command_line("roles")
+        )
         del environment["PGOPTIONS"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:

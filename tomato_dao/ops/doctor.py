@@ -1,29 +1,30 @@
-"""`bin/doctor`: one page on how the server, its connections and the database are, and what to do about what isn't well."""
+"""`tomato-dao doctor`: one page on the state of the server and the database, and what to do about what isn't well."""
 
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 
+from ..commands import command_line
 from ..errors import TomatoError
 from ..server import is_full, probe
-from .cli import run_command
 from .examinations import BAD, Finding, examine
 from .urls import owner_url
 
 _SIGNS = {"ok": "ok  ", "note": "note", "bad": "BAD ", "unknown": "–   "}
 
 
-def main() -> None:
-    """`python -m tomato_dao.ops.doctor [--json] [--pool-size N]`"""
+def main(prog: str, arguments: Sequence[str]) -> None:
+    """`tomato-dao doctor [--json] [--pool-size N]`"""
     parser = argparse.ArgumentParser(
-        prog="doctor",
+        prog=prog,
         description="Tell how the server and the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded ones) are. "
         "Exits with 1 where something is bad.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
     parser.add_argument("--pool-size", type=int, default=8, metavar="N", help="of a worker process (default: 8)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.pool_size < 1:
         parser.error("a pool has at least one connection")
     where, findings = _examine(options.pool_size)
@@ -53,7 +54,8 @@ def _examine(pool_size: int) -> tuple[str, list[Finding]]:
         advice = [step] if step else []
         if not is_full(error):
             return "the database", [Finding("server", BAD, what, advice=advice)]
-        advice.append("as a superuser there is a reserved connection: OWNER_DATABASE_URL=postgresql://postgres@…/… bin/doctor")
+        doctor = f"OWNER_DATABASE_URL=postgresql://postgres@…/… {command_line('doctor')}"
+        advice.append(f"as a superuser there is a reserved connection: {doctor}")
         return "the database", [Finding("connections", BAD, what, advice=advice)]
 
 
@@ -67,7 +69,3 @@ def _print(finding: Finding) -> None:
 
 def _as_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,25 +1,27 @@
-"""`bin/dump`: writes everything that is in the database."""
+"""`tomato-dao dump`: writes everything that is in the database."""
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 
+from ..commands import command_line
 from ..errors import Unavailable
 from ..pool import Pool
 from ..transactions import Transactions
 from ..transfer.dump import dump
-from .cli import file_name, interrupted_as, run_command
+from .cli import file_name, interrupted_as
 from .progress import shown
 from .urls import database_url
 
 
-def main() -> None:
-    """`python -m tomato_dao.ops.dump [--output FILE] [--jobs N]`"""
+def main(prog: str, arguments: Sequence[str]) -> None:
+    """`tomato-dao dump [--output FILE] [--jobs N]`"""
     parser = argparse.ArgumentParser(
-        prog="dump",
+        prog=prog,
         description="Write every table of the database of DATABASE_URL (else the embedded server's), as of one moment, as JSON "
         "with a record per line; others may go on writing.",
-        epilog="bin/load reads it.",
+        epilog=f"{command_line('load')} reads it.",
     )
     parser.add_argument(
         "--output",
@@ -29,7 +31,7 @@ def main() -> None:
         ".zst (default, and -: standard output)",
     )
     parser.add_argument("--jobs", type=_number, default=1, metavar="N", help="read over N connections at most (default: 1)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.output == "-":
         options.output = None
     left = "what was written is not whole" if options.output is None else "nothing was written"
@@ -55,8 +57,3 @@ def _number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
     return int(text)
-
-
-if __name__ == "__main__":
-    sys.argv[0] = "dump"
-    run_command(main)

@@ -5,7 +5,6 @@ directory that only its user can enter. PostgreSQL refuses to run as root: then 
 place of its own under /var/lib/tomato-dao, so that no mode of the checkout has to change.
 """
 
-import argparse
 import fcntl
 import hashlib
 import os
@@ -21,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from ..commands import checkout
 from ..errors import Unavailable, WrongLayout
 from . import programs
-from .cli import run_command
 from .programs import MAJOR, ROOT_HOME
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there has a new name, which home/data tells)
@@ -89,13 +88,32 @@ def remove(data_dir: Path | None = None) -> None:
         shutil.rmtree(ROOT_HOME, ignore_errors=True)  # only copies of the programs are left
 
 
+@dataclass(frozen=True, slots=True)
+class Status:
+    """State of an embedded server: version is the major version of its data, None where there are none yet."""
+
+    running: bool
+    version: str | None
+    data: Path
+    log: Path
+    url: str
+
+
+def status(data_dir: Path | None = None) -> Status:
+    """Return the state of the server of a data directory, which is left as it is."""
+    server = _Server.of(data_dir)
+    version = None
+    with suppress(OSError):
+        version = (server.data / "PG_VERSION").read_text().strip()
+    return Status(server.running(), version, server.data, server.home / "run" / "log", server.url())
+
+
 def default_data_dir() -> Path:
     """TOMATO_DATA_DIR, else var/ of the checkout, else the user's data directory."""
     if given := os.environ.get("TOMATO_DATA_DIR"):
         return Path(given)
-    checkout = Path(__file__).parents[2]
-    if (checkout / "Makefile").exists() and (checkout / "db").is_dir():
-        return checkout / "var"
+    if place := checkout():
+        return place / "var"
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "tomato-dao"
 
 
@@ -296,23 +314,3 @@ def _has_room() -> bool:
 def _short(path: Path) -> str:
     """A name that stands for a path."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-
-
-def main() -> None:
-    """`python -m tomato_dao.ops.embedded start|stop|remove`"""
-    parser = argparse.ArgumentParser(prog="embedded", description="The embedded PostgreSQL server of TOMATO_DATA_DIR.")
-    parser.add_argument("action", choices=["start", "stop", "remove"])
-    action = parser.parse_args().action
-    if action == "start":
-        print(start())
-    elif action == "remove":
-        remove(tests_dir())
-        remove()
-        print("removed the embedded server and its data")
-    else:
-        stop(tests_dir())
-        print("stopped the embedded server" if stop() else "the embedded server was not running")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,4 +1,4 @@
-"""What bin/doctor examines: each examination looks at one thing and says what it found and what to do."""
+"""What the doctor examines: each examination looks at one thing and says what it found and what to do."""
 
 import ipaddress
 import os
@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from .. import layout, queries
 from ..capacity import capacity
+from ..commands import command_line
 from ..errors import TomatoError, from_driver
 from ..wording import counted
 from .backup import backup_directory, backups
@@ -77,7 +78,8 @@ def steps_for_more_connections(allowed: int, wanted: int, server: dict[str, Any]
     steps = [
         "fewer worker processes, smaller pools or a pooler cost nothing: try these first; else, as a superuser in psql:",
         f"  alter system set max_connections = {wanted};",
-        "  and restart the server (systemctl restart postgresql; the embedded one: make stop, the next use starts it);",
+        "  and restart the server (systemctl restart postgresql; "
+        f"the embedded one: {command_line('embedded stop')}, the next use starts it);",
         "  standbys get the new value, and their restart, before it",
         f"  it costs {megabytes(cost)} more of shared memory; a session at work takes 5 to 10 MB, and work_mem for each sort",
     ]
@@ -147,15 +149,15 @@ def _layout(connection: psycopg.Connection) -> Finding:
     figures = {"current": have[-1] if have else None, "pending": pending, "unknown": unknown}
     current = f"at {have[-1]}" if have else "never migrated"
     if layout.unreleased(have):
-        return Finding("layout", BAD, f"{current}, a schema that was never released", unknown, [layout.RECREATE], figures)
+        return Finding("layout", BAD, f"{current}, a schema that was never released", unknown, [layout.recreate()], figures)
     if unknown:
         advice = ["this code is older than the database: install the tomato-dao that knows them"]
         return Finding("layout", BAD, f"{current}, with migrations unknown to this code", unknown, advice, figures)
     if edited := layout.edited(connection):
         summary = f"{current}, {counted(len(edited), 'migration')} edited after being applied"
-        return Finding("layout", BAD, summary, edited, [layout.UNDO_EDIT], {**figures, "edited": edited})
+        return Finding("layout", BAD, summary, edited, [layout.undo_edit()], {**figures, "edited": edited})
     if pending:
-        advice = ["make migrate  (python -m tomato_dao.ops.migrate), which makes a backup first"]
+        advice = [f"{command_line('migrate')}, which makes a backup first"]
         return Finding("layout", BAD, f"{current}, {len(pending)} of {len(need)} migrations pending", pending, advice, figures)
     return Finding("layout", OK, f"{current}, all {len(need)} migrations applied", figures=figures)
 
@@ -165,7 +167,7 @@ def examine_roles(connection: psycopg.Connection) -> Finding:
     found = {row["name"]: row for row in rows(connection, "roles", list(ROLES))}
     me = f"this is {connection.info.user}"
     if not found:
-        return Finding("roles", NOTE, f"{me}; there are no roles of least privilege", advice=["make roles"])
+        return Finding("roles", NOTE, f"{me}; there are no roles of least privilege", advice=[command_line("roles")])
     wrong = [f"there is no {role}" for role in ROLES if role not in found]
     for role, row in found.items():
         if row["superuser"]:
@@ -179,7 +181,7 @@ def examine_roles(connection: psycopg.Connection) -> Finding:
             wrong.append(f"{role} may create tables")
     summary = f"{me}; {', '.join(found)} {'need a look' if wrong else 'have what they need'}"
     return Finding(
-        "roles", BAD if wrong else OK, summary, wrong, ["make roles"] if wrong else [], {"roles": list(found.values())}
+        "roles", BAD if wrong else OK, summary, wrong, [command_line("roles")] if wrong else [], {"roles": list(found.values())}
     )
 
 
@@ -251,7 +253,7 @@ def _indexes(connection: psycopg.Connection) -> Finding:
         BAD if missing or invalid else NOTE if read_whole else OK,
         f"{len(missing) or 'no'} missing, {len(unused) or 'none'} unused in {duration(statistics['seconds'])} of statistics",
         details,
-        ["make new-migration NAME=…, with “create index …”"] * bool(missing)
+        ["a new migration with “create index …”"] * bool(missing)
         + [f"reindex index concurrently {row['name']};  -- unless somebody is making it now" for row in invalid],
         {"missing": missing, "invalid": invalid, "unused": unused, "read_whole": read_whole},
     )
@@ -288,7 +290,7 @@ def _backup(connection: psycopg.Connection) -> Finding:
         summary = f"the last is {duration(age)} old: {found[-1]}, {megabytes(status.st_size)}"
         figures |= {"file": os.fspath(found[-1]), "age_seconds": age, "bytes": status.st_size}
     if age > OLD:
-        advice.insert(0, "bin/backup")
+        advice.insert(0, command_line("backup"))
     return Finding("backup", NOTE if advice else OK, summary, details, advice, figures)
 
 

@@ -1,8 +1,9 @@
-"""`bin/load`: loads what bin/dump or the old backend wrote, all or nothing."""
+"""`tomato-dao load`: loads what `tomato-dao dump` or the old backend wrote, all or nothing."""
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..pool import Pool
@@ -13,17 +14,17 @@ from ..transfer.legacy.reader import is_legacy
 from ..transfer.legacy.report import InvalidRecords, LegacySummary
 from ..transfer.load import check, load
 from ..transfer.report import Report, Summary
-from .cli import file_name, interrupted_as, run_command
+from .cli import file_name, interrupted_as
 from .progress import shown
 from .urls import database_url
 
 _NOTHING = "nothing was loaded"
 
 
-def main() -> None:
-    """`python -m tomato_dao.ops.load [options] FILE`"""
+def main(prog: str, arguments: Sequence[str]) -> None:
+    """`tomato-dao load [options] FILE`"""
     parser = argparse.ArgumentParser(
-        prog="load",
+        prog=prog,
         description="Load a dump, all or nothing, into the empty database of OWNER_DATABASE_URL or DATABASE_URL (else of the "
         "embedded server).",
     )
@@ -43,7 +44,7 @@ def main() -> None:
     old.add_argument("--format", choices=["legacy"], help="it is one, whatever it looks like")
     old.add_argument("--skip-invalid", action="store_true", help="drop what breaks a rule, and what depends on it")
     old.add_argument("--report", type=file_name, metavar="OUT", help="write what became of the records to a file, as JSON")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     input_ = sys.stdin.buffer if options.file == "-" else options.file
     with source(input_) as file, shown() as progress:
         if options.format == "legacy" or file.recognise(is_legacy):
@@ -88,8 +89,3 @@ def _write(report: str | None, summary: LegacySummary) -> None:
 def _database(connections: int) -> Transactions:
     url = os.environ.get("OWNER_DATABASE_URL") or database_url()
     return Transactions(Pool(url, size=connections, application_name="tomato-dao load"))
-
-
-if __name__ == "__main__":
-    sys.argv[0] = "load"
-    run_command(main)

@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,10 @@ from psycopg import sql
 
 from .. import layout
 from ..backoff import pauses
+from ..commands import checkout, command_line
 from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongState, from_driver
 from ..server import check_server, connect_to, connection_settings, passes, probe
 from .backup import back_up, holds_rows
-from .cli import run_command
 from .dbmate import dbmate
 from .urls import owner_url
 
@@ -167,7 +167,11 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) 
     except TomatoError as error:
         with suppress(TomatoError, psycopg.Error), probe(url) as another:  # this one's transaction ends with a rollback
             _record_hashes(another)
-        way_back = f"; the database before is in {saved}: “bin/restore {quote(str(saved))}” brings it back" if saved else ""
+        way_back = (
+            f"; the database before is in {saved}: “{command_line('restore')} {quote(str(saved))}” brings it back"
+            if saved
+            else ""
+        )
         raise TomatoError(f"{error}; {_how_far(connection, before)}{way_back}") from error
     _record_hashes(connection)
 
@@ -178,7 +182,7 @@ def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
         after = layout.applied(connection)
         half_made = _half_made(connection)
     except (TomatoError, psycopg.Error):
-        return "the connection is lost: make migrate-status tells what was applied"
+        return f"the connection is lost: {command_line('migrate status')} tells what was applied"
     far = "the layout is as it was" if after == before else f"the layout is at {after[-1]}, as before that migration"
     return f"{far}; an index was left half made: first {half_made}" if half_made else far
 
@@ -234,25 +238,25 @@ def _status() -> None:
 def _new(name: str) -> Path:
     """An empty migration of a name; only a checkout has a place for it."""
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise InvalidValue(f"a migration's name is of a-z, 0-9 and _, as in make new-migration NAME=host_owner, not {name!r}")
-    if not (layout.DB_DIR.parent / "Makefile").exists():
+        raise InvalidValue(f"a migration's name is of a-z, 0-9 and _, such as host_owner, not {name!r}")
+    if checkout() is None:
         raise InvalidValue("migrations are made in a checkout of tomato-dao")
     path = layout.DB_DIR / "migrations" / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.sql"
     path.write_text("-- migrate:up\n\n\n-- migrate:down\n\n", "utf-8")
     return path
 
 
-def main() -> None:
-    """`python -m tomato_dao.ops.migrate [status | rollback | new NAME]`"""
+def main(prog: str, arguments: Sequence[str]) -> None:
+    """`tomato-dao migrate [status | rollback | new NAME]`"""
     parser = argparse.ArgumentParser(
-        prog="migrate",
+        prog=prog,
         description="Bring the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded server's) to this layout.",
     )
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("status", help="list the migrations: applied, pending, edited since, unknown to this code")
     commands.add_parser("rollback", help="undo the latest migration")
     commands.add_parser("new", help="make a file for a new migration").add_argument("name")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if options.command == "status":
         _status()
@@ -265,7 +269,3 @@ def main() -> None:
         for version in applied:
             print(f"applied {version}")
         print(f"the layout is {layout.known()[-1]}{'' if applied else ', nothing to do'}")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -152,4 +152,4 @@ def _changes(made: dict[Path, str], *, write: bool) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, "check-plans")

@@ -1,9 +1,8 @@
-"""`bin/query`: lists the named queries, or runs one by hand and prints what it returns."""
+"""`tomato-dao query`: lists the named queries, or runs one by hand and prints what it returns."""
 
 import argparse
 import json
 import re
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -15,16 +14,15 @@ from ..errors import from_driver
 from ..query import Query
 from ..server import probe
 from ..wording import counted
-from .cli import run_command
 from .urls import database_url
 
 _WIDEST = 40  # characters of a cell, where there are several rows
 
 
-def main() -> None:
-    """`python -m tomato_dao.ops.query [NAME [PARAMETER=VALUE …]]`"""
+def main(prog: str, arguments: Sequence[str]) -> None:
+    """`tomato-dao query [NAME [PARAMETER=VALUE …]]`"""
     parser = argparse.ArgumentParser(
-        prog="query",
+        prog=prog,
         description="List the named queries of db/queries, or run one and print a table.",
         epilog="Values are text as PostgreSQL reads it: id=5 'ids={1,2}' 'patch={\"address\": \"10.0.0.1\"}'. "
         "A parameter that may be null is null where it is left out.",
@@ -33,12 +31,12 @@ def main() -> None:
     parser.add_argument("parameters", nargs="*", metavar="parameter=value")
     parser.add_argument("--json", action="store_true", help="print a JSON array of objects")
     parser.add_argument("--write", action="store_true", help="let it change something (default: a read-only transaction)")
-    options = parser.parse_intermixed_args()
+    options = parser.parse_intermixed_args(arguments)
     if options.name is None:
         _print_list()
         return
     if options.name not in QUERIES:
-        parser.error(f"there is no query {options.name!r}; run query without a name to list them")
+        parser.error(f"there is no query {options.name!r}; run {prog} without a name to list them")
     query = QUERIES[options.name]
     values = _values(parser, query, options.parameters)
     try:
@@ -146,8 +144,3 @@ def _as_text(value: object) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, default=str)
     return "" if value is None else str(value)
-
-
-if __name__ == "__main__":
-    sys.argv[0] = "query"
-    run_command(main)

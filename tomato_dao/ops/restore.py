@@ -1,9 +1,10 @@
-"""`bin/restore`: a backup becomes a fresh database, which takes the place of the present one by its name."""
+"""`tomato-dao restore`: a backup becomes a fresh database, which takes the place of the present one by its name."""
 
 import argparse
 import os
 import secrets
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from .. import layout
+from ..commands import command_line
 from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, from_driver
 from ..server import probe
 from ..transfer.files import BACKUP, COMPRESSED, opened
 from .backup import run_program
-from .cli import file_name, run_command
+from .cli import file_name
 from .examinations import BAD, examine_roles
 from .scratch import drop_database, with_database
 from .urls import owner_url
@@ -87,13 +89,13 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
 def _check_is_backup(file: Path) -> None:
     with opened(file) as stream:
         start = stream.read(len(BACKUP))
-    command = f"“bin/load {shlex.quote(str(file))}” loads it (python -m tomato_dao.ops.load)"
+    command = f"“{command_line('load')} {shlex.quote(str(file))}” loads it"
     if start.lstrip().startswith(b"["):
         raise InvalidValue(f"{file} is a dump, not a backup: {command}")
     if start.startswith(COMPRESSED):
         raise InvalidValue(f"{file} is compressed: a dump, then {command}, or a backup that is to be decompressed first")
     if start != BACKUP:
-        raise InvalidValue(f"{file} is no backup of bin/backup (or pg_dump -Fc)")
+        raise InvalidValue(f"{file} is no backup of {command_line('backup')} (or pg_dump -Fc)")
 
 
 def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
@@ -149,15 +151,15 @@ def _swap(server: psycopg.Connection, name: str, fresh: str, *, end_sessions: bo
     return kept
 
 
-def main() -> None:
-    """`python -m tomato_dao.ops.restore FILE`"""
+def main(prog: str, arguments: Sequence[str]) -> None:
+    """`tomato-dao restore FILE`"""
     parser = argparse.ArgumentParser(
-        prog="restore",
+        prog=prog,
         description="Put a backup in the place of the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded one).",
     )
-    parser.add_argument("file", type=file_name, help="a file of bin/backup")
+    parser.add_argument("file", type=file_name, help=f"a file of {command_line('backup')}")
     parser.add_argument("--end-sessions", action="store_true", help="end the sessions of workers that are connected")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     url = owner_url()
     kept = restore(Path(options.file), url, end_sessions=options.end_sessions)
     print(f"restored {options.file}")
@@ -169,11 +171,7 @@ def main() -> None:
         with probe(url) as connection:
             found = examine_roles(connection)
             if found.level == BAD:
-                print(f"note: {'; '.join(found.details)}: run make roles")
+                print(f"note: {'; '.join(found.details)}: run {command_line('roles')}")
             layout.check(connection)
     except (TomatoError, psycopg.Error) as error:
         print(f"note: {error}")
-
-
-if __name__ == "__main__":
-    run_command(main)

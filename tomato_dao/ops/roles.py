@@ -1,14 +1,15 @@
-"""`make roles`: the roles of db/roles.sql, made where they aren't there, with their privileges in a database."""
+"""`tomato-dao roles`: the roles of db/roles.sql, made where they aren't there, with their privileges in a database."""
 
 import argparse
+from collections.abc import Sequence
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from .. import layout
+from ..commands import command_line
 from ..errors import NotAllowed, TomatoError, from_driver
 from ..server import probe
-from .cli import run_command
 from .migrate import create_database
 from .urls import owner_url
 
@@ -34,19 +35,19 @@ def make_roles(url: str) -> None:
         ) as error:  # tomato_reader only reads
             raise NotAllowed(
                 f"{connection.info.user} may not make the roles ({error.diag.message_primary}): run it as a superuser, "
-                "OWNER_DATABASE_URL=postgresql://postgres@…/… make roles"
+                f"OWNER_DATABASE_URL=postgresql://postgres@…/… {command_line('roles')}"
             ) from error
         except psycopg.Error as error:
             raise from_driver(error) from error
 
 
-def main() -> None:
-    """`python -m tomato_dao.ops.roles`"""
+def main(prog: str, arguments: Sequence[str]) -> None:
+    """`tomato-dao roles`"""
     argparse.ArgumentParser(
-        prog="roles",
+        prog=prog,
         description="Make the roles of db/roles.sql in the server, and give them their privileges in the database, of "
         "OWNER_DATABASE_URL or DATABASE_URL (else the embedded ones).",
-    ).parse_args()
+    ).parse_args(arguments)
     url = owner_url()
     make_roles(url)
     print(f"the roles {', '.join(ROLES)} have their privileges")
@@ -59,7 +60,3 @@ def main() -> None:
                 print(f"{role} has no password; where the server asks for one, set it in psql: \\password {role}")
     except (psycopg.Error, TomatoError):
         print("passwords are set in psql: \\password tomato_app")
-
-
-if __name__ == "__main__":
-    run_command(main)

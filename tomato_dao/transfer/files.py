@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import zstandard
 
+from ..commands import command_line
 from ..errors import InvalidValue, NotFound, Unavailable
 
 ENDINGS = ("", ".json", ".json.gz", ".json.zst")
@@ -105,7 +106,7 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
         # A read that is repeated until the buffer is full would not notice an interrupt that comes in between.
         chunk = text.read1(_BUFFER)
         if chunk.startswith(BACKUP):
-            raise InvalidValue("it is a backup, not a dump: bin/restore brings it back (python -m tomato_dao.ops.restore)")
+            raise InvalidValue(f"it is a backup, not a dump: {command_line('restore')} brings it back")
         while chunk:
             yield chunk
             chunk = text.read1(_BUFFER)

@@ -6,6 +6,7 @@ from dataclasses import replace as changed
 from typing import IO
 
 from .. import layout
+from ..commands import command_line
 from ..errors import InvalidValue, WrongLayout
 from ..transactions import Transactions
 from . import engine
@@ -87,5 +88,5 @@ def _check_migrations(theirs: list[str]) -> None:
     if missing := [version for version in ours if version not in theirs]:
         raise WrongLayout(
             f"the dump lacks {len(missing)} of {len(ours)} migrations ({', '.join(missing)}): load it with the tomato-dao that "
-            "wrote it into a database of its layout, then run make migrate"
+            f"wrote it into a database of its layout, then run {command_line('migrate')}"
         )

@@ -1,0 +1,64 @@
+"""`tomato-dao`: everything that operators run, as subcommands. `python -m tomato_dao` is the same command."""
+
+import argparse
+import gc
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from . import __version__
+from .ops.cli import run_command
+
+# Each subcommand is a module of ops, with what its help says of it in one line.
+_COMMANDS = {
+    "migrate": ("migrate", "bring the database to this version's schema"),
+    "dump": ("dump", "write everything that is in the database, as JSON"),
+    "load": ("load", "load a dump, all or nothing"),
+    "query": ("query", "list the named queries, or run one"),
+    "doctor": ("doctor", "examine the server and the database"),
+    "backup": ("backup", "save the database in a file"),
+    "restore": ("restore", "put a backup in the place of the database"),
+    "roles": ("roles", "create the roles and grant them their privileges"),
+    "embedded": ("embedded_command", "start, stop or use the embedded server"),
+}
+
+
+def main() -> None:
+    """`tomato-dao [--version] [COMMAND …]`"""
+    prog = "python -m tomato_dao" if Path(sys.argv[0]).name == "__main__.py" else "tomato-dao"
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in _COMMANDS:
+        run(arguments[0], f"{prog} {arguments[0]}", arguments[1:])
+    else:
+        run_command(lambda: _show(prog, arguments), "tomato-dao")
+
+
+def run(name: str, prog: str, arguments: Sequence[str]) -> None:
+    """Run a subcommand. prog: what its user typed to run it, which its usage line repeats."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until run_command can say what an interrupted command leaves
+    gc.disable()  # until everything is imported
+    # Imported here for a measured start-up cost: all of the modules execute 38 % more instructions than that of dump.
+    module = import_module(f".ops.{_COMMANDS[name][0]}", __package__)
+    run_command(lambda: module.main(prog, arguments), name)
+
+
+def _show(prog: str, arguments: Sequence[str]) -> None:
+    """Print the version or the list of subcommands; exit with 2 for a subcommand that does not exist."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Run and look after the ToMaTo backend's database.",
+        epilog=f"“{prog} COMMAND --help” explains a command. Exit codes: 0 success, 1 failure, 2 misuse.",
+    )
+    parser.add_argument("--version", action="version", version=f"tomato-dao {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, (_, summary) in _COMMANDS.items():
+        commands.add_parser(name, help=summary)
+    parser.parse_args(arguments)
+    parser.print_help()
+
+
+if __name__ == "__main__":
+    main()

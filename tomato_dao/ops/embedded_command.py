@@ -1,0 +1,75 @@
+"""`tomato-dao embedded`: start, stop and use the embedded server."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from psycopg.conninfo import make_conninfo
+
+from ..errors import Unavailable
+from ..server import probe
+from . import embedded, programs
+
+_ACTIONS = {
+    "start": "start it, unless it runs, and print its URL",
+    "stop": "stop it",
+    "status": "print its state, version, data directory and URL; exit with 1 where it does not run",
+    "psql": "start it, unless it runs, and open psql on its database; further arguments are for psql",
+    "remove": "stop it and remove its data",
+}
+
+
+def main(prog: str, arguments: Sequence[str]) -> None:
+    """`tomato-dao embedded start|stop|status|psql|remove`"""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Start, stop and use the embedded PostgreSQL server of TOMATO_DATA_DIR. Commands start it as they need it, "
+        "where DATABASE_URL is not set.",
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    for name, summary in _ACTIONS.items():
+        actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    if arguments[:1] == ["psql"] and arguments[1:] not in (["-h"], ["--help"]):
+        _psql(arguments[1:])  # argparse would take psql's options for its own
+    action = parser.parse_args(arguments).action
+    if action == "start":
+        print(embedded.start())
+    elif action == "stop":
+        embedded.stop(embedded.tests_dir())
+        print("stopped the embedded server" if embedded.stop() else "the embedded server was not running")
+    elif action == "status":
+        sys.exit(0 if _print_status() else 1)
+    else:
+        embedded.remove(embedded.tests_dir())
+        embedded.remove()
+        print("removed the embedded server and its data")
+
+
+def _print_status() -> bool:
+    """Print the server's state; return True if it is running."""
+    status = embedded.status()
+    if status.running:
+        with probe(make_conninfo(status.url, dbname="postgres")) as connection:
+            print(f"running: PostgreSQL {connection.info.parameter_status('server_version')}")
+    elif status.version:
+        print(f"not running: PostgreSQL {status.version}")
+    else:
+        print("not running: it has no data yet")
+    print(f"data directory  {status.data}")
+    print(f"log             {status.log}")
+    print(f"URL             {status.url}")
+    if os.environ.get("DATABASE_URL"):
+        print("DATABASE_URL is set: commands use the server that it names, not this one")
+    return status.running
+
+
+def _psql(arguments: Sequence[str]) -> None:
+    """Become a psql on the server's database; Unavailable where the embedded server comes without one."""
+    url = embedded.start()
+    probe(url).close()  # its error says what to do where there is no database yet
+    psql = programs.binaries() / "psql"
+    if not os.access(psql, os.X_OK):
+        raise Unavailable(f"the embedded server comes without psql; with one of your own: psql {shlex.quote(url)}")
+    os.execv(psql, [os.fspath(psql), f"--dbname={url}", *arguments])  # noqa: S606 (no shell is meant)
