@@ -27,7 +27,7 @@ _ENTITIES = {"topologies": "topology", "elements": "element", "connections": "co
 _LISTEN = b"set idle_session_timeout = 0; listen tomato_changes"
 _PAYLOAD = re.compile(rb"(topology|element|connection) (\d+) (state|deleted)")  # as the triggers write it
 _MOST_PENDING = 10_000  # events that wait for one listener
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds before a lost connection is opened again
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds, at most, before a lost connection is opened again
 
 
 @dataclass(frozen=True, slots=True)
