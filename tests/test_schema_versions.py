@@ -64,9 +64,13 @@ def test_the_doctor_advises_to_recreate_an_unreleased_schema(old_url: str) -> No
 
 def test_an_unknown_version_before_the_newest_is_unreleased_and_one_after_it_newer() -> None:
     first, last = layout.known()[0], layout.known()[-1]
-    assert layout.unreleased([first, last, "29990101000000"]) == []
+    assert layout.compare([first, last, "29990101000000"]).unreleased == []
     between = str(int(last) - 1)
-    assert layout.unreleased([UNRELEASED, first, between, last]) == [UNRELEASED, between]
+    differs = layout.compare([UNRELEASED, first, between, last])
+    assert differs.unreleased == [UNRELEASED, between]
+    assert (differs.unknown, differs.pending) == ([UNRELEASED, between], layout.known()[1:-1])
+    assert not differs.equal
+    assert layout.compare(layout.known()).equal
 
 
 @pytest.mark.as_owner

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -29,6 +30,39 @@ def undo_edit() -> str:
         f"bring the file back as it was, and make the change in a new migration ({command_line('migrate new')}); if the file "
         f"was never released, recreate the database instead ({command_line('embedded remove')} removes the embedded server "
         "with all its data)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How the migrations of a database or a dump differ from this code's: versions, oldest first.
+
+    unknown: those that are not this code's. unreleased: of these, the ones of a schema that was never released. pending:
+    this code's that are missing.
+    """
+
+    unknown: list[str]
+    unreleased: list[str]
+    pending: list[str]
+
+    @property
+    def equal(self) -> bool:
+        """True where nothing differs."""
+        return not self.unknown and not self.pending
+
+
+def compare(versions: Sequence[str]) -> Comparison:
+    """Compare versions of migrations with those of this code.
+
+    Released migrations stay, and later ones have later versions: an unknown version before this code's newest one was never
+    released, an unknown version after it is a newer tomato-dao's.
+    """
+    need = known()
+    unknown = [version for version in versions if version not in need]
+    return Comparison(
+        unknown=unknown,
+        unreleased=[version for version in unknown if version < need[-1]],
+        pending=[version for version in need if version not in versions],
     )
 
 
@@ -68,21 +102,12 @@ def applied(connection: psycopg.Connection) -> list[str]:
         raise from_driver(error) from error
 
 
-def unreleased(versions: Sequence[str]) -> list[str]:
-    """Return those of a database's versions that belong to a schema that was never released.
-
-    Released migrations stay, and later ones have later versions: an unknown version before this code's newest one was never
-    released, an unknown version after it is a newer tomato-dao's.
-    """
-    need = known()
-    return [version for version in versions if version not in need and version < need[-1]]
-
-
 def refuse_unknown(versions: Sequence[str], database: str) -> None:
     """Raise WrongLayout if a database has versions that are not this code's, saying whose they are and what to do."""
-    if strange := unreleased(versions):
+    differs = compare(versions)
+    if strange := differs.unreleased:
         raise WrongLayout(f"the database {database} has a schema that was never released ({strange[0]} …): {recreate()}")
-    if unknown := [version for version in versions if version not in known()]:
+    if unknown := differs.unknown:
         raise WrongLayout(
             f"the database {database} has migrations that this code does not know ({', '.join(unknown)}): "
             "it belongs to a newer tomato-dao; install that one"
@@ -115,7 +140,7 @@ def check(connection: psycopg.Connection) -> None:
     have, need = applied(connection), known()
     where = f"the database {connection.info.dbname}"
     refuse_unknown(have, connection.info.dbname)
-    if pending := [version for version in need if version not in have]:
+    if pending := compare(have).pending:
         raise WrongLayout(
             f"{where} lacks {len(pending)} of {len(need)} migrations ({pending[0]} is next): run {command_line('migrate')}"
         )

@@ -143,12 +143,13 @@ def _connections(connection: psycopg.Connection, pool_size: int) -> Finding:
 
 
 def _layout(connection: psycopg.Connection) -> Finding:
-    have, need = layout.applied(connection), layout.known()
-    pending = [path.stem for path in layout.files() if layout.version_of(path) not in have]
-    unknown = [version for version in have if version not in need]
+    have = layout.applied(connection)
+    differs = layout.compare(have)
+    unknown, total = differs.unknown, len(layout.known())
+    pending = [path.stem for path in layout.files() if layout.version_of(path) in differs.pending]
     figures = {"current": have[-1] if have else None, "pending": pending, "unknown": unknown}
     current = f"at {have[-1]}" if have else "never migrated"
-    if layout.unreleased(have):
+    if differs.unreleased:
         return Finding("layout", BAD, f"{current}, a schema that was never released", unknown, [layout.recreate()], figures)
     if unknown:
         advice = ["this code is older than the database: install the tomato-dao that knows them"]
@@ -158,8 +159,8 @@ def _layout(connection: psycopg.Connection) -> Finding:
         return Finding("layout", BAD, summary, edited, [layout.undo_edit()], {**figures, "edited": edited})
     if pending:
         advice = [f"{command_line('migrate')}, which makes a backup first"]
-        return Finding("layout", BAD, f"{current}, {len(pending)} of {len(need)} migrations pending", pending, advice, figures)
-    return Finding("layout", OK, f"{current}, all {len(need)} migrations applied", figures=figures)
+        return Finding("layout", BAD, f"{current}, {len(pending)} of {total} migrations pending", pending, advice, figures)
+    return Finding("layout", OK, f"{current}, all {total} migrations applied", figures=figures)
 
 
 def examine_roles(connection: psycopg.Connection) -> Finding:

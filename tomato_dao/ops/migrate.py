@@ -66,12 +66,12 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
     url = url or owner_url()
     create_database(url, timeout)
     with probe(url, timeout) as connection:
-        if layout.applied(connection) == layout.known():
+        if layout.compare(layout.applied(connection)).equal:
             layout.refuse_edited(connection)
             return []
     with _migrating(url, timeout) as connection:
         before = _applied(connection)
-        if before == layout.known():
+        if layout.compare(before).equal:
             return []  # the process that we waited for did it
         layout.refuse_unknown(before, connection.info.dbname)
         with connection.transaction(force_rollback=True):  # see _applied
@@ -227,10 +227,12 @@ def _status() -> None:
     with probe(owner_url()) as connection:
         applied, edited = layout.applied(connection), layout.edited(connection)
         names = {layout.version_of(path): path.stem for path in layout.files()}
+        differs = layout.compare(applied)
+        states = {**dict.fromkeys(differs.unknown, "unknown"), **dict.fromkeys(differs.pending, "pending")}
         for version in sorted({*names, *applied}):
-            state = ("applied" if version in applied else "pending") if version in names else "unknown"
+            state = states.get(version, "applied")
             print(f"{'edited ' if names.get(version) in edited else state}  {names.get(version, version)}")
-        if layout.unreleased(applied):
+        if differs.unreleased:
             layout.refuse_unknown(applied, connection.info.dbname)
         layout.refuse_edited(connection)
 

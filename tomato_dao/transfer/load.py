@@ -80,12 +80,13 @@ def _check_migrations(theirs: list[str]) -> None:
     ours = layout.known()
     if theirs and max(theirs) < ours[0]:
         return  # of a schema before the first release; the fields of each record are compared with the tables' all the same
-    if unknown := [version for version in theirs if version not in ours]:
+    differs = layout.compare(theirs)
+    if unknown := differs.unknown:
         raise WrongLayout(
             f"the dump has migrations that this code does not know ({', '.join(unknown)}): it is of a newer tomato-dao; "
             "load it with that one"
         )
-    if missing := [version for version in ours if version not in theirs]:
+    if missing := differs.pending:
         raise WrongLayout(
             f"the dump lacks {len(missing)} of {len(ours)} migrations ({', '.join(missing)}): load it with the tomato-dao that "
             f"wrote it into a database of its layout, then run {command_line('migrate')}"
