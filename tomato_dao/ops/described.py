@@ -110,7 +110,7 @@ def _describe(connection: psycopg.Connection, catalog: Catalog, types: _Types, q
 
 
 def _column(tree: QueryTree, n: int, expr: Node, name: str, type_: str, types: Mapping[int, str]) -> ResultColumn:
-    """ResultColumn n of a query."""
+    """Column n of a query."""
     if not tree.node.has("setOperations"):
         return _part(tree, expr, name, type_, types)
     return ResultColumn(name, type_, column_can_be_null(tree, n), column_elements(tree, n), None, False, "")

@@ -15,7 +15,7 @@ _IS_NOT_NULL = 1  # NullTestType
 _IS_TRUE, _IS_FALSE, _IS_NOT_UNKNOWN = 0, 2, 5  # BoolTestType
 _HANDS_ON = {"RELABELTYPE", "COERCEVIAIO", "COLLATEEXPR", "ARRAYCOERCEEXPR", "COERCETODOMAIN"}
 
-Column = tuple[int, int, frozenset[int]]  # the relation, the column's number, the outer joins around it
+RelationColumn = tuple[int, int, frozenset[int]]  # the relation, the column's number, the outer joins around it
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Facts:
     present: set[tuple[int, int]] = field(default_factory=set)
     sides: dict[int, list[set[int]]] = field(default_factory=dict)
 
-    def note(self, columns: Iterable[Column]) -> None:
+    def note(self, columns: Iterable[RelationColumn]) -> None:
         """Add that columns are not null where a condition holds."""
         for relation, number, joins in columns:
             self.columns.add((relation, number))
@@ -73,7 +73,7 @@ def _walk(tree: QueryTree, item: Node, facts: Facts) -> set[int]:
     return left | right | {item.number("rtindex")}
 
 
-def where_true(tree: QueryTree, expr: Node) -> set[Column]:
+def where_true(tree: QueryTree, expr: Node) -> set[RelationColumn]:
     """The columns that are not null where an expression is true."""
     arguments = expr.nodes("args") + expr.nodes("arg")
     match expr.label:
@@ -92,7 +92,7 @@ def where_true(tree: QueryTree, expr: Node) -> set[Column]:
     return _where_not_null(tree, expr)
 
 
-def _where_not_null(tree: QueryTree, expr: Node) -> set[Column]:
+def _where_not_null(tree: QueryTree, expr: Node) -> set[RelationColumn]:
     """The columns that are not null where an expression is not."""
     if expr.label == "VAR":
         is_own = not expr.number("varlevelsup")
