@@ -7,7 +7,6 @@ Conflict.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import LiteralString, TypeVar
@@ -20,7 +19,7 @@ from element_cases import Net
 from psycopg import sql
 
 from tomato_dao import Database
-from tomato_dao.rows import ImportedUsage, LinkMeasurement, TemplateOnHost, UsageRecord
+from tomato_dao.rows import ImportedUsage, LinkMeasurement, TemplateOnHost, UsageRecord, replace
 
 T = TypeVar("T")
 HOUR = timedelta(hours=1)
