@@ -37,18 +37,18 @@ check: .venv/dev check-queries ## format, lint, types, queries, generated files 
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -W ignore -m sqlfluff lint $(SQLFLUFF)
-	@$(PY) -m tomato_dao.ops.migration_lint
-	@$(PY) -m tomato_dao.ops.schema --check
+	@$(PY) -m checks.migration_lint
+	@$(PY) -m checks.schema_file --check
 	@$(PY) -m mypy
 
 check-queries: .venv/dev ## hold queries, rows, DAOs and layout against each other
-	@$(PY) -m tomato_dao.ops.contract
+	@$(PY) -m checks.contract
 
 check-plans: .venv/dev ## look at the queries' plans on a large testbed: scans, sorts, and what changed since tests/plans was written
-	@$(PY) -m tomato_dao.ops.plans
+	@$(PY) -m checks.plans
 
 plans: .venv/dev ## write tests/plans, after a change of plans that is meant
-	@$(PY) -m tomato_dao.ops.plans --write
+	@$(PY) -m checks.plans --write
 
 format: .venv/dev ## format Python and SQL
 	@$(PY) -m ruff check --fix .
@@ -56,8 +56,8 @@ format: .venv/dev ## format Python and SQL
 	@$(PY) -W ignore -m sqlfluff fix $(SQLFLUFF)
 
 schema: .venv/dev ## write db/schema.sql and tomato_dao/dao/faces.pyi, after a change of migrations or queries
-	@$(PY) -m tomato_dao.ops.schema
-	@$(PY) -m tomato_dao.ops.contract --write
+	@$(PY) -m checks.schema_file
+	@$(PY) -m checks.contract --write
 
 bench: setup ## measure round trips, import and calls
 	@$(PY) -m benchmarks

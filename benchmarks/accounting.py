@@ -7,12 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 import tomato_dao
+from benchmarks.django_accounting import roll_up_by_object
 from tomato_dao import Database
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
 from tomato_dao.rows import UsageRecord
-
-from .django_accounting import roll_up_by_object
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -17,11 +17,10 @@ from pathlib import Path
 import psycopg
 
 import tomato_dao
+from benchmarks.__main__ import thirty_elements
+from benchmarks.contestants import Contestant, all_of
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
-
-from .__main__ import thirty_elements
-from .contestants import Contestant, all_of
 
 WORKLOADS = {"point": 100, "list": 20, "full": 5, "insert": 10, "batch": 1, "large batch": 1}  # calls a round
 TITLES = {

@@ -21,9 +21,10 @@ from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
 import tomato_dao
-from tomato_dao import layout, rows
+from tomato_dao import rows
 from tomato_dao.database import QUERIES
 from tomato_dao.rows import Organization
+from tomato_dao.server import schema
 
 COLUMNS = "id, name, description, homepage_url, image_url, description_text, usage_id, attrs"
 NAME = "org5"
@@ -164,7 +165,7 @@ order by c.id
 def with_aiosql(url: str) -> Contestant:
     """The query files of this layer, read and run by aiosql."""
     pool = ConnectionPool(url, kwargs={"autocommit": True}, min_size=1, max_size=8, open=True)
-    path = layout.DB_DIR / "queries" / "organizations.sql"
+    path = schema.DB_DIR / "queries" / "organizations.sql"
     queries = aiosql.from_path(path, "psycopg", record_classes={"Organization": Organization})
 
     def run(call: Callable[[Any], Any]) -> Any:
@@ -210,11 +211,11 @@ def _adhoc(sql: str) -> Any:
     import tempfile
     from pathlib import Path
 
-    from tomato_dao import queries
+    from tomato_dao.sql import query_files
 
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "adhoc.sql").write_text(f"-- name: batch({', '.join(f'a{n}' for n in range(9))})!\n{sql.strip()};\n")
-        return queries.load(Path(directory))["adhoc.batch"]
+        return query_files.load(Path(directory))["adhoc.batch"]
 
 
 def copy(url: str, usage_id: int) -> Contestant:
@@ -287,7 +288,7 @@ def with_asyncpg(url: str, *, pooled: bool) -> Contestant:
 
 def all_of(url: str, topology: int, usage_id: int) -> list[Contestant]:
     """All contestants on one database."""
-    from . import orms
+    from benchmarks import orms
 
     return [
         libpq(url, topology),

@@ -4,7 +4,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from .orms import set_up_django
+from benchmarks.orms import set_up_django
 
 KEPT = {"5minutes": 12, "hour": 24, "day": 30, "month": 12, "year": 5}
 WINDOW = timedelta(minutes=5)
@@ -16,7 +16,7 @@ def roll_up_by_object(url: str, sample: int, now: datetime) -> tuple[float, floa
     Each object is saved by itself, as Django does where nobody asks for a transaction.
     """
     set_up_django(url)
-    from . import django_models as models
+    from benchmarks import django_models as models
 
     found = list(models.Element.objects.order_by("id")[:sample])
     times = []

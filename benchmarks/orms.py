@@ -9,9 +9,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, selectinload
 
+from benchmarks.contestants import NAME, Contestant, fresh_name
 from tomato_dao.rows import Organization
-
-from .contestants import NAME, Contestant, fresh_name
 
 
 class Base(DeclarativeBase):
@@ -164,7 +163,7 @@ def django_orm(url: str, topology: int) -> Contestant:
     set_up_django(url)
     from django.db import connection
 
-    from . import django_models as models
+    from benchmarks import django_models as models
 
     prefetch = (
         "elements__host_element__host__site", "elements__template", "elements__profile", "connections__host_connections",

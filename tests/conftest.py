@@ -7,15 +7,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from element_cases import Net
 from psycopg.conninfo import make_conninfo
 
+from tests.helpers.element_cases import Net
 from tomato_dao import Database, NotAllowed, connect
 from tomato_dao.ops import roles
 from tomato_dao.ops.scratch import with_database
 from tomato_dao.rows import Host, Organization, Site, Topology, User
 
-pytest_plugins = ["tomato_dao.testing", "lasting", "operations", "untested"]
+pytest_plugins = ["tomato_dao.testing", "tests.fixtures.lasting", "tests.fixtures.operations", "tests.fixtures.untested"]
 CHECKOUT = Path(__file__).parents[1]
 SHARED = CHECKOUT.parent / "shared" / "data"
 

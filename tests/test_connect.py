@@ -9,8 +9,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongLayout, connect, layout
+from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongLayout, connect
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
+from tomato_dao.server import schema
 
 
 def everything_said(error: BaseException) -> str:
@@ -20,14 +21,14 @@ def everything_said(error: BaseException) -> str:
 def test_an_empty_database_is_refused_with_what_to_do(tomato_server_url: str) -> None:
     with (
         scratch_database(tomato_server_url, migrated=False) as url,
-        pytest.raises(WrongLayout, match=rf"lacks {len(layout.known())} of .* migrations .* run make migrate"),
+        pytest.raises(WrongLayout, match=rf"lacks {len(schema.known())} of .* migrations .* run make migrate"),
     ):
         connect(url)
 
 
 def test_a_pending_migration_is_refused_with_what_to_do(tomato_url: str, server: psycopg.Connection) -> None:
-    server.execute("delete from schema_migrations where version = %s", [layout.known()[-1]])
-    with pytest.raises(WrongLayout, match=rf"lacks 1 of .*{layout.known()[-1]} is next.*run make migrate"):
+    server.execute("delete from schema_migrations where version = %s", [schema.known()[-1]])
+    with pytest.raises(WrongLayout, match=rf"lacks 1 of .*{schema.known()[-1]} is next.*run make migrate"):
         connect(tomato_url)
 
 

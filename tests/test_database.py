@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from dao_cases import until
 from psycopg.conninfo import make_conninfo
-from session_cases import BACKENDS, blocked, names, setting, until_waiting
 
+from tests.helpers.dao_cases import until
+from tests.helpers.session_cases import BACKENDS, blocked, names, setting, until_waiting
 from tomato_dao import Database, InvalidValue, NotFound, Unavailable, connect
 
 

@@ -1,8 +1,8 @@
 """Errors of the server: each becomes the kind of refusal that callers are promised, and none shows a row."""
 
 import pytest
-from statement_cases import sqlstate
 
+from tests.helpers.statement_cases import sqlstate
 from tomato_dao import Database, InvalidValue, TomatoError, Unavailable
 
 # Errors that name no constraint, by the class that a caller gets; some are of a class of SQLSTATEs, some an exception to it.

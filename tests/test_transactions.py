@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from conftest import World
-from dao_cases import NOBODY
 from psycopg import IsolationLevel
-from session_cases import names, setting
 
+from tests.conftest import World
+from tests.helpers.dao_cases import NOBODY
+from tests.helpers.session_cases import names, setting
 from tomato_dao import AlreadyExists, Conflict, Database, InvalidValue, NotAllowed, NotFound, TomatoError, WrongState
 
 

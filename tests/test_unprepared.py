@@ -18,18 +18,18 @@ from time import monotonic
 
 import psycopg
 import pytest
-from busy_cases import Load, assert_nothing_was_lost_or_done_twice
-from conftest import World
 from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
-from session_cases import BACKENDS
-from statement_cases import query, run
-from test_exchange import add_names, two_linked_machines
 
+from tests.conftest import World
+from tests.dao.test_exchange import add_names, two_linked_machines
+from tests.helpers.busy_cases import Load, assert_nothing_was_lost_or_done_twice
+from tests.helpers.session_cases import BACKENDS
+from tests.helpers.statement_cases import query, run
 from tomato_dao import AlreadyExists, Database, TomatoError, connect
 from tomato_dao.ops.scratch import scratch_database
-from tomato_dao.row_factory import Row
 from tomato_dao.rows import asdict
+from tomato_dao.sql.rows import Row
 
 NEW_YEAR = datetime(2020, 1, 1, tzinfo=UTC)
 ROUNDS = 5000  # that a thread of a load works at most

@@ -8,10 +8,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT
 from packaging.requirements import Requirement
-from test_commands import CHECKOUT_COMMAND
 
+from tests.conftest import CHECKOUT
+from tests.ops.test_commands import CHECKOUT_COMMAND
 from tomato_dao.ops.dbmate import program
 from tomato_dao.ops.scratch import scratch_database
 

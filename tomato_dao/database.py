@@ -7,7 +7,7 @@ from time import monotonic
 
 import psycopg
 
-from . import layout, queries, rows
+from . import rows
 from .dao import rules  # noqa: F401 (importing it registers the rules)
 from .dao.connections import Connections
 from .dao.elements import Elements
@@ -36,11 +36,13 @@ from .errors import Unavailable, from_driver
 from .events import Entities, Events, Listener
 from .locks import Kind, Lock, Locks
 from .pool import Pool
-from .query import Query
-from .statements import bound
+from .server import schema
+from .sql import query_files
+from .sql.query import Query
+from .sql.statements import bound
 from .transactions import Transactions, failed
 
-QUERIES = queries.load(layout.DB_DIR / "queries", rows.CLASSES)
+QUERIES = query_files.load(schema.DB_DIR / "queries", rows.CLASSES)
 
 
 class Database(Transactions):

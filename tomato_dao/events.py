@@ -13,11 +13,11 @@ from weakref import finalize
 
 import psycopg
 
-from . import fork
-from .backoff import pauses
 from .errors import InvalidValue, TomatoError, Unavailable, from_driver
-from .server import probe
-from .session import ask
+from .server import fork
+from .server.backoff import pauses
+from .server.probe import probe
+from .server.session import ask
 
 Entities: TypeAlias = Literal["topologies", "elements", "connections"]
 

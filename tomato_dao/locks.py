@@ -9,11 +9,11 @@ from typing import Literal, TypeAlias, get_args
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from . import fork
-from .backoff import pauses
 from .errors import Busy, InvalidValue, LockLost, Unavailable, WrongState, from_driver
-from .server import probe
-from .session import ask
+from .server import fork
+from .server.backoff import pauses
+from .server.probe import probe
+from .server.session import ask
 
 Kind: TypeAlias = Literal["topology", "element", "connection"]
 

@@ -12,18 +12,18 @@ from weakref import WeakSet, ref
 from psycopg import pq
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from . import fork, layout
-from .adapters import adapt
-from .capacity import capacity
-from .commands import command_line
-from .counters import AllCounts
 from .errors import InvalidValue, Unavailable
-from .metrics import PoolStats, holders
-from .notices import PoolName, log_notice
-from .query import Query
-from .server import probe, session_settings
-from .statements import QueryConnection, Shape
-from .wording import counted
+from .server import fork, schema
+from .server.capacity import capacity
+from .server.commands import command_line
+from .server.metrics import PoolStats, holders
+from .server.notices import PoolName, log_notice
+from .server.probe import probe, session_settings
+from .sql.adapters import adapt
+from .sql.counters import AllCounts
+from .sql.query import Query
+from .sql.statements import QueryConnection, Shape
+from .sql.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Pool:
         if size < 1:
             raise InvalidValue(f"a pool has at least one connection, not {size}")
         with probe(url, timeout) as connection:
-            layout.check(connection)
+            schema.check(connection)
             if prepare and (shortage := capacity(connection).shortage(size)):
                 logger.warning("%s", shortage)
         self.size = size

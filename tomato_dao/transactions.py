@@ -12,11 +12,11 @@ from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
-from .backoff import pauses
 from .errors import Conflict, InvalidValue, Unavailable, WrongState, from_driver
-from .metrics import Stats
 from .pool import Pool
-from .statements import QueryConnection
+from .server.backoff import pauses
+from .server.metrics import Stats
+from .sql.statements import QueryConnection
 
 Result = TypeVar("Result")
 

@@ -15,9 +15,9 @@ from urllib.parse import quote
 import psycopg
 from psycopg import pq
 
-from ..commands import command_line
 from ..errors import TomatoError, Unavailable
-from ..server import connection_settings, probe
+from ..server.commands import command_line
+from ..server.probe import connection_settings, probe
 from . import embedded, programs
 from .urls import owner_url
 

@@ -10,10 +10,10 @@ from urllib.parse import quote, urlencode
 
 from psycopg.conninfo import conninfo_to_dict
 
-from .. import layout
-from ..commands import command_line
 from ..errors import TomatoError, Unavailable
-from ..server import probe
+from ..server import schema
+from ..server.commands import command_line
+from ..server.probe import probe
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def dbmate(url: str, *arguments: str, path: str | None = None, role: str | None 
     environment = {
         **os.environ,
         "DATABASE_URL": address,
-        "DBMATE_MIGRATIONS_DIR": os.fspath(layout.DB_DIR / "migrations"),
+        "DBMATE_MIGRATIONS_DIR": os.fspath(schema.DB_DIR / "migrations"),
         "PGOPTIONS": " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items()),
         "PATH": path or os.environ.get("PATH", os.defpath),
     }

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..commands import command_line
 from ..errors import TomatoError
-from ..server import is_full, probe
+from ..server.commands import command_line
+from ..server.probe import is_full, probe
 from .examinations import BAD, Finding, examine
 from .urls import owner_url
 

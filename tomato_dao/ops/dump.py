@@ -5,9 +5,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..commands import command_line
 from ..errors import Unavailable
 from ..pool import Pool
+from ..server.commands import command_line
 from ..transactions import Transactions
 from ..transfer.dump import dump
 from .cli import file_name, interrupted_as

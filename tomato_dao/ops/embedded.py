@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from ..commands import checkout
 from ..errors import Unavailable, WrongLayout
+from ..server.commands import checkout
 from . import programs
 from .programs import MAJOR, ROOT_HOME
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from psycopg.conninfo import make_conninfo
 
 from ..errors import Unavailable
-from ..server import probe
+from ..server.probe import probe
 from . import embedded, programs
 
 _ACTIONS = {

@@ -12,16 +12,17 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from .. import layout, queries
-from ..capacity import capacity
-from ..commands import command_line
 from ..errors import TomatoError, from_driver
-from ..wording import counted
+from ..server import schema
+from ..server.capacity import capacity
+from ..server.commands import command_line
+from ..sql import query_files
+from ..sql.wording import counted
 from .backup import backup_directory, backups
 from .cli import duration, megabytes
 from .roles import APP, OWNER, READER, ROLES
 
-_QUERIES = queries.load(layout.DB_DIR / "operations")
+_QUERIES = query_files.load(schema.DB_DIR / "operations")
 _SHARED_PER_CONNECTION = 50_000  # bytes of shared memory, measured with PostgreSQL 15 and 18
 OK, NOTE, BAD, UNKNOWN = "ok", "note", "bad", "unknown"
 LONG_TRANSACTION, LONG_IDLE, LONG_WAIT = 300, 60, 10  # seconds
@@ -143,20 +144,20 @@ def _connections(connection: psycopg.Connection, pool_size: int) -> Finding:
 
 
 def _layout(connection: psycopg.Connection) -> Finding:
-    have = layout.applied(connection)
-    differs = layout.compare(have)
-    unknown, total = differs.unknown, len(layout.known())
-    pending = [path.stem for path in layout.files() if layout.version_of(path) in differs.pending]
+    have = schema.applied(connection)
+    differs = schema.compare(have)
+    unknown, total = differs.unknown, len(schema.known())
+    pending = [path.stem for path in schema.files() if schema.version_of(path) in differs.pending]
     figures = {"current": have[-1] if have else None, "pending": pending, "unknown": unknown}
     current = f"at {have[-1]}" if have else "never migrated"
     if differs.unreleased:
-        return Finding("layout", BAD, f"{current}, a schema that was never released", unknown, [layout.recreate()], figures)
+        return Finding("layout", BAD, f"{current}, a schema that was never released", unknown, [schema.recreate()], figures)
     if unknown:
         advice = ["this code is older than the database: install the tomato-dao that knows them"]
         return Finding("layout", BAD, f"{current}, with migrations unknown to this code", unknown, advice, figures)
-    if edited := layout.edited(connection):
+    if edited := schema.edited(connection):
         summary = f"{current}, {counted(len(edited), 'migration')} edited after being applied"
-        return Finding("layout", BAD, summary, edited, [layout.undo_edit()], {**figures, "edited": edited})
+        return Finding("layout", BAD, summary, edited, [schema.undo_edit()], {**figures, "edited": edited})
     if pending:
         advice = [f"{command_line('migrate')}, which makes a backup first"]
         return Finding("layout", BAD, f"{current}, {len(pending)} of {total} migrations pending", pending, advice, figures)

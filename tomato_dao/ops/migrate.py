@@ -14,11 +14,11 @@ from time import sleep
 import psycopg
 from psycopg import sql
 
-from .. import layout
-from ..backoff import pauses
-from ..commands import checkout, command_line
 from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongState, from_driver
-from ..server import check_server, connect_to, connection_settings, passes, probe
+from ..server import schema
+from ..server.backoff import pauses
+from ..server.commands import checkout, command_line
+from ..server.probe import check_server, connect_to, connection_settings, passes, probe
 from .backup import back_up, holds_rows
 from .dbmate import dbmate
 from .urls import owner_url
@@ -66,19 +66,19 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
     url = url or owner_url()
     create_database(url, timeout)
     with probe(url, timeout) as connection:
-        if layout.compare(layout.applied(connection)).equal:
-            layout.refuse_edited(connection)
+        if schema.compare(schema.applied(connection)).equal:
+            schema.refuse_edited(connection)
             return []
     with _migrating(url, timeout) as connection:
         before = _applied(connection)
-        if layout.compare(before).equal:
+        if schema.compare(before).equal:
             return []  # the process that we waited for did it
-        layout.refuse_unknown(before, connection.info.dbname)
+        schema.refuse_unknown(before, connection.info.dbname)
         with connection.transaction(force_rollback=True):  # see _applied
-            layout.refuse_edited(connection)
+            schema.refuse_edited(connection)
         _dbmate_with_backup(url, connection, "migrate")
-        layout.check(connection)
-        return [version for version in layout.applied(connection) if version not in before]
+        schema.check(connection)
+        return [version for version in schema.applied(connection) if version not in before]
 
 
 def migrate_for(url: str, timeout: float) -> None:
@@ -100,7 +100,7 @@ def roll_back(url: str | None = None) -> str:
         applied = _applied(connection)
         if not applied:
             raise NotFound(f"the database {connection.info.dbname} has no migration that could be undone")
-        layout.refuse_unknown(applied, connection.info.dbname)
+        schema.refuse_unknown(applied, connection.info.dbname)
         _dbmate_with_backup(url, connection, "rollback")
         return applied[-1]
 
@@ -129,20 +129,20 @@ def _migrating(url: str, timeout: float) -> Iterator[psycopg.Connection]:
 
 
 def _applied(connection: psycopg.Connection) -> list[str]:
-    """Return what `layout.applied` does, and keep no lock.
+    """Return what `schema.applied` does, and keep no lock.
 
     The transaction goes on while dbmate works, and the first migration alters the table that was read. What is rolled back to
     a savepoint gives its locks back.
     """
     with connection.transaction(force_rollback=True):
-        return layout.applied(connection)
+        return schema.applied(connection)
 
 
 def _record_hashes(connection: psycopg.Connection) -> None:
     """Store the hashes of the files that dbmate has just applied."""
     if connection.execute(_HAS_HASHES).fetchone() is not None:  # the first migration makes the column
-        paths = layout.files()
-        connection.execute(_RECORD_HASHES, [[*map(layout.version_of, paths)], [*map(layout.file_hash, paths)]])
+        paths = schema.files()
+        connection.execute(_RECORD_HASHES, [[*map(schema.version_of, paths)], [*map(schema.file_hash, paths)]])
 
 
 def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) -> None:
@@ -179,7 +179,7 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) 
 def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
     """What became of the layout when dbmate failed."""
     try:
-        after = layout.applied(connection)
+        after = schema.applied(connection)
         half_made = _half_made(connection)
     except (TomatoError, psycopg.Error):
         return f"the connection is lost: {command_line('migrate status')} tells what was applied"
@@ -225,16 +225,16 @@ def create_database(url: str, timeout: float = 0) -> None:
 
 def _status() -> None:
     with probe(owner_url()) as connection:
-        applied, edited = layout.applied(connection), layout.edited(connection)
-        names = {layout.version_of(path): path.stem for path in layout.files()}
-        differs = layout.compare(applied)
+        applied, edited = schema.applied(connection), schema.edited(connection)
+        names = {schema.version_of(path): path.stem for path in schema.files()}
+        differs = schema.compare(applied)
         states = {**dict.fromkeys(differs.unknown, "unknown"), **dict.fromkeys(differs.pending, "pending")}
         for version in sorted({*names, *applied}):
             state = states.get(version, "applied")
             print(f"{'edited ' if names.get(version) in edited else state}  {names.get(version, version)}")
         if differs.unreleased:
-            layout.refuse_unknown(applied, connection.info.dbname)
-        layout.refuse_edited(connection)
+            schema.refuse_unknown(applied, connection.info.dbname)
+        schema.refuse_edited(connection)
 
 
 def _new(name: str) -> Path:
@@ -243,7 +243,7 @@ def _new(name: str) -> Path:
         raise InvalidValue(f"a migration's name is of a-z, 0-9 and _, such as host_owner, not {name!r}")
     if checkout() is None:
         raise InvalidValue("migrations are made in a checkout of tomato-dao")
-    path = layout.DB_DIR / "migrations" / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.sql"
+    path = schema.DB_DIR / "migrations" / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.sql"
     path.write_text("-- migrate:up\n\n\n-- migrate:down\n\n", "utf-8")
     return path
 
@@ -270,4 +270,4 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         applied = migrate()
         for version in applied:
             print(f"applied {version}")
-        print(f"the layout is {layout.known()[-1]}{'' if applied else ', nothing to do'}")
+        print(f"the layout is {schema.known()[-1]}{'' if applied else ', nothing to do'}")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
+from ..sql.wording import counted
 from ..transfer.report import Progress, Report
-from ..wording import counted
 
 _AFTER = 2  # seconds
 _EVERY = 0.2  # seconds

@@ -8,12 +8,13 @@ from datetime import datetime
 
 import psycopg
 
-from .. import layout, patches
+from .. import patches
 from ..database import QUERIES
 from ..errors import from_driver
-from ..query import Query
-from ..server import probe
-from ..wording import counted
+from ..server import schema
+from ..server.probe import probe
+from ..sql.query import Query
+from ..sql.wording import counted
 from .urls import database_url
 
 _WIDEST = 40  # characters of a cell, where there are several rows
@@ -88,7 +89,7 @@ def _unknown_columns(query: Query, patch: str) -> set[str]:
 def _run(query: Query, values: Sequence[str | None], *, write: bool) -> tuple[list[str], list[tuple[object, ...]]]:
     """The names of the columns, and the rows; of a query that returns none, the number of rows that it changed."""
     with probe(database_url()) as connection:
-        layout.check(connection)
+        schema.check(connection)
         connection.execute("set timezone = 'UTC'")
         connection.read_only = not write
         with connection.transaction(), psycopg.RawCursor(connection) as cursor:

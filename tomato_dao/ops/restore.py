@@ -12,10 +12,10 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from .. import layout
-from ..commands import command_line
 from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, from_driver
-from ..server import probe
+from ..server import schema
+from ..server.commands import command_line
+from ..server.probe import probe
 from ..transfer.files import BACKUP, COMPRESSED, opened
 from .backup import run_program
 from .cli import file_name
@@ -172,6 +172,6 @@ def main(prog: str, arguments: Sequence[str]) -> None:
             found = examine_roles(connection)
             if found.level == BAD:
                 print(f"note: {'; '.join(found.details)}: run {command_line('roles')}")
-            layout.check(connection)
+            schema.check(connection)
     except (TomatoError, psycopg.Error) as error:
         print(f"note: {error}")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from .. import layout
-from ..commands import command_line
 from ..errors import NotAllowed, TomatoError, from_driver
-from ..server import probe
+from ..server import schema
+from ..server.commands import command_line
+from ..server.probe import probe
 from .migrate import create_database
 from .urls import owner_url
 
@@ -28,7 +28,7 @@ def make_roles(url: str) -> None:
         server.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
         try:
             with connection.transaction():
-                connection.execute((layout.DB_DIR / "roles.sql").read_bytes())
+                connection.execute((schema.DB_DIR / "roles.sql").read_bytes())
         except (
             psycopg.errors.InsufficientPrivilege,
             psycopg.errors.ReadOnlySqlTransaction,

@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import Unavailable
-from ..server import probe
+from ..server.probe import probe
 from .migrate import create_database, migrate
 
 

@@ -9,7 +9,7 @@ fields as a dictionary, in which rows inside the row stay rows.
 
 from msgspec.structs import asdict, replace
 
-from ..row_factory import Row
+from ..sql.rows import Row
 from .claims import ElementSyncClaim, HostSyncClaim, OrphanClaim, ProblemNoticeClaim, Task, TaskClaim, TimeoutClaim
 from .json import Json, JsonIn, JsonObject
 from .notes import Counts, ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, KeyValue

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from ..row_factory import Row
+from ..sql.rows import Row
 from .json import JsonObject
 
 

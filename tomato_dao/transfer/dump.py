@@ -10,8 +10,8 @@ from typing import IO
 import msgspec
 import psycopg
 
-from .. import layout
 from ..errors import InvalidValue, from_driver
+from ..server import schema
 from ..transactions import Transactions
 from . import files, snapshot
 from .catalog import Table
@@ -61,7 +61,7 @@ def dump(
 
 def header(tables: Sequence[Table]) -> bytes:
     """The first record: what the dump holds, and of which layout."""
-    versions = layout.known()
+    versions = schema.known()
     fields = {
         "format": FORMAT,
         "layout": versions[-1],

@@ -18,9 +18,9 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from .. import layout
-from ..backoff import pauses
 from ..errors import NotAllowed, NotEmpty, WrongState, from_driver
+from ..server import schema
+from ..server.backoff import pauses
 from ..transactions import Transactions
 from . import catalog, limits
 from .blame import RowLines, Search, row_refused, staging
@@ -120,7 +120,7 @@ class _Load:
         self._size = 0
         limits.lift(connection)
         connection.execute(_SETTINGS)
-        layout.check(connection)
+        schema.check(connection)
         self.tables = catalog.tables(connection)
         self._by_name = {table.name: table for table in self.tables}
         self._search = Search(connection, self.lines, staged=merge)

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import zstandard
 
-from ..commands import command_line
 from ..errors import InvalidValue, NotFound, Unavailable
+from ..server.commands import command_line
 
 ENDINGS = ("", ".json", ".json.gz", ".json.zst")
 BACKUP = b"PGDMP"  # how a file in pg_dump's custom format begins

@@ -5,9 +5,9 @@ import time
 from dataclasses import replace as changed
 from typing import IO
 
-from .. import layout
-from ..commands import command_line
 from ..errors import InvalidValue, WrongLayout
+from ..server import schema
+from ..server.commands import command_line
 from ..transactions import Transactions
 from . import engine
 from .files import Source, source
@@ -77,10 +77,10 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
 
 
 def _check_migrations(theirs: list[str]) -> None:
-    ours = layout.known()
+    ours = schema.known()
     if theirs and max(theirs) < ours[0]:
         return  # of a schema before the first release; the fields of each record are compared with the tables' all the same
-    differs = layout.compare(theirs)
+    differs = schema.compare(theirs)
     if unknown := differs.unknown:
         raise WrongLayout(
             f"the dump has migrations that this code does not know ({', '.join(unknown)}): it is of a newer tomato-dao; "

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..wording import counted
+from ..sql.wording import counted
 
 
 @dataclass(frozen=True, slots=True)

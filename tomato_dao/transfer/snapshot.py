@@ -22,8 +22,8 @@ from psycopg.generators import copy_from, execute
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
-from .. import layout
 from ..errors import Conflict, WrongState
+from ..server import schema
 from ..transactions import Transactions
 from . import catalog, limits
 from .catalog import Column, Table
@@ -117,10 +117,10 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
         first = stack.enter_context(db.connection())
         if first.pgconn.transaction_status != TransactionStatus.IDLE:
             raise WrongState("a dump has a transaction of its own: take it outside of transaction()")
-        layout.check(first)
+        schema.check(first)
         tables = catalog.tables(first)
         stack.enter_context(_transaction(first, tables))
-        layout.check(first)  # its tables can't change any more
+        schema.check(first)  # its tables can't change any more
         names = [sql.Identifier(table.name).as_string() for table in tables]
         words = set(first.execute(_WORDS, [names]))
         pieces = _pieces(first, tables, names)

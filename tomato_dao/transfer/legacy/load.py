@@ -7,8 +7,8 @@ from typing import IO
 
 import psycopg
 
-from ... import layout
 from ...errors import from_driver
+from ...server import schema
 from ...transactions import Transactions
 from .. import engine
 from ..files import Source, source
@@ -38,7 +38,7 @@ def load_legacy(
     start = time.monotonic()
     with source(file) as chunks, db.connection() as connection:
         try:
-            layout.check(connection)
+            schema.check(connection)
             staging = Staging(connection, progress)
             staging.read(chunks)
             staging.join()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import InvalidValue
-from ...wording import counted
+from ...sql.wording import counted
 
 LONGEST = 512 << 20  # characters of a record
 _LOOKED_AT = 64 << 20  # bytes in which the first record must name its model

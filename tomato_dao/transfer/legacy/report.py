@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ...errors import InvalidValue
-from ...wording import counted
+from ...sql.wording import counted
 from ..report import Summary
 
 

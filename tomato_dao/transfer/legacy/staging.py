@@ -7,8 +7,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from ... import layout
 from ...errors import DatabaseFailure, WrongLayout, rule_of
+from ...server import schema
 from ..catalog import Table
 from ..engine import Block
 from ..files import Source
@@ -18,7 +18,7 @@ from .reader import LegacyRecords, Record
 from .report import Drop, LegacySummary, Merge, Refusal
 from .rows import Rows, StagedColumn, shown
 
-_SQL = layout.DB_DIR / "legacy"
+_SQL = schema.DB_DIR / "legacy"
 _PIECE = 8 << 20  # characters of records that are gathered before they go to the server
 _ROWS = 5000  # of a block
 

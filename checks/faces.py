@@ -1,0 +1,82 @@
+"""tomato_dao/dao/faces.pyi: what each named query takes and returns, as the server tells, for type checkers and editors."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from tomato_dao import dao
+
+from .described import Described
+
+FACES_FILE = Path(dao.__file__).with_name("faces.pyi")
+
+# The classes of Python for the server's types; of an array, for what it holds.
+PYTHON: dict[str, type] = {
+    "bool": bool, "int2": int, "int4": int, "int8": int, "float4": float, "float8": float, "text": str, "varchar": str,
+    "name": str, "bytea": bytes, "uuid": UUID, "date": date, "timestamptz": datetime, "interval": timedelta,
+}  # fmt: skip
+JSON = {"json", "jsonb"}
+
+
+def is_known(type_: str) -> bool:
+    """Whether there is a class for a type of the server."""
+    return type_.removesuffix("[]") in PYTHON.keys() | JSON
+
+
+def faces(queries: Sequence[Described]) -> str:
+    """The text of the file: a Protocol per file of queries."""
+    lines = [
+        "# Generated from db/queries by “make schema”; not to be edited.",
+        "import builtins",
+        "from collections.abc import Sequence",
+        "from datetime import date, datetime, timedelta",
+        "from typing import Protocol",
+        "from uuid import UUID",
+        "",
+        "from .. import rows",
+    ]
+    file = ""
+    for described in queries:
+        if described.query.file != file:
+            file = described.query.file
+            lines += ["", f"class {face_of(file)}(Protocol):"]
+        lines.append(_method(described))
+    return "\n".join(lines) + "\n"
+
+
+def face_of(file: str) -> str:
+    """The name of the Protocol of a file of queries."""
+    return f"{''.join(word.capitalize() for word in file.split('_'))}Queries"
+
+
+def _method(described: Described) -> str:
+    query = described.query
+    parameters = ["self"]
+    for name, type_ in zip(query.parameters, described.parameters, strict=True):
+        given = _annotation(type_, json="rows.JsonIn", array="Sequence")
+        if name in query.nullable:  # of an array: what it holds
+            given = f"{given[:-1]} | None]" if given.endswith("]") else f"{given} | None"
+        parameters.append(f"{name}: {given}")
+    return f"    def {query.name.partition('.')[2]}({', '.join(parameters)}, /) -> {_returned(described)}: ..."
+
+
+def _returned(described: Described) -> str:
+    query = described.query
+    if query.kind == "!":
+        return "int"
+    if query.record_class:
+        row = f"rows.{query.record_class.__name__}"
+    else:
+        column = described.columns[0]
+        # attrs is checked to be an object by the layout
+        json = "rows.JsonObject" if column.name == "attrs" else "rows.Json"
+        row = _annotation(column.type, json=json, array="builtins.list")
+        row += " | None" if "result" in query.nullable else ""
+    return {"": f"builtins.list[{row}]", "^": f"{row} | None"}.get(query.kind, row)
+
+
+def _annotation(type_: str, *, json: str, array: str) -> str:
+    inner = type_.removesuffix("[]")
+    name = json if inner in JSON else PYTHON[inner].__name__
+    return f"{array}[{name}]" if inner != type_ else name

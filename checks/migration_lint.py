@@ -1,0 +1,80 @@
+"""Checks of the migrations: released ones are frozen, and squawk lints all of them.
+
+squawk finds long locks, rewrites of tables, indexes that are not made concurrently. Only the way up is looked at: the way down
+is for development, and drops things by its nature. A line `-- squawk-ignore rule` before a statement says that it is meant; let
+a comment say why.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tomato_dao.errors import TomatoError
+from tomato_dao.ops.cli import run_command
+from tomato_dao.server import schema
+from tomato_dao.sql.wording import counted
+
+_CONFIG = schema.DB_DIR.parent / ".squawk.toml"
+_RELEASED = "released.sha256"
+
+
+def unfrozen(directory: Path) -> list[str]:
+    """Return the faults of a directory's migrations against its list of released ones, a line each.
+
+    The list is as sha256sum writes it. Databases have applied what is in it: such a file can't change or go, and a file that
+    comes before one of them would be applied after it there.
+    """
+    list_file = directory / _RELEASED
+    lines = [line.split() for line in list_file.read_text("utf-8").splitlines() if line and not line.startswith("#")]
+    if faulty := [" ".join(words) for words in lines if len(words) != 2]:
+        return [f"{os.path.relpath(list_file)}: a line has a hash and a file name, not {faulty[0]!r}"]
+    released = {name: sha256 for sha256, name in lines}
+    found = {path.name: path for path in sorted(directory.glob("*.sql"))}
+    faults = {}
+    for name in sorted(released.keys() | found.keys()):
+        if name not in found:
+            faults[name] = "a released migration is missing: bring the file back"
+        elif name not in released:
+            if name < max(released, default=""):
+                faults[name] = f"it comes before the released {max(released)}: give it a later version"
+        elif schema.file_hash(found[name]) != released[name]:
+            faults[name] = "it was edited after its release: bring it back, and make the change in a new migration"
+    if list(released) != sorted(released):
+        faults[_RELEASED] = "its lines are not in the order of the versions"
+    return [f"{os.path.relpath(directory / name)}: {fault}" for name, fault in faults.items()]
+
+
+def findings(file: Path) -> list[str]:
+    """What squawk has to say about a migration, a line each."""
+    up, _, _ = file.read_text("utf-8").partition("\n-- migrate:down")
+    alone = ["--no-assume-in-transaction"] if "transaction:false" in up.partition("\n")[0] else []
+    program = os.fspath(Path(sys.executable).with_name("squawk"))
+    command = [program, "--config", os.fspath(_CONFIG), *alone, "--reporter", "json", "--stdin-filepath", file.name]
+    done = subprocess.run(command, input=up, capture_output=True, text=True, check=False)
+    if not done.stdout:
+        raise TomatoError(f"squawk failed on {file}: {done.stderr.strip()}")
+    place = os.path.relpath(file)
+    return [
+        f"{place}:{found['line'] + 1}: {found['rule_name']}: {found['message']} {found['help'] or ''}".rstrip()
+        for found in json.loads(done.stdout)
+    ]
+
+
+def main() -> None:
+    """`python -m checks.migration_lint`"""
+    changed = unfrozen(schema.DB_DIR / "migrations")
+    found = [line for file in schema.files() for line in findings(file)]
+    for line in [*changed, *found]:
+        print(line, file=sys.stderr)
+    if changed:
+        raise TomatoError(f"released migrations never change: {counted(len(changed), 'fault')}")
+    if found:
+        raise TomatoError(
+            f"{counted(len(found), 'finding')}; a statement that is meant so: -- squawk-ignore RULE before it, with why"
+        )
+
+
+if __name__ == "__main__":
+    run_command(main, "migration-lint")

@@ -1,0 +1,156 @@
+"""`make check-plans`: how the server would run each query on a large testbed, kept as text in tests/plans.
+
+tests/plans/data.sql makes the testbed. Plans are generic ones, as prepared statements have.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypedDict
+
+import psycopg
+
+from tomato_dao.database import QUERIES
+from tomato_dao.errors import TomatoError
+from tomato_dao.ops.cli import run_command
+from tomato_dao.server import schema
+from tomato_dao.sql.query import Query
+from tomato_dao.sql.wording import counted
+
+from .described import layout_connection
+from .row_classes import short
+
+PLANS = schema.DB_DIR.parent / "tests" / "plans"
+FULL_SIZE = 100_000  # topologies
+_LARGE = 20  # a table is large that has a row for so many topologies, but at least _FEW
+_FEW = 1000
+_PAGE = 100  # rows that may always be read or sorted
+_READS_ALL = {"Sort", "Aggregate", "Hash", "Materialize"}  # before they give their first row
+
+Plan = TypedDict(
+    "Plan",
+    {
+        "Node Type": str,
+        "Parent Relationship": str,
+        "Relation Name": str,
+        "Index Cond": str,
+        "Plan Rows": float,
+        "Plans": list["Plan"],
+    },
+    total=False,
+)
+
+
+@contextmanager
+def testbed(size: int) -> Iterator[psycopg.Connection]:
+    """A connection to a database of its own with that many topologies, and all else in proportion."""
+    with layout_connection() as connection:
+        # As a dump is restored: triggers and foreign keys are off, indexes are made afterwards.
+        for statement in (
+            f"set plans.topologies = {size}",
+            "set session_replication_role = replica",
+            "set maintenance_work_mem = '512MB'",
+            "update pg_index i set indisready = false from pg_tables t"
+            " where i.indrelid = t.tablename::regclass and t.schemaname = 'public'",
+            (PLANS / "data.sql").read_text("utf-8"),
+            "reindex schema public",
+            "vacuum analyze",
+        ):
+            connection.execute(statement.encode())
+        yield connection
+
+
+def findings(connection: psycopg.Connection, queries: Sequence[Query], size: int) -> Iterator[str]:
+    """What the plans read or sort beyond need, a line each, unless the query says why that is right."""
+    large = {
+        name
+        for (name,) in connection.execute(
+            "select relname from pg_class where relkind = 'r' and reltuples >= %s", [max(size // _LARGE, _FEW)]
+        )
+    }
+    for query in queries:
+        found = dict.fromkeys(_wasteful(_plan(connection, query), large))
+        if "plan" not in query.claims:
+            yield from (f"{short(query.path)}:{query.line}: {query.name}: its plan {what}" for what in found)
+        elif not found and size == FULL_SIZE:
+            yield f"{short(query.path)}:{query.line}: {query.name}: nothing is wrong with its plan: remove the comment “plan”"
+
+
+def text(connection: psycopg.Connection, query: Query) -> str:
+    """A query's generic plan, without what changes from run to run."""
+    rows = connection.execute(f"explain (generic_plan, costs off) {query.sql}".encode())
+    return "".join(f"{line}\n" for (line,) in rows)
+
+
+def _plan(connection: psycopg.Connection, query: Query) -> Plan:
+    row = connection.execute(f"explain (generic_plan, format json) {query.sql}".encode()).fetchone()
+    plan: Plan = row[0][0]["Plan"] if row else {}
+    return plan
+
+
+def _wasteful(plan: Plan, large: set[str], taken: float | None = None, share: float = 1) -> Iterator[str]:
+    """What a node and those below it read or sort too much.
+
+    taken: how many rows a limit above takes, None where all are; share: of the rows that this node could give.
+    """
+    kind, table, below = plan["Node Type"], plan.get("Relation Name", ""), plan.get("Plans", [])
+    read = round(plan["Plan Rows"] * share)
+    if kind == "Limit":
+        share = plan["Plan Rows"] / max(below[0]["Plan Rows"], 1)
+    if kind in ("Limit", "Unique"):
+        taken = min(plan["Plan Rows"], plan["Plan Rows"] if taken is None else taken)
+    if kind == "Seq Scan" and table in large:
+        yield f"scans all of {table}"
+    elif kind in ("Index Scan", "Index Only Scan") and table in large and taken is None and "Index Cond" not in plan:
+        yield f"scans all of {table}, by an index"
+    elif kind in ("Index Scan", "Index Only Scan") and table in large and taken is not None and read > max(taken, _PAGE):
+        yield f"reads {read} rows of {table}, of which {taken:.0f} are taken"
+    elif kind == "Sort" and taken is not None and below[0]["Plan Rows"] > max(taken, _PAGE):
+        yield f"sorts {below[0]['Plan Rows']:.0f} rows, of which {taken:.0f} are taken"
+    for inner in below:
+        if inner.get("Parent Relationship") != "Outer":  # it is asked anew for each row, or once for all
+            yield from _wasteful(inner, large)
+        elif kind in _READS_ALL:
+            yield from _wasteful(inner, large, taken)
+        else:
+            yield from _wasteful(inner, large, taken, share)
+
+
+def main() -> None:
+    """`python -m checks.plans [--write] [--topologies N]`"""
+    parser = argparse.ArgumentParser(prog="plans", description="Look at the queries' plans on a large testbed.")
+    parser.add_argument("--write", action="store_true", help="write tests/plans (default: say what changed, exit 1)")
+    parser.add_argument(
+        "--topologies", type=int, default=FULL_SIZE, help="of the testbed (default: %(default)s; only then are plans compared)"
+    )
+    options = parser.parse_args()
+    with testbed(options.topologies) as connection:
+        found = list(findings(connection, list(QUERIES.values()), options.topologies))
+        made = {PLANS / f"{query.name}.txt": text(connection, query) for query in QUERIES.values()}
+    if options.topologies == FULL_SIZE:
+        found += list(_changes(made, write=options.write))
+    for line in found:
+        print(line, file=sys.stderr)
+    if found:
+        raise TomatoError(f"{counted(len(found), 'finding')} in the plans of {len(made)} queries")
+
+
+def _changes(made: dict[Path, str], *, write: bool) -> Iterator[str]:
+    """Write the plans, or tell how they differ from those that were kept."""
+    for file in sorted({*made, *PLANS.glob("*.txt")}):
+        before = file.read_text("utf-8") if file.exists() else ""
+        after = made.get(file, "")
+        if write and after:
+            file.write_text(after, "utf-8")
+        elif write:
+            file.unlink()
+        elif before != after:
+            lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "kept", "now", lineterm="", n=1)
+            yield "\n".join([f"{short(file)}:1: the plan is another one; where that is meant: make plans", *lines])
+
+
+if __name__ == "__main__":
+    run_command(main, "check-plans")

@@ -1,0 +1,1 @@
+"""Tests of the DAOs and of the rules that the database keeps."""

@@ -1,0 +1,66 @@
+"""What the tests of sessions share: who is connected, who waits, and how a session is ended."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from time import monotonic, sleep
+from typing import LiteralString
+
+import psycopg
+
+from tests.helpers.dao_cases import until
+from tomato_dao import Database
+from tomato_dao.ops.scratch import with_database
+
+BACKENDS: LiteralString = "from pg_stat_activity where datname = current_database() and application_name = %s"
+LOCKS: LiteralString = "from pg_locks l inner join pg_database d on d.oid = l.database where d.datname = current_database()"
+
+
+def names(db: Database) -> list[str]:
+    return [organization.name for organization in db.organizations.list()]
+
+
+def kill(server: psycopg.Connection, application_name: str) -> int:
+    """End the sessions of that name, wait until they are gone, and tell how many they were."""
+    row = server.execute("select count(pg_terminate_backend(pid, 5000)) " + BACKENDS, [application_name]).fetchone()
+    until(server, "not exists (select " + BACKENDS + ")", application_name)
+    assert row
+    return int(row[0])
+
+
+def blocked(application_name: str, number: int = 1) -> tuple[LiteralString, str, int]:
+    """The condition that so many sessions of that name wait for a lock."""
+    return "(select count(*) " + BACKENDS + " and wait_event_type = 'Lock') = %s", application_name, number
+
+
+def setting(db: Database, name: str) -> str:
+    with db.connection() as connection:
+        row = connection.execute("select current_setting(%s)", [name]).fetchone()
+    assert row
+    return str(row[0])
+
+
+def until_waiting(db: Database, number: int = 1) -> None:
+    """Wait, 10 seconds at most, until so many tasks wait for a connection of the pool."""
+    deadline = monotonic() + 10
+    while db.stats().pool.waiting != number:
+        assert monotonic() < deadline
+        sleep(0.005)
+
+
+def fill(db: Database) -> None:
+    """Open all the connections that the pool may hold, and leave them idle."""
+    with ExitStack() as leases:
+        for _ in range(db.stats().pool.size):
+            leases.enter_context(db.connection())
+
+
+@contextmanager
+def refusing_connections(url: str) -> Iterator[None]:
+    """Refuse new sessions of a database while in the block; those that it has stay."""
+    with psycopg.connect(with_database(url, "postgres"), autocommit=True) as admin, psycopg.connect(url) as inside:
+        allow = f'alter database "{inside.info.dbname}" allow_connections '
+        admin.execute(f"{allow} false".encode())
+        try:
+            yield
+        finally:
+            admin.execute(f"{allow} true".encode())

@@ -1,0 +1,207 @@
+"""Exclusive work: one worker has a lock, across threads and processes; nothing else waits."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+
+import psycopg
+import pytest
+
+from tests.conftest import World
+from tests.helpers.dao_cases import until
+from tests.helpers.lock_cases import Worker, is_free
+from tests.helpers.session_cases import BACKENDS, LOCKS
+from tests.test_unprepared import pgbouncer
+from tomato_dao import Busy, Database, InvalidValue, WrongState, connect
+from tomato_dao.locks import Kind
+
+HIGHEST = 2**60 - 1  # id that can be locked
+ADVISORY = f"select count(*) {LOCKS} and locktype = 'advisory'"
+
+
+def test_a_lock_is_one_workers_across_threads_and_processes(here: Database, there: Database) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        for _ in range(2):
+            with here.exclusive("topology", 1):
+                assert not is_free(there, 1)
+                assert not thread.submit(is_free, here, 1).result(10)
+            assert is_free(there, 1)
+            assert thread.submit(is_free, here, 1).result(10)
+
+
+@pytest.mark.parametrize(("wait", "said"), [(0, "has the lock$"), (0.1, "has the lock, after 0.1 s of waiting too$")])
+@pytest.mark.parametrize("holder", ["thread", "process"])
+def test_a_refusal_says_what_is_taken(here: Database, there: Database, holder: str, wait: float, said: str) -> None:
+    worker = Worker(here if holder == "thread" else there, 7)
+    assert worker.inside.wait(10)
+    with pytest.raises(Busy, match=f"^topology 7: another worker {said}") as refused:
+        here.exclusive("topology", 7, wait=wait).__enter__()
+    assert (refused.value.entity, refused.value.key) == ("topology", 7)
+    worker.leave()
+
+
+def test_locks_are_independent_of_each_other_and_of_the_migrations(
+    here: Database, there: Database, watcher: psycopg.Connection
+) -> None:
+    kinds: tuple[Kind, ...] = ("topology", "element", "connection")
+    watcher.execute("select pg_advisory_lock(%s), pg_advisory_lock(1), pg_advisory_lock(0, 1)", [0x746F6D61746F])
+    with ExitStack() as held:
+        for kind in kinds:
+            for id in (0, 1, 2**32, 2**32 + 1, HIGHEST):
+                assert is_free(there, id, kind)
+                held.enter_context(here.exclusive(kind, id))
+                assert not is_free(there, id, kind)
+
+
+def test_a_thread_that_asks_for_its_own_lock_is_told(here: Database, there: Database) -> None:
+    with here.exclusive("topology", 1):
+        with pytest.raises(WrongState, match="topology 1: this thread has the lock already"):
+            here.exclusive("topology", 1, wait=60).__enter__()
+        assert not is_free(there, 1)
+    assert is_free(there, 1)
+
+
+def test_who_is_refused_takes_the_lock_from_nobody(here: Database) -> None:
+    with ThreadPoolExecutor(1) as thread, here.exclusive("topology", 1):
+        for _ in range(2):
+            assert not thread.submit(is_free, here, 1).result(10)
+        with pytest.raises(WrongState):
+            here.exclusive("topology", 1).__enter__()
+        assert not thread.submit(is_free, here, 1).result(10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "id", "wait", "said"),
+    [
+        ("host", 1, 0, "a topology, element or connection, not on 'host'"),
+        ("topology", -1, 0, "topology: -1 is no id"),
+        ("topology", HIGHEST + 1, 0, "is no id"),
+        ("topology", "1", 0, "topology: '1' is no id"),
+        ("topology", None, 0, "topology: None is no id"),
+        ("topology", 1, -1, "topology 1: wait is 0 or more seconds, not -1"),
+        ("topology", 1, float("nan"), "not nan"),
+        ("topology", 1, float("inf"), "not inf"),
+        ("topology", 1, None, "not None"),
+        ("topology", 1, "1", "not '1'"),
+    ],
+)
+def test_what_cannot_be_locked_is_refused(here: Database, kind: Kind, id: int, wait: float, said: str) -> None:
+    with pytest.raises(InvalidValue, match=said):
+        here.exclusive(kind, id, wait=wait).__enter__()
+
+
+@pytest.mark.parametrize("waiting", ["thread", "process"])
+def test_a_waiting_worker_gets_the_lock_once_it_is_free(here: Database, there: Database, waiting: str) -> None:
+    with here.exclusive("topology", 1):
+        worker = Worker(here if waiting == "thread" else there, 1)
+        assert not worker.inside.wait(0.1)
+    assert worker.inside.wait(10)
+    assert not is_free(here, 1)
+    worker.leave()
+    assert is_free(here, 1)
+
+
+def test_of_many_who_want_a_lock_one_has_it_at_a_time(here: Database, there: Database) -> None:
+    inside: list[int] = []
+    together: list[int] = []
+
+    def work(n: int) -> None:
+        for _ in range(5):
+            with (here, there)[n % 2].exclusive("topology", 1, wait=20):
+                inside.append(n)
+                here.organizations.list()
+                together.append(len(inside))
+                inside.remove(n)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(8), timeout=30))
+    assert together == [1] * 40
+
+
+def test_a_block_that_raises_gives_its_lock_back(here: Database, there: Database) -> None:
+    with pytest.raises(ZeroDivisionError) as raised, here.exclusive("topology", 1):
+        raise ZeroDivisionError
+    assert not hasattr(raised.value, "__notes__")
+    assert is_free(there, 1)
+    assert is_free(here, 1)
+
+
+def test_threads_share_one_session_and_do_not_wait_for_each_other(
+    here: Database, there: Database, watcher: psycopg.Connection
+) -> None:
+    start = threading.Barrier(25)
+
+    def work(n: int) -> None:
+        start.wait(10)
+        with ExitStack() as held:
+            for id in range(10):
+                held.enter_context(here.exclusive("element", 100 * n + id))
+        for id in range(10):
+            with here.exclusive("element", 100 * n + id) as lock:
+                lock.check()
+
+    with ExitStack() as taken, ThreadPoolExecutor(25) as threads:
+        for id in range(5):
+            taken.enter_context(there.exclusive("topology", id))
+        slow = [Worker(here, id) for id in range(5)]
+        list(threads.map(work, range(25), timeout=15))
+        assert not any(worker.inside.is_set() for worker in slow)
+        assert watcher.execute("select count(*) " + BACKENDS, ["here locks"]).fetchone() == (1,)
+        taken.close()
+        for worker in slow:
+            worker.leave()
+    assert watcher.execute(ADVISORY).fetchone() == (0,)
+
+
+def test_a_lock_keeps_nobody_from_rows_or_maintenance(tomato_url: str, world: World, server: psycopg.Connection) -> None:
+    with connect(tomato_url, application_name="here") as here, connect(tomato_url, application_name="there") as there:
+        topology = here.topologies.create("lab", owner_id=world.user.id)
+        server.execute("set statement_timeout = '10s'")
+        with here.exclusive("topology", topology.id):
+            worker = Worker(there, topology.id)
+            until(server, "exists (select " + BACKENDS + ")", "there locks")
+            there.topologies.update(topology.id, {"name": "changed"})
+            server.execute("create index concurrently on topologies (name)")
+            server.execute("vacuum topologies")
+            there.topologies.delete(topology.id)
+            sessions = server.execute("select state, backend_xid, backend_xmin " + BACKENDS, ["here locks"]).fetchall()
+            assert sessions == [("idle in transaction", None, None)]
+        worker.leave()
+        until(server, "(select array_agg(state) " + BACKENDS + ") = '{idle}'", "here locks")
+
+
+def test_a_lock_has_no_snapshot_whatever_isolation_is_the_default(tomato_url: str, server: psycopg.Connection) -> None:
+    server.execute(f"alter database {server.info.dbname} set default_transaction_isolation = 'serializable'")
+    with connect(tomato_url, application_name="here") as here, here.exclusive("topology", 1):
+        sessions = server.execute("select state, backend_xid, backend_xmin " + BACKENDS, ["here locks"]).fetchall()
+        assert sessions == [("idle in transaction", None, None)]
+
+
+def test_time_limits_do_not_end_a_lock(tomato_url: str, server: psycopg.Connection) -> None:
+    limits = ["idle_session_timeout", "idle_in_transaction_session_timeout"]
+    if server.info.server_version >= 170000:
+        limits.append("transaction_timeout")
+    for limit in limits:
+        server.execute(f"alter database {server.info.dbname} set {limit} = '100ms'")
+    with (
+        connect(tomato_url) as db,
+        db.exclusive("topology", 1) as lock,
+        closing(psycopg.connect(tomato_url, application_name="limited")) as limited,
+    ):
+        limited.execute("select 1")
+        until(server, "not exists (select " + BACKENDS + ")", "limited")
+        lock.check()
+
+
+def test_locks_are_safe_behind_a_pooler_in_transaction_mode(lasting_url: str, watcher: psycopg.Connection) -> None:
+    with (
+        pgbouncer(lasting_url) as pooled,
+        connect(pooled, prepare=False, application_name="one") as one,
+        connect(pooled, prepare=False, application_name="two") as two,
+    ):
+        for id in range(3):
+            with one.exclusive("topology", id) as lock, two.exclusive("element", id):
+                assert [is_free(two, id), is_free(one, id, "element")] == [False, False]
+                assert one.organizations.list() == two.organizations.list() == []
+                lock.check()
+            assert watcher.execute(ADVISORY).fetchone() == (0,)

@@ -1,0 +1,198 @@
+"""Backups, and the way back to them."""
+
+import gzip
+import json
+import re
+import shlex
+import stat
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+import tomato_dao
+from tests.conftest import CHECKOUT
+from tests.fixtures.operations import dropped_afterwards, organizations
+from tests.ops.test_commands import run
+from tomato_dao import Busy, Database, InvalidValue, NotFound, TomatoError, Unavailable
+from tomato_dao.ops import backup
+from tomato_dao.ops.migrate import create_database
+from tomato_dao.ops.restore import restore
+from tomato_dao.ops.scratch import drop_database, with_database
+from tomato_dao.transfer.load import check
+
+
+def test_a_backup_is_for_its_owner_only_and_the_oldest_go(tomato_url: str, saved: Path) -> None:
+    files = [backup.back_up(tomato_url) for _ in range(backup.KEPT + 1)]
+    assert sorted(saved.iterdir()) == files[1:]
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in saved.iterdir()} == {0o600}
+
+
+def test_pruning_spares_the_backups_of_databases_with_similar_names(
+    tomato_url: str, saved: Path, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "KEPT", 1)
+    name = f"{server.info.dbname}.a"
+    others = [f"{name}-b", f"{name}-20200101T000000.000000Z.dump", f"b-{name}", name.replace(".a", "xa")]
+    with ExitStack() as databases:
+        for database in (name, *others):
+            create_database(with_database(tomato_url, database))
+            databases.callback(drop_database, with_database(tomato_url, database))
+        spared = [backup.back_up(with_database(tomato_url, other)) for other in others]
+        files = [backup.back_up(with_database(tomato_url, name)) for _ in range(2)]
+        assert sorted(saved.iterdir()) == sorted([*spared, files[-1]])
+        assert [backup.backups(other) for other in others] == [[file] for file in spared]
+    assert backup.backups(name) == files[-1:]
+
+
+def test_passwords_reach_no_list_of_processes_and_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "pg_dump"
+    program.write_text('#!/bin/sh\necho "$@" "$PGPASSWORD at $PGHOST:$PGPORT/$PGDATABASE as $PGUSER" >&2\nexit 1\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(backup, "_program", lambda *_: program)
+    with pytest.raises(TomatoError) as failed:
+        backup.run_program("pg_dump", 15, "postgresql://me:s3cret@db.example:5433/tomato", "--format=custom")
+    assert str(failed.value) == "pg_dump failed: --no-password --format=custom … at db.example:5433/tomato as me"
+
+
+def test_a_restore_refuses_while_workers_are_connected_unless_told_to_end_them(
+    tomato_url: str, saved: Path, db: Database, server: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.organizations.create("uni")
+    file = backup.back_up(tomato_url)
+    db.organizations.create("later")
+    with pytest.raises(Busy, match=r"is in use \(.*tomato-dao: \d.*with end_sessions$"):
+        restore(file, tomato_url)
+    with dropped_afterwards(tomato_url):
+        kept = restore(file, tomato_url, end_sessions=True)
+        assert [organization.name for organization in db.organizations.list()] == ["uni"]
+        assert kept
+        assert set(organizations(with_database(tomato_url, kept))) == {"uni", "later"}
+    assert all(record.name.startswith("tomato_dao.") for record in caplog.records)  # workers hear nothing in the driver's words
+    assert not any("\n" in record.getMessage() for record in caplog.records)
+
+
+def test_a_restored_database_has_statistics(tomato_url: str, saved: Path, server: psycopg.Connection) -> None:
+    server.execute("insert into organizations (name) select 'org' || n from generate_series(1, 500) n")
+    file = backup.back_up(tomato_url)
+    server.close()
+    with dropped_afterwards(tomato_url):
+        restore(file, tomato_url)
+        with psycopg.connect(tomato_url) as restored:
+            without = "select c.oid::regclass from pg_class c where c.relkind = 'r' and c.reltuples < 0"
+            assert restored.execute(without).fetchall() == []
+            columns = "select count(*) > 0 from pg_stats where tablename = 'organizations'"
+            assert restored.execute(columns).fetchone() == (True,)
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_a_restored_database_has_the_privileges_of_the_one_before(
+    tomato_url: str, has_roles: bool, saved: Path, server: psycopg.Connection, granted: bool
+) -> None:
+    if not has_roles:
+        pytest.skip("the tests' user may not make roles")
+    if granted:
+        for command in (
+            "revoke all on database {} from public",
+            "grant temporary on database {} to public",
+            "grant connect on database {} to tomato_app, tomato_reader",
+            "grant create on database {} to tomato_reader with grant option",
+            "alter database {} owner to tomato_owner",
+        ):
+            server.execute(sql.SQL(command).format(sql.Identifier(server.info.dbname)))
+    file = backup.back_up(tomato_url)
+    before = privileges(server)
+    server.close()
+    with dropped_afterwards(tomato_url):
+        restore(file, tomato_url)
+        with psycopg.connect(tomato_url) as restored:
+            assert privileges(restored) == before
+
+
+def privileges(connection: psycopg.Connection) -> set[tuple[str, str, str, bool]]:
+    """The owner of a database with each privilege on it: to whom, which, and whether it may be granted to others."""
+    rows = connection.execute("""
+        select pg_get_userbyid(d.datdba), x.grantee::regrole::text, x.privilege_type, x.is_grantable
+        from pg_database d
+        cross join aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) x
+        where d.datname = current_database()
+    """)
+    return set(rows.fetchall())
+
+
+def test_a_restore_that_fails_leaves_the_database_and_nothing_else(tomato_url: str, tmp_path: Path) -> None:
+    (tmp_path / "no.dump").write_text("PGDMP, but no backup")
+    with pytest.raises(TomatoError, match=r"pg_restore failed: "):
+        restore(tmp_path / "no.dump", tomato_url)
+    with pytest.raises(NotFound, match="there is no file"):
+        restore(tmp_path / "none.dump", tomato_url)
+    with psycopg.connect(tomato_url) as connection:
+        name = f"{connection.info.dbname}\\_%"
+        assert connection.execute("select datname from pg_database where datname like %s", [name]).fetchall() == []
+    assert organizations(tomato_url) == []
+
+
+def test_the_commands_save_and_restore(tomato_url: str, saved: Path) -> None:
+    done = run([str(CHECKOUT / "bin" / "backup")], tomato_url)
+    (file,) = saved.iterdir()
+    assert done.stdout.startswith(str(file)), done.stderr
+    with dropped_afterwards(tomato_url):
+        password = secret(tomato_url) or {"password": "s3cret"}  # where the server asks for none, any will do
+        done = run([str(CHECKOUT / "bin" / "restore"), str(file)], make_conninfo(tomato_url, **password))
+        restored, kept, drop = done.stdout.splitlines()
+        assert restored == f"restored {file}", done.stderr
+        name = kept.removeprefix("the database before is kept as ").partition(";")[0]
+        assert password["password"] not in drop
+        told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], tomato_url).stdout)["findings"]
+        assert [row["name"] for row in told[-1]["figures"]["kept_databases"]] == [name]
+        *_, server, option, statement = shlex.split(drop)
+        assert option == "-c"
+        with psycopg.connect(make_conninfo(server, **password), autocommit=True) as connection:
+            connection.execute(statement.encode())
+            assert connection.execute("select from pg_database where datname = %s", [name]).fetchall() == []
+
+
+def secret(url: str) -> dict[str, str]:
+    """The password of a URL, where it has one."""
+    return {k: str(v) for k, v in conninfo_to_dict(url).items() if k == "password"}
+
+
+def test_a_dump_and_a_backup_are_told_apart(tomato_url: str, saved: Path, db: Database, tmp_path: Path) -> None:
+    dump = tmp_path / "dump.json"
+    for name, said in (("dump.json", "a dump, not a backup"), ("dump.json.gz", "compressed"), ("dump.json.zst", "compressed")):
+        tomato_dao.dump(db, tmp_path / name)
+        with pytest.raises(InvalidValue, match=rf"is {said}: .*“bin/load .*{name}"):
+            restore(tmp_path / name, tomato_url)
+    dump.write_text("neither")
+    with pytest.raises(InvalidValue, match="is no backup of bin/backup"):
+        restore(dump, tomato_url)
+    file = backup.back_up(tomato_url)
+    compressed = tmp_path / "backup.gz"
+    compressed.write_bytes(gzip.compress(file.read_bytes()))
+    for load in (check, partial(tomato_dao.load, db)):
+        for path in (file, compressed):
+            with pytest.raises(InvalidValue, match="it is a backup, not a dump: bin/restore"):
+                load(path)
+
+
+def test_a_backup_from_before_the_roles_is_told_to_lack_them(
+    tomato_url: str, has_roles: bool, saved: Path, server: psycopg.Connection
+) -> None:
+    if not has_roles:
+        pytest.skip("the tests' user may not make roles")
+    server.execute("revoke all on all tables in schema public from tomato_app")
+    server.close()
+    with dropped_afterwards(tomato_url):
+        done = run([str(CHECKOUT / "bin" / "restore"), str(backup.back_up(tomato_url))], tomato_url)
+        assert re.search("^note: .*tomato_app lacks privileges on .*: run make roles$", done.stdout, re.MULTILINE)
+
+
+def test_a_directory_that_cannot_be_is_named_with_what_to_do(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKUP_DIR", "/proc/nope")
+    with pytest.raises(Unavailable, match=r"^there can be no directory /proc/nope: .*; name another in BACKUP_DIR$"):
+        backup.back_up(tomato_url)

@@ -1,0 +1,118 @@
+"""The doctor: what bin/doctor says of databases that are well and of others."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import psycopg.conninfo
+import pytest
+
+from tests.conftest import CHECKOUT
+from tests.ops.test_commands import run
+from tomato_dao import NotAllowed, connect
+from tomato_dao.ops import roles
+from tomato_dao.ops.migrate import create_database
+from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
+from tomato_dao.ops.urls import database_url
+from tomato_dao.server import schema
+
+
+def doctor(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return run([str(CHECKOUT / "bin" / "doctor"), *arguments], url)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A migrated database with its roles, on a server that loses nothing in a crash, which that of most tests may."""
+    with scratch_database(database_url()) as url:
+        try:
+            roles.make_roles(url)
+        except NotAllowed:
+            pytest.skip("the tests' user may not make roles")
+        yield url
+
+
+def test_the_doctor_finds_a_healthy_database_well(url: str) -> None:
+    with connect(url) as db:
+        db.organizations.list()
+        done = doctor(url, "--pool-size", "1")
+    assert done.stdout.splitlines()[0].endswith(": all is well"), done.stdout
+    assert done.returncode == 0
+    topics = [line[6:].split()[0] for line in done.stdout.splitlines()[2:] if not line.startswith(" ")]
+    assert " ".join(topics) == "server connections layout roles transactions locks tables indexes queries backup"
+    assert "tomato-dao: " in done.stdout
+
+
+def test_the_doctor_tells_machines(url: str) -> None:
+    with psycopg.connect(url) as server:
+        server.execute("delete from schema_migrations where version = %s", [schema.known()[-1]])
+        server.execute("drop index hosts_site_id_idx")
+    done = doctor(url, "--json", "--pool-size", "1")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    found = {finding["topic"]: finding for finding in told["findings"]}
+    assert told["well"] is False
+    assert [topic for topic in found if found[topic]["level"] == "bad"] == ["layout", "indexes"]
+    assert [stem[:14] for stem in found["layout"]["figures"]["pending"]] == schema.known()[-1:]
+    assert found["layout"]["advice"][0].startswith("make migrate")
+    assert [row["name"] for row in found["indexes"]["figures"]["missing"]] == ["hosts_site_id_fkey"]
+    assert "organizations" in [row["name"] for row in found["tables"]["figures"]["tables"]]
+
+
+def test_the_doctor_names_who_keeps_others_waiting(tomato_url: str, server: psycopg.Connection) -> None:
+    with connect(tomato_url, application_name="waits") as db, server.transaction():
+        server.execute("lock table organizations")
+        waiting = threading.Thread(target=db.organizations.list)
+        waiting.start()
+        sql = "select exists (select from pg_stat_activity where application_name = 'waits' and wait_event_type = 'Lock')"
+        with psycopg.connect(tomato_url, autocommit=True) as watcher:
+            while watcher.execute(sql.encode()).fetchone() != (True,):
+                pass
+        (locks,) = [f for f in json.loads(doctor(tomato_url, "--json").stdout)["findings"] if f["topic"] == "locks"]
+        assert [row["query"] for row in locks["figures"]["waiting"]] == ["organizations.list"]
+        assert locks["figures"]["waiting"][0]["blocked_by"] == [server.info.backend_pid]
+    waiting.join(10)
+
+
+def test_the_doctor_examines_what_a_plain_user_may_see(app_url: str) -> None:
+    done = doctor(app_url, "--pool-size", "1")
+    assert done.stderr == ""
+    assert "ok    layout" in done.stdout
+
+
+def test_the_doctor_says_which_server_it_did_not_reach(tomato_url: str) -> None:
+    nowhere = "postgresql://me:s3cret@127.0.0.1:1/tomato"
+    for url, said, step in (
+        (nowhere, "127.0.0.1:1", "check that the server runs"),
+        (with_database(tomato_url, "none"), "none", "make migrate makes it"),
+        ("nonsense://", "is not of the form postgresql://", ""),
+    ):
+        done = doctor(url, "--json")
+        (finding,) = json.loads(done.stdout)["findings"]
+        assert done.returncode == 1
+        assert finding["topic"] == "server"
+        assert said in finding["summary"]
+        assert step in " ".join(finding["advice"])
+        assert "reserved connection" not in done.stdout  # which is for a full server
+        assert "s3cret" not in done.stdout
+    page = doctor(nowhere)
+    assert (page.returncode, page.stderr) == (1, "")
+    assert "s3cret" not in page.stdout
+
+
+def test_the_doctor_tells_of_databases_that_restores_have_kept(tomato_url: str) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(tomato_url)["dbname"]
+    old, new = f"{name}_before_20200101T000000", f"{name}_before_{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    for kept in (old, new, f"{name}_before_lunch"):
+        create_database(with_database(tomato_url, kept))
+    try:
+        found = json.loads(doctor(tomato_url, "--json").stdout)["findings"][-1]
+        assert (found["topic"], found["level"]) == ("backup", "note")
+        assert [row["name"] for row in found["figures"]["kept_databases"]] == [old, new]
+        assert [line for line in found["advice"] if "drop" in line] == [f'drop database "{old}";  -- if nobody needs it']
+        assert found["details"][1].startswith(f"{new}, kept by a restore ")
+    finally:
+        for kept in (old, new, f"{name}_before_lunch"):
+            drop_database(with_database(tomato_url, kept))

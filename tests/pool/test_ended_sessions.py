@@ -1,0 +1,180 @@
+"""Sessions that the server ended: reads are repeated, writes and transactions are not."""
+
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import psycopg
+import pytest
+
+from tests.conftest import World
+from tests.helpers.dao_cases import until
+from tests.helpers.session_cases import BACKENDS, blocked, fill, kill, names
+from tests.helpers.statement_cases import sqlstate
+from tomato_dao import Database, Unavailable, connect
+
+
+def test_a_read_is_repeated_once_where_its_session_was_ended(single: Database, server: psycopg.Connection) -> None:
+    uni = single.organizations.create("uni")
+    assert kill(server, "single") == 1
+    assert single.organizations.get_by_name("uni") == uni
+
+
+def test_a_read_succeeds_where_all_sessions_of_the_pool_were_ended(tomato_url: str, server: psycopg.Connection) -> None:
+    with connect(tomato_url, pool_size=3, application_name="three") as db:
+        fill(db)
+        assert kill(server, "three") == 3
+        assert names(db) == []
+
+
+def test_a_read_at_work_is_repeated_where_its_session_is_ended(single: Database, server: psycopg.Connection) -> None:
+    single.organizations.create("uni")
+    with ThreadPoolExecutor() as threads:
+        with server.transaction():
+            server.execute("lock table organizations")
+            read = threads.submit(names, single)
+            until(server, *blocked("single"))
+            server.execute("select pg_terminate_backend(pid) " + BACKENDS, ["single"])
+        assert read.result(10) == ["uni"]
+
+
+def test_a_write_is_not_repeated_where_its_session_was_ended(single: Database, server: psycopg.Connection) -> None:
+    single.organizations.create("old")
+    kill(server, "single")
+    with pytest.raises(Unavailable) as refused:
+        single.organizations.create("new")
+    assert "\n" not in str(refused.value)
+    assert names(single) == ["old"]
+    kill(server, "single")
+    with pytest.raises(Unavailable):
+        single.organizations.delete("old")
+    assert names(single) == ["old"]
+    single.organizations.create("new")
+    assert names(single) == ["old", "new"]
+
+
+def test_a_write_at_work_is_not_repeated_where_its_session_is_ended(
+    single: Database, world: World, server: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor() as threads:
+        with server.transaction():
+            server.execute("select from hosts for update")
+            update = threads.submit(single.hosts.update, "host1", {"address": "10.0.0.2"})
+            until(server, *blocked("single"))
+            server.execute("select pg_terminate_backend(pid) " + BACKENDS, ["single"])
+            with pytest.raises(Unavailable):
+                update.result(10)
+        assert single.hosts.get_by_name("host1") == world.host
+
+
+def test_a_transaction_whose_session_was_ended_is_unavailable_and_over(single: Database, server: psycopg.Connection) -> None:
+    def go_on() -> None:
+        with single.transaction():
+            single.organizations.create("lost")
+            kill(server, "single")
+            single.organizations.list()
+
+    with pytest.raises(Unavailable):
+        go_on()
+    assert names(single) == []
+    with single.transaction():
+        single.organizations.create("kept")
+    assert names(single) == ["kept"]
+
+
+def test_a_read_in_a_transaction_whose_session_was_ended_is_not_repeated_outside_it(
+    tomato_url: str, server: psycopg.Connection
+) -> None:
+    def go_on(db: Database) -> None:
+        with db.transaction():
+            db.organizations.create("lost")
+            with db.connection() as connection:
+                server.execute("select pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
+            for _ in range(2):
+                with pytest.raises(Unavailable):
+                    db.organizations.list()
+
+    with connect(tomato_url, pool_size=2) as db:
+        fill(db)  # so that another session is there to read in
+        with pytest.raises(Unavailable):
+            go_on(db)
+        assert names(db) == []
+
+
+def test_a_transaction_begins_where_all_sessions_of_the_pool_were_ended(tomato_url: str, server: psycopg.Connection) -> None:
+    with connect(tomato_url, pool_size=4, application_name="four") as db:
+        fill(db)
+        assert kill(server, "four") == 4
+        with db.transaction():
+            db.organizations.create("made")
+        assert names(db) == ["made"]
+
+
+def test_a_commit_whose_session_was_ended_is_unavailable(single: Database, server: psycopg.Connection) -> None:
+    def commit() -> None:
+        with single.transaction():
+            single.organizations.create("lost")
+            kill(server, "single")
+
+    with pytest.raises(Unavailable):
+        commit()
+    assert names(single) == []
+
+
+def test_what_a_task_raises_is_not_hidden_by_the_end_of_its_session(single: Database, server: psycopg.Connection) -> None:
+    def fail() -> None:
+        with single.transaction():
+            kill(server, "single")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert names(single) == []
+
+
+def test_an_end_of_the_session_that_is_swallowed_does_not_lose_the_transaction_silently(
+    single: Database, server: psycopg.Connection
+) -> None:
+    def swallow() -> None:
+        with single.transaction():
+            single.organizations.create("lost")
+            kill(server, "single")
+            with suppress(Unavailable), single.transaction():
+                single.organizations.list()
+            with suppress(Unavailable):
+                single.organizations.create("lost too")
+
+    told = r"^the session of the transaction ended \(terminating connection .*\), so all of it is rolled back$"
+    with pytest.raises(Unavailable, match=told):
+        swallow()
+    assert names(single) == []
+
+
+@pytest.mark.parametrize("state", ["57P01", "57P02", "57P03", "08006"])
+def test_a_session_that_the_server_gives_up_is_not_used_again(single: Database, state: str) -> None:
+    pids: list[int] = []
+
+    def use_it(statement: bytes) -> None:
+        with single.transaction(), single.connection() as connection:
+            pids.append(connection.info.backend_pid)
+            connection.execute(statement)
+
+    use_it(b"select 1")
+    with pytest.raises(Unavailable):
+        use_it(sqlstate(state))
+    use_it(b"select 1")
+    assert pids[0] == pids[1] != pids[2]
+
+
+def test_a_connection_that_is_cut_without_a_word_is_told_in_one_line(single: Database) -> None:
+    def cut_it() -> None:
+        with single.transaction():
+            with single.connection() as connection, socket.socket(fileno=os.dup(connection.fileno())) as its:
+                its.shutdown(socket.SHUT_RDWR)
+            single.organizations.create("lost")
+
+    with pytest.raises(Unavailable, match="closed the connection") as refused:
+        cut_it()
+    assert "\n" not in str(refused.value)
+    assert names(single) == []

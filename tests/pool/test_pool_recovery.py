@@ -1,0 +1,130 @@
+"""The pool replaces connections: those that broke, are old or unused, and all of them after a time without a server."""
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from time import monotonic, sleep
+
+import psycopg
+import pytest
+from psycopg_pool import ConnectionPool
+
+from tests.helpers.dao_cases import until
+from tests.helpers.session_cases import BACKENDS, kill, names, refusing_connections, until_waiting
+from tests.helpers.statement_cases import query, run
+from tomato_dao import Unavailable, connect
+
+
+def test_a_pool_of_one_recovers_after_a_time_without_any_connection(
+    tomato_server_url: str, tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tomato_dao.pool._ASK", 0.1)
+    monkeypatch.setattr("tomato_dao.pool._BACKOFF", 0.1)
+    with connect(tomato_url, pool_size=1, timeout=20, application_name="lost") as db:
+        assert names(db) == []
+        before = set(threading.enumerate())
+        for n in range(2):
+            with refusing_connections(tomato_url):
+                assert kill(server, "lost") == 1
+                with pytest.raises(Unavailable):
+                    db.organizations.create("its session is dead")
+                with pytest.raises(Unavailable, match="no connection free"):
+                    db._pool.lease(timeout=0.05)
+                deadline = monotonic() + 10
+                while not set(threading.enumerate()) <= before:  # somebody still asks for a connection
+                    assert monotonic() < deadline
+                    sleep(0.005)
+            db.organizations.create(f"{n}")
+        assert names(db) == ["0", "1"]
+
+
+def test_a_task_that_waits_while_the_server_gives_no_connections_is_served_when_it_does(
+    tomato_server_url: str, tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tomato_dao.pool._ASK", 0.1)
+    monkeypatch.setattr("tomato_dao.pool._BACKOFF", 0.1)
+    with connect(tomato_url, pool_size=1, timeout=20, application_name="lost") as db, ThreadPoolExecutor(1) as thread:
+        assert names(db) == []
+        with refusing_connections(tomato_url):
+            assert kill(server, "lost") == 1
+            waiting = thread.submit(names, db)
+            until_waiting(db)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.5)  # by now psycopg_pool has given up
+        assert waiting.result(10) == []
+
+
+def test_a_waiting_task_gets_a_new_connection_where_the_holders_broke(tomato_url: str, server: psycopg.Connection) -> None:
+    with connect(tomato_url, pool_size=1, timeout=20, application_name="held") as db, ThreadPoolExecutor(2) as threads:
+        with db.connection() as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
+            waiting = [threads.submit(names, db) for _ in range(2)]
+            until_waiting(db, 2)
+            assert kill(server, "held") == 1
+        assert [task.result(10) for task in waiting] == [[], []]
+
+
+@pytest.mark.parametrize(("lifetime", "sessions"), [(0, 3), (3600, 1)], ids=["over", "not over"])
+def test_a_connection_is_replaced_when_its_lifetime_is_over(
+    tomato_url: str,
+    server: psycopg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lifetime: float,
+    sessions: int,
+) -> None:
+    monkeypatch.setattr("tomato_dao.pool._LIFETIME", lifetime)
+    who = query(tmp_path, "select pg_backend_pid()")
+    with connect(tomato_url, pool_size=1, application_name="old") as db:
+        assert len({run(db, who)[0] for _ in range(3)}) == sessions
+        until(server, "(select count(*) " + BACKENDS + ") = 1", "old")
+
+
+def test_connections_that_nobody_uses_are_closed_but_one(
+    tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tomato_dao.pool._IDLE_AFTER", 0.1)
+    monkeypatch.setattr("tomato_dao.pool.ConnectionPool", partial(ConnectionPool, max_idle=0.1))
+    with connect(tomato_url, pool_size=4, application_name="many") as db:
+        for _ in range(2):
+            with ExitStack() as leases:
+                connections = [leases.enter_context(db.connection()) for _ in range(4)]
+                connections[0].execute("select pg_sleep(0.15)")  # so that none has just run a query
+            until(server, "(select count(*) " + BACKENDS + ") = 1", "many")
+        assert names(db) == []
+
+
+def test_a_task_that_gave_up_as_it_was_served_gets_nothing_of_it_later(tomato_url: str) -> None:
+    with connect(tomato_url, pool_size=1) as db, ThreadPoolExecutor(1) as thread:
+        pool = db._pool
+        held = pool.lease()
+        waiting = thread.submit(pool.lease)  # the thread has waited and was served before
+        until_waiting(db)
+        pool.give_back(held)
+        held = waiting.result(10)
+        began = threading.Event()
+
+        def wait_briefly() -> None:
+            began.set()
+            with suppress(Unavailable):
+                pool.give_back(pool.lease(timeout=0.3))
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(10)  # so this thread keeps the interpreter while the other one's time runs out
+        try:
+            waiting_briefly = thread.submit(wait_briefly)
+            began.wait(10)
+            over = monotonic() + 0.4
+            while monotonic() < over:
+                pass
+            pool.give_back(held)
+        finally:
+            sys.setswitchinterval(interval)
+        waiting_briefly.result(10)
+        held = pool.lease(timeout=5)
+        with pytest.raises(Unavailable, match="no connection free"):
+            thread.submit(pool.lease, 0.1).result(10)
+        pool.give_back(held)

@@ -1,0 +1,1 @@
+"""Tests of the schema, its versions, metrics and notices."""

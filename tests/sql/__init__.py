@@ -1,0 +1,1 @@
+"""Tests of query files, statements, adapters and rows."""

@@ -1,0 +1,1 @@
+"""Tests of loading the old backend's dumps."""

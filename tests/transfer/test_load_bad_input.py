@@ -1,0 +1,252 @@
+"""What is wrong with a file is said, with line and record, and leaves the database as it was."""
+
+import codecs
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+
+import tomato_dao
+from tests.conftest import World
+from tests.helpers.transfer_cases import another_database, by_hand, closed, dumped, organization, records, rows_of, site
+from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongLayout
+from tomato_dao.server import schema
+from tomato_dao.transfer.load import check
+from tomato_dao.transfer.reader import DumpReader
+
+pytestmark = pytest.mark.as_owner  # which a load needs
+
+Line = dict[str, Any] | str
+
+
+def org_line(change: Callable[[str], str]) -> str:
+    return change(json.dumps(organization(5), ensure_ascii=False))
+
+
+WRONG_LINES: list[tuple[str, Sequence[Line], str]] = [
+    ("not JSON", ["nothing"], "line 3: no JSON from column 1 on"),
+    ("no object", ["[1]"], "line 3: an object is expected, not an array"),
+    ("no model", ['{"pk": 1, "fields": {}}'], "line 3: there is no “model”"),
+    ("unknown model", [organization(4), {**organization(5), "model": "planet"}], "line 4: the model planet is unknown"),
+    ("no pk", [{k: v for k, v in organization(5).items() if k != "pk"}], "line 3: organization: there is no “pk”"),
+    ("no fields", ['{"model": "organization", "pk": 5}'], "line 3: organization 5: there is no “fields”"),
+    ("another member", [{**organization(5), "x": 1}], "line 3: organization 5: there is no place for “x” beside"),
+    ("unknown field", [organization(5, colour="red")], "line 3: organization 5: the field colour is unknown"),
+    (
+        "missing field",
+        [org_line(lambda text: text.replace('"image_url": "", ', ""))],
+        "line 3: organization 5: the field image_url is missing",
+    ),
+    ("field twice", [org_line(lambda t: t.replace('"fields": {', '"fields": {"name": "x", '))], "5: “name” is there twice"),
+    ("number for text", [organization(5, name=7)], "line 3: organization 5: name is 7, but must be a string"),
+    ("null for text", [organization(5, description=None)], "organization 5: description is null, but must be a string"),
+    ("text for number", [organization(5, usage_id="7")], 'organization 5: usage_id is "7", but must be an integer'),
+    ("fraction for integer", [organization(5, usage_id=1.5)], "organization 5: usage_id is 1.5, but must be an integer"),
+    ("too large an integer", [organization(5, usage_id=2**63)], "organization 5: value .9223372036854775808. is out of"),
+    ("text for fraction", [site(1, 5, longitude="8.5")], 'site 1: longitude is "8.5", but must be a number, or “NaN”'),
+    ("pk of a wrong type", [{**organization(5), "pk": "5"}], 'organization "5": id is "5", but must be an integer'),
+    ("pk is an array", [{**organization(5), "pk": [5]}], r"organization \[5\]: id is \[5\], but must be an integer"),
+    ("pk twice", [organization(5), organization(6), organization(5, name="again")],
+     "line 5: organization 5: it is there already, on line 3"),
+    ("name twice", [organization(5), organization(6, name="org5")],
+     "line 4: organization 6: its name is that of the organization on line 3"),
+    ("name twice, with another model between", [organization(5), site(1, 5), organization(6), organization(7, name="org5")],
+     "line 6: organization 7: its name is that of the organization on line 3"),
+    ("a value of 60 characters", [organization(5, name="/" * 60)], f"name is '{'/' * 60}'"),
+    ("a longer value", [organization(5, name="/" * 61)], f"name is '{'/' * 59}…'"),
+    ("reference to nothing", [organization(5), site(1, 5), site(2, 99)],
+     "references to what is not there: line 5: site 2: organization_id 99 names no organization"),
+    ("U+0000", [organization(5, name="a\0b")], r"line 3: organization 5: a string has the character U\+0000"),
+    ("U+0000 in JSON", [organization(5, attrs={"a": ["\0"]})], r"line 3: organization 5: a string has the character U\+0000"),
+    ("half a pair", [org_line(lambda t: t.replace("org5", "\\ud800"))], "organization 5: a string has half a surrogate"),
+    ("half a pair in JSON", [org_line(lambda t: t.replace("{}", '{"a": "\\udc00x"}'))], "a string has half a surrogate pair"),
+    ("half a pair, bare", [organization(5, name="\ud800")], "line 3: it has bytes that are not UTF-8"),
+    ("JSON of a wrong kind", [organization(5, attrs=[1])], "line 3: organization 5: attrs = '.*' breaks the rule"),
+    ("a rule", [organization(4), organization(5, name="a/b")],
+     "line 4: organization 5: a name has at most 50 characters and no “/”: name is 'a/b'"),
+    ("no comma", [org_line(lambda t: t), "{}{}"], "no JSON from column 3 on"),
+    ("NaN bare", [site(1, 5, longitude=float("nan"))], "line 3: site 1: no JSON from column"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def empty(tomato_server_url: str, tomato_template: str) -> Iterator[Database]:
+    """An empty database, for what is refused and leaves it so."""
+    with another_database(tomato_server_url, tomato_template) as db:
+        yield db
+        assert records(dumped(db)) == []
+
+
+@pytest.mark.parametrize(("lines", "said"), [case[1:] for case in WRONG_LINES], ids=[case[0] for case in WRONG_LINES])
+def test_a_wrong_line_is_named(empty: Database, lines: Sequence[Line], said: str) -> None:
+    with pytest.raises(TomatoError, match=said):
+        tomato_dao.load(empty, by_hand(empty, lines))
+
+
+def test_a_refused_file_leaves_the_database_as_it_was(db: Database, world: World, server: psycopg.Connection) -> None:
+    before, dump = rows_of(server), dumped(db)
+    for mode in ("replace", "merge"):
+        for wrong in (site(2, 99), organization(5), "nothing"):
+            with pytest.raises(TomatoError):
+                tomato_dao.load(db, by_hand(db, [organization(5), wrong]), replace=mode == "replace", merge=mode == "merge")
+    assert rows_of(server) == before
+    assert dumped(db) == dump
+
+
+def test_ten_references_to_nothing_are_named_in_the_files_order(empty: Database) -> None:
+    lines = [organization(1), *(site(n, 1 if n % 2 else 1000 + n) for n in range(1, 30))]
+    with pytest.raises(NotFound) as refused:
+        tomato_dao.load(empty, by_hand(empty, lines))
+    assert str(refused.value).startswith("the first 10 references to what is not there: ")
+    named = [part.split(":")[0].split()[-1] for part in str(refused.value).split("there: ")[1].split(";")]
+    assert [int(line) for line in named] == [3 + n for n in range(2, 22, 2)]
+    with pytest.raises(NotFound, match=r"^references to what is not there: ([^;]*;){9}[^;]*$"):
+        tomato_dao.load(empty, by_hand(empty, lines[:21]))
+
+
+def test_kinds_of_errors_tell_faults_apart(empty: Database) -> None:
+    for kind, lines in (
+        (AlreadyExists, [organization(5), organization(5)]),
+        (NotFound, [site(1, 5)]),
+        (InvalidValue, [organization(5, name="a/b")]),
+    ):
+        with pytest.raises(TomatoError) as refused:
+            tomato_dao.load(empty, by_hand(empty, lines))
+        assert refused.type is kind
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 2}, "the dump is of format 2, this tomato-dao reads 1"),
+        ({"migrations": None}, "the header is damaged"),
+        ({"columns": {}}, "the header is damaged"),
+        ({"models": []}, "the header is damaged"),
+    ],
+    ids=str,
+)
+def test_a_header_that_is_not_understood_is_refused(empty: Database, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidValue, match=said):
+        tomato_dao.load(empty, by_hand(empty, [], **change))
+
+
+def test_another_layout_is_refused_with_its_migrations(empty: Database) -> None:
+    with pytest.raises(WrongLayout, match=r"migrations that this code does not know \(29990101000000\)"):
+        tomato_dao.load(empty, by_hand(empty, [], migrations=[*tomato_dao.server.schema.known(), "29990101000000"]))
+    older = by_hand(empty, [], migrations=tomato_dao.server.schema.known()[:-1])
+    for read in (check, partial(tomato_dao.load, empty)):
+        older.seek(0)
+        with pytest.raises(
+            WrongLayout, match=f"the dump lacks 1 of .* migrations \\({tomato_dao.server.schema.known()[-1]}\\)"
+        ):
+            read(older)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": 2}, "the trailer tells of 2 records, the file has 1"),
+        ({"models": {"organization": 2}}, "the trailer tells of 2 organization records, the file has 1"),
+        ({"models": {"organization": 1, "site": 1}}, "the trailer tells of 1 site records, the file has 0"),
+        ({"sha256": "0" * 64}, "the content doesn't match the trailer's hash"),
+        ({"models": None}, "the trailer is damaged"),
+    ],
+    ids=str,
+)
+def test_a_trailer_that_does_not_fit_is_refused(empty: Database, change: dict[str, Any], said: str) -> None:
+    text = by_hand(empty, [organization(5)]).getvalue().decode().split('{"model": "dump.trailer"')[0]
+    with pytest.raises(InvalidValue, match=said):
+        tomato_dao.load(empty, io.BytesIO(closed(text, **change)))
+    assert empty.organizations.list() == []
+
+
+@pytest.mark.parametrize("after", [b"", b"]", b"\n", b"]\n\n", b"]\n]\n", b'{"model":"organization"},\n]\n'])
+def test_nothing_but_a_bracket_follows_the_trailer(empty: Database, after: bytes) -> None:
+    text = by_hand(empty, [organization(5)]).getvalue()
+    assert check(io.BytesIO(text)).rows == 1
+    with pytest.raises(InvalidValue):
+        check(io.BytesIO(text.removesuffix(b"]\n") + after))
+
+
+def test_a_dump_that_was_written_anew_is_known_as_such(db: Database, world: World) -> None:
+    text = dumped(db)
+    for anew in (
+        json.dumps(json.loads(text)).encode(),
+        json.dumps(json.loads(text), indent=2).encode(),
+        text.replace(b"\n", b"\r\n"),
+        codecs.BOM_UTF8 + text,
+    ):
+        with pytest.raises(InvalidValue, match="or was written anew by another program"):
+            check(io.BytesIO(anew))
+
+
+@pytest.mark.parametrize("text", [b"", b"[", b"[\n", b"{}\n", b"[]\n", b"[\n]\n", b"\xff\xfe\n", b"nothing at all"])
+def test_what_is_no_dump_is_refused(text: bytes) -> None:
+    with pytest.raises(InvalidValue):
+        check(io.BytesIO(text))
+
+
+def small_dump() -> bytes:
+    """A dump of two models in a few hundred bytes."""
+    head = {
+        "format": 1, "layout": schema.known()[-1], "migrations": schema.known(), "models": ["a", "b"],
+        "keys": {"a": ["id"], "b": ["x", "y"]},
+        "columns": {"a": {"id": "integer", "t": "text?", "j": "json"}, "b": {"x": "integer", "y": "text", "n": "number"}},
+    }  # fmt: skip
+    lines = [
+        json.dumps({"model": "dump.header", "fields": head}),
+        '{"model":"a","pk":1,"fields":{"t":"ä\\n\\u0001","j":{"x":[1.10,null]}}}',
+        '{"model":"a","pk":2,"fields":{"t":null,"j":{}}}',
+        '{"model":"b","pk":[1,"x"],"fields":{"n":"NaN"}}',
+    ]
+    return closed("[\n" + "".join(f"{line},\n" for line in lines))
+
+
+def read_all(chunks: Iterable[bytes]) -> None:
+    reader = DumpReader(chunks)
+    for _ in reader.blocks(reader.header.tables):
+        pass
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_bytes_that_are_no_text_are_found_anywhere(size: int) -> None:
+    """Characters of three bytes are cut by the slices in which a long text is decoded."""
+    text = closed(small_dump().decode().split('{"model": "dump.trailer"')[0].replace("ä", "€" * size))
+    assert check(io.BytesIO(text)).rows == 3
+    last = text.index(b'{"model":"b"')
+    for chunks in ([text], [text[:last], text[last:]]):
+        with pytest.raises(InvalidValue, match=r"^line 5: it has bytes that are not UTF-8$"):
+            read_all(chunk.replace(b'"x"]', b'"\xff"]') for chunk in chunks)
+
+
+def test_a_file_cut_off_at_any_byte_is_refused() -> None:
+    text = small_dump()
+    assert check(io.BytesIO(text)).models == {"a": 2, "b": 1}
+    for length in range(len(text)):
+        with pytest.raises(InvalidValue):
+            check(io.BytesIO(text[:length]))
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x02, 0x20, 0x80, 0xFF], ids=hex)
+def test_a_byte_that_was_changed_is_noticed(mask: int) -> None:
+    text = small_dump()
+    for place in range(len(text)):
+        changed = bytearray(text)
+        changed[place] ^= mask
+        with pytest.raises(InvalidValue):
+            check(io.BytesIO(bytes(changed)))
+
+
+def test_a_load_notices_cuts_and_changes_too(db: Database, world: World) -> None:
+    text = dumped(db)
+    for length in (0, 1, 100, len(text) // 2, len(text) - 200, len(text) - 3, len(text) - 1):
+        with pytest.raises(InvalidValue):
+            tomato_dao.load(db, io.BytesIO(text[:length]), replace=True)
+    for old, new in ((b'"uni"', b'"una"'), (b"alice", b"alicf"), (b'"pk":1', b'"pk":7')):
+        with pytest.raises(InvalidValue, match="doesn't match the trailer's hash"):
+            tomato_dao.load(db, io.BytesIO(text.replace(old, new, 1)), replace=True)
+    assert dumped(db) == text

@@ -1,0 +1,55 @@
+"""How many connections the server allows, keeps for itself and has given away: whether a pool of some size fits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from ..errors import from_driver
+from .commands import command_line
+
+_FIGURES = """
+select
+  current_setting('max_connections')::int4,
+  current_setting('superuser_reserved_connections')::int4
+    + coalesce(current_setting('reserved_connections', true), '0')::int4,
+  (
+    select count(*)::int4
+    from pg_stat_activity a
+    where a.datid is not null and a.leader_pid is null
+      and a.backend_type is distinct from 'autovacuum worker' and a.pid <> all (%(ours)s)
+  )
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """A server's max_connections, those of them that it reserves, and those that others hold."""
+
+    allowed: int
+    reserved: int
+    others: int
+
+    @property
+    def room(self) -> int:
+        """How many connections a pool can have."""
+        return max(self.allowed - self.reserved - self.others, 0)
+
+    def shortage(self, size: int) -> str:
+        """Why a pool of some size can't be full, and what to do; empty where it can."""
+        if self.room >= size:
+            return ""
+        return (
+            f"a pool of {size} does not fit: the server allows {self.allowed} connections, reserves {self.reserved}, "
+            f"and others hold {self.others}, which leaves {self.room}; "
+            f"make pools smaller or max_connections larger ({command_line('doctor')} tells how)"
+        )
+
+
+def capacity(connection: psycopg.Connection, ours: Sequence[int] = ()) -> Capacity:
+    """A server's figures; `ours` are the process ids of the sessions, beside this one, that are not others'."""
+    try:
+        (row,) = connection.execute(_FIGURES, {"ours": [*ours, connection.info.backend_pid]}).fetchall()
+    except psycopg.Error as error:
+        raise from_driver(error) from error
+    return Capacity(*row)

@@ -1,0 +1,53 @@
+"""What a process's pool does now, and who holds its connections."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from time import monotonic
+
+from psycopg.pq import TransactionStatus
+
+from ..sql.counters import QueryStats
+from ..sql.statements import QueryConnection
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A pool: how many connections it may hold, holds, and has idle; how many tasks wait now; how many tasks have had to
+    wait until they were served, for how many seconds in all, and how many went away without (time or waiting limit)."""
+
+    size: int
+    connections: int
+    idle: int
+    waiting: int
+    waits: int
+    waited: float
+    turned_away: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a Database has done since it was opened (in a child process: since the fork)."""
+
+    pool: PoolStats
+    queries: dict[str, QueryStats]
+
+
+def holders(connections: Iterable[QueryConnection]) -> str:
+    """What holds connections, longest first: " (hosts.update: 2, for up to 3.1 s; a transaction after hosts.get: 1, …)"."""
+    now = monotonic()
+    found: dict[str, list[float]] = {}
+    for connection in connections:
+        found.setdefault(_holder(connection), []).append(now - connection.began)
+    order = sorted(found.items(), key=lambda item: -max(item[1]))
+    told = "; ".join(f"{name}: {len(ages)}, for up to {max(ages):.1f} s" for name, ages in order)
+    return f" ({told})" if told else ""
+
+
+def _holder(connection: QueryConnection) -> str:
+    last = connection.query.name if connection.query else None
+    status = connection.pgconn.transaction_status
+    if status == TransactionStatus.ACTIVE:
+        return last or "SQL of connection()"
+    if status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+        return f"a transaction after {last}" if last else "a transaction"
+    return f"connection() after {last}" if last else "connection()"

@@ -1,0 +1,43 @@
+"""What server and driver say unasked, to the log: a line each."""
+
+import logging
+
+import psycopg
+
+from ..sql.statements import QueryConnection
+
+logger = logging.getLogger(__name__)
+
+
+def log_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
+    """A notice or warning of the server, to the log."""
+    level = logging.WARNING if diagnostic.severity_nonlocalized == "WARNING" else logging.INFO
+    logger.log(level, "%s: %s", diagnostic.severity, diagnostic.message_primary)
+
+
+class PoolName(str):
+    """The name of a pool of ours, known by its type in what psycopg_pool logs.
+
+    refusal: what the driver said when it last could not connect; empty since a connection has come.
+    """
+
+    __slots__ = ("refusal",)
+
+    def __init__(self, _: str) -> None:
+        self.refusal = ""
+
+
+def retell(record: logging.LogRecord) -> bool:
+    """Whether psycopg_pool's own words stand: of a lost connection the call tells that used it, of a refused one we do."""
+    match record.args:
+        case (QueryConnection(), *_):
+            return False
+        case (PoolName() as name, error, *_):
+            if isinstance(error, psycopg.Error):
+                name.refusal = " ".join(str(error).split())
+                logger.warning("the pool of %s gets no connection and asks again: %s", name, name.refusal)
+            return False  # where it gives up, it is asked again all the same
+    return True
+
+
+logging.getLogger("psycopg.pool").addFilter(retell)

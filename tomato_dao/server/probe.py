@@ -1,0 +1,139 @@
+"""Where the database is, how it is connected to, and whether this code can use it."""
+
+import logging
+import re
+from collections.abc import Mapping
+from time import monotonic, sleep
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from ..errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
+from .backoff import pauses
+from .commands import command_line
+
+OLDEST_SERVER = 150000
+CONNECT_TIMEOUT = 5  # seconds, for each address that a host name has
+# libpq tells no SQLSTATE of a connection that was refused, only words.
+_FULL = "too many|connection slots"
+_PASSING = (
+    f"{_FULL}|starting up|shutting down|recovery|not yet accept|administrator command|unexpectedly"
+    "|refused|No such file|reset by peer|timeout expired"
+)
+logger = logging.getLogger(__name__)
+
+
+def session_settings(url: str, application_name: str, statement_timeout: float | None) -> dict[str, object]:
+    """The settings of a pooled connection; without a timeout none that a pooler in transaction mode would refuse."""
+    settings = connection_settings(url, application_name)
+    if statement_timeout is not None:
+        milliseconds = round(statement_timeout * 1000)
+        # Compiling a plan costs more than any of our statements.
+        limits = f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds}"
+        ours = f"{limits} -c timezone=UTC -c jit=off"
+        settings["options"] = f"{ours} {settings.get('options', '')}".strip()
+    return settings
+
+
+def connection_settings(url: str, application_name: str) -> dict[str, object]:
+    """What libpq is given for a URL: the URL's own settings win. InvalidValue, without the URL, where it isn't one."""
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise InvalidValue("the database URL is not of the form postgresql://user@host:port/database") from None
+    if any("@" in str(given.get(name, "")) for name in ("host", "port", "dbname")):
+        raise InvalidValue("the database URL has an @ or / in its password: write them as %40 and %2F")
+    return {
+        "application_name": application_name,
+        "connect_timeout": CONNECT_TIMEOUT,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60000,
+        **given,
+        "client_encoding": "UTF8",
+    }
+
+
+def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao") -> psycopg.Connection:
+    """A connection, outside the pool, to a server that this code can use.
+
+    timeout: seconds for which a server that has no connection free, or is not there (yet), is asked again. Raises
+    Unavailable where there is none, in one line that says which and what to do and never the password, and WrongLayout for
+    a server older than PostgreSQL 15 or another encoding than UTF8.
+    """
+    connection = connect_to(connection_settings(url, application_name), timeout)
+    try:
+        check_server(connection)
+    except WrongLayout:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_to(settings: Mapping[str, object], timeout: float) -> psycopg.Connection:
+    """A connection in autocommit mode; timeout and Unavailable are those of `probe`."""
+    deadline = monotonic() + timeout
+    told = False
+    for pause in pauses(0.1, 2):
+        try:
+            return psycopg.connect(autocommit=True, **settings)  # type: ignore[arg-type]
+        except psycopg.OperationalError as error:
+            failed = _unreachable(settings, error)
+            if monotonic() + pause > deadline or not passes(failed):
+                raise failed from error
+        except psycopg.Error as error:
+            raise from_driver(error) from error
+        except UnicodeError as error:  # from Python's look-up of a host whose name has an empty or too long part
+            raise InvalidValue(f"can't connect to {_place(settings)}: this is no name of a host: {error}") from error
+        if not told:
+            logger.warning("%s (asking again for %g s)", failed, timeout)
+            told = True
+        sleep(pause)
+    raise AssertionError("asks until it returns or raises")
+
+
+def passes(refusal: Unavailable) -> bool:
+    """Whether a server that gave no connection may do so soon: it is at its limit, starting, restarting or failing over."""
+    return bool(re.search(_PASSING, str(refusal)))
+
+
+def is_full(refusal: TomatoError) -> bool:
+    """Whether a server gave no connection since it is at its limit."""
+    return bool(re.search(_FULL, str(refusal)))
+
+
+def check_server(connection: psycopg.Connection) -> None:
+    """WrongLayout for a server that is too old or a database of another encoding."""
+    version = connection.info.server_version
+    if version < OLDEST_SERVER:
+        raise WrongLayout(
+            f"the server at {_place(connection.info.get_parameters())} is PostgreSQL {version // 10000}; "
+            "tomato-dao needs 15 or later: upgrade the server, or point DATABASE_URL at another"
+        )
+    if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
+        raise WrongLayout(
+            f"the database {connection.info.dbname} is encoded in {encoding}; tomato-dao needs UTF8: create it anew with "
+            "create database … encoding 'UTF8' template template0"
+        )
+
+
+def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError) -> Unavailable:
+    """One line: which server, what it said, what to do."""
+    said = "; ".join(line.strip() for line in str(error).splitlines() if not line.startswith("\t"))
+    if re.search(_FULL, said):
+        advice = "it has all the connections that it allows: fewer worker processes or smaller pools leave some free"
+    elif re.search('database ".*" does not exist', said):
+        advice = f"{command_line('migrate')} makes it"
+    elif error.pgconn is not None and error.pgconn.needs_password:
+        advice = "give a password in the URL, in PGPASSWORD or in ~/.pgpass"
+    elif error.pgconn is not None and error.pgconn.used_password and not re.search(_PASSING, said):
+        advice = "check user and password in DATABASE_URL"
+    else:
+        advice = "check that the server runs and that DATABASE_URL names its host, port, user and database"
+    return Unavailable(f"can't connect to {_place(settings)}: {said}; {advice}")
+
+
+def _place(settings: Mapping[str, object]) -> str:
+    host, port = settings.get("host", "the default host"), settings.get("port", 5432)
+    return f"{host}:{port}, database {settings.get('dbname', '(default)')}"

@@ -1,0 +1,40 @@
+"""`Database.stats()` for Prometheus, with the extra “prometheus”: `REGISTRY.register(StatsCollector(db))`."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from .metrics import Stats
+
+
+class _HasStats(Protocol):
+    def stats(self) -> Stats: ...
+
+
+class StatsCollector(Collector):
+    """What a Database does, as metrics tomato_dao_…; they are added up when they are asked for."""
+
+    def __init__(self, db: _HasStats) -> None:
+        self._db = db
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics now."""
+        stats = self._db.stats()
+        pool = stats.pool
+        yield GaugeMetricFamily("tomato_dao_pool_size", "Connections that the pool may hold", pool.size)
+        yield GaugeMetricFamily("tomato_dao_pool_connections", "Connections that the pool holds", pool.connections)
+        yield GaugeMetricFamily("tomato_dao_pool_idle", "Connections that nobody uses", pool.idle)
+        yield GaugeMetricFamily("tomato_dao_pool_waiting", "Tasks that wait for a connection", pool.waiting)
+        yield CounterMetricFamily("tomato_dao_pool_waits", "Tasks that had to wait for a connection", pool.waits)
+        yield CounterMetricFamily("tomato_dao_pool_wait_seconds", "Seconds that tasks waited", pool.waited)
+        yield CounterMetricFamily("tomato_dao_pool_turned_away", "Tasks that got no connection", pool.turned_away)
+        calls = CounterMetricFamily("tomato_dao_calls", "Calls of a query", labels=["query"])
+        errors = CounterMetricFamily("tomato_dao_errors", "Calls of a query that failed", labels=["query"])
+        seconds = CounterMetricFamily("tomato_dao_call_seconds", "Seconds that calls of a query took", labels=["query"])
+        for name, query in stats.queries.items():
+            calls.add_metric([name], query.calls)
+            errors.add_metric([name], query.errors)
+            seconds.add_metric([name], query.seconds)
+        yield from (calls, errors, seconds)

@@ -1,0 +1,146 @@
+"""Which layout this code needs (its migrations), and whether a database has it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from ..errors import NotAllowed, WrongLayout, from_driver
+from .commands import command_line
+
+_PACKAGE = Path(__file__).parents[1]
+# A wheel carries db/ inside the package; in a checkout it stands beside it.
+DB_DIR = _PACKAGE / "db" if (_PACKAGE / "db").is_dir() else _PACKAGE.parent / "db"
+
+
+def recreate() -> str:
+    """Return the advice for a database whose schema was never released."""
+    return (
+        f"recreate it: drop the database ({command_line('embedded remove')} removes the embedded server with all its data), "
+        f"then run {command_line('migrate')}; to keep its rows, first write them with {command_line('dump')} of the tomato-dao "
+        "that made it, and load them afterwards"
+    )
+
+
+def undo_edit() -> str:
+    """Return the advice for a migration that was edited after it was applied."""
+    return (
+        f"bring the file back as it was, and make the change in a new migration ({command_line('migrate new')}); if the file "
+        f"was never released, recreate the database instead ({command_line('embedded remove')} removes the embedded server "
+        "with all its data)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How the migrations of a database or a dump differ from this code's: versions, oldest first.
+
+    unknown: those that are not this code's. unreleased: of these, the ones of a schema that was never released. pending:
+    this code's that are missing.
+    """
+
+    unknown: list[str]
+    unreleased: list[str]
+    pending: list[str]
+
+    @property
+    def equal(self) -> bool:
+        """True where nothing differs."""
+        return not self.unknown and not self.pending
+
+
+def compare(versions: Sequence[str]) -> Comparison:
+    """Compare versions of migrations with those of this code.
+
+    Released migrations stay, and later ones have later versions: an unknown version before this code's newest one was never
+    released, an unknown version after it is a newer tomato-dao's.
+    """
+    need = known()
+    unknown = [version for version in versions if version not in need]
+    return Comparison(
+        unknown=unknown,
+        unreleased=[version for version in unknown if version < need[-1]],
+        pending=[version for version in need if version not in versions],
+    )
+
+
+def known() -> list[str]:
+    """The versions of this code's migrations, oldest first."""
+    return [version_of(path) for path in files()]
+
+
+def version_of(path: Path) -> str:
+    """Return the version that a migration's file name begins with."""
+    return path.name.partition("_")[0]
+
+
+def files() -> list[Path]:
+    """This code's migrations, oldest first."""
+    return sorted((DB_DIR / "migrations").glob("*.sql"))
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a migration's file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def applied(connection: psycopg.Connection) -> list[str]:
+    """The versions of the migrations that a database has, oldest first; none where it was never migrated."""
+    try:
+        there = connection.execute("select to_regclass('schema_migrations') is not null").fetchone()
+        if there != (True,):
+            return []
+        return [str(row[0]) for row in connection.execute("select version from schema_migrations order by version")]
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotAllowed(
+            f"the user {connection.info.user} may not read the database {connection.info.dbname}: connect as another "
+            f"(once {command_line('roles')} has run: tomato_app, tomato_reader or tomato_owner)"
+        ) from error
+    except psycopg.Error as error:
+        raise from_driver(error) from error
+
+
+def refuse_unknown(versions: Sequence[str], database: str) -> None:
+    """Raise WrongLayout if a database has versions that are not this code's, saying whose they are and what to do."""
+    differs = compare(versions)
+    if strange := differs.unreleased:
+        raise WrongLayout(f"the database {database} has a schema that was never released ({strange[0]} …): {recreate()}")
+    if unknown := differs.unknown:
+        raise WrongLayout(
+            f"the database {database} has migrations that this code does not know ({', '.join(unknown)}): "
+            "it belongs to a newer tomato-dao; install that one"
+        )
+
+
+def edited(connection: psycopg.Connection) -> list[str]:
+    """Return the names of a database's migrations whose files have changed since they were applied.
+
+    Those that were applied without `migrate` have no hash, and are not compared.
+    """
+    if not applied(connection):
+        return []
+    # by way of jsonb, since a database of another schema may not have the column
+    found = connection.execute("select m.version, to_jsonb(m) ->> 'sha256' from schema_migrations m")
+    hashes: dict[str, str | None] = dict(found.fetchall())
+    return [path.stem for path in files() if hashes.get(version_of(path)) not in (None, file_hash(path))]
+
+
+def refuse_edited(connection: psycopg.Connection) -> None:
+    """Raise WrongLayout if migrations were edited after they were applied to a database, naming them."""
+    if names := edited(connection):
+        raise WrongLayout(
+            f"the database {connection.info.dbname}: {', '.join(names)} was edited after it was applied: {undo_edit()}"
+        )
+
+
+def check(connection: psycopg.Connection) -> None:
+    """WrongLayout where a database's migrations are not this code's, saying which and what to do."""
+    have, need = applied(connection), known()
+    where = f"the database {connection.info.dbname}"
+    refuse_unknown(have, connection.info.dbname)
+    if pending := compare(have).pending:
+        raise WrongLayout(
+            f"{where} lacks {len(pending)} of {len(need)} migrations ({pending[0]} is next): run {command_line('migrate')}"
+        )

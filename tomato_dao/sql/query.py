@@ -1,0 +1,61 @@
+"""One named query, as its file tells of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import Call, entity_of
+
+# Parameters that say, beside those that end in _id, which one a call is about.
+_WHICH = ("id", "name", "key", "source")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One named query.
+
+    name: file and name, "hosts.get"; parameters: in order; kind: its suffix, "" many rows, "^" one or none,
+    "$" one value, "!" affected rows, "<!" exactly one row; record_class: the class of its rows, or None;
+    nullable: parameters (and "result") that may be null; claims: what it says where the server can't know ("not null", "one
+    row", "plan", "twice", "may repeat", "writes"), for the checks; sql: what the server gets; verb: what it does.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    kind: str
+    record_class: type | None
+    nullable: frozenset[str]
+    claims: dict[str, str]
+    doc: str
+    sql: str
+    verb: str
+    path: Path
+    line: int
+    sql_line: int
+
+    @property
+    def file(self) -> str:
+        """The name of the file, "hosts"."""
+        return self.name.partition(".")[0]
+
+    @property
+    def entity(self) -> str:
+        """What the query is about, "host"."""
+        return entity_of(self.file)
+
+    @property
+    def not_null(self) -> frozenset[str]:
+        """The columns that it says can't be null."""
+        return frozenset(self.claims.get("not null", "").replace(",", " ").split())
+
+    def line_at(self, position: int) -> int:
+        """The line of the file in which a character of the sql stands, counted from 1."""
+        return self.sql_line + self.sql.count("\n", 0, position - 1)
+
+    def call(self, values: Sequence[object]) -> Call:
+        """A call of the query with its values, for an error to tell."""
+        if self.verb == "insert" and "on conflict" not in self.sql:  # what is new has at most a name
+            which = [p for p in self.parameters if p == "name"]
+        else:
+            which = [p for p in self.parameters if (p in _WHICH or p.endswith("_id")) and "list" not in self.name]
+        return Call(self.entity, self.verb, tuple(which), dict(zip(self.parameters, values, strict=True)))

@@ -1,0 +1,319 @@
+"""How a named query runs: prepared once per connection, parameters and results in binary, rows built positionally.
+
+psycopg's cursor costs more than the rest of a call, so statements go through the connection's libpq handle; parameters
+and rows go through psycopg's own adapters, and waiting through psycopg's own wait, so that Ctrl-C and cancellation work.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from time import monotonic
+from types import NoneType, SimpleNamespace
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import pq
+from psycopg.abc import Buffer
+from psycopg.abc import Transformer as TransformerProtocol
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.generators import execute
+from psycopg.pq.abc import PGresult
+from psycopg.rows import TupleRow, tuple_row
+
+from ..errors import InvalidValue
+from .counters import ConnectionCounts, log_slow
+from .query import Query
+from .rows import RawJson, has_raw_json, row_builder
+
+_BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
+_TUPLES, _DONE = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK
+_IDLE = pq.TransactionStatus.IDLE
+# What adapting a value of a wrong type or range raises, in Python or in psycopg.
+_ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, struct.error, psycopg.Error)
+# Classes of SQLSTATEs of a statement that a change of the layout has made stale: its result, itself, what it names and
+# the types that it was prepared for are not there any more.
+_STALE = ("0A", "26", "42", "XX")
+# SQLSTATEs after which the server has ended the session, or is about to.
+_ENDED = ("57P01", "57P02", "57P03", "08")
+# What `discard all` undoes, in one round trip; itself it would take our prepared statements along.
+_CLEAN: LiteralString = (
+    "close all; reset session authorization; reset all; unlisten *; select pg_advisory_unlock_all(); discard temp"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the server says of a query: its parameters' types, the same without domains, and its columns' types."""
+
+    types: tuple[int, ...]
+    parameters: tuple[int, ...]
+    columns: tuple[int, ...]
+
+
+class QueryConnection(psycopg.Connection[TupleRow]):
+    """A psycopg connection that runs named queries, and keeps the statements it has prepared for them.
+
+    shapes: where the shapes of queries are kept that are sent as they are, for a server behind a pooler that can't keep
+    prepared statements; None where statements are prepared. used_at, expires_at: the pool's, by its monotonic clock.
+    counts: what it counts; query, began: what it runs or ran last, and since when; slow: seconds after which a call is logged;
+    failure: what failed in the transaction that it is in, if anything did.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.shapes: dict[Query, Shape] | None = None
+        self.used_at = self.expires_at = self.began = monotonic()
+        self.counts = ConnectionCounts()
+        self.query: Query | None = None
+        self.failure = ""
+        self.slow = inf
+        self._raw_json: RawJson | None = None
+        self._statements: dict[Query, Statement] = {}
+        self._base_types: dict[int, int] = {}
+        self._count = 0
+
+    def run(self, query: Query, values: Sequence[object]) -> Any:
+        """The query's rows; of a query that returns none, the number of rows that it changed.
+
+        Raises psycopg's class for the server's SQLSTATE, InvalidValue for a value that does not fit. Where a change of the
+        layout has made the statement stale it is prepared and run again, outside a transaction: a statement that failed
+        has changed nothing. One that the server may have carried out is never repeated.
+        """
+        tally = self.counts.tallies.get(query) or self.counts.begin(query)
+        self.query = query
+        for attempts_left in (5, 4, 3, 2, 1, 0):  # at once: migrations change a table several times in a row
+            statement = self._statements.get(query)
+            self.began = began = monotonic()
+            try:
+                if statement is None:
+                    fresh = self._statements[query] = self._prepare(query)
+                    return fresh(values)
+                return statement(values)
+            except InvalidValue:
+                tally.errors += 1
+                if statement is None or not self._has_changed(statement):
+                    raise
+                self._forget(query)  # by its new types the value may fit
+            except psycopg.Error as error:
+                tally.errors += 1
+                if not (error.sqlstate or "").startswith(_STALE):
+                    raise
+                self._forget(query)
+                if not attempts_left or self.pgconn.transaction_status != _IDLE:
+                    raise
+            finally:
+                self.used_at = now = monotonic()
+                tally.calls += 1
+                tally.seconds += now - began
+                if now - began > self.slow:
+                    log_slow(query, now - began)
+        raise AssertionError("the last attempt returns or raises")
+
+    def ended(self, error: psycopg.Error) -> bool:
+        """Whether an error means that the session is over; then it is closed."""
+        if not self.broken and not (error.sqlstate or "").startswith(_ENDED):
+            return False
+        self.close()
+        return True
+
+    def clean(self) -> None:
+        """Undo what the escape hatch may have set or left in the session; where that fails, the connection is closed."""
+        if self.closed:
+            return
+        try:
+            self.rollback()
+            self.autocommit = True
+            self.isolation_level = self.read_only = self.deferrable = None
+            self.row_factory = tuple_row
+            self.execute(_CLEAN if self.shapes is None else f"{_CLEAN}; set timezone = 'UTC'")
+        except psycopg.Error:
+            self.close()
+
+    def raw_json(self) -> RawJson:
+        """Return this connection's adapters with JSON as bytes, made when the first statement needs them."""
+        if self._raw_json is None:
+            self._raw_json = RawJson(self)
+        return self._raw_json
+
+    def _forget(self, query: Query) -> None:
+        """Prepare the query anew at its next call."""
+        statement = self._statements.pop(query, None)
+        if self.shapes is not None:
+            self.shapes.pop(query, None)
+        elif statement and statement.name and self.pgconn.transaction_status == _IDLE:
+            with suppress(psycopg.Error):  # it may be gone already
+                self.pgconn.send_query(b'deallocate "%b"' % statement.name)
+                self._result()
+
+    def _has_changed(self, statement: "Statement") -> bool:
+        """Whether the server sees other types in a query than when the statement was made."""
+        if self.pgconn.transaction_status == pq.TransactionStatus.INERROR:
+            return False
+        return self._describe_alone(statement.query) != statement.shape
+
+    def _prepare(self, query: Query) -> "Statement":
+        if self.shapes is None:
+            self._count += 1
+            name = f"{query.name}:{self._count}".encode()
+            return Statement(self, query, self._describe(name, query), name)
+        shape = self.shapes.get(query)
+        if shape is None:
+            shape = self.shapes[query] = self._describe_alone(query)
+        return Statement(self, query, shape, b"")
+
+    def _describe_alone(self, query: Query) -> Shape:
+        """The shape of a query, of which nothing stays prepared."""
+        with self.transaction():  # so that a pooler sends both steps to one server
+            return self._describe(b"", query)
+
+    def _describe(self, name: bytes, query: Query) -> Shape:
+        self.pgconn.send_prepare(name, query.sql.encode())
+        self._result()
+        self.pgconn.send_describe_prepared(name)
+        described = self._result()
+        types = [described.param_type(n) for n in range(described.nparams)]
+        columns = [described.ftype(n) for n in range(described.nfields)]
+        return Shape(tuple(types), tuple(self._without_domain(oid) for oid in types), tuple(columns))
+
+    def _without_domain(self, oid: int) -> int:
+        """The type that a domain is of, and any other type itself."""
+        if oid in self._base_types or self.adapters.types.get(oid):
+            return self._base_types.get(oid, oid)
+        row = self.execute(
+            """
+            with recursive base as (
+              select t.oid, t.typbasetype from pg_type t where t.oid = %s
+              union all
+              select t.oid, t.typbasetype from base b inner join pg_type t on t.oid = b.typbasetype
+            )
+            select b.oid::int8 from base b where b.typbasetype = 0
+            """,
+            [oid],
+        ).fetchone()
+        self._base_types[oid] = row[0] if row else oid
+        return self._base_types[oid]
+
+    def _result(self) -> PGresult:
+        result: PGresult = self.wait(execute(self.pgconn))[-1]
+        if result.status not in (_TUPLES, _DONE):
+            raise error_from_result(result, encoding="utf-8")
+        return result
+
+
+class Statement:
+    """A query on one connection, ready to be called with its values."""
+
+    __slots__ = (
+        "_connection",
+        "_dumpers",
+        "_formats",
+        "_make_rows",
+        "_result_format",
+        "_transformer",
+        "name",
+        "query",
+        "shape",
+    )
+
+    def __init__(self, connection: QueryConnection, query: Query, shape: Shape, name: bytes) -> None:
+        self._connection = connection
+        self.query = query
+        self.shape = shape
+        self.name = name  # empty where it is sent as it is
+        self._make_rows = row_builder(query.record_class, shape.columns)
+        self._transformer = Transformer(connection.raw_json() if has_raw_json(shape.columns) else connection)
+        adapters = connection.adapters
+        # Where psycopg knows no binary form of a column's type (an enum), the whole row comes as text.
+        known = all(adapters.get_loader(oid, _BINARY) for oid in shape.columns)
+        self._result_format = _BINARY if known else _TEXT
+        self._transformer.set_loader_types(shape.columns, self._result_format)
+        self._dumpers: list[Callable[[Any], Buffer | None]] = []
+        self._formats: list[int] = []
+        for parameter, oid in zip(query.parameters, shape.parameters, strict=True):
+            try:
+                dump = adapters.get_dumper_by_oid(oid, _BINARY)(NoneType, self._transformer).dump
+                self._formats.append(_BINARY)
+            except psycopg.ProgrammingError:  # psycopg knows no such type (an enum): the value decides
+                dump = partial(_dump_as_text, self._transformer, oid)
+                self._formats.append(_TEXT)
+            self._dumpers.append(partial(_dump_or_null, dump) if parameter in query.nullable else dump)
+
+    def __call__(self, values: Sequence[object]) -> Any:
+        """The rows, or the number of rows that were changed."""
+        try:
+            dumped = [dump(value) for dump, value in zip(self._dumpers, values, strict=True)]
+        except _ADAPTATION_ERRORS:
+            raise self._invalid(values) from None
+        connection = self._connection
+        pgconn = connection.pgconn
+        if self.name:
+            pgconn.send_query_prepared(self.name, dumped, self._formats, self._result_format)
+        else:
+            pgconn.send_query_params(self.query.sql.encode(), dumped, self.shape.types, self._formats, self._result_format)
+        result = connection.wait(execute(pgconn))[-1]
+        status = result.status
+        if status == _TUPLES:
+            transformer = self._transformer
+            # Of what was not prepared the types may be others than when it was described.
+            transformer.set_pgresult(result, set_loaders=not self.name)
+            try:
+                return self._make_rows(transformer.load_rows(0, result.ntuples, tuple))
+            finally:
+                transformer.set_pgresult(None, set_loaders=False)
+        if status == _DONE:
+            return result.command_tuples or 0
+        raise error_from_result(result, encoding="utf-8")
+
+    def _invalid(self, values: Sequence[object]) -> InvalidValue:
+        """The error for the first value that can't be adapted, with the adaptation's error as its cause."""
+        entity = self.query.entity
+        for name, oid, dump, value in zip(self.query.parameters, self.shape.parameters, self._dumpers, values, strict=True):
+            try:
+                dump(value)
+            except _ADAPTATION_ERRORS as error:
+                type_ = self._connection.adapters.types.get(oid)
+                given = repr(value) if isinstance(value, int | float | None) else f"a {type(value).__name__}"
+                text = f"{entity}: {name}: {given} does not fit {type_.name if type_ else 'the type'}: {error}"
+                invalid = InvalidValue(text, entity=entity, key=name)
+                invalid.__cause__ = error
+                return invalid
+        raise AssertionError("all values can be adapted")
+
+
+def _dump_or_null(dump: Callable[[Any], Buffer | None], value: object) -> Buffer | None:
+    return None if value is None else dump(value)
+
+
+def _dump_as_text(transformer: TransformerProtocol, oid: int, value: object) -> Buffer | None:
+    """By psycopg's dumper for the value's own class, unless that is meant for another type of the server."""
+    dumper = transformer.get_dumper(value, PyFormat.TEXT)
+    if value is None or dumper.oid not in (0, oid):
+        raise TypeError(f"a {type(value).__name__} is of another type")
+    return dumper.dump(value)
+
+
+def bound(queries: Iterable[Query], run: Callable[[Query, Sequence[object]], Any], file: str) -> Any:
+    """The queries of one file as functions of their parameters, typed by the face of the same name in dao/faces.
+
+    run: what returns a query's rows, or the number of rows that it changed.
+    """
+    own = (query for query in queries if query.file == file)
+    return SimpleNamespace(**{query.name.partition(".")[2]: _function(query, run) for query in own})
+
+
+def _function(query: Query, run: Callable[[Query, Sequence[object]], Any]) -> Callable[..., Any]:
+    def many(*values: object) -> Any:
+        return run(query, values)
+
+    def first(*values: object) -> Any:
+        rows = run(query, values)
+        return rows[0] if rows else None
+
+    def only(*values: object) -> Any:
+        return run(query, values)[0]
+
+    return {"^": first, "<!": only, "$": only}.get(query.kind, many)
