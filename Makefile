@@ -39,6 +39,8 @@ check: .venv/dev check-queries ## format, lint, types, queries, generated files 
 	@$(PY) -W ignore -m sqlfluff lint $(SQLFLUFF)
 	@$(PY) -m checks.migration_lint
 	@$(PY) -m checks.schema_file --check
+	@said=$$(.venv/bin/lint-imports --no-cache --no-logo) || { echo "$$said" >&2; exit 1; }
+	@$(PY) -m checks.imports --check
 	@$(PY) -m mypy
 
 check-queries: .venv/dev ## hold queries, rows, DAOs and layout against each other
@@ -55,9 +57,10 @@ format: .venv/dev ## format Python and SQL
 	@$(PY) -m ruff format .
 	@$(PY) -W ignore -m sqlfluff fix $(SQLFLUFF)
 
-schema: .venv/dev ## write db/schema.sql and tomato_dao/dao/faces.pyi, after a change of migrations or queries
+schema: .venv/dev ## write what is generated: db/schema.sql, tomato_dao/dao/faces.pyi, the picture of imports
 	@$(PY) -m checks.schema_file
 	@$(PY) -m checks.contract --write
+	@$(PY) -m checks.imports
 
 bench: setup ## measure round trips, import and calls
 	@$(PY) -m benchmarks
