@@ -33,6 +33,9 @@ demo: setup ## import topologies from 50 threads, change and export them (TOPOLO
 test: .venv/dev ## run the tests, on the server of DATABASE_URL, else the embedded one
 	@$(PY) -m pytest -n 2 --dist worksteal
 
+test-fast: .venv/dev ## run the tests that are quick, in under a minute
+	@$(PY) -m pytest -n 2 --dist worksteal -m "not slow"
+
 check: .venv/dev check-queries ## format, lint, types, queries, generated files up to date
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
@@ -112,5 +115,5 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help setup migrate migrate-status rollback new-migration roles demo test check check-queries check-plans plans format schema
+.PHONY: help setup migrate migrate-status rollback new-migration roles demo test test-fast check check-queries check-plans plans format schema
 .PHONY: bench bench-calls bench-accounting bench-dump bench-legacy wheel stop clean
