@@ -36,6 +36,9 @@ test: .venv/dev ## run the tests, on the server of DATABASE_URL, else the embedd
 test-fast: .venv/dev ## run the tests that are quick, in under a minute
 	@$(PY) -m pytest -n 2 --dist worksteal -m "not slow"
 
+mutants: .venv/dev ## change the product, one small thing at a time, and tell what no test notices (SECONDS=600 MODULES="pool locks")
+	@$(PY) -m checks.mutants --seconds "$(SECONDS)" --seed "$(SEED)" $(MODULES)
+
 check: .venv/dev check-queries ## format, lint, types, queries, generated files up to date
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
@@ -115,5 +118,5 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help setup migrate migrate-status rollback new-migration roles demo test test-fast check check-queries check-plans plans format schema
+.PHONY: help setup migrate migrate-status rollback new-migration roles demo test test-fast mutants check check-queries check-plans plans format schema
 .PHONY: bench bench-calls bench-accounting bench-dump bench-legacy wheel stop clean

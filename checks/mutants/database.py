@@ -1,0 +1,118 @@
+"""The databases of a mutation run, in a copy of the tree: one server for all runs of tests, one migrated template for most.
+
+Tests that start neither spend their seconds on themselves. A changed migration gets a template of its own.
+"""
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tomato_dao import NotAllowed
+from tomato_dao.database import QUERIES
+from tomato_dao.errors import TomatoError
+from tomato_dao.ops import embedded, roles
+from tomato_dao.ops.migrate import create_database, migrate
+from tomato_dao.ops.scratch import drop_database, with_database
+from tomato_dao.query import Query
+from tomato_dao.statements import Connection
+
+from .recording import Queries
+
+TEMPLATE = "mutants_template"
+OWN_TEMPLATE = "mutants_own_template"
+
+
+def main() -> None:
+    """Start the server of this copy's tests, print its URL, and stop it when stdin ends."""
+    with embedded.started_for_tests() as url:
+        make_template(url, TEMPLATE)
+        print(url, flush=True)
+        sys.stdin.read()
+    embedded.remove()  # the copy's own, which tests of commands start
+
+
+def make_template(url: str, name: str) -> None:
+    """Make a database from this copy's db/, for tests to clone."""
+    _use_program()
+    template = with_database(url, name)
+    drop_database(template)
+    create_database(template)
+    migrate(template)
+    with suppress(NotAllowed):
+        roles.make_roles(template)
+
+
+def _use_program() -> None:
+    """Have migrations run dbmate itself, without the script around it."""
+    found = next(Path("node_modules", "@dbmate").glob("*/bin/dbmate"), None)
+    if found and not os.environ.get("DBMATE"):
+        os.environ["DBMATE"] = str(found.resolve())
+
+
+def probe_migration(url: str) -> str:
+    """Make a template from this copy's changed migrations; what was wrong, or nothing."""
+    try:
+        make_template(url, OWN_TEMPLATE)
+    except (TomatoError, psycopg.Error) as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
+def probe_query(url: str, name: str) -> str:
+    """Prepare a changed query; what was wrong, or nothing."""
+    with psycopg.connect(with_database(url, TEMPLATE)) as connection:
+        result = connection.pgconn.prepare(b"", QUERIES[name].sql.encode())
+        return result.error_message.decode(errors="replace")
+
+
+def tidy(url: str) -> str:
+    """Drop the databases that runs left which were ended from outside."""
+    with psycopg.connect(with_database(url, "postgres"), autocommit=True) as server:
+        left = server.execute("select datname from pg_database where starts_with(datname, 'tomato_')").fetchall()
+        for (name,) in left:
+            with suppress(psycopg.Error):
+                server.execute(sql.SQL("alter database {} is_template false").format(sql.Identifier(name)))
+                server.execute(sql.SQL("drop database {} (force)").format(sql.Identifier(name)))
+    return ""
+
+
+class Template:
+    """A plugin of pytest that gives tests a template that is there already."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Come after the plugin whose fixture this stands in for."""
+        name = self._name
+
+        class Fixture:
+            @pytest.fixture(scope="session")
+            def tomato_template(self) -> str:
+                return name
+
+        session.config.pluginmanager.register(Fixture())
+
+
+class QueriesRun(Queries):
+    """A plugin of pytest that notes which test runs which named query."""
+
+    def __init__(self, result: str) -> None:
+        super().__init__(result)
+        run = Connection.run
+
+        def noted(connection: Connection, query: Query, values: object) -> object:
+            self.ran(query.name)
+            return run(connection, query, values)  # type: ignore[arg-type]
+
+        Connection.run = noted  # type: ignore[method-assign, assignment]
+
+
+if __name__ == "__main__":
+    main()
