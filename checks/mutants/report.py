@@ -39,20 +39,17 @@ class Report:
     def lines(self) -> list[str]:
         """The report's lines."""
         lines = []
+        places = {mutant.name: mutant.change.lines[0] for mutant in self._mutants}
         for name in self.survivors:
             result = self._found[name]
             lines.append(f"survived: {name}")
-            lines.append(f"    {self._lines_of(name)}; {_how_many(result)}")
+            lines.append(f"    line {places[name]}; {_how_many(result)}")
         for name in self.dead:
             result = self._found[name]
             by = f" by {result.by}" if result.by else ""
             lines.append(f"accepted, but {result.outcome}{by}: take it out of the accepted ones: {name}")
         lines += [f"accepted, but there is no such mutant (any more): take it out: {name}" for name in self.unknown]
         return [*lines, "", *self.table()]
-
-    def _lines_of(self, name: str) -> str:
-        mutant = next(mutant for mutant in self._mutants if mutant.name == name)
-        return f"line {mutant.change.lines[0]}" if mutant.kind == "python" else "sql"
 
     def table(self) -> list[str]:
         """The figures per module."""

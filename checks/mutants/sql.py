@@ -113,9 +113,9 @@ def _end_of_object(text: str, start: int) -> int:
 def changes(text: str, piece: Piece) -> list[Change]:
     """All changes of a query, or of an object."""
     tokens = list(_tokens(text, piece))
-    found = sorted({change for place in range(len(tokens)) for change in _changes(tokens, place)})
-    line = text.count("\n", 0, piece.start) + 1
-    return [Change(piece.name, start, end, new, (line, line)) for start, end, new in found]
+    found = sorted({change for place in range(len(tokens)) for change in _changes(text, tokens, place)})
+    lines = [text.count("\n", 0, start) + 1 for start, _, _ in found]
+    return [Change(piece.name, *change, (line, line)) for change, line in zip(found, lines, strict=True)]
 
 
 def _tokens(text: str, piece: Piece) -> Iterator[_Token]:
@@ -129,7 +129,7 @@ def _tokens(text: str, piece: Piece) -> Iterator[_Token]:
         depth += word in ("(", "[")
 
 
-def _changes(tokens: list[_Token], place: int) -> Iterator[tuple[int, int, str]]:
+def _changes(text: str, tokens: list[_Token], place: int) -> Iterator[tuple[int, int, str]]:
     token = tokens[place]
     if token.kind == "number":
         yield token.start, token.end, str(int(token.text) + 1) if token.text.isdigit() else f"{float(token.text) + 1}"
@@ -148,11 +148,12 @@ def _changes(tokens: list[_Token], place: int) -> Iterator[tuple[int, int, str]]
     elif token.text == "perform":
         yield token.start, tokens[_end(tokens, place, ";")].start, "null"
     elif token.text in ("where", "having", "and", "on") or (token.text == "when" and tokens[place + 1].text == "("):
-        yield from _without_condition(tokens, place)
+        yield from _without_condition(text, tokens, place)
     elif token.text == "filter" or (token.text == "order" and _is_at(tokens, place, "order by")):
         yield from _without_clause(tokens, place)
     elif token.text == "limit":
-        yield token.start, tokens[_end(tokens, place)].start if _end(tokens, place) < len(tokens) else tokens[-1].end, ""
+        count = tokens[place + 1]
+        yield count.start, count.end, f"1000 + {count.text}"
     elif token.text == "for" and _LOCK.match(" ".join(t.text for t in tokens[place + 1 : place + 4])):
         yield from _without_clause(tokens, place)
     if token.text == "not" and not _is_at(tokens, place, "not exists") and tokens[place - 1].text not in ("is", "if"):
@@ -215,7 +216,7 @@ def _without_clause(tokens: list[_Token], place: int) -> Iterator[tuple[int, int
         yield token.start, _stop(tokens, _end(tokens, place)), ""
 
 
-def _without_condition(tokens: list[_Token], place: int) -> Iterator[tuple[int, int, str]]:
+def _without_condition(text: str, tokens: list[_Token], place: int) -> Iterator[tuple[int, int, str]]:
     """Have one of the conditions that are joined by “and” hold always."""
     token = tokens[place]
     if token.text == "and" and _is_between(tokens, place):
@@ -227,9 +228,9 @@ def _without_condition(tokens: list[_Token], place: int) -> Iterator[tuple[int, 
         condition = tokens[place + 1 : end]
         if any(t.text == "between" and t.depth == token.depth for t in condition):
             end = _end(tokens, end, "and", "or", ",") if end < len(tokens) else end
-        new = "(true)" if token.text == "when" else "true"
         if [token.text for token in tokens[place + 1 : end]] != ["true"]:
-            yield tokens[place + 1].start, _stop(tokens, end), new
+            start, stop = tokens[place + 1].start, _stop(tokens, end)
+            yield start, stop, f"({text[start:stop]} or true)"  # the parameters must stay
 
 
 def _is_between(tokens: list[_Token], place: int) -> bool:

@@ -45,6 +45,7 @@ def _in_child(request: Request) -> int | None:
     _child = os.fork()
     if not _child:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and tests need it
         _run(request)
     code = _wait(_child, time.monotonic() + request["timeout"])
     _child = 0
