@@ -21,6 +21,9 @@ from .settings import Settings
 MOST = 40.0  # recorded seconds of the tests that one mutant gets
 _COMMON = 0.2  # a line or query that a larger share of the tests run tells nothing of what a test is about
 
+_WORD = re.compile(r"[a-z]{4,}")
+_WEIGHT = 20.0  # times as many tests of the only file that has a line's word
+
 
 def digest(text: str) -> str:
     """A short name of a text."""
@@ -135,7 +138,9 @@ class Choice:
                     self._lines[path][line].append(test)
             for query in test.queries:
                 self._of_query[query].append(test)
+        self._sources = record.texts
         self._texts = {file: record.text(file) for file in {test.file for test in self._tests}}
+        self._words = {file: set(_WORD.findall(text)) for file, text in self._texts.items()}
         self._reached: dict[str, set[str]] | None = None
 
     def tests(self, mutant: Mutant) -> tuple[list[Test], int]:
@@ -151,13 +156,16 @@ class Choice:
         seconds = 0.0
         for test in found:
             if chosen and seconds + test.seconds > MOST:
-                break
+                continue
             chosen.append(test)
             seconds += test.seconds
         return sorted(chosen, key=lambda test: test.seconds), len(found)
 
     def _by_line(self, mutant: Mutant) -> list[Test]:
-        """The tests that run a line; those first that run much of its file that few run, for their time."""
+        """The tests that run a line, some of each file: more of those files that have the line's words.
+
+        Of a file those come first that run much of what few others run, for their time.
+        """
         by_line = self._lines[mutant.path]
         first, last = mutant.change.lines
         for lines in (range(first, last + 1), mutant.change.related):
@@ -165,7 +173,24 @@ class Choice:
             if found:
                 break
         rare = {line for line, tests in by_line.items() if len(tests) <= _COMMON * len(self._tests)}
-        return sorted(found.values(), key=lambda test: -(1 + len(test.lines[mutant.path] & rare)) / (0.3 + test.seconds))
+        order = sorted(found.values(), key=lambda test: -(1 + len(test.lines[mutant.path] & rare)) / (0.3 + test.seconds))
+        nearness = self._nearness(mutant)
+        places: Counter[str] = Counter()
+        keys: dict[str, float] = {}
+        for test in order:
+            places[test.file] += 1
+            keys[test.name] = places[test.file] / (1 + nearness[test.file]) * (0.5 + test.seconds)
+        return sorted(order, key=lambda test: keys[test.name])
+
+    def _nearness(self, mutant: Mutant) -> dict[str, float]:
+        """By file of tests: how many of a line's words it has, the more for those that few files have."""
+        lines = self._sources[mutant.path].splitlines()[mutant.change.lines[0] - 1 : mutant.change.lines[1]]
+        words = set(_WORD.findall(" ".join([mutant.change.scope, Path(mutant.path).stem, *lines])))
+        having = {word: [file for file, text in self._words.items() if word in text] for word in words}
+        return {
+            file: sum(_WEIGHT / len(files) for files in having.values() if file in files and len(files) < len(self._words) / 2)
+            for file in self._words
+        }
 
     def _by_query(self, queries: Iterable[str], word: str) -> list[Test]:
         """The tests that run one of the queries; those first whose file has the word, then those that run few others."""

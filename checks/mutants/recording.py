@@ -17,7 +17,7 @@ def settings(files: list[str], data: Path) -> str:
     """coverage.py's configuration; a subprocess finds the test that started it in the environment."""
     included = "\n  ".join(files)
     return (
-        f"[run]\ndata_file = {data}\nparallel = true\nsigterm = true\ncontext = ${{{CONTEXT}-}}\n"
+        f"[run]\ndata_file = {data}\nparallel = true\nsigterm = true\npatch = _exit\ncontext = ${{{CONTEXT}-}}\n"
         f"disable_warnings = no-data-collected\ninclude =\n  {included}\n"
     )
 
