@@ -18,8 +18,8 @@ from tomato_dao.errors import TomatoError
 from tomato_dao.ops import embedded, roles
 from tomato_dao.ops.migrate import create_database, migrate
 from tomato_dao.ops.scratch import drop_database, with_database
-from tomato_dao.query import Query
-from tomato_dao.statements import Connection
+from tomato_dao.sql.query import Query
+from tomato_dao.sql.statements import QueryConnection
 
 from .recording import Queries
 
@@ -105,13 +105,13 @@ class QueriesRun(Queries):
 
     def __init__(self, result: str) -> None:
         super().__init__(result)
-        run = Connection.run
+        run = QueryConnection.run
 
-        def noted(connection: Connection, query: Query, values: object) -> object:
+        def noted(connection: QueryConnection, query: Query, values: object) -> object:
             self.ran(query.name)
             return run(connection, query, values)  # type: ignore[arg-type]
 
-        Connection.run = noted  # type: ignore[method-assign, assignment]
+        QueryConnection.run = noted  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

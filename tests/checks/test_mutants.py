@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT
 
 from checks.mutants import python, sql
 from checks.mutants.mutant import named
 from checks.mutants.reach import reaching
 from checks.mutants.results import accepted
+from tests.conftest import CHECKOUT
 
 PACKAGE = """
 def fee(amount, *, free=10):
