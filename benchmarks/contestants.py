@@ -13,7 +13,7 @@ from typing import Any
 
 import aiosql
 import asyncpg
-import orjson
+import msgspec
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
@@ -248,7 +248,7 @@ def with_asyncpg(url: str, *, pooled: bool) -> Contestant:
     async def prepare(connection: Any) -> None:
         await connection.set_type_codec(
             "jsonb", schema="pg_catalog", format="binary",
-            encoder=lambda v: b"\x01" + orjson.dumps(v), decoder=lambda b: orjson.loads(b[1:]),
+            encoder=lambda v: b"\x01" + msgspec.json.encode(v), decoder=lambda b: msgspec.json.decode(b[1:]),
         )  # fmt: skip
 
     async def make() -> Any:

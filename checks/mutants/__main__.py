@@ -16,7 +16,7 @@ from .settings import MODULES, Settings
 
 _SECONDS = 600
 _PLACE = Path("var", "mutants")
-_ACCEPTED = Path("tests", "mutants", "accepted.txt")
+_ACCEPTED = Path("tests", "checks", "mutants", "accepted.txt")
 
 
 def main() -> int:

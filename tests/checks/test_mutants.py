@@ -59,8 +59,8 @@ def mutants(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def accept(root: Path, text: str) -> None:
-    (root / "tests" / "mutants").mkdir(exist_ok=True)
-    (root / "tests" / "mutants" / "accepted.txt").write_text(text)
+    (root / "tests" / "checks" / "mutants").mkdir(exist_ok=True)
+    (root / "tests" / "checks" / "mutants" / "accepted.txt").write_text(text)
 
 
 def test_survivors_are_named_and_the_tree_is_left_alone(tiny: Path) -> None:
@@ -108,7 +108,7 @@ def test_misuse_is_told(tiny: Path, arguments: list[str], message: str) -> None:
 def test_a_survivor_is_not_accepted_without_a_reason(tiny: Path) -> None:
     accept(tiny, f"# known\n{SURVIVOR}\n")
     with pytest.raises(ValueError, match="no reason stands below"):
-        accepted(tiny / "tests" / "mutants" / "accepted.txt")
+        accepted(tiny / "tests" / "checks" / "mutants" / "accepted.txt")
     assert mutants(tiny).returncode == 2
 
 
