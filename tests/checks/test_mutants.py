@@ -47,7 +47,7 @@ def tiny(tmp_path: Path) -> Path:
         "tests/test_fees.py": TESTS,
         "tiny.toml": CONFIG,
     }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
 
@@ -59,7 +59,7 @@ def mutants(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def accept(root: Path, text: str) -> None:
-    (root / "tests" / "checks" / "mutants").mkdir(exist_ok=True)
+    (root / "tests" / "checks" / "mutants").mkdir(parents=True, exist_ok=True)
     (root / "tests" / "checks" / "mutants" / "accepted.txt").write_text(text)
 
 

@@ -1,7 +1,6 @@
 """Work that many workers share passes over what another transaction has locked, and leaves it for the next time."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -14,7 +13,7 @@ from tests.conftest import World
 from tests.helpers.dao_cases import at_once
 from tomato_dao import Database
 from tomato_dao.dao.host_components import HostComponents
-from tomato_dao.rows import CombinedLinks, LinkMeasurement, OrphanClaim, UsageRecord, User
+from tomato_dao.rows import CombinedLinks, LinkMeasurement, OrphanClaim, UsageRecord, User, replace
 
 T = TypeVar("T")
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
