@@ -198,10 +198,12 @@ def _goals(medians: Medians, threads: dict[str, float]) -> None:
     hand = "psycopg by hand, autocommit pool"
     print("\ngoals (pinned)")
     for what, reached, bound in (
-        ("point read / libpq", ratio("point", "libpq (floor)"), "at most 2.3"),
+        ("point read / libpq", ratio("point", "libpq (floor)"), "at most 1.3"),
         ("point read / psycopg by hand", ratio("point", hand), "at most 0.45"),
         ("point read / asyncpg, bare", ratio("point", "asyncpg, bare connection"), "at most 0.65"),
         ("50 rows / psycopg by hand", ratio("list", hand), "at most 0.6"),
+        ("50 rows / libpq", ratio("list", "libpq (floor)"), "at most 1.6"),
+        ("topology in full / libpq", ratio("full", "libpq (floor)"), "at most 1.25"),
         ("topology in full / Django's ORM", ratio("full", "Django ORM"), "at most 0.1"),
         ("batch of 10,000 / COPY", ratio("large batch", "psycopg COPY"), "at most 2"),
         ("25 threads, calls a second / by hand", threads["tomato_dao"] / threads[hand], "at least 2"),
