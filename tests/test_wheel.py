@@ -15,6 +15,8 @@ from tests.ops.test_commands import CHECKOUT_COMMAND
 from tomato_dao.ops.dbmate import program
 from tomato_dao.ops.scratch import scratch_database
 
+pytestmark = pytest.mark.slow
+
 PIP: list[str | Path] = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 USE = """
 import pathlib, sys, tomato_dao

@@ -20,6 +20,8 @@ from tomato_dao.ops import embedded
 from tomato_dao.sql.query_files import load
 from tomato_dao.sql.rows import Row
 
+pytestmark = pytest.mark.slow
+
 Edit = Callable[[str, str, str], None]
 Check = Callable[..., tuple[int, str]]
 Says = Callable[[str], list[str]]

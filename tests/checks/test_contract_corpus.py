@@ -12,6 +12,8 @@ from tests.helpers.corpus_cases import contradictions, corpus_connection, descri
 from tests.helpers.join_cases import Seen, made_joins, right_declaration, seen_of, with_claims, wrong_declarations
 from tomato_dao.sql.query_files import load
 
+pytestmark = pytest.mark.slow
+
 JOINS, FILLS = 160, 30
 ENOUGH = 30  # rows of a query that show what is so
 Corpus = dict[str, list[Described]]

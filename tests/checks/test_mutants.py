@@ -13,6 +13,8 @@ from checks.mutants.reach import reaching
 from checks.mutants.results import accepted
 from tests.conftest import CHECKOUT
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = """
 def fee(amount, *, free=10):
     if amount < free:

@@ -8,6 +8,7 @@ from functools import partial
 from math import isclose
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import astuple
@@ -16,6 +17,8 @@ from tests.helpers.accounting_model import KEPT, WINDOW, Model, period
 from tests.helpers.dao_cases import at_once
 from tomato_dao import Database, connect
 from tomato_dao.rows import AggregatedUsage, UsageRecord
+
+pytestmark = pytest.mark.slow
 
 STARTS = [
     datetime(2024, 2, 28, 22, 30, tzinfo=UTC),

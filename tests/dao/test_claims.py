@@ -124,6 +124,7 @@ def claim_all(url: str, threads: int) -> list[tuple[int, str]]:
         return [item for done in pool.map(work, [db] * threads) for item in done]
 
 
+@pytest.mark.slow
 def test_sixteen_threads_in_four_processes_claim_each_due_topology_once(
     db: Database, server: psycopg.Connection, tomato_url: str
 ) -> None:
@@ -230,6 +231,7 @@ def test_only_machines_are_looked_at(db: Database, server: psycopg.Connection, t
     assert db.elements.claim_syncs(limit=1, lease=MINUTE) == []
 
 
+@pytest.mark.slow
 def test_a_machine_that_started_anew_is_not_put_off(db: Database, server: psycopg.Connection, machine: Element) -> None:
     db.elements.update(machine.id, {"next_sync_at": now(server)})
     (claim,) = db.elements.claim_syncs(limit=1, lease=MINUTE)

@@ -13,6 +13,8 @@ from tests.helpers.dao_cases import NOBODY, refused
 from tomato_dao import Database, NotFound
 from tomato_dao.rows import Topology, User, asdict
 
+pytestmark = pytest.mark.slow
+
 RANKS = [None, "user", "manager", "owner"]
 
 

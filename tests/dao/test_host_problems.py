@@ -192,6 +192,7 @@ JSON: Any = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(changes={}, anything=None, types=None)
 @example(changes={"resources.memory.total": 1e-320, "resources.memory.used": 1e99}, anything=None, types=[["a"], {"kind": {}}])

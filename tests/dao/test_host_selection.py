@@ -246,6 +246,7 @@ def plain_ranking(
         yield host["id"], score + host_bonuses.get(host["id"], 0) + site_bonuses.get(host["site_id"], 0)
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_a_plain_reading(db: Database, random_hosts: list[dict[str, Any]]) -> None:
     listed = db.hosts.list(limit=300)
     assert [host.problems == [] for host in listed] == [is_well(host) for host in random_hosts]

@@ -67,6 +67,7 @@ def test_what_comes_after_its_period_was_combined_changes_nothing(
     assert stored(server, "5minutes") == before
 
 
+@pytest.mark.slow
 def test_years_of_measurements_leave_what_is_kept(db: Database, world: World, server: psycopg.Connection) -> None:
     begin, days = datetime(2020, 1, 1, tzinfo=UTC), 6 * 365 + 2
     measure(server, world, *((begin + (n + 1) * timedelta(hours=6), 2, 0.5, 8, 1) for n in range(4 * days)))

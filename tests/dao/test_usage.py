@@ -117,6 +117,7 @@ def test_a_component_that_keeps_coming_late_keeps_twelve_records(db: Database, c
     assert len(db.usage.list(record(component).usage_id, "5minutes")) == 12
 
 
+@pytest.mark.slow
 def test_a_backlog_is_taken_up_in_parts_from_the_oldest_on(
     db: Database, component: HostComponent, server: psycopg.Connection
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_backlog_is_taken_up_in_parts_from_the_oldest_on(
     assert (second.written, second.waiting, second.late) == (15, 0, 0)
 
 
+@pytest.mark.slow
 def test_without_books_what_is_due_is_read_off_the_records(
     db: Database, component: HostComponent, topology: Topology, server: psycopg.Connection
 ) -> None:
@@ -166,6 +168,7 @@ def test_records_are_listed_by_type_and_time(db: Database, component: HostCompon
     assert db.usage.latest(usage_id, "hour") is None
 
 
+@pytest.mark.slow
 def test_totals_take_the_largest_records_and_count_nothing_twice(db: Database, world: World, component: HostComponent) -> None:
     begin = NOON.replace(hour=0)
     ends = [begin + (n + 1) * WINDOW for n in range(3 * 12 + 4)]  # three hours, and four windows of the next

@@ -17,6 +17,7 @@ from tomato_dao import Database, events
 OVER = "not exists (select " + BACKENDS + ")"
 
 
+@pytest.mark.slow
 def test_pauses_between_tries_are_seconds_and_grow(
     here: Database, lasting_url: str, watcher: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -84,6 +85,7 @@ listener = db.listen("topologies")
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_closes_nothing_ends_all_the_same(lasting_url: str, watcher: psycopg.Connection) -> None:
     with process(FORGETFUL, lasting_url) as forgetful:
         assert forgetful.wait(15) == 0

@@ -25,6 +25,8 @@ from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import drop_database, with_database
 from tomato_dao.transfer.load import check
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_backup_is_for_its_owner_only_and_the_oldest_go(tomato_url: str, saved: Path) -> None:
     files = [backup.back_up(tomato_url) for _ in range(backup.KEPT + 1)]

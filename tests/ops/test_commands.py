@@ -21,6 +21,8 @@ from tomato_dao import Database
 from tomato_dao.ops import embedded_command
 from tomato_dao.server import commands
 
+pytestmark = pytest.mark.slow
+
 _OTHERS = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "OWNER_DATABASE_URL", "DIRECT_DATABASE_URL"}
 
 

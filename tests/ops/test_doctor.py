@@ -18,6 +18,8 @@ from tomato_dao.ops.scratch import drop_database, scratch_database, with_databas
 from tomato_dao.ops.urls import database_url
 from tomato_dao.server import schema
 
+pytestmark = pytest.mark.slow
+
 
 def doctor(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return run([str(CHECKOUT / "bin" / "doctor"), *arguments], url)

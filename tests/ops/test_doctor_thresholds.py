@@ -20,6 +20,8 @@ from tomato_dao.ops.migrate import create_database
 from tomato_dao.ops.roles import ROLES
 from tomato_dao.ops.scratch import drop_database, with_database
 
+pytestmark = pytest.mark.slow
+
 # The server's sessions, but their transactions and states are as old as two settings say.
 AGED = """
 create schema aged;

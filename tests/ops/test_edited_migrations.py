@@ -14,6 +14,8 @@ from tomato_dao.ops import migrate
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.server import schema
 
+pytestmark = pytest.mark.slow
+
 VERSION, NAME = NEXT.partition("_")[0], NEXT.removesuffix(".sql")
 BROKEN = "-- migrate:up\nselect 1 / 0;\n-- migrate:down\n"
 

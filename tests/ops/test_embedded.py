@@ -21,6 +21,8 @@ from tomato_dao import Unavailable, WrongLayout
 from tomato_dao.ops import embedded, embedded_command, programs
 from tomato_dao.ops.migrate import create_database
 
+pytestmark = pytest.mark.slow
+
 START = "from tomato_dao.ops import embedded; print(embedded.start())"
 
 

@@ -27,6 +27,8 @@ from tomato_dao.ops.scratch import drop_database, scratch_database, with_databas
 from tomato_dao.server import schema
 from tomato_dao.server.probe import probe
 
+pytestmark = pytest.mark.slow
+
 BROKEN = "-- migrate:up\ncreate table half (id int);\nselect 1 / 0;\n-- migrate:down\n"
 CONCURRENT = (
     "-- migrate:up transaction:false\ncreate index concurrently later on organizations (description);\n-- migrate:down\n"

@@ -230,7 +230,10 @@ def test_an_interrupt_while_a_command_starts_leaves_no_trace(tomato_url: str, se
         load.wait(seconds)
     load.send_signal(signal.SIGINT)
     _, said = load.communicate(timeout=30)
-    assert (load.returncode, said) in ((-signal.SIGINT, b""), (130, b"load: interrupted\n"))
+    if b"tomato_dao" not in said and b"Traceback" in said:  # Python was interrupted in its own start, before our first line
+        assert said.rstrip().endswith(b"KeyboardInterrupt")
+    else:
+        assert (load.returncode, said) in ((-signal.SIGINT, b""), (130, b"load: interrupted\n"))
 
 
 INTERRUPTED = """

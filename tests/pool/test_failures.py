@@ -16,6 +16,8 @@ from tomato_dao import NotFound, connect
 from tomato_dao.ops import embedded
 from tomato_dao.ops.migrate import migrate
 
+pytestmark = pytest.mark.slow
+
 
 def test_sessions_that_end_under_load_cost_no_read_and_repeat_no_write(
     tomato_url: str, world: World, server: psycopg.Connection

@@ -78,6 +78,7 @@ db.close()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["call", "transaction", "pool", "server"])
 def test_an_interrupt_ends_a_call_that_waits_and_nothing_else(
     tomato_url: str, world: World, server: psycopg.Connection, how: str

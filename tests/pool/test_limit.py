@@ -24,6 +24,8 @@ from tomato_dao.ops.dbmate import program
 from tomato_dao.ops.scratch import scratch_database, with_database
 from tomato_dao.server import schema
 
+pytestmark = pytest.mark.slow
+
 LIMIT, RESERVED = 20, 3
 TIMEOUT = 30
 

@@ -83,6 +83,7 @@ def test_a_connection_is_replaced_when_its_lifetime_is_over(
         until(server, "(select count(*) " + BACKENDS + ") = 1", "old")
 
 
+@pytest.mark.slow
 def test_connections_that_nobody_uses_are_closed_but_one(
     tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,6 +186,7 @@ def test_work_that_meets_another_is_repeated_until_it_is_done(db: Database, worl
     assert len(tries) >= 23
 
 
+@pytest.mark.slow
 def test_of_two_that_deadlock_both_are_done(db: Database, world: World) -> None:
     db.sites.create("other", organization_id=world.organization.id)
     meet = threading.Barrier(2)

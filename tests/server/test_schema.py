@@ -13,6 +13,8 @@ from tomato_dao.ops.migrate import migrate
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.server import schema
 
+pytestmark = pytest.mark.slow
+
 CATALOG = """
 select 'column', format('%s.%s', c.oid::regclass, a.attname), format_type(a.atttypid, a.atttypmod),
   a.attnotnull::text, a.attidentity::text, pg_get_expr(d.adbin, d.adrelid)

@@ -16,6 +16,8 @@ from tomato_dao import Database, WrongLayout, connect
 from tomato_dao.ops import migrate
 from tomato_dao.server import schema
 
+pytestmark = pytest.mark.slow
+
 UNRELEASED = "20261122080100"
 REFUSED = (
     rf"has a schema that was never released \({UNRELEASED} …\): recreate it: drop the database "

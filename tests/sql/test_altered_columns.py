@@ -23,6 +23,7 @@ ALTERATIONS = [
 ]
 
 
+@pytest.mark.slow
 def test_rows_stay_right_while_a_columns_type_changes_under_load(
     tomato_url: str, world: World, server: psycopg.Connection, tmp_path: Path, prepare: bool
 ) -> None:

@@ -48,6 +48,7 @@ def echo(lasting: Database, tmp_path_factory: pytest.TempPathFactory) -> Echo:
     return sent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "value"),
     [

@@ -119,6 +119,7 @@ ODD_VALUES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @example(rows=ODD_VALUES)
 @given(
     st.lists(
@@ -148,6 +149,7 @@ def test_every_value_survives(values: tuple[Database, Database], rows: list[tupl
     assert dumped(two) == text
 
 
+@pytest.mark.slow
 def test_large_values_survive(db: Database, world: World) -> None:
     with db.connection() as connection:
         connection.execute("insert into error_groups values ('g', repeat(E'\\n\"\\\\x', 100000) || repeat(md5('x'), 1600000))")
@@ -176,6 +178,7 @@ def test_rows_keep_their_order_whatever_their_size(db: Database, server: psycopg
     assert dumped(db) == text
 
 
+@pytest.mark.slow
 def test_several_jobs_write_the_same_bytes(db: Database, server: psycopg.Connection, tomato_url: str) -> None:
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 100)")
     server.execute(
@@ -192,6 +195,7 @@ def test_several_jobs_write_the_same_bytes(db: Database, server: psycopg.Connect
     assert len(records(text)) == 60100
 
 
+@pytest.mark.slow
 def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psycopg.Connection) -> None:
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 200000)")
 
@@ -205,6 +209,7 @@ def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psyco
     assert dumped(db, jobs=4).count(b"usage_statistic") > 200000
 
 
+@pytest.mark.slow
 def test_a_dump_among_writers_has_no_dangling_reference(
     db: Database, world: World, tomato_server_url: str, tomato_template: str
 ) -> None:

@@ -11,6 +11,7 @@ from tomato_dao.transfer.record import RecordReader
 KEY = (Column("id", "integer", nullable=False),)
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_a_line_says_the_same_in_any_order_and_spacing(data: st.DataObject) -> None:
@@ -39,6 +40,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_lines_say_the_same_among_others(data: st.DataObject) -> None:

@@ -36,6 +36,7 @@ def test_what_is_loaded_elsewhere_is_the_same(
         assert other.topologies.full(topology.id) == db.topologies.full(topology.id)
 
 
+@pytest.mark.slow
 def test_ids_go_on_after_the_highest(db: Database) -> None:
     tomato_dao.load(db, by_hand(db, [organization(7), organization(1000), organization(5)]))
     assert db.organizations.create("next").id == 1001
@@ -45,6 +46,7 @@ def test_ids_go_on_after_the_highest(db: Database) -> None:
     assert db.organizations.create("next").id == 1
 
 
+@pytest.mark.slow
 def test_a_merge_never_sets_a_sequence_back(db: Database) -> None:
     """Remove the row with the highest id, which a load or a call made, and merge afterwards, also twice."""
     tomato_dao.load(db, by_hand(db, [organization(1000)]))
@@ -94,6 +96,7 @@ def test_a_merge_inserts_updates_and_leaves_the_rest(db: Database, server: psyco
     assert layout_of(server) == before
 
 
+@pytest.mark.slow
 def test_a_merge_names_who_is_in_the_way(db: Database) -> None:
     tomato_dao.load(db, by_hand(db, [organization(1), organization(2)]))
     text = dumped(db)
@@ -175,6 +178,7 @@ def test_disabled_triggers_stay_disabled(db: Database, server: psycopg.Connectio
     assert layout_of(server) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("merge", [False, True])
 def test_a_table_that_takes_several_copies_comes_whole(db: Database, monkeypatch: pytest.MonkeyPatch, merge: bool) -> None:
     monkeypatch.setattr(engine, "_PIECE", 1)

@@ -241,6 +241,7 @@ def test_a_byte_that_was_changed_is_noticed(mask: int) -> None:
             check(io.BytesIO(bytes(changed)))
 
 
+@pytest.mark.slow
 def test_a_load_notices_cuts_and_changes_too(db: Database, world: World) -> None:
     text = dumped(db)
     for length in (0, 1, 100, len(text) // 2, len(text) - 200, len(text) - 3, len(text) - 1):

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.as_owner  # which a load needs
 AT = datetime.fromtimestamp(NOW, UTC)
 
 
+@pytest.mark.slow
 def test_one_of_everything_arrives(db: Database, server: psycopg.Connection) -> None:
     summary = OldDump().load(db)
     assert [summary.refused, summary.cleared, summary.merges] == [[], [], []]
