@@ -25,7 +25,7 @@ from tests.helpers.session_cases import LOCKS, blocked
 from tests.helpers.transfer_cases import by_hand, dumped, organization, rows_of
 from tomato_dao import Database
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # a load needs the owner
 
 DUMP, LOAD = str(CHECKOUT / "bin" / "dump"), str(CHECKOUT / "bin" / "load")
 

@@ -21,7 +21,7 @@ from tests.helpers.transfer_cases import dumped
 from tomato_dao import Database, NotEmpty, NotFound
 from tomato_dao.transfer.engine import logger
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # a load needs the owner
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from tomato_dao import Database, InvalidValue
 from tomato_dao.transfer.dump import LONGEST
 from tomato_dao.transfer.load import check
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # a load needs the owner
 
 MOST = 96  # MB, and beyond rows of 1 MB four times the longest line
 

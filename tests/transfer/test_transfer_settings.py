@@ -18,7 +18,7 @@ from tests.helpers.transfer_cases import by_hand, dumped, organization, rows_of,
 from tomato_dao import Database
 from tomato_dao.transfer.report import Progress
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # a load needs the owner
 
 FORMATS = {
     "extra_float_digits": "0",  # 0.1 + 0.2 would be 0.3

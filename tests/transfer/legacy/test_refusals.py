@@ -12,7 +12,7 @@ from tests.helpers.transfer_cases import another_database
 from tomato_dao import Database, InvalidValue, NotAllowed
 from tomato_dao.transfer.legacy.report import InvalidRecords
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # a load needs the owner
 # The change, and what is listed.
 REFUSED: dict[str, tuple[Callable[[OldDump], object], str]] = {
     "a slash in a name": (

@@ -20,7 +20,7 @@ from tests.helpers.transfer_cases import another_database, dumped, peak_memory
 from tomato_dao import Database, InvalidValue, WrongLayout
 from tomato_dao.rows import asdict
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # a load needs the owner
 
 Old = dict[str, dict[Any, dict[str, Any]]]
 
