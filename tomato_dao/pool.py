@@ -100,7 +100,7 @@ class Pool:
         self._waiters: deque[_Waiter] = deque()
         self._taken = 0  # from psycopg_pool, those that are coming included
         self._coming = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may come while this thread has it, and close us or read our figures
         self._closing = False
         self._closed = threading.Event()  # for the thread that tidies
         self._name = PoolName(str(self._settings["application_name"]))

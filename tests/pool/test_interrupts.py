@@ -1,10 +1,15 @@
-"""Ctrl-C ends what waits, and nothing else."""
+"""Ctrl-C ends what waits, and nothing else; signal handlers may use the database's figures and close it."""
 
 import signal
 import subprocess
 import sys
 import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from time import monotonic
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,7 +17,7 @@ import pytest
 from tests.conftest import World
 from tests.helpers.dao_cases import until
 from tests.helpers.session_cases import BACKENDS
-from tomato_dao import connect, pool
+from tomato_dao import Unavailable, connect, pool
 
 INTERRUPTED = """
 import signal, sys, threading
@@ -137,3 +142,58 @@ def test_an_interrupt_at_the_moment_of_being_served_loses_nothing(tomato_url: st
             with pytest.raises(KeyboardInterrupt):
                 db.organizations.list()
         db.organizations.list()
+
+
+class Signalling(deque[Any]):
+    """Idle connections; a signal comes in the middle of each taking and each return."""
+
+    def pop(self) -> Any:  # type: ignore[override]
+        """Take one."""
+        connection = super().pop()
+        signal.raise_signal(signal.SIGUSR1)
+        return connection
+
+    def append(self, connection: Any) -> None:
+        """Bring one back."""
+        super().append(connection)
+        signal.raise_signal(signal.SIGUSR1)
+
+
+@contextmanager
+def on_signal(handle: Callable[[], object]) -> Iterator[None]:
+    """Call a function at each SIGUSR1 while in the block; a block that stands still for 10 seconds raises TimeoutError."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: handle()), signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(10)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGUSR1, before[0])
+        signal.signal(signal.SIGALRM, before[1])
+
+
+def test_a_signal_handler_reads_the_pools_figures_at_any_moment(tomato_url: str) -> None:
+    with connect(tomato_url, pool_size=1) as db:
+        db.organizations.list()
+        db._pool._idle = Signalling(db._pool._idle)
+        idle: list[int] = []
+        with on_signal(lambda: idle.append(db.stats().pool.idle)):
+            db.organizations.list()
+    assert idle == [0, 1]
+
+
+@pytest.mark.parametrize("moment", [1, 2], ids=["taken", "given back"])
+def test_a_signal_handler_closes_the_database_at_any_moment(tomato_url: str, server: psycopg.Connection, moment: int) -> None:
+    db = connect(tomato_url, pool_size=1, application_name="signalled")
+    db.organizations.list()
+    db._pool._idle = Signalling(db._pool._idle)
+    signals = count(1)
+    with on_signal(lambda: db.close(grace=0) if next(signals) == moment else None):
+        assert db.organizations.list() == []
+    with pytest.raises(Unavailable, match="closed"):
+        db.organizations.list()
+    until(server, "not exists (select " + BACKENDS + ")", "signalled")
