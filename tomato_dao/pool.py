@@ -123,7 +123,9 @@ class Pool:
     def after_fork_in_child(self) -> None:
         """The connections are the parent's: leave them, and open new ones."""
         fork.leave_to_parent(self._all)
-        self._pool._closed = True  # its threads did not come along, so it can't be closed
+        # Its threads did not come along, so closing it would wait for them. psycopg_pool 3.3 has no public way to forget it.
+        self._pool._closed = True
+        self._lock = threading.RLock()  # a thread of the parent may have had it
         if not self._closing:
             self._open()
 
@@ -281,7 +283,7 @@ class Pool:
     def _at_work(self) -> list[QueryConnection]:
         """The connections that run a statement or are in a transaction."""
         rest = (_IDLE, pq.TransactionStatus.UNKNOWN)
-        return [c for c in self._all if c.pgconn.transaction_status not in rest]
+        return [c for c in self._open_now() if c.pgconn.transaction_status not in rest]
 
     def _configure(self, connection: QueryConnection) -> None:
         self._name.refusal = ""

@@ -1,5 +1,8 @@
 """Closing a database: what runs may end within the grace, and is cancelled after it."""
 
+import os
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from time import monotonic
@@ -104,3 +107,32 @@ def test_a_transaction_that_is_left_after_closing_does_not_commit(tomato_url: st
         go_on()
     until(server, "not exists (select " + BACKENDS + ")", "closing")
     assert server.execute("select name from organizations").fetchall() == []
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_database_that_was_closed_before_a_fork_is_closed_in_the_child(tomato_url: str) -> None:
+    db = connect(tomato_url)
+    db.close()
+    taken, over = threading.Event(), threading.Event()
+
+    def occupy() -> None:
+        with db._pool._lock:
+            taken.set()
+            over.wait(10)
+
+    thread = threading.Thread(target=occupy)
+    thread.start()
+    assert taken.wait(10)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(10)
+        try:
+            db.organizations.list()
+        except Unavailable:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    over.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
