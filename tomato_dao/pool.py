@@ -189,26 +189,27 @@ class Pool:
             if waiting >= self._max_waiting:
                 raise self._turn_away(f"the queue has {counted(waiting, 'task')} already, which is the limit")
             self._grow()
-            served = waiter.ready.acquire(timeout=timeout)
+            if not waiter.ready.acquire(timeout=timeout):
+                self._leave(waiter)
+                raise self._turn_away(f"no connection free after {timeout:.3g} s")
+            connection = waiter.connection
+            if connection is None:
+                raise Unavailable("the database is closed")
+            connection.counts.waits += 1
+            connection.counts.waited += monotonic() - began
         except BaseException:
             self._leave(waiter)
             raise
-        if not served:
-            self._leave(waiter)
-            raise self._turn_away(f"no connection free after {timeout:.3g} s")
-        connection = waiter.connection
-        if connection is None:
-            raise Unavailable("the database is closed")
-        connection.counts.waits += 1
-        connection.counts.waited += monotonic() - began
         return connection
 
     def _leave(self, waiter: _Waiter) -> None:
         """Take a task out of the queue; the connection that it was handed all the same goes on to the next."""
-        with self._lock, suppress(ValueError):
-            self._waiters.remove(waiter)
-        if waiter.connection is not None:
-            self.give_back(waiter.connection)
+        with self._lock:
+            with suppress(ValueError):
+                self._waiters.remove(waiter)
+            connection, waiter.connection = waiter.connection, None
+        if connection is not None:
+            self.give_back(connection)
 
     def _grow(self) -> None:
         """Ask for as many connections as there are tasks that wait, and room.

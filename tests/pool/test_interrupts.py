@@ -197,3 +197,20 @@ def test_a_signal_handler_closes_the_database_at_any_moment(tomato_url: str, ser
     with pytest.raises(Unavailable, match="closed"):
         db.organizations.list()
     until(server, "not exists (select " + BACKENDS + ")", "signalled")
+
+
+def test_an_interrupt_right_after_being_served_loses_nothing(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = count(1)
+
+    def interrupted() -> float:
+        """Return the time; at this thread's second reading, with which it ends its wait, an interrupt comes."""
+        if threading.current_thread() is threading.main_thread() and next(readings) == 2:
+            raise KeyboardInterrupt
+        return monotonic()
+
+    with connect(tomato_url, pool_size=1, timeout=5) as db:
+        with monkeypatch.context() as patch:
+            patch.setattr(pool, "monotonic", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                db.organizations.list()
+        assert db.organizations.list() == []
