@@ -105,3 +105,8 @@ def test_the_escape_hatch_reads_json_as_python(db: Database, world: World) -> No
     with db.connection() as connection:
         row = connection.execute("select attrs from hosts").fetchone()
     assert row == ({"a": [1, {"b": None}]},)
+
+
+def test_json_nested_too_deeply_beside_a_huge_number_is_an_error_of_the_driver() -> None:
+    with pytest.raises(psycopg.DataError, match="nested too deeply"):
+        whole((1, None, '{"a": 1e400, "b": ' + "[" * 10_000 + "]" * 10_000 + "}"))

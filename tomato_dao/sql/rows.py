@@ -136,9 +136,10 @@ def load_json(text: bytes | str) -> Any:
     Raises psycopg.DataError where it is nested more deeply than Python reads, as psycopg does for other unreadable values.
     """
     try:
-        return msgspec.json.decode(text)
-    except msgspec.MsgspecError:  # a number beyond every float or of thousands of digits
-        return json.loads(text, parse_int=_huge)
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.MsgspecError:  # a number beyond every float or of thousands of digits
+            return json.loads(text, parse_int=_huge)
     except RecursionError:
         raise psycopg.DataError("JSON is nested too deeply to be read") from None
 
