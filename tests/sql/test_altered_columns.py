@@ -143,3 +143,24 @@ def test_refused_values_leave_no_statements_behind(lasting_url: str) -> None:
         with db.connection() as connection:
             found = connection.execute("select count(*) from pg_prepared_statements where name like 'hosts.get:%'").fetchone()
     assert found == (1,)
+
+
+def test_a_row_is_right_after_a_column_of_json_became_another(
+    tomato_url: str, server: psycopg.Connection, tmp_path: Path, prepare: bool
+) -> None:
+    server.execute("create table t as select n as id, '{}'::jsonb as v from generate_series(1, 2) n")
+    read = query(tmp_path, "select v, id from t where id <= :most order by id", "most")
+    with connect(tomato_url, pool_size=1, prepare=prepare) as db:
+        for type_, text, value in [
+            ("jsonb", "[1]", [1]),
+            ("text", "b", "b"),
+            ("json", '{"a": 1}', {"a": 1}),
+            ("int4", "7", 7),
+            ("jsonb", "null", None),
+            ("jsonb[]", '{"[1]",null}', [[1], None]),
+            ("jsonb", '"b"', "b"),
+            ("text[]", "{a,null}", ["a", None]),
+        ]:
+            server.execute(f"alter table t alter column v type {type_} using '{text}'::{type_}")
+            assert run(db, read, 1) == [(value, 1)]
+            assert run(db, read, 2) == [(value, 1), (value, 2)]

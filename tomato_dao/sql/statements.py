@@ -7,7 +7,7 @@ and rows go through psycopg's own adapters, and waiting through psycopg's own wa
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from time import monotonic
@@ -224,23 +224,27 @@ class Statement:
         self.query = query
         self.shape = shape
         self.name = name  # empty where it is sent as it is
-        self._make_rows = row_builder(query.record_class, shape.columns)
-        self._transformer = Transformer(connection.raw_json() if has_raw_json(shape.columns) else connection)
-        adapters = connection.adapters
-        # Where psycopg knows no binary form of a column's type (an enum), the whole row comes as text.
-        known = all(adapters.get_loader(oid, _BINARY) for oid in shape.columns)
-        self._result_format = _BINARY if known else _TEXT
-        self._transformer.set_loader_types(shape.columns, self._result_format)
+        self._expect(shape.columns)
         self._dumpers: list[Callable[[Any], Buffer | None]] = []
         self._formats: list[int] = []
         for parameter, oid in zip(query.parameters, shape.parameters, strict=True):
             try:
-                dump = adapters.get_dumper_by_oid(oid, _BINARY)(NoneType, self._transformer).dump
+                dump = connection.adapters.get_dumper_by_oid(oid, _BINARY)(NoneType, self._transformer).dump
                 self._formats.append(_BINARY)
             except psycopg.ProgrammingError:  # psycopg knows no such type (an enum): the value decides
                 dump = partial(_dump_as_text, self._transformer, oid)
                 self._formats.append(_TEXT)
             self._dumpers.append(partial(_dump_or_null, dump) if parameter in query.nullable else dump)
+
+    def _expect(self, columns: tuple[int, ...]) -> None:
+        """Be ready to read a result with columns of these types."""
+        connection = self._connection
+        self._make_rows = row_builder(self.query.record_class, columns)
+        self._transformer = Transformer(connection.raw_json() if has_raw_json(columns) else connection)
+        # Where psycopg knows no binary form of a column's type (an enum), the whole row comes as text.
+        known = all(connection.adapters.get_loader(oid, _BINARY) for oid in columns)
+        self._result_format = _BINARY if known else _TEXT
+        self._transformer.set_loader_types(columns, self._result_format)
 
     def __call__(self, values: Sequence[object]) -> Any:
         """The rows, or the number of rows that were changed."""
@@ -257,8 +261,12 @@ class Statement:
         result = connection.wait(execute(pgconn))[-1]
         status = result.status
         if status == _TUPLES:
+            if not self.name:  # the types may be others than when it was described
+                columns = tuple(result.ftype(n) for n in range(result.nfields))
+                if columns != self.shape.columns:
+                    self.shape = replace(self.shape, columns=columns)
+                    self._expect(columns)
             transformer = self._transformer
-            # Of what was not prepared the types may be others than when it was described.
             transformer.set_pgresult(result, set_loaders=not self.name)
             try:
                 return self._make_rows(transformer.load_rows(0, result.ntuples, tuple))
