@@ -13,8 +13,20 @@ from typing import Any
 from .mutant import Mutant
 from .settings import Settings
 
-_LEFT_OUT = (".git", ".venv", "var", "dist", "build", "node_modules", "__pycache__", ".*_cache", ".hypothesis")
-_UNSET = ("PYTHONPATH", "DATABASE_URL", "TOMATO_DATA_DIR", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "SECONDS", "SEED")
+_LEFT_OUT = (".git", ".venv", "var", "dist", "build", "__pycache__", ".*_cache", ".hypothesis")
+# What a run's make or shell sets is not the copy's.
+_UNSET = (
+    "PYTHONPATH",
+    "DATABASE_URL",
+    "TOMATO_DATA_DIR",
+    "VIRTUAL_ENV",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "SECONDS",
+    "SEED",
+    "MODULES",
+)
 _HOUSE = Path(__file__).parents[2]  # where this package is
 _SLACK = 30.0  # seconds after its time limit in which a child must have been ended
 
@@ -44,9 +56,6 @@ class Copy:
             shutil.rmtree(old, ignore_errors=True)
         shutil.copytree(self.settings.root, self.place, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
         self._results.mkdir()
-        modules = self.settings.root / "node_modules"
-        if modules.exists():
-            (self.place / "node_modules").symlink_to(modules.resolve())
         environment = self.place / ".venv"
         venv.create(environment, symlinks=True)
         (site,) = environment.glob("lib/python*/site-packages")
@@ -54,22 +63,11 @@ class Copy:
         lines = [str(self.place), sysconfig.get_paths()["purelib"], str(_HOUSE)]
         start = "import os; exec(\"if os.getenv('COVERAGE_PROCESS_START'): import coverage; coverage.process_startup()\")"
         (site / "mutants.pth").write_text("\n".join([*lines, start, ""]))
-        for made in ("installed", "dbmate"):  # what the Makefile looks for
+        for made in ("installed", "dev"):  # what the Makefile looks for
             (environment / made).touch()
 
     def _start(self, module: str, *arguments: str) -> "subprocess.Popen[str]":
-        left_out = (
-            "PYTHONPATH",
-            "DATABASE_URL",
-            "VIRTUAL_ENV",
-            "MAKEFLAGS",
-            "MAKELEVEL",
-            "MFLAGS",
-            "SECONDS",
-            "SEED",
-            "MODULES",
-        )
-        environment = {key: value for key, value in os.environ.items() if key not in left_out}
+        environment = {key: value for key, value in os.environ.items() if key not in _UNSET}
         return subprocess.Popen(
             [self.place / ".venv" / "bin" / "python", "-P", "-m", module, *arguments],
             cwd=self.place,

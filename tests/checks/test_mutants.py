@@ -93,6 +93,17 @@ def test_survivors_are_named_and_the_tree_is_left_alone(tiny: Path) -> None:
         assert (stale.returncode, message in stale.stdout) == (1, True), stale.stdout
 
 
+@pytest.mark.slow
+def test_a_run_stays_away_from_its_users_data(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = tmp_path / "seen"
+    note = f"import os, pathlib\npathlib.Path({str(seen)!r}).write_text(' '.join(os.environ))\n"
+    (tiny / "tests" / "conftest.py").write_text(note)
+    for name in ("TOMATO_DATA_DIR", "DATABASE_URL"):
+        monkeypatch.setenv(name, os.fspath(tmp_path / "mine"))
+    mutants(tiny, "--workers", "1", "--seconds", "1")
+    assert not {"TOMATO_DATA_DIR", "DATABASE_URL"} & set(seen.read_text().split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
