@@ -157,7 +157,6 @@ select
   p.prosqlbody::text, p.proargdefaults::text
 from pg_proc p
 """
-_SIGNATURES = "select oid::int8, oid::regprocedure::text from pg_proc where pronamespace = 'pg_catalog'::regnamespace"
 _OPERATORS = "select oid::int8, oid::regoperator::text from pg_operator where oprnamespace = 'pg_catalog'::regnamespace"
 # Functions whose bodies are texts: the server analyses them anew at each use.
 _TEXTS = """

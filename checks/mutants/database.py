@@ -3,10 +3,8 @@
 Tests that start neither spend their seconds on themselves. A changed migration gets a template of its own.
 """
 
-import os
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -38,20 +36,12 @@ def main() -> None:
 
 def make_template(url: str, name: str) -> None:
     """Make a database from this copy's db/, for tests to clone."""
-    _use_program()
     template = with_database(url, name)
     drop_database(template)
     create_database(template)
     migrate(template)
     with suppress(NotAllowed):
         roles.make_roles(template)
-
-
-def _use_program() -> None:
-    """Have migrations run dbmate itself, without the script around it."""
-    found = next(Path("node_modules", "@dbmate").glob("*/bin/dbmate"), None)
-    if found and not os.environ.get("DBMATE"):
-        os.environ["DBMATE"] = str(found.resolve())
 
 
 def probe_migration(url: str) -> str:
