@@ -36,12 +36,13 @@ _IDLE = pq.TransactionStatus.IDLE
 
 
 class _Waiter:
-    """A place in the queue. `ready` is released when the task is given a connection, or none since the pool is closed."""
+    """A place in the queue. `ready` is released when the task is given a connection, or none and the reason."""
 
-    __slots__ = ("connection", "ready")
+    __slots__ = ("connection", "ready", "refusal")
 
     def __init__(self) -> None:
         self.connection: QueryConnection | None = None
+        self.refusal = ""
         self.ready = threading.Lock()
         self.ready.acquire()
 
@@ -144,24 +145,20 @@ class Pool:
         if connection.pgconn.transaction_status == _IDLE and connection.used_at <= connection.expires_at:
             with self._lock:
                 if self._waiters:
-                    self._hand(self._waiters.popleft(), connection)
+                    waiter = self._waiters.popleft()
+                    waiter.connection = connection
+                    waiter.ready.release()
                     return
                 if not self._closing:
                     self._idle.append(connection)
                     return
         self._return([connection])
 
-    @staticmethod
-    def _hand(waiter: _Waiter, connection: QueryConnection | None) -> None:
-        waiter.connection = connection
-        waiter.ready.release()
-
     def close(self, grace: float) -> None:
         """Let what runs go on for `grace` seconds, cancel the rest, close all connections."""
         with self._lock:
             self._closing = True
-            while self._waiters:
-                self._hand(self._waiters.popleft(), None)
+            self._refuse_all("the database is closed")
         self._closed.set()
         self.return_idle()
         self._pool.close()
@@ -194,7 +191,7 @@ class Pool:
                 raise self._turn_away(f"no connection free after {timeout:.3g} s")
             connection = waiter.connection
             if connection is None:
-                raise Unavailable("the database is closed")
+                raise Unavailable(waiter.refusal)
             connection.counts.waits += 1
             connection.counts.waited += monotonic() - began
         except BaseException:
@@ -214,16 +211,41 @@ class Pool:
     def _grow(self) -> None:
         """Ask for as many connections as there are tasks that wait, and room.
 
-        In threads of their own: a task that is interrupted while it waits inside psycopg_pool loses a connection.
+        In threads of their own: a task that is interrupted while it waits inside psycopg_pool loses a connection. Where no
+        thread can be started, tasks wait for those at work; where none is at work either, they are told.
         """
         with self._lock:
             while self._coming < len(self._waiters) and self._taken < self.size and not self._closing:
-                threading.Thread(target=self._fetch, name=f"{self._name}-fetch", daemon=True).start()
-                self._taken += 1
-                self._coming += 1
+                called_off = threading.Event()
+                fetch = threading.Thread(target=self._fetch, args=(called_off,), name=f"{self._name}-fetch", daemon=True)
+                try:
+                    self._taken += 1
+                    self._coming += 1
+                    fetch.start()
+                except BaseException as error:
+                    called_off.set()  # an interrupt may come when the thread has started
+                    self._taken -= 1
+                    self._coming -= 1
+                    if not isinstance(error, RuntimeError):
+                        raise
+                    refusal = f"no thread can be started to get a connection, as this process is at its limit: {error}"
+                    logger.warning("the pool of %s: %s", self._name, refusal)
+                    if not self._taken:
+                        self._refuse_all(refusal)
+                    return
 
-    def _fetch(self) -> None:
+    def _refuse_all(self, refusal: str) -> None:
+        """Empty the queue, for a caller that has the lock: its tasks raise Unavailable."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            waiter.refusal = refusal
+            waiter.ready.release()
+
+    def _fetch(self, called_off: threading.Event) -> None:
         """Bring one more connection from psycopg_pool, for as long as somebody waits."""
+        with self._lock:  # had by _grow until it is known that the thread counts
+            if called_off.is_set():
+                return
         while True:
             try:
                 connection = self._pool.getconn()

@@ -1,0 +1,114 @@
+"""A pool that grows while threads are short, or while an interrupt comes: its counts stay right, and no task is forgotten."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import psycopg
+import pytest
+
+from tests.helpers.session_cases import fill, kill, names, until_waiting
+from tomato_dao import Database, Unavailable, connect
+
+START = threading.Thread.start
+
+
+def before_it_runs(thread: threading.Thread) -> None:
+    raise KeyboardInterrupt
+
+
+def when_it_runs(thread: threading.Thread) -> None:
+    START(thread)
+    raise KeyboardInterrupt
+
+
+def no_more(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def for_fetches(monkeypatch: pytest.MonkeyPatch, start: Callable[[threading.Thread], None], times: int = 1) -> list[str]:
+    """Let the next threads that would fetch a connection start like this, and return the names of those that did."""
+    started: list[str] = []
+
+    def maybe(thread: threading.Thread) -> None:
+        if not thread.name.endswith("-fetch") or len(started) == times:
+            START(thread)
+            return
+        started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", maybe)
+    return started
+
+
+def assert_holds_all(db: Database) -> None:
+    """Lease all connections that the pool may hold, and see that one more task waits in vain."""
+    fill(db)
+    pool = db.stats().pool
+    assert (pool.connections, pool.idle, pool.waiting) == (pool.size, pool.size, 0)
+    leases = [db._pool.lease(timeout=5) for _ in range(pool.size)]
+    with pytest.raises(Unavailable, match="no connection free"):
+        db._pool.lease(timeout=0.05)
+    for lease in leases:
+        db._pool.give_back(lease)
+    assert (db._pool._taken, db._pool._coming) == (pool.size, 0)
+
+
+def test_a_task_is_told_where_no_thread_can_be_started_for_its_connection(
+    tomato_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(tomato_url, pool_size=2, timeout=20, application_name="short") as db:
+        short = for_fetches(monkeypatch, no_more)
+        told = r"^no thread can be started to get a connection, as this process is at its limit: can't start new thread$"
+        with pytest.raises(Unavailable, match=told):
+            db.organizations.list()
+        assert short == ["short-fetch"]
+        assert db.stats().pool.waiting == 0
+        assert "the pool of short: no thread can be started" in caplog.text
+        assert names(db) == []
+        assert_holds_all(db)
+
+
+def test_a_task_waits_for_those_at_work_where_no_thread_can_be_started(
+    tomato_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(tomato_url, pool_size=2, timeout=20) as db, ThreadPoolExecutor(1) as thread:
+        with db.connection():
+            short = for_fetches(monkeypatch, no_more)
+            waiting = thread.submit(names, db)
+            until_waiting(db)
+        assert waiting.result(10) == []
+        assert len(short) == 1
+        assert_holds_all(db)
+
+
+def test_who_gives_a_broken_connection_back_is_not_told_that_threads_are_short_but_who_waits_is(
+    tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(tomato_url, pool_size=1, timeout=20, application_name="short") as db, ThreadPoolExecutor(2) as threads:
+        with db.connection():
+            waiting = [threads.submit(names, db) for _ in range(2)]
+            until_waiting(db, 2)
+            kill(server, "short")
+            for_fetches(monkeypatch, no_more)
+        for task in waiting:
+            with pytest.raises(Unavailable, match="no thread can be started"):
+                task.result(10)
+        assert_holds_all(db)
+
+
+@pytest.mark.parametrize("start", [before_it_runs, when_it_runs])
+@pytest.mark.parametrize("size", [1, 2])
+def test_an_interrupt_as_the_pool_grows_leaves_its_counts_right(
+    tomato_url: str, monkeypatch: pytest.MonkeyPatch, start: Callable[[threading.Thread], None], size: int
+) -> None:
+    with connect(tomato_url, pool_size=size, timeout=20) as db:
+        for _ in range(2):
+            interrupted = for_fetches(monkeypatch, start)
+            with suppress(KeyboardInterrupt):
+                db.organizations.list()
+                assert not interrupted
+            monkeypatch.undo()
+        assert names(db) == []
+        assert_holds_all(db)
