@@ -112,3 +112,16 @@ assert not hasattr(tomato_dao, "nothing")
 assert tomato_dao.connect is tomato_dao.connecting.connect
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_locks_and_listeners_go_where_the_database_is_without_a_direct_url(
+    tomato_url: str, monkeypatch: pytest.MonkeyPatch, server: psycopg.Connection
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", tomato_url)
+    monkeypatch.delenv("DIRECT_DATABASE_URL", raising=False)
+    with connect(application_name="here") as db, db.exclusive("topology", 1) as lock, db.listen("topologies"):
+        lock.check()
+        assert server.execute(
+            "select array_agg(a.application_name order by a.application_name) from pg_stat_activity a"
+            " where a.datname = current_database() and a.application_name like 'here %'"
+        ).fetchone() == (["here events", "here locks"],)

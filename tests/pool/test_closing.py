@@ -5,7 +5,7 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from time import monotonic
+from time import monotonic, thread_time
 
 import psycopg
 import pytest
@@ -136,3 +136,26 @@ def test_a_database_that_was_closed_before_a_fork_is_closed_in_the_child(tomato_
     over.set()
     thread.join()
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_closing_waits_some_seconds_for_what_runs_unless_told_otherwise(
+    tomato_url: str, world: World, server: psycopg.Connection
+) -> None:
+    db = connect(tomato_url, application_name="closing")
+
+    def close() -> float:
+        """Return the seconds of work that it costs."""
+        began = thread_time()
+        db.close()
+        return thread_time() - began
+
+    with ThreadPoolExecutor(2) as threads:
+        with server.transaction():
+            server.execute("select from hosts for update")
+            call = threads.submit(db.hosts.update, "host1", {"address": "10.0.0.2"})
+            until(server, *blocked("closing"))
+            closing = threads.submit(close)
+            with pytest.raises(TimeoutError):
+                closing.result(0.5)
+        assert call.result(5).address == "10.0.0.2"
+        assert closing.result(5) < 0.1

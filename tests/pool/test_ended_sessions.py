@@ -10,9 +10,10 @@ import pytest
 
 from tests.conftest import World
 from tests.helpers.dao_cases import until
-from tests.helpers.session_cases import BACKENDS, blocked, fill, kill, names
+from tests.helpers.session_cases import BACKENDS, blocked, fill, kill, names, refusing_connections
 from tests.helpers.statement_cases import sqlstate
 from tomato_dao import Database, Unavailable, connect
+from tomato_dao.sql.statements import QueryConnection
 
 
 def test_a_read_is_repeated_once_where_its_session_was_ended(single: Database, server: psycopg.Connection) -> None:
@@ -178,3 +179,47 @@ def test_a_connection_that_is_cut_without_a_word_is_told_in_one_line(single: Dat
         cut_it()
     assert "\n" not in str(refused.value)
     assert names(single) == []
+
+
+@pytest.mark.parametrize("what", ["run", "transaction"])
+def test_sessions_that_always_end_at_once_are_unavailable_after_a_bounded_number_of_tries(
+    tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    pids: list[int] = []
+    method = getattr(QueryConnection, what)
+
+    def end_session_first(connection: QueryConnection, *args: object) -> object:
+        pids.append(connection.info.backend_pid)
+        server.execute("select pg_terminate_backend(%s, 5000)", [pids[-1]])
+        return method(connection, *args)
+
+    with connect(tomato_url, pool_size=2) as db:
+        with monkeypatch.context() as patch:
+            patch.setattr(QueryConnection, what, end_session_first)
+            with pytest.raises(Unavailable, match="terminating connection"):
+                db.organizations.list() if what == "run" else db.transaction().__enter__()
+        assert len(set(pids)) == len(pids) == db.stats().pool.size + 2
+        assert names(db) == []
+
+
+def test_a_repeated_read_that_fails_for_another_reason_is_not_repeated_again(
+    tomato_url: str, server: psycopg.Connection
+) -> None:
+    with connect(tomato_url, pool_size=1, statement_timeout=0.2, application_name="slow") as db:
+        assert names(db) == []
+        kill(server, "slow")
+        with server.transaction():
+            server.execute("lock table organizations")
+            with pytest.raises(Unavailable, match="statement timeout"):
+                db.organizations.list()
+        counted = db.stats().queries["organizations.list"]
+        assert (counted.calls, counted.errors) == (3, 2)
+
+
+def test_a_repeated_read_waits_for_a_connection_as_long_as_any_call(tomato_url: str, server: psycopg.Connection) -> None:
+    with connect(tomato_url, pool_size=1, timeout=0.9, application_name="refused") as db:
+        assert names(db) == []
+        with refusing_connections(tomato_url):
+            kill(server, "refused")
+            with pytest.raises(Unavailable, match=r"^no connection free after 0\.\d+ s"):
+                db.organizations.list()

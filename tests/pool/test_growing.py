@@ -4,11 +4,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from time import monotonic, sleep
 
 import psycopg
 import pytest
 
-from tests.helpers.session_cases import fill, kill, names, until_waiting
+from tests.helpers.session_cases import fill, kill, names, refusing_connections, until_waiting
 from tomato_dao import Database, Unavailable, connect
 
 START = threading.Thread.start
@@ -42,8 +43,21 @@ def for_fetches(monkeypatch: pytest.MonkeyPatch, start: Callable[[threading.Thre
     return started
 
 
+def fetches() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.endswith("-fetch")]
+
+
+def until_none_fetches() -> None:
+    deadline = monotonic() + 10
+    while fetches():
+        assert monotonic() < deadline
+        sleep(0.005)
+
+
 def assert_holds_all(db: Database) -> None:
     """Lease all connections that the pool may hold, and see that one more task waits in vain."""
+    until_none_fetches()
+    assert (db._pool._taken, db._pool._coming) == (len(db._pool._idle), 0)
     fill(db)
     pool = db.stats().pool
     assert (pool.connections, pool.idle, pool.waiting) == (pool.size, pool.size, 0)
@@ -52,6 +66,7 @@ def assert_holds_all(db: Database) -> None:
         db._pool.lease(timeout=0.05)
     for lease in leases:
         db._pool.give_back(lease)
+    until_none_fetches()
     assert (db._pool._taken, db._pool._coming) == (pool.size, 0)
 
 
@@ -112,3 +127,26 @@ def test_an_interrupt_as_the_pool_grows_leaves_its_counts_right(
             monkeypatch.undo()
         assert names(db) == []
         assert_holds_all(db)
+
+
+def test_a_task_brings_one_connection(tomato_url: str) -> None:
+    with connect(tomato_url, pool_size=4) as db:
+        assert names(db) == []
+        until_none_fetches()
+        assert (db._pool._taken, len(db._pool._idle)) == (1, 1)
+
+
+def test_nothing_goes_on_asking_for_connections_once_the_database_is_closed(
+    tomato_url: str, server: psycopg.Connection
+) -> None:
+    with connect(tomato_url, pool_size=2, timeout=20, application_name="closing") as db, ThreadPoolExecutor(1) as thread:
+        with refusing_connections(tomato_url):
+            kill(server, "closing")
+            waiting = thread.submit(names, db)
+            until_waiting(db)
+            assert fetches() == ["closing-fetch"]
+            db.close()
+        with pytest.raises(Unavailable, match="closed"):
+            waiting.result(10)
+        until_none_fetches()
+        assert (db._pool._taken, db._pool._coming) == (0, 0)

@@ -7,15 +7,18 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
+from typing import cast
+from weakref import ref
 
 import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
 from tests.helpers.dao_cases import until
-from tests.helpers.session_cases import BACKENDS, kill, names, refusing_connections, until_waiting
+from tests.helpers.event_cases import wait_for_refusals
+from tests.helpers.session_cases import BACKENDS, fill, kill, names, refusing_connections, until_waiting
 from tests.helpers.statement_cases import query, run
-from tomato_dao import Unavailable, connect
+from tomato_dao import Unavailable, connect, pool
 
 
 def test_a_pool_of_one_recovers_after_a_time_without_any_connection(
@@ -129,3 +132,37 @@ def test_a_task_that_gave_up_as_it_was_served_gets_nothing_of_it_later(tomato_ur
         with pytest.raises(Unavailable, match="no connection free"):
             thread.submit(pool.lease, 0.1).result(10)
         pool.give_back(held)
+
+
+def test_a_server_that_refuses_connections_for_long_is_still_asked_every_few_seconds(
+    tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tomato_dao.pool._ASK", 0.1)
+    monkeypatch.setattr("tomato_dao.pool._BACKOFF", 0.1)
+    with connect(tomato_url, pool_size=1, timeout=20, application_name="lost") as db, ThreadPoolExecutor(1) as thread:
+        assert names(db) == []
+        with refusing_connections(tomato_url):
+            assert kill(server, "lost") == 1
+            waiting = thread.submit(names, db)
+            wait_for_refusals(caplog, 8)  # pauses that were doubled without an end would be minutes
+        assert waiting.result(10) == []
+
+
+@pytest.mark.parametrize(("after", "left"), [(60, 2), (-1, 0)], ids=["used", "unused"])
+def test_connections_stay_at_hand_while_they_are_used(
+    tomato_url: str, monkeypatch: pytest.MonkeyPatch, after: float, left: int
+) -> None:
+    """Look after the connections once, as the thread for it does now and then."""
+    monkeypatch.setattr("tomato_dao.pool._IDLE_AFTER", after)
+    pauses: list[float] = []
+
+    class Twice:
+        def wait(self, pause: float) -> bool:
+            pauses.append(pause)
+            return len(pauses) == 2
+
+    with connect(tomato_url, pool_size=2) as db:
+        fill(db)
+        pool._tidy(ref(db._pool), cast("threading.Event", Twice()))
+        assert len(db._pool._idle) == left
+        assert all(pause < 60 for pause in pauses)

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tests.conftest import World
 from tests.helpers.statement_cases import query, run
-from tomato_dao import Database, InvalidValue, NotFound, TomatoError
+from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError
 from tomato_dao.sql.query import Query
 from tomato_dao.sql.statements import QueryConnection, Statement
 
@@ -203,3 +203,29 @@ def test_threads_that_set_attrs_of_one_row_keep_each_others_keys(db: Database, w
     with ThreadPoolExecutor(25) as threads:
         list(threads.map(lambda n: db.hosts.set_attrs("host1", {f"key{n}": n}), range(25)))
     assert db.hosts.get_by_name("host1").attrs == {f"key{n}": n for n in range(25)}
+
+
+def test_a_refused_write_is_tried_once_and_its_session_goes_on(single: Database) -> None:
+    def session() -> int:
+        with single.connection() as connection:
+            return connection.info.backend_pid
+
+    single.organizations.create("uni")
+    before = session()
+    for _ in range(2):
+        with pytest.raises(AlreadyExists):
+            single.organizations.create("uni")
+    counted = single.stats().queries["organizations.create"]
+    assert (counted.calls, counted.errors) == (3, 2)
+    assert session() == before
+
+
+@pytest.mark.parametrize("values", [(), (1, 2)], ids=["too few", "too many"])
+def test_another_number_of_values_than_parameters_is_refused_before_it_is_sent(
+    single: Database, tmp_path: Path, values: tuple[int, ...]
+) -> None:
+    echo = query(tmp_path, "select :v::int8 as v", "v")
+    with single.transaction():
+        with pytest.raises(ValueError, match=r"argument 4 is (shorter|longer) than argument"):
+            run(single, echo, *values)
+        assert run(single, echo, 5) == [5]

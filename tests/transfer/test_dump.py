@@ -31,7 +31,7 @@ from tests.helpers.transfer_cases import (
     rows_of,
     texts,
 )
-from tomato_dao import Database, WrongLayout, WrongState
+from tomato_dao import Database, NotAllowed, WrongLayout, WrongState, connect
 from tomato_dao.server import schema
 from tomato_dao.transfer import catalog
 
@@ -75,6 +75,23 @@ def test_another_layout_is_refused_with_what_is_missing(db: Database, server: ps
     server.execute("delete from schema_migrations where version = %s", [schema.known()[-1]])
     with pytest.raises(WrongLayout, match=f"lacks 1 of .* migrations \\({schema.known()[-1]} is next\\)"):
         dumped(db)
+
+
+def test_a_database_that_lost_its_schema_is_refused_before_its_tables_are_read(
+    db: Database, server: psycopg.Connection
+) -> None:
+    server.execute("drop schema public cascade; create schema public")
+    with pytest.raises(WrongLayout, match=f"lacks {len(schema.known())} of"):
+        dumped(db)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_table_that_cannot_be_read_is_told_as_the_server_tells_it(
+    db: Database, world: World, server: psycopg.Connection, reader_url: str, jobs: int
+) -> None:
+    server.execute("revoke execute on function to_json(anyelement) from public")
+    with connect(reader_url) as reader, pytest.raises(NotAllowed, match="permission denied for function to_json"):
+        dumped(reader, jobs=jobs)
 
 
 def test_a_dump_has_a_transaction_of_its_own(db: Database) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import psycopg
@@ -164,12 +165,32 @@ def test_a_trailer_that_does_not_fit_is_refused(empty: Database, change: dict[st
     assert empty.organizations.list() == []
 
 
-@pytest.mark.parametrize("after", [b"", b"]", b"\n", b"]\n\n", b"]\n]\n", b'{"model":"organization"},\n]\n'])
-def test_nothing_but_a_bracket_follows_the_trailer(empty: Database, after: bytes) -> None:
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        (b"", "^the file ends after line 4, without its trailer: it is cut off$"),
+        (b"]", "^the file ends in the middle of line 5: it is cut off$"),
+        (b"\n", "^line 5: “]” is expected after the trailer, and nothing more$"),
+        (b"]\n\n", "^line 5: “]” is expected"),
+        (b"]\n]\n", "^line 5: “]” is expected"),
+        (b'{"model":"organization"},\n]\n', "^line 5: “]” is expected"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 1000], ids=["in pieces", "at once"])
+def test_nothing_but_a_bracket_follows_the_trailer(empty: Database, after: bytes, said: str, size: int) -> None:
     text = by_hand(empty, [organization(5)]).getvalue()
     assert check(io.BytesIO(text)).rows == 1
-    with pytest.raises(InvalidValue):
-        check(io.BytesIO(text.removesuffix(b"]\n") + after))
+    rest = [after[n : n + size] for n in range(0, len(after), size)]
+    with pytest.raises(InvalidValue, match=said):
+        read_all([text.removesuffix(b"]\n"), *rest])
+
+
+def test_a_file_that_never_ends_after_its_trailer_is_not_read_on(empty: Database) -> None:
+    text = by_hand(empty, [organization(5)]).getvalue()
+    more = iter([b"]\n"] * 1000)
+    with pytest.raises(InvalidValue, match="“]” is expected after the trailer, and nothing more"):
+        read_all(chain([text], more))
+    assert len(list(more)) == 999
 
 
 def test_a_dump_that_was_written_anew_is_known_as_such(db: Database, world: World) -> None:
@@ -210,6 +231,16 @@ def read_all(chunks: Iterable[bytes]) -> None:
     reader = DumpReader(chunks)
     for _ in reader.blocks(reader.header.tables):
         pass
+
+
+def test_a_line_with_bytes_that_are_no_text_is_told_by_its_number() -> None:
+    """Characters of two bytes, in lines of odd length, are cut by the slices in which a long text is decoded."""
+    lines = ["é" * 6] * 30_000
+    for number in (1, 2, 5_000, 5_042, 5_043, 20_000, 30_000):
+        text = "".join(f"{line}\n" for line in lines).encode().split(b"\n")
+        text[number - 1] += b"\xff"
+        with pytest.raises(InvalidValue, match=f"^line {number}: it has bytes that are not UTF-8$"):
+            DumpReader([b"\n".join(text)])
 
 
 @pytest.mark.parametrize("size", [1, 100_000])

@@ -9,7 +9,7 @@ import pytest
 import tomato_dao
 from tests.helpers.legacy_cases import OldDump, together
 from tests.helpers.transfer_cases import another_database
-from tomato_dao import Database, InvalidValue, NotAllowed
+from tomato_dao import Database, InvalidValue, NotAllowed, NotEmpty
 from tomato_dao.transfer.legacy.report import InvalidRecords
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # a load needs the owner
@@ -222,3 +222,11 @@ def test_a_check_writes_nothing_whatever_is_there(db: Database) -> None:
 def test_an_old_dump_is_not_merged(db: Database) -> None:
     with pytest.raises(InvalidValue, match="can't be merged"):
         tomato_dao.load(db, OldDump().file(), merge=True)
+
+
+def test_an_old_dump_replaces_what_is_there_where_that_is_asked_for(db: Database) -> None:
+    db.organizations.create("the one before")
+    with pytest.raises(NotEmpty, match="is not empty"):
+        tomato_dao.load(db, OldDump().file())
+    tomato_dao.load(db, OldDump().file(), replace=True)
+    assert "the one before" not in [organization.name for organization in db.organizations.list()]
