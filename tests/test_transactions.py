@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from psycopg import IsolationLevel
+from psycopg.conninfo import make_conninfo
 
 from tests.conftest import World
 from tests.helpers.dao_cases import NOBODY
 from tests.helpers.session_cases import names, setting
-from tomato_dao import AlreadyExists, Conflict, Database, InvalidValue, NotAllowed, NotFound, TomatoError, WrongState
+from tomato_dao import AlreadyExists, Conflict, Database, InvalidValue, NotAllowed, NotFound, TomatoError, WrongState, connect
 
 
 def test_a_transaction_commits_all_of_its_calls(db: Database, server: psycopg.Connection) -> None:
@@ -229,3 +230,10 @@ def test_a_transaction_left_open_on_a_leased_connection_is_undone(single: Databa
         connection.execute("insert into organizations (name) values ('lost')")
     assert names(single) == []
     assert single.organizations.create("kept").name == "kept"
+
+
+def test_a_transaction_writes_only_where_the_sessions_default_lets_it(tomato_url: str) -> None:
+    with connect(make_conninfo(tomato_url, options="-c default_transaction_read_only=on"), pool_size=1) as db:
+        with pytest.raises(NotAllowed, match="read-only"), db.transaction():
+            db.organizations.create("lost")
+        assert names(db) == []

@@ -64,6 +64,7 @@ def assert_holds_all(db: Database) -> None:
     leases = [db._pool.lease(timeout=5) for _ in range(pool.size)]
     with pytest.raises(Unavailable, match="no connection free"):
         db._pool.lease(timeout=0.05)
+    assert fetches() == []  # there is no room for one more
     for lease in leases:
         db._pool.give_back(lease)
     until_none_fetches()

@@ -6,6 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from time import monotonic, sleep
 
 import psycopg
@@ -13,7 +14,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.conftest import World
-from tests.helpers.session_cases import kill, refusing_connections, until_waiting
+from tests.helpers.session_cases import fill, kill, refusing_connections, until_waiting
+from tests.helpers.statement_cases import query, run
 from tomato_dao import Database, InvalidValue, TomatoError, Unavailable, connect
 
 SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and application_name = %s"
@@ -142,3 +144,25 @@ def test_a_setting_that_libpq_does_not_take_is_told(tomato_url: str) -> None:
 def test_values_of_the_longest_kind_are_refused_as_values(db: Database, world: World) -> None:
     with pytest.raises(InvalidValue):
         db.hosts.create("x", address="", rpcurl=os.urandom(20000).hex(), site_id=world.site.id)
+
+
+def test_calls_that_follow_each_other_use_one_connection_so_that_the_others_can_go(tomato_url: str, tmp_path: Path) -> None:
+    who = query(tmp_path, "select pg_backend_pid()")
+    with connect(tomato_url, pool_size=3) as db:
+        fill(db)
+        assert len({run(db, who)[0] for _ in range(6)}) == 1
+
+
+def test_a_refusal_that_is_over_is_not_told_any_more(tomato_url: str, server: psycopg.Connection) -> None:
+    with connect(tomato_url, pool_size=2, timeout=20, application_name="refused") as db, ThreadPoolExecutor(1) as thread:
+        db.organizations.create("made")
+        with refusing_connections(tomato_url):
+            kill(server, "refused")
+            waiting = thread.submit(db.organizations.list)
+            deadline = monotonic() + 10
+            while not db._pool._name.refusal:
+                assert monotonic() < deadline
+                sleep(0.005)
+        assert len(waiting.result(10)) == 1
+        with db.connection(), pytest.raises(Unavailable, match=r"make the pool larger or the tasks shorter$"):
+            db._pool.lease(timeout=0)
