@@ -284,7 +284,7 @@ class Pool:
         """The pool's figures now."""
         connections = len(self._open_now())
         waits, waited = self.counts.waits()
-        idle = min(len(self._idle) + self._pool.get_stats().get("pool_available", 0), connections)
+        idle = min(len(self._idle) + self._pool.get_stats()["pool_available"], connections)
         return PoolStats(self.size, connections, idle, len(self._waiters), waits, waited, self.counts.turned_away)
 
     def _return(self, connections: Sequence[QueryConnection]) -> None:

@@ -166,3 +166,26 @@ def test_a_refusal_that_is_over_is_not_told_any_more(tomato_url: str, server: ps
         assert len(waiting.result(10)) == 1
         with db.connection(), pytest.raises(Unavailable, match=r"make the pool larger or the tasks shorter$"):
             db._pool.lease(timeout=0)
+
+
+def test_a_connection_that_is_released_just_before_a_task_waits_is_not_overlooked(
+    tomato_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(tomato_url, pool_size=1) as db:
+        held = db._pool.lease()
+        lock = db._pool._lock
+
+        class ReleasesOnce:
+            """The pool's lock; who leaves it first has seen that nothing is idle, and then the connection is released."""
+
+            def __enter__(self) -> None:
+                lock.acquire()
+
+            def __exit__(self, *_: object) -> None:
+                lock.release()
+                monkeypatch.undo()
+                db._pool.give_back(held)
+
+        monkeypatch.setattr(db._pool, "_lock", ReleasesOnce())
+        assert db._pool.lease(timeout=5) is held
+        db._pool.give_back(held)
