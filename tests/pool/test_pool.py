@@ -101,6 +101,21 @@ def test_a_fork_leaves_the_parents_connections_alone(tomato_url: str, world: Wor
         assert [o.name for o in db.organizations.list()] == ["uni", "rolled back with the parent", "made by the child"]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_database_that_was_closed_is_closed_in_a_child_too(tomato_url: str) -> None:
+    db = connect(tomato_url, pool_size=1)
+    db.close()
+    child = os.fork()
+    if child == 0:
+        done = False
+        with suppress(BaseException):
+            with pytest.raises(Unavailable, match="the database is closed"):
+                db.organizations.list()
+            done = True
+        os._exit(0 if done else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_a_database_that_is_forgotten_goes_away(tomato_url: str, server: psycopg.Connection) -> None:
     def use() -> None:
         connect(tomato_url, application_name="forgotten").organizations.list()

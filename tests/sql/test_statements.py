@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tests.conftest import World
 from tests.helpers.statement_cases import query, run
-from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError
+from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongState
 from tomato_dao.sql.query import Query
 from tomato_dao.sql.statements import QueryConnection, Statement
 
@@ -157,6 +157,22 @@ def test_a_refused_value_leaves_the_transaction_as_it_was(single: Database) -> N
         with pytest.raises(InvalidValue):
             single.organizations.get(2**63)
     assert [o.name for o in single.organizations.list()] == ["uni"]
+
+
+def test_a_value_that_does_not_fit_is_told_in_a_failed_transaction_too(single: Database) -> None:
+    def go_on() -> None:
+        with single.transaction():
+            for wrong in (NotFound, InvalidValue):
+                with pytest.raises(wrong):
+                    single.organizations.get(2**63 if wrong is InvalidValue else 2**40)
+            single.organizations.create("uni")
+            with pytest.raises(AlreadyExists):
+                single.organizations.create("uni")
+            with pytest.raises(InvalidValue, match="does not fit int8"):
+                single.organizations.get(2**63)
+
+    with pytest.raises(WrongState, match="already exists"):
+        go_on()
 
 
 def test_cursors_of_a_leased_connection_work_beside_statements(single: Database, tmp_path: Path) -> None:
