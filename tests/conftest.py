@@ -76,8 +76,8 @@ def db(tomato_url: str, has_roles: bool, request: pytest.FixtureRequest) -> Iter
 
 @pytest.fixture
 def unindexed(tomato_url: str) -> Iterator[Database]:
-    """A Database that reads rows in the order in which they are stored, where an index would happen to order them by id."""
-    options = "-c enable_indexscan=off -c enable_indexonlyscan=off -c enable_bitmapscan=off"
+    """A Database that reads rows in the order in which they are stored, where an index or join would happen to order them."""
+    options = "-c enable_indexscan=off -c enable_indexonlyscan=off -c enable_bitmapscan=off -c enable_mergejoin=off"
     with connect(make_conninfo(tomato_url, options=options), pool_size=1) as db:
         yield db
 

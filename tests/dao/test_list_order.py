@@ -1,0 +1,201 @@
+"""Every list is in the order that it promises, whatever the order in which its rows are stored."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from operator import attrgetter
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import World
+from tests.helpers.dao_cases import MOMENT
+from tests.helpers.leased_cases import MINUTE
+from tests.helpers.topology_cases import add_link, add_usage
+from tomato_dao import Database
+from tomato_dao.rows import LinkMeasurement, User
+
+DAY = timedelta(days=1)
+# Tables, the columns that their lists are in the order of, and one that can be written as it is.
+STORED = {
+    "organizations": ("id", "attrs"), "sites": ("id", "attrs"), "hosts": ("id", "attrs"), "users": ("id", "attrs"),
+    "templates": ("id", "attrs"), "profiles": ("id", "attrs"), "networks": ("id", "attrs"),
+    "network_instances": ("id", "attrs"), "templates_on_hosts": ("host_id, template_id", "ready"),
+    "topologies": ("id", "attrs"), "topology_permissions": ("topology_id, user_id", "role"), "elements": ("id", "attrs"),
+    "connections": ("id", "attrs"), "host_elements": ("id", "attrs"), "host_connections": ("id", "attrs"),
+    "tasks": ("name", "started_at"), "usage_records": ("usage_id, type, end_at", "memory"),
+    "error_groups": ("group_id", "description"), "error_dumps": ("at, source, dump_id", "attrs"),
+    "key_values": ("key", "value"), "link_measurements": ("type, end_at", "loss"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Ids of what lists are of."""
+
+    organization: int
+    site: int
+    host: int
+    user: int
+    topology: int
+    machine: int
+    connection: int
+    network: int
+    template: int
+    usage: int
+
+
+@pytest.fixture
+def testbed(db: Database, world: World, bob: User, server: psycopg.Connection) -> Ids:
+    """Three or more rows for each list, stored from the last to the first."""
+    for name in ("carol", "dave"):
+        db.users.create(name, organization_id=world.organization.id, flags=["debug", "global_topl_user"])
+    for origin in ("ldap", "idp"):
+        db.users.create("alice", origin=origin, organization_id=world.organization.id, flags=["debug"])
+    for name in ("hall", "roof"):
+        db.sites.create(name, organization_id=world.organization.id)
+        db.hosts.create(name, address=name, rpcurl=name, site_id=world.site.id)
+        db.organizations.create(name)
+    hosts = [host.id for host in db.hosts.list()]
+    templates = [db.templates.create("kvmqm", name).id for name in "cab"]
+    networks = [db.networks.create(kind).id for kind in ("x/c", "x/a", "x/b")]
+    for n, name in enumerate("cab"):
+        at = MOMENT - n * MINUTE
+        db.profiles.create("kvmqm", name)
+        db.network_instances.create(networks[0], world.host.id, name)
+        db.network_instances.create(networks[0], hosts[1 + n % 2], name)
+        db.templates_on_hosts.set(world.host.id, templates[n], True)
+        db.templates_on_hosts.set(hosts[n], templates[0], True)
+        db.key_values.set(name, n)
+        db.tasks.claim(name, MINUTE, lease=MINUTE)
+        db.link_measurements.store(LinkMeasurement(world.site.id, world.site.id, "hour", at, at, 0, 0, 0, 1))
+        db.error_dumps.store("host", name, group_id="g", at=at, description=None, software_version=None)
+        db.error_dumps.store("host", name, group_id=name, at=at, description=None, software_version=None)
+        db.error_dumps.store(name, name, group_id=f"group {name}", at=at, description=None, software_version=None)
+    topologies = [db.topologies.create(name, owner_id=world.user.id).id for name in "cab"]
+    for user in db.users.list():
+        db.topology_permissions.set(topologies[0], user.id, "owner")
+    (machine, *_), connection = add_link(db, topologies[0])
+    for num in range(3):
+        db.elements.create(topologies[0], "kvmqm_interface", parent_id=machine.id)
+        add_link(db, topologies[0])
+        add_usage(server, world.host.usage_id, "hour", MOMENT - num * MINUTE)
+        for user in db.users.list():
+            add_usage(server, user.usage_id, "hour", MOMENT - num * MINUTE)
+        for organization in db.organizations.list():
+            add_usage(server, organization.usage_id, "hour", MOMENT - num * MINUTE)
+        for dao in (db.host_elements, db.host_connections):
+            dao.create(world.host.id, 2 * num, type="x", state="started", element_id=machine.id)
+            dao.create(world.host.id, 2 * num + 1, type="x", state="started", connection_id=connection.id)
+    store_backwards(server)
+    return Ids(
+        world.organization.id, world.site.id, world.host.id, world.user.id, topologies[0], machine.id, connection.id,
+        networks[0], templates[0], world.host.usage_id or 0,
+    )  # fmt: skip
+
+
+def store_backwards(server: psycopg.Connection) -> None:
+    """Write each row anew, the last first: a new version of a row is stored behind all others."""
+    for table, (key, column) in STORED.items():
+        backwards = ", ".join(f"{part} desc" for part in key.split(", "))
+        server.execute(
+            f"do $$ declare one record; begin"
+            f" for one in select {key} from {table} order by {backwards} loop"
+            f" update {table} set {column} = {column} where ({key}) = ({', '.join(f'one.{part}' for part in key.split(', '))});"
+            f" end loop; end $$"
+        )
+
+
+LISTS: dict[str, tuple[str, Callable[[Database, Ids], Sequence[Any]]]] = {
+    "organizations": ("id", lambda db, _: db.organizations.list()),
+    "sites": ("id", lambda db, _: db.sites.list()),
+    "sites of an organization": ("id", lambda db, t: db.sites.list_of_organization(t.organization)),
+    "hosts": ("id", lambda db, _: db.hosts.list()),
+    "hosts of a site": ("id", lambda db, t: db.hosts.list_of_site(t.site)),
+    "users": ("id", lambda db, _: db.users.list()),
+    "users of an organization": ("id", lambda db, t: db.users.list_of_organization(t.organization)),
+    "users by flag": ("id", lambda db, _: db.users.list_by_flag("debug")),
+    "users by name": ("id", lambda db, _: db.users.list_by_name("alice")),
+    "templates": ("id", lambda db, _: db.templates.list()),
+    "templates of a tech": ("id", lambda db, _: db.templates.list_of_tech("kvmqm")),
+    "readiness of templates": ("template_id", lambda db, _: db.templates.list_readiness()),
+    "profiles": ("id", lambda db, _: db.profiles.list()),
+    "profiles of a tech": ("id", lambda db, _: db.profiles.list_of_tech("kvmqm")),
+    "networks": ("id", lambda db, _: db.networks.list()),
+    "networks of a kind": ("id", lambda db, _: db.networks.list_by_kind("x")),
+    "network instances": ("id", lambda db, _: db.network_instances.list()),
+    "network instances on a host": ("id", lambda db, t: db.network_instances.list_of_host(t.host)),
+    "instances of a network": ("id", lambda db, t: db.network_instances.list_of_network(t.network)),
+    "templates on a host": ("template_id", lambda db, t: db.templates_on_hosts.list_of_host(t.host)),
+    "hosts with a template": ("host_id", lambda db, t: db.templates_on_hosts.list_of_template(t.template)),
+    "topologies": ("id", lambda db, t: db.topologies.list(asking_user_id=t.user)),
+    "topologies of a user": ("id", lambda db, t: db.topologies.list_of_user(t.user, asking_user_id=t.user)),
+    "topologies of an organization": (
+        "id",
+        lambda db, t: db.topologies.list_of_organization(t.organization, asking_user_id=t.user),
+    ),
+    "pages of topologies": ("id", lambda db, _: [db.topologies.list(after=n, limit=1)[0] for n in range(3)]),
+    "pages of topologies of a user": (
+        "id",
+        lambda db, t: [db.topologies.list_of_user(t.user, after=n, limit=1)[0] for n in range(3)],
+    ),
+    "pages of topologies of an organization": (
+        "id",
+        lambda db, t: [db.topologies.list_of_organization(t.organization, after=n, limit=1)[0] for n in range(3)],
+    ),
+    "permissions on a topology": ("user_id", lambda db, t: db.topology_permissions.list_of_topology(t.topology)),
+    "permissions of a user": ("topology_id", lambda db, t: db.topology_permissions.list_of_user(t.user)),
+    "roles on a topology": ("user_id", lambda db, t: db.topology_permissions.matrix(t.topology)),
+    "elements of a topology": ("id", lambda db, t: db.elements.list_of_topology(t.topology)),
+    "children of an element": ("id", lambda db, t: db.elements.list_children(t.machine)),
+    "connections of a topology": ("id", lambda db, t: db.connections.list_of_topology(t.topology)),
+    "host elements on a host": ("id", lambda db, t: db.host_elements.list_of_host(t.host)),
+    "host elements of an element": ("id", lambda db, t: db.host_elements.list_of_element(t.machine)),
+    "host elements of a connection": ("id", lambda db, t: db.host_elements.list_of_connection(t.connection)),
+    "uses of a host's elements": ("id", lambda db, t: db.host_elements.list_uses_of_host(t.host)),
+    "host connections on a host": ("id", lambda db, t: db.host_connections.list_of_host(t.host)),
+    "host connections of an element": ("id", lambda db, t: db.host_connections.list_of_element(t.machine)),
+    "host connections of a connection": ("id", lambda db, t: db.host_connections.list_of_connection(t.connection)),
+    "uses of a host's connections": ("id", lambda db, t: db.host_connections.list_uses_of_host(t.host)),
+    "tasks": ("name", lambda db, _: db.tasks.list()),
+    "usage": ("end_at", lambda db, t: db.usage.list(t.usage, "hour")),
+    "use by user": ("id", lambda db, _: db.usage.totals_by_user(MOMENT - DAY, MOMENT)),
+    "use by organization": ("id", lambda db, _: db.usage.totals_by_organization(MOMENT - DAY, MOMENT)),
+    "error dumps": ("at", lambda db, _: db.error_dumps.list_of_group("g")),
+    "error dumps in full": ("at", lambda db, _: db.error_dumps.list_full_of_group("g")),
+    "error groups": ("group_id", lambda db, _: db.error_groups.list()),
+    "error groups with numbers": ("group_id", lambda db, _: db.error_groups.list_summaries()),
+    "measurements": ("end_at", lambda db, t: db.link_measurements.list_between(t.site, t.site, "hour")),
+    "keys": ("key", lambda db, _: db.key_values.list()),
+}
+
+
+def test_lists_are_in_their_order_however_their_rows_are_stored(unindexed: Database, testbed: Ids) -> None:
+    for name, (key, call) in LISTS.items():
+        listed = [attrgetter(key)(row) for row in call(unindexed, testbed)]
+        assert listed == sorted(set(listed)), name
+        assert len(listed) >= 3, name
+
+
+def test_an_export_is_in_the_order_of_ids_however_its_rows_are_stored(unindexed: Database, testbed: Ids) -> None:
+    exported: Any = unindexed.topologies.export(testbed.topology)["topology"]
+    for part in ("elements", "connections"):
+        listed = [one["id"] for one in exported[part]]
+        assert listed == sorted(listed)
+        assert len(listed) >= 3
+    for connection in exported["connections"]:
+        assert connection["elements"] == sorted(connection["elements"])
+
+
+def test_the_preferred_and_the_latest_are_found_however_rows_are_stored(
+    unindexed: Database, testbed: Ids, server: psycopg.Connection
+) -> None:
+    """Of equal preference, the oldest is preferred."""
+    assert unindexed.templates.preferred("kvmqm").name == "c"
+    assert unindexed.profiles.preferred("kvmqm").name == "c"
+    assert unindexed.network_instances.of_kind(testbed.host, "x").bridge == "c"
+    server.execute("update usage_records set memory = 7 where end_at = %s", [MOMENT])
+    latest = unindexed.usage.latest(testbed.usage, "hour")
+    assert latest
+    assert latest.end_at == MOMENT
