@@ -1,4 +1,4 @@
-"""What is due at a moment, or of an age, is so from exactly then on: a microsecond before, it is not."""
+"""Moments and ages: things are due from exactly then on, and not a microsecond before."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -68,7 +68,7 @@ def test_what_expires_does_so_at_that_very_age(db: Database, carol: User) -> Non
 def test_a_user_is_over_quota_with_the_whole_of_a_resource_and_not_with_a_bit_less(
     db: Database, world: World, carol: User, resource: str
 ) -> None:
-    """Of the other resources both have used a half, and carol of all."""
+    """Both have used a half of the other resources, and carol of all."""
     for user in (world.user, carol):
         db.quotas.set(user.id, **dict.fromkeys(RESOURCES, 0.5))
         db.quotas.update(user.id, {"used_at": MOMENT, **dict.fromkeys(map("used_{}".format, RESOURCES), 0.25)})  # type: ignore[typeddict-item]

@@ -1,4 +1,4 @@
-"""Where there are two of each, a call is about the one that it names, and what is joined is of the same one."""
+"""Two of each: a call is about the one that it names, and what is joined is of the same one."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

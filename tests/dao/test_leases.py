@@ -12,7 +12,7 @@ from tomato_dao import Database, LockLost
 
 @pytest.fixture(params=TABLES)
 def kind(request: pytest.FixtureRequest) -> str:
-    """What is claimed."""
+    """Each kind of what is claimed."""
     return str(request.param)
 
 

@@ -191,7 +191,7 @@ def test_an_export_is_in_the_order_of_ids_however_its_rows_are_stored(unindexed:
 def test_the_preferred_and_the_latest_are_found_however_rows_are_stored(
     unindexed: Database, testbed: Ids, server: psycopg.Connection
 ) -> None:
-    """Of equal preference, the oldest is preferred."""
+    """The oldest is preferred to others of an equal preference."""
     assert unindexed.templates.preferred("kvmqm").name == "c"
     assert unindexed.profiles.preferred("kvmqm").name == "c"
     assert unindexed.network_instances.of_kind(testbed.host, "x").bridge == "c"
@@ -199,3 +199,86 @@ def test_the_preferred_and_the_latest_are_found_however_rows_are_stored(
     latest = unindexed.usage.latest(testbed.usage, "hour")
     assert latest
     assert latest.end_at == MOMENT
+
+
+def test_contacts_are_told_in_the_order_of_ids_however_users_are_stored(
+    db: Database, unindexed: Database, testbed: Ids, server: psycopg.Connection
+) -> None:
+    users = db.users.list()
+    for user in users[-2:]:
+        db.topologies.create("lonely", owner_id=user.id)
+    server.execute("update users set flags = '{global_host_contact}', last_login_at = now(), origin = id::text")
+    db.topologies.update(testbed.topology, {"timeout_at": MOMENT})
+    db.hosts.update("host1", {"problem_since": MOMENT})
+    store_backwards(server)
+    everybody = [user.id for user in users]
+    (notice,) = unindexed.hosts.claim_problem_notices(limit=5, lease=MINUTE)
+    (claim,) = unindexed.topologies.claim_timeouts(limit=5, lease=MINUTE)
+    assert [contact.id for contact in notice.recipients] == [contact.id for contact in claim.owners] == everybody
+    server.execute("update users set origin = 'idp', name = id::text")
+    store_backwards(server)
+    expired = unindexed.users.expire("idp", timedelta())
+    kept = [users[0].id, users[-2].id, users[-1].id]
+    assert [contact.id for contact in expired.kept] == kept
+    assert [contact.id for contact in expired.removed] == [id for id in everybody if id not in kept]
+
+
+def test_what_is_due_longest_is_claimed_first_however_rows_are_stored(
+    db: Database, unindexed: Database, testbed: Ids, server: psycopg.Connection
+) -> None:
+    """The second of three is due first, then the first, then the third."""
+    dues = [MOMENT - n * MINUTE for n in (2, 3, 1)]
+    machines = [e.id for e in db.elements.list_of_topology(testbed.topology) if e.type == "kvmqm"][:3]
+    orphans = [db.host_elements.create(testbed.host, 100 + n, type="x", state="x").id for n in range(3)]
+    links = [db.host_connections.create(testbed.host, 100 + n, type="x", state="x").id for n in range(3)]
+    topologies, hosts = ([row.id for row in rows][:3] for rows in (db.topologies.list(), db.hosts.list()))
+    for table, column, ids in (
+        ("elements", "next_sync_at", machines),
+        ("host_elements", "orphan_lease_until", orphans),
+        ("host_connections", "orphan_lease_until", links),
+        ("topologies", "timeout_at", topologies),
+        ("hosts", "resources_synced_at", hosts),
+        ("hosts", "problem_since", hosts),
+    ):
+        for id, due in zip(ids, dues, strict=True):
+            server.execute(f"update {table} set {column} = %s where id = %s", [due, id])
+    calls: list[tuple[Callable[..., Sequence[Any]], str, list[int]]] = [
+        (unindexed.elements.claim_syncs, "id", machines),
+        (unindexed.host_elements.claim_orphans, "id", orphans),
+        (unindexed.host_connections.claim_orphans, "id", links),
+        (unindexed.topologies.claim_timeouts, "id", topologies),
+        (unindexed.hosts.claim_syncs, "id", hosts),
+        (unindexed.hosts.claim_problem_notices, "host_id", hosts),
+    ]
+    for claim, key, (first, second, third) in calls:
+        claimed = [getattr(one, key) for _ in range(3) for one in claim(limit=1, lease=MINUTE)]
+        assert claimed == [second, first, third], claim
+
+
+def test_claims_of_one_call_are_told_by_when_they_were_due_and_then_by_id(
+    db: Database, unindexed: Database, testbed: Ids, server: psycopg.Connection
+) -> None:
+    """The last is due first, the others at one moment; a host that was never synced comes before."""
+    machines = [e.id for e in db.elements.list_of_topology(testbed.topology) if e.type == "kvmqm"][:3]
+    topologies, hosts = ([row.id for row in rows][:3] for rows in (db.topologies.list(), db.hosts.list()))
+    orphans = [db.host_elements.create(testbed.host, 100 + n, type="x", state="x").id for n in range(3)]
+    links = [db.host_connections.create(testbed.host, 100 + n, type="x", state="x").id for n in range(3)]
+    for table, column, ids in (
+        ("elements", "next_sync_at", machines),
+        ("topologies", "timeout_at", topologies),
+        ("hosts", "resources_synced_at", hosts[:2]),
+        ("hosts", "problem_since", hosts),
+    ):
+        server.execute(f"update {table} set {column} = %s where id = any(%s)", [MOMENT, ids])
+        server.execute(f"update {table} set {column} = %s where id = %s", [MOMENT - MINUTE, ids[-1]])
+    store_backwards(server)
+    limit: dict[str, Any] = {"limit": 5, "lease": MINUTE}
+    first, second, third = machines
+    assert [c.id for c in unindexed.elements.claim_syncs(**limit)] == [third, first, second]
+    first, second, third = topologies
+    assert [c.id for c in unindexed.topologies.claim_timeouts(**limit)][:3] == [third, first, second]
+    first, second, third = hosts
+    assert [c.host_id for c in unindexed.hosts.claim_problem_notices(**limit)] == [third, first, second]
+    assert [c.id for c in unindexed.hosts.claim_syncs(**limit)] == [third, second, first]
+    assert [c.id for c in unindexed.host_elements.claim_orphans(**limit)] == orphans
+    assert [c.id for c in unindexed.host_connections.claim_orphans(**limit)] == links

@@ -70,7 +70,7 @@ def test_what_comes_for_one_is_not_late_for_another(db: Database, both: tuple[Ow
 
 
 def test_a_topology_waits_for_elements_that_are_settled_with_it(db: Database, both: tuple[Owned, Owned]) -> None:
-    """Of a second element's two components one never delivers, so that the element waits until its window is settled."""
+    """One of a second element's two components never delivers, so that the element waits until its window is settled."""
     owned, _ = both
     late = add_component(db, owned.topology.id, owned.host_id, 2)
     db.host_elements.create(owned.host_id, 3, type="x", state="started", element_id=late.element_id)

@@ -1,4 +1,4 @@
-"""What is claimed for the time of a lease: two things of each kind that are due, and how they are claimed and finished."""
+"""Leases, as the tests of all that is claimed need them: two due things of a kind, how they are claimed and finished."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Leased:
     key: str = "id"
 
     def key_of(self, claim: Any) -> Any:
-        """What a claim is finished by."""
+        """The name by which a claim is finished."""
         return getattr(claim, self.key)
 
 
