@@ -25,20 +25,11 @@ from tests.conftest import World
 from tests.dao.test_exchange import add_names, two_linked_machines
 from tests.helpers.busy_cases import Load, assert_nothing_was_lost_or_done_twice
 from tests.helpers.session_cases import BACKENDS
-from tests.helpers.statement_cases import query, run
+from tests.helpers.statement_cases import NEW_YEAR, query, run
 from tomato_dao import AlreadyExists, Database, TomatoError, connect
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.rows import asdict
 from tomato_dao.sql.rows import Row
-
-NEW_YEAR = datetime(2020, 1, 1, tzinfo=UTC)
-ROUNDS = 5000  # that a thread of a load works at most
-
-
-@pytest.fixture(params=[True, False], ids=["prepared", "as it is"])
-def prepare(request: pytest.FixtureRequest) -> bool:
-    """Whether statements are prepared, or sent as they are."""
-    return bool(request.param)
 
 
 def plain(value: object) -> object:
