@@ -78,6 +78,7 @@ def db(tomato_url: str, has_roles: bool, request: pytest.FixtureRequest) -> Iter
 def unindexed(tomato_url: str) -> Iterator[Database]:
     """A Database that reads rows in the order in which they are stored, where an index or join would happen to order them."""
     options = "-c enable_indexscan=off -c enable_indexonlyscan=off -c enable_bitmapscan=off -c enable_mergejoin=off"
+    options += " -c enable_sort=off"  # so that “distinct” does not sort either
     with connect(make_conninfo(tomato_url, options=options), pool_size=1) as db:
         yield db
 

@@ -88,6 +88,13 @@ def test_where_all_owners_expire_the_first_stays(db: Database, users: dict[str, 
     }
 
 
+def test_who_is_no_owner_expires_though_the_owner_expires_as_well(db: Database, users: dict[str, User]) -> None:
+    topology = db.topologies.create("t", owner_id=users["older"].id)
+    db.topology_permissions.set(topology.id, users["old"].id, "manager")
+    expired = db.users.expire("ldap", 30 * DAY)
+    assert (names(expired.removed), names(expired.kept)) == (["old"], ["older"])
+
+
 @pytest.fixture
 def owned(db: Database, users: dict[str, User]) -> Topology:
     """A topology whose two owners are one who expires and one who does not."""

@@ -48,7 +48,7 @@ class Ids:
 
 @pytest.fixture
 def testbed(db: Database, world: World, bob: User, server: psycopg.Connection) -> Ids:
-    """Three or more rows for each list, stored from the last to the first."""
+    """Three or more rows for each list, stored in no order."""
     for name in ("carol", "dave"):
         db.users.create(name, organization_id=world.organization.id, flags=["debug", "global_topl_user"])
     for origin in ("ldap", "idp"):
@@ -73,7 +73,7 @@ def testbed(db: Database, world: World, bob: User, server: psycopg.Connection) -
         db.error_dumps.store("host", name, group_id="g", at=at, description=None, software_version=None)
         db.error_dumps.store("host", name, group_id=name, at=at, description=None, software_version=None)
         db.error_dumps.store(name, name, group_id=f"group {name}", at=at, description=None, software_version=None)
-    topologies = [db.topologies.create(name, owner_id=world.user.id).id for name in "cab"]
+    topologies = [db.topologies.create(name, owner_id=world.user.id).id for name in "hgfedcba"]
     for user in db.users.list():
         db.topology_permissions.set(topologies[0], user.id, "owner")
     (machine, *_), connection = add_link(db, topologies[0])
@@ -88,22 +88,25 @@ def testbed(db: Database, world: World, bob: User, server: psycopg.Connection) -
         for dao in (db.host_elements, db.host_connections):
             dao.create(world.host.id, 2 * num, type="x", state="started", element_id=machine.id)
             dao.create(world.host.id, 2 * num + 1, type="x", state="started", connection_id=connection.id)
-    store_backwards(server)
+    store_shuffled(server)
     return Ids(
         world.organization.id, world.site.id, world.host.id, world.user.id, topologies[0], machine.id, connection.id,
         networks[0], templates[0], world.host.usage_id or 0,
     )  # fmt: skip
 
 
-def store_backwards(server: psycopg.Connection) -> None:
-    """Write each row anew, the last first: a new version of a row is stored behind all others."""
+def store_shuffled(server: psycopg.Connection) -> None:
+    """Write each row anew, which stores it behind all others: first each second one, then the others, both backwards.
+
+    So the rows are in their order neither forwards nor backwards, as some joins read them.
+    """
     for table, (key, column) in STORED.items():
-        backwards = ", ".join(f"{part} desc" for part in key.split(", "))
+        of_one = ", ".join(f"one.{part}" for part in key.split(", "))
         server.execute(
             f"do $$ declare one record; begin"
-            f" for one in select {key} from {table} order by {backwards} loop"
-            f" update {table} set {column} = {column} where ({key}) = ({', '.join(f'one.{part}' for part in key.split(', '))});"
-            f" end loop; end $$"
+            f" for one in select {key}, row_number() over (order by {key}) as n from {table}"
+            f" order by (row_number() over (order by {key})) % 2, n desc loop"
+            f" update {table} set {column} = {column} where ({key}) = ({of_one}); end loop; end $$"
         )
 
 
@@ -135,14 +138,14 @@ LISTS: dict[str, tuple[str, Callable[[Database, Ids], Sequence[Any]]]] = {
         "id",
         lambda db, t: db.topologies.list_of_organization(t.organization, asking_user_id=t.user),
     ),
-    "pages of topologies": ("id", lambda db, _: [db.topologies.list(after=n, limit=1)[0] for n in range(3)]),
+    "pages of topologies": ("id", lambda db, _: [db.topologies.list(after=n, limit=1)[0] for n in range(8)]),
     "pages of topologies of a user": (
         "id",
-        lambda db, t: [db.topologies.list_of_user(t.user, after=n, limit=1)[0] for n in range(3)],
+        lambda db, t: [db.topologies.list_of_user(t.user, after=n, limit=1)[0] for n in range(8)],
     ),
     "pages of topologies of an organization": (
         "id",
-        lambda db, t: [db.topologies.list_of_organization(t.organization, after=n, limit=1)[0] for n in range(3)],
+        lambda db, t: [db.topologies.list_of_organization(t.organization, after=n, limit=1)[0] for n in range(8)],
     ),
     "permissions on a topology": ("user_id", lambda db, t: db.topology_permissions.list_of_topology(t.topology)),
     "permissions of a user": ("topology_id", lambda db, t: db.topology_permissions.list_of_user(t.user)),
@@ -210,13 +213,13 @@ def test_contacts_are_told_in_the_order_of_ids_however_users_are_stored(
     server.execute("update users set flags = '{global_host_contact}', last_login_at = now(), origin = id::text")
     db.topologies.update(testbed.topology, {"timeout_at": MOMENT})
     db.hosts.update("host1", {"problem_since": MOMENT})
-    store_backwards(server)
+    store_shuffled(server)
     everybody = [user.id for user in users]
     (notice,) = unindexed.hosts.claim_problem_notices(limit=5, lease=MINUTE)
     (claim,) = unindexed.topologies.claim_timeouts(limit=5, lease=MINUTE)
     assert [contact.id for contact in notice.recipients] == [contact.id for contact in claim.owners] == everybody
     server.execute("update users set origin = 'idp', name = id::text")
-    store_backwards(server)
+    store_shuffled(server)
     expired = unindexed.users.expire("idp", timedelta())
     kept = [users[0].id, users[-2].id, users[-1].id]
     assert [contact.id for contact in expired.kept] == kept
@@ -251,6 +254,7 @@ def test_what_is_due_longest_is_claimed_first_however_rows_are_stored(
         (unindexed.hosts.claim_problem_notices, "host_id", hosts),
     ]
     for claim, key, (first, second, third) in calls:
+        store_shuffled(server)
         claimed = [getattr(one, key) for _ in range(3) for one in claim(limit=1, lease=MINUTE)]
         assert claimed == [second, first, third], claim
 
@@ -271,7 +275,7 @@ def test_claims_of_one_call_are_told_by_when_they_were_due_and_then_by_id(
     ):
         server.execute(f"update {table} set {column} = %s where id = any(%s)", [MOMENT, ids])
         server.execute(f"update {table} set {column} = %s where id = %s", [MOMENT - MINUTE, ids[-1]])
-    store_backwards(server)
+    store_shuffled(server)
     limit: dict[str, Any] = {"limit": 5, "lease": MINUTE}
     first, second, third = machines
     assert [c.id for c in unindexed.elements.claim_syncs(**limit)] == [third, first, second]

@@ -164,3 +164,17 @@ def test_totals_are_each_users_and_organizations_own(db: Database, both: tuple[O
         (both[0].user.organization_id, 1),
         (both[1].user.organization_id, 2),
     ]
+
+
+def test_records_of_each_type_are_pruned_by_their_own_number(
+    db: Database, server: psycopg.Connection, both: tuple[Owned, Owned]
+) -> None:
+    owned, other = both
+    morning = NOON - timedelta(hours=6)
+    for one in both:
+        add_usage(server, one.user.usage_id, "hour", morning)
+    import_use(db, owned.component, *(NOON - n * WINDOW for n in range(13)))
+    db.usage.aggregate(now=NOON + SETTLED)
+    assert len(use(db, owned.user)) == 12
+    assert [end for end, _ in use(db, owned.user, "hour")] == [morning, NOON - timedelta(hours=1), NOON]
+    assert [end for end, _ in use(db, other.user, "hour")] == [morning]
