@@ -29,6 +29,11 @@ def test_a_query_of_no_columns_or_no_rows_gives_what_it_has(single: Database, tm
     assert run(single, query(tmp_path, "select 1, 'a', null")) == [(1, "a", None)]
 
 
+def test_json_is_decoded_beside_an_array_of_json(single: Database, tmp_path: Path) -> None:
+    both = query(tmp_path, """select '{"a": 1}'::jsonb, array['{"b": 2}'::jsonb, null]""")
+    assert run(single, both) == [({"a": 1}, [{"b": 2}, None])]
+
+
 def test_a_statement_made_stale_by_another_column_type_is_prepared_again(
     single: Database, server: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -170,9 +175,12 @@ def test_a_value_that_does_not_fit_is_told_in_a_failed_transaction_too(single: D
                 single.organizations.create("uni")
             with pytest.raises(InvalidValue, match="does not fit int8"):
                 single.organizations.get(2**63)
+            reached.append("the end")
 
+    reached: list[str] = []
     with pytest.raises(WrongState, match="already exists"):
         go_on()
+    assert reached == ["the end"]
 
 
 def test_cursors_of_a_leased_connection_work_beside_statements(single: Database, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def _check_encoding(text: bytes, lines_before: int) -> None:
     decoder = codecs.getincrementaldecoder("utf-8")()
     for start in range(0, len(text), _SLICE):
         try:
-            decoder.decode(text[start : start + _SLICE], start + _SLICE >= len(text))
+            decoder.decode(text[start : start + _SLICE])  # the last one ends with a newline, so with a whole character
         except UnicodeDecodeError as error:
             line = lines_before + text.count(b"\n", 0, start + error.start) + 1
             raise _wrong(line, "it has bytes that are not UTF-8") from None
