@@ -127,3 +127,15 @@ def test_records_of_a_component_that_is_being_removed_are_pruned_by_the_next_run
         assert without_waiting(db, aggregate).pruned == 1
     db.usage.import_records([replace(records[0], end_at=NOON + MINUTE)], now=NOON)
     assert aggregate().pruned == 2
+
+
+def test_a_component_is_removed_without_waiting_for_an_import_of_anothers_records(
+    db: Database, world: World, server: psycopg.Connection
+) -> None:
+    mine, other = (db.host_elements.create(world.host.id, num, type="x", state="started") for num in range(2))
+    with db.transaction():
+        record = UsageRecord(mine.usage_id or 0, "5minutes", NOON - MINUTE, NOON, 1, 1, 1, 1, 1)
+        assert db.usage.import_records([record], now=NOON).imported == 1
+        server.execute("set lock_timeout = '1s'")
+        server.execute("delete from host_elements where id = %s", [other.id])
+    assert [component.id for component in db.host_elements.list_of_host(world.host.id)] == [mine.id]

@@ -137,7 +137,9 @@ def test_memory_of_an_hour_is_averaged_by_measurements_where_there_are_any(
 
 
 def test_a_quota_counts_windows_alone_and_each_users_own(db: Database, both: tuple[Owned, Owned]) -> None:
-    """The hour ends after the only window in it."""
+    """The hour ends after the only window in it; a half of the first traffic is free for bob."""
+    share = 300 / (30 * 24 * 3600)
+    db.quotas.set(both[1].user.id, memory=0, diskspace=0, traffic=0.5 / share, cputime=0)
     end = NOON - 6 * WINDOW
     for owned, value in zip(both, (1, 2), strict=True):
         import_use(db, owned.component, end, value=value)
@@ -146,7 +148,7 @@ def test_a_quota_counts_windows_alone_and_each_users_own(db: Database, both: tup
     assert [use(db, owned.user, "hour") for owned in both] == [[(NOON, 1)], [(NOON, 2)]]
     assert [db.quotas.count_use(now=now) for _ in range(2)] == [2, 0]
     quotas = [db.quotas.get(owned.user.id) for owned in both]
-    assert [(q.used_traffic, q.used_cputime, q.used_at) for q in quotas] == [(1, 1, end), (2, 2, end)]
+    assert [(q.used_traffic, q.used_cputime, q.used_at) for q in quotas] == [(1, 1, end), (pytest.approx(1.5), 2, end)]
     import_use(db, both[1].component, NOON + WINDOW, value=4)
     db.usage.aggregate(now=now + WINDOW)
     assert db.quotas.count_use(now=now + WINDOW) == 1
