@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -10,10 +11,10 @@ import psycopg
 import pytest
 
 from tests.conftest import World
-from tests.helpers.dao_cases import MOMENT
+from tests.helpers.dao_cases import MOMENT, refused
 from tests.helpers.leased_cases import MINUTE
 from tests.helpers.topology_cases import add_link, add_usage
-from tomato_dao import Database
+from tomato_dao import Database, InvalidValue
 from tomato_dao.rows import LinkMeasurement, User
 
 DAY = timedelta(days=1)
@@ -286,3 +287,12 @@ def test_claims_of_one_call_are_told_by_when_they_were_due_and_then_by_id(
     assert [c.id for c in unindexed.hosts.claim_syncs(**limit)] == [third, second, first]
     assert [c.id for c in unindexed.host_elements.claim_orphans(**limit)] == orphans
     assert [c.id for c in unindexed.host_connections.claim_orphans(**limit)] == links
+
+
+def test_of_two_elements_that_cannot_be_connected_the_first_is_told_however_they_are_stored(
+    db: Database, unindexed: Database, testbed: Ids
+) -> None:
+    machines = [e.id for e in db.elements.list_of_topology(testbed.topology) if e.type == "kvmqm"]
+    for low, high in pairwise(machines):
+        with refused(InvalidValue, "element", low, f"element {low} is a kvmqm"):
+            unindexed.connections.create(high, low)
