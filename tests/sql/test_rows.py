@@ -81,6 +81,12 @@ def test_a_number_that_msgspec_refuses_is_read_beside_others(number: str) -> Non
     assert (first.attrs, second.parts, third.attrs) == ({}, (Part(1, 0.5, None),), {"c": 1})
 
 
+def test_a_share_that_is_no_number_is_read_beside_one_that_msgspec_refuses() -> None:
+    (row,) = whole((1, '[[5, "NaN", null], [6, 1e400, null]]', "{}"))
+    assert isnan(row.parts[0].share)
+    assert row.parts[1] == Part(6, inf, None)
+
+
 def test_a_column_that_an_inner_row_does_not_declare_is_refused() -> None:
     for parts in ("[[1, 0.5, null, 7]]", "[[1, 0.5]]"):
         with pytest.raises(msgspec.ValidationError):
