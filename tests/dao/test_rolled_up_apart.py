@@ -150,6 +150,8 @@ def test_a_quota_counts_windows_alone_and_each_users_own(db: Database, both: tup
     quotas = [db.quotas.get(owned.user.id) for owned in both]
     assert [(q.used_traffic, q.used_cputime, q.used_at) for q in quotas] == [(1, 1, end), (pytest.approx(1.5), 2, end)]
     import_use(db, both[1].component, NOON + WINDOW, value=4)
+    db.usage.aggregate(now=now)
+    assert (use(db, both[1].user)[-1], db.quotas.count_use(now=now)) == ((NOON + WINDOW, 4), 0)  # it is not settled yet
     db.usage.aggregate(now=now + WINDOW)
     assert db.quotas.count_use(now=now + WINDOW) == 1
     assert [db.quotas.get(owned.user.id).used_cputime for owned in both] == [1, 6]
