@@ -103,6 +103,7 @@ def test_a_wrong_password_is_told_without_the_password(tomato_url: str) -> None:
         pytest.skip("this server asks for no password")
 
 
+@pytest.mark.slow
 def test_what_is_imported_late_is_there_all_the_same() -> None:
     program = """
 import tomato_dao

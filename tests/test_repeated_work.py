@@ -6,6 +6,8 @@ from psycopg import IsolationLevel
 from tests.helpers.session_cases import setting
 from tomato_dao import Conflict, Database, transactions
 
+pytestmark = pytest.mark.slow
+
 
 def always_second() -> None:
     raise Conflict("another was first")

@@ -31,6 +31,8 @@ from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.rows import asdict
 from tomato_dao.sql.rows import Row
 
+pytestmark = pytest.mark.slow
+
 
 def plain(value: object) -> object:
     """A value without its times."""

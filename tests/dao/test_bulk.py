@@ -31,6 +31,7 @@ def states(db: Database, elements: list[Element]) -> list[str]:
     return [db.elements.get(e.id).state for e in elements]
 
 
+@pytest.mark.slow
 def test_many_are_created_in_the_order_that_they_are_given(
     db: Database, server: psycopg.Connection, world: World, topology: Topology
 ) -> None:

@@ -298,6 +298,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(attrs=st.dictionaries(texts.map("_{}".format), values, max_size=4), name=texts)
 def test_any_attrs_survive(db: Database, world: World, attrs: dict[str, Any], name: str) -> None:

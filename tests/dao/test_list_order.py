@@ -227,6 +227,7 @@ def test_contacts_are_told_in_the_order_of_ids_however_users_are_stored(
     assert [contact.id for contact in expired.removed] == [id for id in everybody if id not in kept]
 
 
+@pytest.mark.slow
 def test_what_is_due_longest_is_claimed_first_however_rows_are_stored(
     db: Database, unindexed: Database, testbed: Ids, server: psycopg.Connection
 ) -> None:

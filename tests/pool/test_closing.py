@@ -15,8 +15,9 @@ from tests.helpers.dao_cases import until
 from tests.helpers.session_cases import BACKENDS, blocked
 from tomato_dao import Unavailable, connect
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.parametrize("within", ["a call", "a transaction"])
 def test_closing_cancels_what_runs_after_a_grace(
     tomato_url: str, world: World, server: psycopg.Connection, within: str, prepare: bool

@@ -15,6 +15,8 @@ from tests.helpers.statement_cases import sqlstate
 from tomato_dao import Database, Unavailable, connect
 from tomato_dao.sql.statements import QueryConnection
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_read_is_repeated_once_where_its_session_was_ended(single: Database, server: psycopg.Connection) -> None:
     uni = single.organizations.create("uni")

@@ -14,6 +14,8 @@ from tests.helpers.session_cases import names, setting
 from tomato_dao import Database, connect
 from tomato_dao.ops import roles
 
+pytestmark = pytest.mark.slow
+
 
 def state(db: Database) -> dict[str, str]:
     """All settings of the pool's session, and as whom it acts."""

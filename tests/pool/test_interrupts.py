@@ -19,6 +19,8 @@ from tests.helpers.dao_cases import until
 from tests.helpers.session_cases import BACKENDS
 from tomato_dao import Unavailable, connect, pool
 
+pytestmark = pytest.mark.slow
+
 INTERRUPTED = """
 import signal, sys, threading
 from time import monotonic, sleep
@@ -83,7 +85,6 @@ db.close()
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["call", "transaction", "pool", "server"])
 def test_an_interrupt_ends_a_call_that_waits_and_nothing_else(
     tomato_url: str, world: World, server: psycopg.Connection, how: str

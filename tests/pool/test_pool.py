@@ -18,6 +18,8 @@ from tests.helpers.session_cases import fill, kill, refusing_connections, until_
 from tests.helpers.statement_cases import query, run
 from tomato_dao import Database, InvalidValue, TomatoError, Unavailable, connect
 
+pytestmark = pytest.mark.slow
+
 SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and application_name = %s"
 
 

@@ -20,6 +20,8 @@ from tests.helpers.session_cases import BACKENDS, fill, kill, names, refusing_co
 from tests.helpers.statement_cases import query, run
 from tomato_dao import Unavailable, connect, pool
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_pool_of_one_recovers_after_a_time_without_any_connection(
     tomato_server_url: str, tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
@@ -86,7 +88,6 @@ def test_a_connection_is_replaced_when_its_lifetime_is_over(
         until(server, "(select count(*) " + BACKENDS + ") = 1", "old")
 
 
-@pytest.mark.slow
 def test_connections_that_nobody_uses_are_closed_but_one(
     tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,8 @@ from tests.helpers.statement_cases import query, run
 from tomato_dao import Conflict, Database, InvalidValue, NotFound, Unavailable, connect
 from tomato_dao.server.prometheus import StatsCollector
 
+pytestmark = pytest.mark.slow
+
 # Counting.
 
 
@@ -190,7 +192,6 @@ def test_work_that_meets_another_is_repeated_until_it_is_done(db: Database, worl
     assert len(tries) >= 23
 
 
-@pytest.mark.slow
 def test_of_two_that_deadlock_both_are_done(db: Database, world: World) -> None:
     db.sites.create("other", organization_id=world.organization.id)
     meet = threading.Barrier(2)

@@ -132,6 +132,7 @@ def test_a_value_of_a_kindred_type_is_taken(echo: Echo, kind: str, given: object
     assert echo(kind, given) == stored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "value"),
     [

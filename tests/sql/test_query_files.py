@@ -208,6 +208,7 @@ INERT = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(pieces=st.lists(st.one_of(st.tuples(AROUND, PARAMETER), INERT), max_size=8), gap=st.sampled_from([" ", "\n"]))
 def test_exactly_the_parameters_are_numbered(

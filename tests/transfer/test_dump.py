@@ -35,7 +35,7 @@ from tomato_dao import Database, NotAllowed, WrongLayout, WrongState, connect
 from tomato_dao.server import schema
 from tomato_dao.transfer import catalog
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
 
 def test_a_dump_is_a_json_array_with_a_record_per_line(db: Database, world: World) -> None:

@@ -17,7 +17,7 @@ from tests.helpers.transfer_cases import dumped
 from tomato_dao import Conflict, Database, WrongLayout
 from tomato_dao.transfer import snapshot
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
 
 def test_a_migration_that_waits_is_no_deadlock(db: Database, server: psycopg.Connection) -> None:

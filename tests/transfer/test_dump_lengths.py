@@ -11,7 +11,7 @@ from tests.helpers.transfer_cases import dumped, rows_of
 from tomato_dao import Database, InvalidValue
 from tomato_dao.transfer import dump, reader
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
 LONGEST = 2 << 20  # bytes, instead of 512 MiB
 

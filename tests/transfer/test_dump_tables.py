@@ -12,7 +12,7 @@ from tests.helpers.transfer_cases import another_database, dumped, rows_of
 from tomato_dao import Database, WrongLayout
 from tomato_dao.transfer import catalog
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
 
 def test_every_table_and_column_that_is_not_generated_is_in_it(server: psycopg.Connection) -> None:

@@ -14,7 +14,7 @@ from tomato_dao import AlreadyExists, Database, InvalidValue, NotAllowed, NotEmp
 from tomato_dao.transfer import engine
 from tomato_dao.transfer.report import Progress
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
 
 def test_what_is_loaded_elsewhere_is_the_same(

@@ -19,7 +19,7 @@ from tomato_dao.server import schema
 from tomato_dao.transfer.load import check
 from tomato_dao.transfer.reader import DumpReader
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
 Line = dict[str, Any] | str
 

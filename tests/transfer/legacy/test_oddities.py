@@ -12,7 +12,7 @@ from tests.helpers.transfer_cases import another_database
 from tomato_dao import Database
 from tomato_dao.transfer.legacy.report import LegacySummary
 
-pytestmark = pytest.mark.as_owner  # which a load needs
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 AT = datetime.fromtimestamp(NOW, UTC)
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from tomato_dao import InvalidValue
 from tomato_dao.transfer.legacy.reader import LegacyRecords, is_legacy
 
+pytestmark = pytest.mark.slow
+
 ONE = {"model": "tomato.host", "pk": 1, "fields": {"name": "h"}}
 
 
@@ -31,7 +33,6 @@ values = st.recursive(
 records = st.lists(st.dictionaries(st.text(max_size=5), values, max_size=4), max_size=4)
 
 
-@pytest.mark.slow
 @given(fields=records, size=st.integers(1, 50), indent=st.none() | st.integers(0, 3), ascii_only=st.booleans())
 def test_any_records_in_any_layout_cut_anywhere(fields: list[Any], size: int, indent: int | None, ascii_only: bool) -> None:
     given = [{"model": f"tomato.m{n}", "pk": n, "fields": one} for n, one in enumerate(fields)]
