@@ -12,6 +12,8 @@ from tomato_dao import Database, InvalidValue, NotFound
 from tomato_dao.patches import NewElement
 from tomato_dao.rows import Element, Topology
 
+pytestmark = pytest.mark.slow
+
 MACHINES = ["kvmqm", "openvz", "repy"]
 
 
@@ -31,7 +33,6 @@ def states(db: Database, elements: list[Element]) -> list[str]:
     return [db.elements.get(e.id).state for e in elements]
 
 
-@pytest.mark.slow
 def test_many_are_created_in_the_order_that_they_are_given(
     db: Database, server: psycopg.Connection, world: World, topology: Topology
 ) -> None:

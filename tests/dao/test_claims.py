@@ -17,6 +17,8 @@ from tomato_dao import Database, InvalidValue, LockLost, NotFound, connect
 from tomato_dao.dao.host_components import HostComponents
 from tomato_dao.rows import Contact, Element, Topology
 
+pytestmark = pytest.mark.slow
+
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
 
@@ -124,7 +126,6 @@ def claim_all(url: str, threads: int) -> list[tuple[int, str]]:
         return [item for done in pool.map(work, [db] * threads) for item in done]
 
 
-@pytest.mark.slow
 def test_sixteen_threads_in_four_processes_claim_each_due_topology_once(
     db: Database, server: psycopg.Connection, tomato_url: str
 ) -> None:
@@ -231,7 +232,6 @@ def test_only_machines_are_looked_at(db: Database, server: psycopg.Connection, t
     assert db.elements.claim_syncs(limit=1, lease=MINUTE) == []
 
 
-@pytest.mark.slow
 def test_a_machine_that_started_anew_is_not_put_off(db: Database, server: psycopg.Connection, machine: Element) -> None:
     db.elements.update(machine.id, {"next_sync_at": now(server)})
     (claim,) = db.elements.claim_syncs(limit=1, lease=MINUTE)

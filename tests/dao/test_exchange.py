@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from tests.conftest import CHECKOUT, World
 from tomato_dao import Database, InvalidValue, NotFound
 
+pytestmark = pytest.mark.slow
+
 # The keys that an export leaves out at any depth, as DOMAIN.md lists them.
 LEFT_OUT = [
     "usage", "debug", "bridge", "capture_port", "capture_pid", "websocket_pid", "websocket_port", "vmid", "vncpid", "vncport",
@@ -298,7 +300,6 @@ values = st.recursive(
 )
 
 
-@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(attrs=st.dictionaries(texts.map("_{}".format), values, max_size=4), name=texts)
 def test_any_attrs_survive(db: Database, world: World, attrs: dict[str, Any], name: str) -> None:

@@ -14,6 +14,8 @@ from tomato_dao import Database, InvalidValue, LockLost, connect
 from tomato_dao.database import QUERIES
 from tomato_dao.rows import Contact, HostSyncClaim, ProblemNoticeClaim
 
+pytestmark = pytest.mark.slow
+
 MINUTE = timedelta(seconds=60)
 MICROSECOND = timedelta(microseconds=1)
 BROUGHT: dict[str, Any] = {
@@ -204,7 +206,6 @@ def test_a_notice_that_cannot_be_sent_lets_others_go_first(db: Database, world: 
     assert claimed == ["host1", "due1", "due2", "host1"]
 
 
-@pytest.mark.slow
 def test_a_problem_from_its_beginning_to_its_end(db: Database, world: World) -> None:
     made: list[tuple[int, str]] = []
     later = "problem_since = problem_since - interval '15 min', problem_mailed_at = problem_mailed_at - interval '15 min'"

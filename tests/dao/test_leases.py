@@ -9,6 +9,8 @@ from tests.helpers.dao_cases import timed
 from tests.helpers.leased_cases import MICROSECOND, MINUTE, TABLES, Leased, make_leased
 from tomato_dao import Database, LockLost
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=TABLES)
 def kind(request: pytest.FixtureRequest) -> str:

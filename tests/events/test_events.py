@@ -18,6 +18,8 @@ from tests.helpers.session_cases import BACKENDS, kill, refusing_connections
 from tomato_dao import Database, InvalidValue, Unavailable, connect, events
 from tomato_dao.events import MISSED, Event
 
+pytestmark = pytest.mark.slow
+
 OVER = "not exists (select " + BACKENDS + ")"
 
 
@@ -86,7 +88,6 @@ def test_what_changes_no_state_is_not_heard(here: Database, lab: Lab, watcher: p
         assert heard(listener, watcher) == []
 
 
-@pytest.mark.slow
 def test_a_bulk_change_is_one_event_for_each_topology(here: Database, owner: int, watcher: psycopg.Connection) -> None:
     ids = [here.topologies.create("large", owner_id=owner).id for _ in range(2)]
     watcher.execute(
@@ -226,7 +227,6 @@ def test_a_lost_connection_is_opened_again_and_told(here: Database, lab: Lab, wa
             assert watcher.execute("select count(*) " + BACKENDS, ["here events"]).fetchone() == (1,)
 
 
-@pytest.mark.slow
 def test_a_lost_connection_is_tried_until_it_can_be_opened(
     here: Database, lasting_url: str, watcher: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:

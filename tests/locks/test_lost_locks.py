@@ -15,6 +15,8 @@ from tests.helpers.session_cases import BACKENDS, kill, refusing_connections
 from tomato_dao import Database, LockLost, Unavailable, connect, locks
 from tomato_dao.server.session import ask
 
+pytestmark = pytest.mark.slow
+
 HOLDER = """
 import os, signal, sys, tomato_dao
 db = tomato_dao.connect(sys.argv[1])
@@ -26,7 +28,6 @@ with db.exclusive("topology", 1):
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["alone", "outlived"])
 def test_a_killed_holder_frees_its_topology_within_a_second(here: Database, lasting_url: str, how: str) -> None:
     with process(HOLDER, lasting_url, how) as holder:
@@ -210,7 +211,6 @@ with db.exclusive("topology", 2) as other:
 """
 
 
-@pytest.mark.slow
 def test_an_interrupt_ends_a_wait_and_nothing_else(here: Database, lasting_url: str, watcher: psycopg.Connection) -> None:
     with process(INTERRUPTED, lasting_url) as waiting:
         with here.exclusive("topology", 1):
