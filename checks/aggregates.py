@@ -29,7 +29,7 @@ def values(expr: Node) -> list[Node]:
 
 
 def _is_of_a_group(tree: QueryTree) -> bool:
-    """Whether each group has a row; without GROUP BY, and in the empty grouping set, it may have none."""
+    """Return whether each group has a row; without GROUP BY, and in the empty grouping set, it may have none."""
     return tree.node.has("groupClause") and not tree.node.has("groupingSets")
 
 

@@ -24,7 +24,7 @@ _PACKAGE = Path(__file__).parents[1] / "tomato_dao"
 
 
 def findings(queries: Sequence[Described | Refused]) -> list[str]:
-    """What is wrong, a line each: in the queries as they were described, in their rows, and in who uses them."""
+    """Return what is wrong, a line each: in the queries as they were described, in their rows, and in who uses them."""
     found: list[str] = []
     used = uses.used(_PACKAGE)
     for q in queries:
@@ -37,12 +37,12 @@ def findings(queries: Sequence[Described | Refused]) -> list[str]:
 
 
 def check(q: Described | Refused) -> list[str]:
-    """What is wrong with a query: with its suffix, its verb, its columns against its record class, and its claims."""
+    """Return what is wrong with a query: with its suffix, its verb, its columns against its record class, and its claims."""
     return [q.message] if isinstance(q, Refused) else [*_statement(q), *_columns(q)]
 
 
 def _statement(q: Described) -> Iterator[str]:
-    """What does not fit the query's suffix, and types that Python has no class for."""
+    """Return what does not fit the query's suffix, and types that Python has no class for."""
     query, kind = q.query, q.query.kind
     names = ", ".join(column.name for column in q.columns)
     if kind == "!" and q.columns:
@@ -66,7 +66,7 @@ def _statement(q: Described) -> Iterator[str]:
 
 
 def _changes(q: Described) -> Iterator[str]:
-    """What does not fit the query's verb: one that seems to read is run again where a connection ends."""
+    """Return what does not fit the query's verb: one that seems to read is run again where a connection ends."""
     claims = q.query.claims
     said = ", ".join(f"“{claim}”" for claim in ("may repeat", "writes") if claim in claims)
     if said and not q.changes:
@@ -84,7 +84,7 @@ def _untold(q: Described) -> Iterator[str]:
 
 
 def _columns(q: Described) -> Iterator[str]:
-    """What does not fit the record class, or what is said to be null or not."""
+    """Return what does not fit the record class, or what is said to be null or not."""
     query = q.query
     not_null = query.not_null
     known = {column.name: column.can_be_null for column in q.columns}
@@ -137,7 +137,7 @@ def made_faces(queries: Sequence[Described | Refused]) -> str | None:
 
 
 def type_errors(made: str | None) -> list[str]:
-    """What mypy says of the DAOs, where each query is what the text of faces.pyi says that was made (None: the file's)."""
+    """Return mypy's findings in the DAOs, checked with this text of faces.pyi (None: with the file)."""
     package = _PACKAGE.name  # relative, so that mypy's cache serves any checkout
     with tempfile.TemporaryDirectory() as directory:
         fresh = Path(directory, "faces.pyi")

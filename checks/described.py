@@ -1,4 +1,4 @@
-"""What the server says of each named query: the types of its parameters, and its columns with whether they can be null."""
+"""Named queries as the server describes them: types of parameters and columns, and which columns can be null."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager

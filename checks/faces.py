@@ -20,7 +20,7 @@ JSON = {"json", "jsonb"}
 
 
 def is_known(type_: str) -> bool:
-    """Whether there is a class for a type of the server."""
+    """Return whether there is a class for a type of the server."""
     return type_.removesuffix("[]") in PYTHON.keys() | JSON
 
 

@@ -104,6 +104,6 @@ def _where_not_null(tree: QueryTree, expr: Node) -> set[RelationColumn]:
 
 
 def _is_strict(tree: QueryTree, expr: Node) -> bool:
-    """Whether a call of a function or operator is null where an argument is."""
+    """Return whether a call of a function or operator is null where an argument is."""
     function = tree.catalog.functions.get(tree.catalog.function_of(expr))
     return function is not None and function.is_strict and not expr.has("funcretset")

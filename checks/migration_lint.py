@@ -47,7 +47,7 @@ def unfrozen(directory: Path) -> list[str]:
 
 
 def findings(file: Path) -> list[str]:
-    """What squawk has to say about a migration, a line each."""
+    """Return what squawk has to say about a migration, a line each."""
     up, _, _ = file.read_text("utf-8").partition("\n-- migrate:down")
     alone = ["--no-assume-in-transaction"] if "transaction:false" in up.partition("\n")[0] else []
     program = os.fspath(Path(sys.executable).with_name("squawk"))

@@ -9,7 +9,7 @@ _WORD = re.compile(r'[(){}\[\]]|"(?:[^"\\]|\\.)*"|(?:[^\s(){}\[\]"\\]|\\.)+')
 
 
 class RteKind(IntEnum):
-    """What stands at a place of a query's range table."""
+    """The kinds of entries in a query's range table."""
 
     RELATION = 0
     SUBQUERY = 1
@@ -57,7 +57,7 @@ class Node:
         return bytes(int(str(byte)) & 255 for byte in found[0]) if found else None
 
     def has(self, key: str) -> bool:
-        """Whether a field holds more than nothing: a node, a word, a list or set with members."""
+        """Return whether a field holds more than nothing: a node, a word, a list or set with members."""
         value = self.fields.get(key, "<>")
         return value not in ("<>", "false", []) and value != ["b"]
 

@@ -38,7 +38,7 @@ _DO_UPDATE = 2  # OnConflictAction
 
 
 def column_can_be_null(tree: QueryTree, n: int) -> bool | None:
-    """Whether a query's column n, from 0, can be null; None where the server can't know."""
+    """Return whether a query's column n, from 0, can be null; None where the server can't know."""
     arms = list(numbers(tree.node.node("setOperations"), "RANGETBLREF", "rtindex"))
     if arms:
         return any_null(column_can_be_null(tree.inside(tree.rte(i).node("subquery")), n) for i in arms)
@@ -47,7 +47,7 @@ def column_can_be_null(tree: QueryTree, n: int) -> bool | None:
 
 
 def can_be_null(tree: QueryTree, expr: Node) -> bool | None:
-    """Whether an expression of a query can be null; None where the server can't know."""
+    """Return whether an expression of a query can be null; None where the server can't know."""
     label = expr.label
     arguments = [a for key in ("arg", "args", "elements") for a in expr.nodes(key)]
     if label == "VAR":
@@ -78,7 +78,7 @@ def can_be_null(tree: QueryTree, expr: Node) -> bool | None:
 
 
 def elements_can_be_null(tree: QueryTree, expr: Node) -> bool | None:
-    """Whether an array, where it is not null itself, can hold nulls; None where the server can't know."""
+    """Return whether an array, where it is not null itself, can hold nulls; None where the server can't know."""
     arguments = [a for key in ("arg", "args", "elements") for a in expr.nodes(key)]
     name = tree.function(expr)
     if expr.label == "PARAM" and expr.number("paramkind") == EXTERNAL:
@@ -198,14 +198,14 @@ def _once(tree: QueryTree, rte: Node, number: int, ask: Callable[[], bool | None
 
 
 def _alias_can_be_null(tree: QueryTree, expr: Node, rte: Node, relation: int) -> bool | None:
-    """Whether what is grouped by, or a merged column, can be null: of a full join, one side is there at any rate."""
+    """Return whether what is grouped by, or a merged column, can be null: of a full join, one side is there at any rate."""
     if expr.label == "COALESCEEXPR" and rte.number("jointype") == FULL:
         return any_null(can_be_null(tree, without_join(argument, relation)) for argument in expr.nodes("args"))
     return can_be_null(tree, expr)
 
 
 def table_column_can_be_null(tree: QueryTree, rte: Node, number: int) -> bool:
-    """Whether a column of a table that is there can be null."""
+    """Return whether a column of a table that is there can be null."""
     table = rte.number("relid")
     generated = tree.catalog.generated.get((table, number))
     if number <= 0 or number in tree.catalog.not_null.get(table, set()):
@@ -214,7 +214,7 @@ def table_column_can_be_null(tree: QueryTree, rte: Node, number: int) -> bool:
 
 
 def _changed_can_be_null(tree: QueryTree, rte: Node, var: Node) -> bool | None:
-    """Whether a column of the table that a statement changes can be null in what it returns."""
+    """Return whether a column of the table that a statement changes can be null in what it returns."""
     command, number, returned = tree.command, var.number("varattno"), var.number("varreturningtype")
     table = rte.number("relid")
     is_absent = {INSERT: returned == _OLD, DELETE: returned == _NEW, MERGE: returned != 0, UPDATE: False}[command]
@@ -236,7 +236,7 @@ def _changed_can_be_null(tree: QueryTree, rte: Node, var: Node) -> bool | None:
 
 
 def _proposed_can_be_null(tree: QueryTree, rte: Node, number: int) -> bool | None:
-    """Whether a column of the row that an INSERT proposes can be null."""
+    """Return whether a column of the row that an INSERT proposes can be null."""
     if not table_column_can_be_null(tree, rte, number):
         return False
     given = [e.node("expr") for e in tree.node.nodes("targetList") if e.number("resno") == number]
@@ -246,7 +246,7 @@ def _proposed_can_be_null(tree: QueryTree, rte: Node, number: int) -> bool | Non
 
 
 def _call_can_be_null(tree: QueryTree, rte: Node) -> bool | None:
-    """Whether the value of one of the server's own functions in FROM can be null."""
+    """Return whether the value of one of the server's own functions in FROM can be null."""
     calls = tree.calls(rte)
     if len(calls) != 1 or rte.has("funcordinality"):
         return None
@@ -272,7 +272,7 @@ def _sublink_can_be_null(tree: QueryTree, expr: Node) -> bool | None:
 
 
 def _has_nulls(const: Node) -> bool:
-    """Whether an array that is a constant has a bitmap of nulls: the offset of its values is not 0 then."""
+    """Return whether an array that is a constant has a bitmap of nulls: the offset of its values is not 0 then."""
     return any((const.constant() or b"")[8:12])
 
 
@@ -291,7 +291,7 @@ def _var_elements(tree: QueryTree, var: Node) -> bool | None:
 
 
 def column_elements(tree: QueryTree, n: int) -> bool | None:
-    """Whether an array that is a query's column n, from 0, can hold nulls; None where the server can't know."""
+    """Return whether an array that is a query's column n, from 0, can hold nulls; None where the server can't know."""
     arms = list(numbers(tree.node.node("setOperations"), "RANGETBLREF", "rtindex"))
     if arms:
         return any_null(column_elements(tree.inside(tree.rte(i).node("subquery")), n) for i in arms)

@@ -12,7 +12,7 @@ _EMPTY, _ROLLUP, _CUBE, _SETS = 0, 2, 3, 4  # GroupingSetKind
 
 
 def returns_at_most_one_row(tree: QueryTree) -> bool:
-    """Whether unique keys, or the query's form, leave no room for a second row."""
+    """Return whether unique keys, or the query's form, leave no room for a second row."""
     node = tree.node
     if _limit(node) in (0, 1) and not node.number("limitOption"):
         return True
@@ -36,7 +36,7 @@ def returns_at_most_one_row(tree: QueryTree) -> bool:
 
 
 def has_a_row(tree: QueryTree) -> bool:
-    """Whether a query's form ensures a row."""
+    """Return whether a query's form ensures a row."""
     node = tree.node
     if any(node.has(key) for key in ("setOperations", "hasTargetSRFs", "havingQual", "limitOffset", "rowMarks")):
         return False
@@ -56,7 +56,7 @@ def has_a_row(tree: QueryTree) -> bool:
 
 
 def _has_empty_set(item: Node) -> bool:
-    """Whether a part of GROUP BY has the empty grouping set, of which there is a row even for no rows."""
+    """Return whether a part of GROUP BY has the empty grouping set, of which there is a row even for no rows."""
     kind = item.number("kind")
     return kind in (_EMPTY, _ROLLUP, _CUBE) or (kind == _SETS and any(map(_has_empty_set, item.nodes("content"))))
 
@@ -71,7 +71,7 @@ def _limit(node: Node) -> int | None:
 
 
 def _arms_have_one_row_at_most(tree: QueryTree, operation: Node) -> bool:
-    """Whether a set operation leaves none of its arms room for a second row: of UNION both are one too many."""
+    """Return whether a set operation leaves none of its arms room for a second row: of UNION both are one too many."""
     if operation.label == "RANGETBLREF":
         return returns_at_most_one_row(tree.inside(tree.rte(operation.number("rtindex")).node("subquery")))
     left, right = operation.nodes("larg")[0], operation.nodes("rarg")[0]
@@ -82,7 +82,7 @@ def _arms_have_one_row_at_most(tree: QueryTree, operation: Node) -> bool:
 
 
 def _has_one_group(tree: QueryTree, pins: Pins) -> bool:
-    """Whether all that rows are grouped by, or made distinct by, has one value only."""
+    """Return whether all that rows are grouped by, or made distinct by, has one value only."""
     clauses = tree.node.nodes("distinctClause") or tree.node.nodes("groupClause")
     entries = {e.number("ressortgroupref"): e.node("expr") for e in tree.node.nodes("targetList") if e.has("ressortgroupref")}
     values = [(entries.get(clause.number("tleSortGroupRef")), clause.number("eqop")) for clause in clauses]
@@ -90,13 +90,13 @@ def _has_one_group(tree: QueryTree, pins: Pins) -> bool:
 
 
 def _merges_one_row(tree: QueryTree, pins: Pins) -> bool:
-    """Whether a MERGE has one source row at most, which is joined to one target row at most."""
+    """Return whether a MERGE has one source row at most, which is joined to one target row at most."""
     actions = tree.node.nodes("mergeActionList")
     return pins.is_all and all(action.number("matchKind") != _BY_SOURCE for action in actions)
 
 
 def _stores_a_row(tree: QueryTree) -> bool:
-    """Whether an INSERT returns a row: nothing keeps it from that, neither a conflict nor a trigger."""
+    """Return whether an INSERT returns a row: nothing keeps it from that, neither a conflict nor a trigger."""
     node = tree.node
     table = tree.rte(node.number("resultRelation")).number("relid")
     conflict = node.node("onConflict")
@@ -109,7 +109,7 @@ def _stores_a_row(tree: QueryTree) -> bool:
 
 
 def _has_a_row_inside(tree: QueryTree, item: Node) -> bool:
-    """Whether an item of FROM has a row: a join, where each that has to have one has it, without a condition."""
+    """Return whether an item of FROM has a row: a join, where each that has to have one has it, without a condition."""
     if item.label == "RANGETBLREF":
         return _is_never_empty(tree, tree.rte(item.number("rtindex")))
     left, right = item.nodes("fromlist") + item.nodes("larg"), item.nodes("rarg")

@@ -14,7 +14,7 @@ _CALLS = ("funcid", "opfuncid")
 
 
 class Pins:
-    """What a query's FROM joins. relations: those with at most one row; is_all: whether all of them are."""
+    """The relations that a query's FROM joins. relations: those with at most one row; is_all: whether all of them are."""
 
     def __init__(self, tree: QueryTree, is_single: Callable[[QueryTree], bool]) -> None:
         self._tree = tree
@@ -30,7 +30,7 @@ class Pins:
         self.is_all = can_follow and self._wanted == self.relations
 
     def is_constant(self, expr: Node, equality: int) -> bool:
-        """Whether all rows have values of an expression that an operator takes for equal."""
+        """Return whether all rows have values of an expression that an operator takes for equal."""
         if expr.label == "VAR" and not expr.number("varlevelsup") and (alias := self._tree.alias_of(expr)):
             return self.is_constant(alias[1], equality)
         expr = bare(expr)
@@ -47,7 +47,7 @@ class Pins:
         )
 
     def _is_given(self, expr: Node) -> bool:
-        """Whether an expression has one value: it looks at pinned relations only, which no join makes null."""
+        """Return whether an expression has one value: it looks at pinned relations only, which no join makes null."""
         return not any(map(self._is_nulled, nodes_of(expr))) and set(self._relations_of(expr)) <= self.relations
 
     def _is_nulled(self, node: Node) -> bool:
@@ -72,7 +72,7 @@ class Pins:
             pinned |= more
 
     def _binds(self, part: KeyColumn, column: Node, condition: Node) -> bool:
-        """Whether a condition leaves a key's column one value: it takes only those for equal that the key does."""
+        """Return whether a condition leaves a key's column one value: it takes only those for equal that the key does."""
         catalog = self._tree.catalog
         collation = condition.number("inputcollid")
         return (
@@ -107,7 +107,7 @@ class Pins:
                         self._equal.append((column, other, part))
 
     def _has_one_row(self, rte: Node) -> bool:
-        """Whether what stands in FROM has at most one row by itself."""
+        """Return whether what stands in FROM has at most one row by itself."""
         tree = self._tree
         kind = rte.number("rtekind")
         if kind == RteKind.FUNCTION and not any(call.has("funcretset") for call in tree.calls(rte)):

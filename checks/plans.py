@@ -64,7 +64,7 @@ def testbed(size: int) -> Iterator[psycopg.Connection]:
 
 
 def findings(connection: psycopg.Connection, queries: Sequence[Query], size: int) -> Iterator[str]:
-    """What the plans read or sort beyond need, a line each, unless the query says why that is right."""
+    """Return what the plans read or sort beyond need, a line each, unless the query says why that is right."""
     large = {
         name
         for (name,) in connection.execute(
@@ -92,7 +92,7 @@ def _plan(connection: psycopg.Connection, query: Query) -> Plan:
 
 
 def _wasteful(plan: Plan, large: set[str], taken: float | None = None, share: float = 1) -> Iterator[str]:
-    """What a node and those below it read or sort too much.
+    """Return what a node and those below it read or sort too much.
 
     taken: how many rows a limit above takes, None where all are; share: of the rows that this node could give.
     """

@@ -62,7 +62,7 @@ class QueryTree:
         return [expr for e in entries if (expr := e.node("expr"))]
 
     def rte(self, n: int) -> Node:
-        """What stands at place n of its range table."""
+        """Return what stands at place n of its range table."""
         return self.node.nodes("rtable")[n - 1]
 
     def up(self, levels: int) -> "QueryTree":

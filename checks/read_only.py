@@ -16,7 +16,7 @@ _OPERATORS = ("eqop", "sortop")
 
 
 def changes(catalog: Catalog, query: Node) -> list[str]:
-    """What a query does or may do beside reading, "calls nextval"; nothing where it is proved to read only."""
+    """Return what a query does or may do beside reading, "calls nextval"; nothing where it is proved to read only."""
     return sorted(set(_changes(catalog, query, set())))
 
 

@@ -23,7 +23,7 @@ _IN_JSON = {*_SCALARS_IN_JSON, *(f"{type_}[]" for type_ in _SCALARS_IN_JSON), *f
 
 
 def check_row(columns: Sequence[ResultColumn], record: type, not_null: Set[str]) -> Iterator[str]:
-    """What does not fit a record class: its fields, their order, and each of them."""
+    """Return what does not fit a record class: its fields, their order, and each of them."""
     declared = {field.name: (n, field.type) for n, field in enumerate(fields(record))}
     names = [column.name for column in columns]
     if missing := [name for name in declared if name not in names]:
@@ -40,7 +40,7 @@ def check_row(columns: Sequence[ResultColumn], record: type, not_null: Set[str])
 
 
 def _field(column: ResultColumn, annotation: object, where: str, not_null: Set[str] = frozenset()) -> Iterator[str]:
-    """What does not fit one field of a record class; the parts of a JSON row are held against its class."""
+    """Return what does not fit one field of a record class; the parts of a JSON row are held against its class."""
     inner, optional = _without_none(annotation)
     where = f"{where}: {_text(annotation)}"
     if not column.name and column.type not in _IN_JSON:
@@ -64,7 +64,7 @@ def _field(column: ResultColumn, annotation: object, where: str, not_null: Set[s
 
 
 def _parts(column: ResultColumn, parts: Sequence[ResultColumn], record: type) -> Iterator[str]:
-    """What does not fit the class of the JSON row, or rows, that a column is."""
+    """Return what does not fit the class of the JSON row, or rows, that a column is."""
     declared = fields(record)
     if len(declared) != len(parts):
         yield f"{_place(record)} declares {len(declared)} fields; {column.name}'s JSON rows have {len(parts)}"
@@ -74,7 +74,7 @@ def _parts(column: ResultColumn, parts: Sequence[ResultColumn], record: type) ->
 
 
 def check_elements(column: ResultColumn, declared: str) -> Iterator[str]:
-    """What is wrong where what an array, or a list of rows, holds is declared never to be null."""
+    """Return what is wrong where what an array, or a list of rows, holds is declared never to be null."""
     if column.can_hold_null is not False:
         name = column.name or "it"
         said = f"says that {name} can" if column.can_hold_null else f"can't know whether {name} can"
@@ -82,7 +82,7 @@ def check_elements(column: ResultColumn, declared: str) -> Iterator[str]:
 
 
 def check_nullability(column: ResultColumn, declared: str) -> Iterator[str]:
-    """What is wrong where a column is declared never to be null."""
+    """Return what is wrong where a column is declared never to be null."""
     name = column.name or "it"
     if column.can_be_null:
         yield f"{declared}; the server says that {name} can be null"
@@ -113,7 +113,7 @@ def needlessly_optional(queries: Sequence[Described]) -> Iterator[str]:
 
 
 def _fits(type_: str, declared: object) -> bool:
-    """Whether a class takes what the server's type becomes."""
+    """Return whether a class takes what the server's type becomes."""
     element = type_.removesuffix("[]")
     if element != type_:
         return get_origin(declared) is list and _fits(element, get_args(declared)[0])
@@ -147,7 +147,7 @@ def _declaring(record: type, field: str) -> type:
 
 
 def _place(record: type, field: str = "") -> str:
-    """Where a class, or a field of it, is declared: "tomato_dao/rows/places.py:12"."""
+    """Return where a class, or a field of it, is declared: "tomato_dao/rows/places.py:12"."""
     record = _declaring(record, field) if field else record
     lines, first = _source(record)
     wanted = rf"    {field}: " if field else rf"class {record.__name__}\b"

@@ -18,7 +18,7 @@ SCHEMA_FILE = schema.DB_DIR / "schema.sql"
 
 
 def dumped_schema() -> str:
-    """What dbmate dumps of a database that has all migrations."""
+    """Return what dbmate dumps of a database that has all migrations."""
     with scratch_database(embedded.start()) as url, tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "schema.sql")
         path = os.pathsep.join([os.fspath(programs.binaries()), os.environ.get("PATH", os.defpath)])

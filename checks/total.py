@@ -57,14 +57,14 @@ def arguments_of(signature: str) -> list[str]:
 
 
 def is_never_null(catalog: Catalog, expr: Node) -> bool:
-    """Whether a call or operator has a value, whatever its arguments are."""
+    """Return whether a call or operator has a value, whatever its arguments are."""
     if expr.label == "OPEXPR":
         return catalog.operator(expr) in _VALUES_JOINED
     return name_of(catalog.signature(expr)) in NEVER_NULL and not expr.has("funcvariadic")
 
 
 def is_total(catalog: Catalog, expr: Node) -> bool:
-    """Whether a call or operator is null only where an argument is."""
+    """Return whether a call or operator is null only where an argument is."""
     if expr.has("funcretset") or expr.has("opretset") or expr.has("funcvariadic"):
         return False
     if expr.label == "OPEXPR":

@@ -18,7 +18,7 @@ def used(package: Path) -> set[str]:
 
 
 def _bindings(cls: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> Iterator[tuple[tuple[str, str], str]]:
-    """What a class binds, as database.py does: the attribute (of which class) that holds the queries of a file."""
+    """Return what a class binds, as database.py does: the attribute (of which class) that holds the queries of a file."""
     for node in ast.walk(cls):
         if isinstance(node, ast.Assign) and (file := _bound(node.value)) and (name := _own(node.targets[0])):
             yield (cls.name, name), file

@@ -10,7 +10,7 @@ _REFERENCE = re.compile(r"\breferences (\w+)[^,]*?\bon delete (?:cascade|set nul
 
 
 def reaching(texts: dict[str, str]) -> dict[str, set[str]]:
-    """By function, view or trigger: the queries that use it, directly or through others, or that fire it.
+    """Return the queries that use or fire each function, view or trigger, directly or through others.
 
     texts: of query files and migrations, by path. A row's removal fires the triggers of the rows that it takes along too.
     """

@@ -32,7 +32,7 @@ def digest(text: str) -> str:
 
 @dataclass
 class Test:
-    """What a test was seen to run. lines: by file of the product, as the file is now."""
+    """The code that a test was seen to run. lines: by file of the product, as the file is now."""
 
     name: str
     seconds: float
@@ -95,7 +95,7 @@ class Record:
                     test.lines[path] = {new for line in ran for new in moved[key].get(line, ())}
 
     def _moves(self, path: str, source: str) -> dict[int, list[int]]:
-        """Where the lines of a recorded text are now. A new line counts as run where the line before it was."""
+        """Return where the lines of a recorded text are now. A new line counts as run where the line before it was."""
         text = self.texts[path]
         if digest(text) == source:
             return {line: [line] for line in range(1, text.count("\n") + 2)}
@@ -183,7 +183,7 @@ class Choice:
         return sorted(order, key=lambda test: keys[test.name])
 
     def _nearness(self, mutant: Mutant) -> dict[str, float]:
-        """By file of tests: how many of a line's words it has, the more for those that few files have."""
+        """Score test files by how many of a line's words they have; rare words count more."""
         lines = self._sources[mutant.path].splitlines()[mutant.change.lines[0] - 1 : mutant.change.lines[1]]
         words = set(_WORD.findall(" ".join([mutant.change.scope, Path(mutant.path).stem, *lines])))
         having = {word: [file for file, text in self._words.items() if word in text] for word in words}
@@ -208,7 +208,7 @@ class Choice:
         return sorted(found.values(), key=key)
 
     def _reaching(self) -> dict[str, set[str]]:
-        """By function, view or trigger: the queries that use it, directly or through others, or that fire it."""
+        """Return the queries that use or fire each function, view or trigger, directly or through others."""
         if self._reached is None:
             self._reached = reaching(
                 {path: (self._settings.root / path).read_text("utf-8") for path in self._settings.sql_files()}

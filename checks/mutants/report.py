@@ -1,4 +1,4 @@
-"""What a run has found: the survivors, what is wrong with the accepted ones, and the table."""
+"""The report of a run: the survivors, the accepted ones that are wrong, and the table."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ class Report:
         return name.partition("::")[0] in paths
 
     def is_good(self) -> bool:
-        """Whether nothing survived that is not accepted, and what is accepted survives."""
+        """Return whether nothing survived that is not accepted, and what is accepted survives."""
         return not (self.survivors or self.dead or self.unknown)
 
     def lines(self) -> list[str]:

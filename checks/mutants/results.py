@@ -13,7 +13,7 @@ KILLED, SURVIVED, TIMED_OUT, STILLBORN = "killed", "survived", "timed out", "sti
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a mutant.
+    """The result of trying a mutant.
 
     source: the mutated file's digest. by: the test that failed. tests: the digest of that test's file; of a survivor, of all
     tests. ran: how many tests ran, of how many that would see the change.

@@ -71,7 +71,7 @@ class Settings:
         return found
 
     def _sql_mutants(self, module: str) -> list[Mutant]:
-        """Of queries and of the last definition of each function, view and trigger."""
+        """Return the mutants of queries and of the last definition of each function, view and trigger."""
         texts = {path: path.read_text("utf-8") for path in files(self.root, self.sql[module])}
         last = {(piece.kind, piece.name): path for path, text in texts.items() for piece in sql.objects(text)}
         found = []

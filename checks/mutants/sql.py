@@ -166,13 +166,13 @@ def _is_at(tokens: list[_Token], place: int, phrase: str) -> bool:
 
 
 def _is_binary(tokens: list[_Token], place: int) -> bool:
-    """Whether an operator has an operand on its left."""
+    """Return whether an operator has an operand on its left."""
     before = tokens[place - 1] if place else None
     return before is not None and (before.kind != "sign" or before.text in (")", "]")) and place + 1 < len(tokens)
 
 
 def _is_compared(tokens: list[_Token], place: int) -> bool:
-    """Whether a “=” compares, and in no condition that is left out as a whole anyway."""
+    """Return whether a “=” compares, and in no condition that is left out as a whole anyway."""
     for token in reversed(tokens[:place]):
         if token.depth <= tokens[place].depth and token.kind == "word":
             if token.text in ("set", "using", "where", "on", "and", "having"):
@@ -199,7 +199,7 @@ def _end(tokens: list[_Token], place: int, *also: str) -> int:
 
 
 def _stop(tokens: list[_Token], end: int) -> int:
-    """Where the token before a place ends."""
+    """Return where the token before a place ends."""
     return tokens[end - 1].end
 
 
@@ -234,7 +234,7 @@ def _without_condition(text: str, tokens: list[_Token], place: int) -> Iterator[
 
 
 def _is_between(tokens: list[_Token], place: int) -> bool:
-    """Whether an “and” belongs to a “between”."""
+    """Return whether an “and” belongs to a “between”."""
     for token in reversed(tokens[:place]):
         if token.depth == tokens[place].depth and token.text == "between":
             return True

@@ -47,7 +47,7 @@ begin atomic
   on conflict do nothing;
 end;
 
--- Do all of DOMAIN.md's accounting that is due at this moment; see Usage.aggregate in tomato_dao/dao/usage.py.
+-- Do all accounting that is due at this moment; see Usage.aggregate in tomato_dao/dao/usage.py.
 --
 -- The plans must not depend on statistics, which are stale after a load: joins are never nested loops, and records are read by
 -- key only, in lateral aggregates and scalar subqueries, which are always index scans.

@@ -18,7 +18,7 @@ create table link_measurements (
 );
 create index link_measurements_site_b_id_idx on link_measurements (site_b_id);
 
--- Do all of DOMAIN.md's combining of link measurements that is due at this moment; see Links.combine in
+-- Do all combining of link measurements that is due at this moment; see Links.combine in
 -- tomato_dao/dao/links.py. The number of stored rows is bounded, a hundred for a pair of sites, so it reads them all, without
 -- nested loops, which would be chosen from stale statistics.
 create function combine_links(moment timestamptz, out ran boolean, out written bigint, out pruned bigint)

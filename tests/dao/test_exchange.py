@@ -15,7 +15,7 @@ from tomato_dao import Database, InvalidValue, NotFound
 
 pytestmark = pytest.mark.slow
 
-# The keys that an export leaves out at any depth, as DOMAIN.md lists them.
+# The keys that an export leaves out at any depth.
 LEFT_OUT = [
     "usage", "debug", "bridge", "capture_port", "capture_pid", "websocket_pid", "websocket_port", "vmid", "vncpid", "vncport",
     "vncpassword", "host", "host_info", "host_fileserver_port", "peers", "pubkey", "path", "port", "topology", "state",

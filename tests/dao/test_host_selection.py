@@ -236,7 +236,7 @@ def apart(count: int, average: float, most: float) -> float:
 def plain_ranking(
     hosts: list[dict[str, Any]], host_bonuses: dict[int, float], site_bonuses: dict[int, float]
 ) -> Iterator[tuple[int, float]]:
-    """DOMAIN.md's formula, as it stands there, for candidates."""
+    """Yield the ids and scores of candidates by the documented formula, written plainly."""
     elements = sum(host["elements"] for host in hosts) / len(hosts)
     connections = sum(host["connections"] for host in hosts) / len(hosts)
     for host in hosts:

@@ -1,4 +1,4 @@
-"""DOMAIN.md's accounting in plain Python, one object after the other: what the SQL must agree with."""
+"""A model of the accounting in plain Python, one object after the other, with which the SQL must agree."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
