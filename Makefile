@@ -31,10 +31,13 @@ demo: setup ## import topologies from 50 threads, change and export them (TOPOLO
 	@$(PY) -m demo "$(TOPOLOGIES)"
 
 test: .venv/dev ## run the tests, on the server of DATABASE_URL, else the embedded one
-	@$(PY) -m pytest -n 2 --dist worksteal
+	@$(PY) -m pytest -n 2 --dist worksteal -m "not long"
 
 test-fast: .venv/dev ## run the tests that are quick, in under a minute
-	@$(PY) -m pytest -n 2 --dist worksteal -m "not slow"
+	@$(PY) -m pytest -n 2 --dist worksteal -m "not slow and not long"
+
+test-long: .venv/dev ## run the tests that take minutes each: large data, many faults
+	@$(PY) -m pytest -n 2 --dist worksteal -m long
 
 mutants: .venv/dev ## change the product, one small thing at a time, and tell what no test notices (SECONDS=600 MODULES="pool locks")
 	@$(PY) -m checks.mutants --seconds "$(SECONDS)" --seed "$(SEED)" $(MODULES)
