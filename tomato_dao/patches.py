@@ -21,14 +21,14 @@ class OrganizationPatch(TypedDict, total=False):
 
 
 class SitePatch(TypedDict, total=False):
-    """Of a site; longitude and latitude in degrees."""
+    """Of a site; longitude and latitude in degrees, null where they are not known."""
 
     name: str
     organization_id: int
     description: str
     location: str
-    longitude: float
-    latitude: float
+    longitude: float | None
+    latitude: float | None
     description_text: str
 
 

@@ -24,9 +24,8 @@ create table sites (
   organization_id bigint not null references organizations,
   description text not null default '',
   location text not null default '',
-  longitude double precision not null default 0
-  constraint sites_longitude_check check (longitude between -180 and 180),
-  latitude double precision not null default 0 constraint sites_latitude_check check (latitude between -90 and 90),
+  longitude double precision constraint sites_longitude_check check (longitude between -180 and 180),
+  latitude double precision constraint sites_latitude_check check (latitude between -90 and 90),
   description_text text not null default '',
   attrs jsonb not null default '{}' constraint sites_attrs_check check (jsonb_typeof(attrs) = 'object')
 );

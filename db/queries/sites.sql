@@ -40,6 +40,7 @@ limit :limit;
 
 -- name: create(name, organization_id, description, location, longitude, latitude, description_text, attrs)<!
 -- record_class: Site
+-- nullable: longitude, latitude
 -- A new site.
 insert into sites as s (
   name, organization_id, description, location, longitude, latitude, description_text, attrs

@@ -87,9 +87,13 @@ def test_a_column_that_a_migration_renames_is_missed_by_its_queries(copy: Path, 
 
 
 def test_two_fields_in_the_wrong_order_are_found(copy: Path, edit: Edit, check: Check) -> None:
-    edit(PLACES, "    longitude: float\n    latitude: float\n", "    latitude: float\n    longitude: float\n")
+    edit(
+        PLACES,
+        "    longitude: float | None\n    latitude: float | None\n",
+        "    latitude: float | None\n    longitude: float | None\n",
+    )
     code, said = check("contract")
-    at = f"{PLACES}:{line_of(copy / PLACES, 'latitude: float')}"
+    at = f"{PLACES}:{line_of(copy / PLACES, 'latitude: float | None')}"
     assert code == 1
     assert f"sites.get: {at} declares Site.latitude as field 6; the server says that it is column 7\n" in said
 

@@ -51,6 +51,13 @@ def test_a_site_keeps_what_it_is_given(db: Database, world: World) -> None:
     assert db.sites.get(made.id) == made
 
 
+def test_a_site_whose_place_is_not_known_has_none(db: Database, world: World) -> None:
+    assert (world.site.longitude, world.site.latitude) == (None, None)
+    moved = db.sites.update(world.site.name, {"longitude": 0, "latitude": 47.5})
+    assert (moved.longitude, moved.latitude) == (0.0, 47.5)
+    assert db.sites.update(world.site.name, {"longitude": None, "latitude": None}) == world.site
+
+
 def test_a_host_keeps_what_it_is_given(db: Database, world: World) -> None:
     made = db.hosts.create(
         "h2",
@@ -78,7 +85,7 @@ def test_a_new_host_has_defaults(world: World) -> None:
 def test_a_new_organization_and_a_new_site_have_defaults(world: World) -> None:
     o, s = world.organization, world.site
     assert o == Organization(o.id, "uni", "", "", "", "", o.usage_id, {})
-    assert s == Site(s.id, "lab", o.id, "", "", 0.0, 0.0, "", {})
+    assert s == Site(s.id, "lab", o.id, "", "", None, None, "", {})
 
 
 def test_every_column_of_a_patch_is_changed(db: Database, world: World) -> None:

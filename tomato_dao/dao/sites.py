@@ -24,12 +24,15 @@ class Sites:
         organization_id: int,
         description: str = "",
         location: str = "",
-        longitude: float = 0,
-        latitude: float = 0,
+        longitude: float | None = None,
+        latitude: float | None = None,
         description_text: str = "",
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Site:
-        """A new site, at longitude and latitude in degrees. Raises AlreadyExists, NotFound (the organization), InvalidValue."""
+        """A new site; longitude and latitude in degrees, None where they are not known.
+
+        Raises AlreadyExists, NotFound (the organization), InvalidValue.
+        """
         return self._q.create(name, organization_id, description, location, longitude, latitude, description_text, attrs or {})
 
     def get(self, id: int) -> Site:

@@ -20,15 +20,15 @@ class Organization(Row, frozen=True):
 
 
 class Site(Row, frozen=True):
-    """A place with hosts; longitude and latitude in degrees."""
+    """A place with hosts; longitude and latitude in degrees, null where they are not known."""
 
     id: int
     name: str
     organization_id: int
     description: str
     location: str
-    longitude: float
-    latitude: float
+    longitude: float | None
+    latitude: float | None
     description_text: str
     attrs: JsonObject
 
