@@ -166,15 +166,15 @@ def test_a_value_of_a_wrong_type_is_refused(db: Database, world: World) -> None:
 
 
 def test_a_number_out_of_its_range_is_refused(db: Database, world: World) -> None:
-    for place, key, value in (
-        ("site", "longitude", 180.5),
-        ("site", "latitude", -91),
-        ("host", "availability", 1.01),
-        ("host", "availability", -0.1),
-        ("host", "component_errors", -1),
+    for place, key, value, rule in (
+        ("site", "longitude", 180.5, "a longitude is in degrees, from -180 to 180"),
+        ("site", "latitude", -91, "a latitude is in degrees, from -90 to 90"),
+        ("host", "availability", 1.01, "an availability is a fraction, from 0 to 1"),
+        ("host", "availability", -0.1, "an availability is a fraction, from 0 to 1"),
+        ("host", "component_errors", -1, "it is a number from 0 on"),
     ):
         name, dao = getattr(world, place).name, getattr(db, f"{place}s")
-        with refused(InvalidValue, place, name, f"^{place}: {key} = {value} breaks the rule {place}s_{key}_check$") as caught:
+        with refused(InvalidValue, place, name, f"^{place}: {rule}: {key} is {value}$") as caught:
             dao.update(name, {key: value})
         assert isinstance(caught.value.__cause__, errors.CheckViolation)
 

@@ -219,7 +219,7 @@ def test_what_a_patch_cannot_name_or_hold_is_refused(db: Database, resources: li
 def test_a_profile_limits_to_no_less_than_nothing(db: Database) -> None:
     profile = db.profiles.create("repy", "x")
     for column in ("ram", "cpus", "diskspace"):
-        with refused(InvalidValue, "profile", profile.id, f"{column} = -1 breaks the rule profiles_{column}_check"):
+        with refused(InvalidValue, "profile", profile.id, f"it is a number from 0 on: {column} is -1"):
             db.profiles.update(profile.id, {column: -1})  # type: ignore[misc]
     assert db.profiles.get(profile.id) == profile
 

@@ -38,7 +38,31 @@ _RULES: dict[str, tuple[type[TomatoError], str]] = {
     "link_measurements_type_check": (InvalidValue, "a type is single, 5minutes, hour, day, month or year"),
     "link_measurements_loss_check": (InvalidValue, "a loss is a fraction, from 0 to 1"),
     "link_measurements_end_at_check": (InvalidValue, "a measurement can't end before it begins"),
+    "link_measurements_site_a_id_check": (InvalidValue, "the first of two sites is that of the lower id"),
+    "hosts_availability_check": (InvalidValue, "an availability is a fraction, from 0 to 1"),
+    "sites_longitude_check": (InvalidValue, "a longitude is in degrees, from -180 to 180"),
+    "sites_latitude_check": (InvalidValue, "a latitude is in degrees, from -90 to 90"),
+    "users_flags_check": (InvalidValue, "a flag is a text, not null"),
+    "usage_records_end_at_check": (InvalidValue, "a record can't end before it begins"),
+    "usage_records_type_check": (InvalidValue, "a type is 5minutes, hour, day, month or year"),
 }
+
+_USES = ("memory", "diskspace", "traffic", "cputime")
+_NOT_NEGATIVE = [
+    *(f"quotas_{kind}_{use}" for kind in ("monthly", "used") for use in _USES),
+    "quotas_continuous_factor",
+    *(f"profiles_{limit}" for limit in ("ram", "cpus", "diskspace")),
+    "hosts_component_errors",
+    "usage_records_measurements",
+    "link_measurements_measurements",
+    "error_groups_removed_dumps",
+]
+_RULES |= {f"{column}_check": (InvalidValue, "it is a number from 0 on") for column in _NOT_NEGATIVE}
+_ENTITIES = (
+    "organizations", "sites", "users", "hosts", "templates", "profiles", "networks", "network_instances", "topologies",
+    "elements", "connections", "host_elements", "host_connections", "usage_statistics", "key_values", "error_dumps",
+)  # fmt: skip
+_RULES |= {f"{table}_attrs_check": (InvalidValue, "attrs is a JSON object") for table in _ENTITIES}
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "users_name_origin_key": ("name", "origin"),
