@@ -1,5 +1,26 @@
 -- What became of every record: loaded (it is in a staged table), merged into another one, or dropped for a reason.
 
+create temp table fates (model text, pk text, fate text, reason text, columns text []);
+
+-- A usage identity is somebody's, or it goes, and its records with it: removed objects left theirs behind.
+create temp table nobodys as
+select u.id from staged_usage_statistics u
+where not exists (select from identities i where i.usage_id = u.id);
+
+with gone as (
+  delete from staged_usage_records r using nobodys n where n.id = r.usage_id returning r.model, r.pk
+)
+
+insert into fates (model, pk, fate, reason)
+select g.model, g.pk, 'dropped', 'it is about an object that is not there' from gone g;
+
+with gone as (
+  delete from staged_usage_statistics u using nobodys n where n.id = u.id returning u.model, u.pk
+)
+
+insert into fates (model, pk, fate, reason)
+select g.model, g.pk, 'dropped', 'it belongs to nobody' from gone g;
+
 do $$
 begin
   execute (
@@ -9,8 +30,6 @@ begin
   );
 end;
 $$;
-
-create temp table fates (model text, pk text, fate text, reason text, columns text []);
 
 insert into fates (model, pk, fate)
 select distinct p.model, p.pk, 'merged'
@@ -29,7 +48,7 @@ inner join loaded l on l.model = m.model and l.pk = m.into_pk;
 insert into fates (model, pk, fate, reason, columns)
 select distinct on (o.model, o.pk, o.costs) o.model, o.pk, 'dropped', o.rule, o.columns
 from offences o
-where o.costs <> 'reference'
+where o.costs in ('record', 'second')
 order by o.model, o.pk, o.costs, o.round;
 
 insert into fates (model, pk, fate, reason)
@@ -43,7 +62,7 @@ from (
   union all
   select
     e.model, e.pk,
-    case when e.role is null then 'it gives no role' else 'no topology that is loaded has these permissions' end
+    case when e.role is null or e.role = 'null' then 'it gives no role' else 'no topology that is loaded has these permissions' end
   from old_permission_entries e
   union all
   select
@@ -80,3 +99,17 @@ from fates f
 left join (select distinct l.rule, l.meaning from listed l) m on m.rule = f.reason
 where f.fate = 'dropped'
 group by f.model, f.columns, f.reason, m.meaning;
+
+-- What is loaded with other values than the file's.
+create temp view mended (model, pk, columns, value, became, reason, meaning) as
+select m.model, m.pk, m.columns, m.value, m.became, m.reason, m.meaning
+from (
+  select l.model, l.pk, l.columns, l.value, l.became, l.rule as reason, l.meaning
+  from listed l
+  where l.costs = 'value'
+  union all
+  select r.model, r.pk, r.columns, r.value, r.became, r.reason, null
+  from readings r
+) m
+where not exists (select from fates f where f.model = m.model and f.pk = m.pk and f.fate = 'dropped')
+order by m.model, length(m.pk), m.pk, m.columns;

@@ -35,15 +35,17 @@ insert into offences (model, pk, columns, value, rule)
 select r.model, r.pk, array['usage'], r.usage::text, 'there is no such usage'
 from old_usage_records r
 left join old_usages u on u.id = r.usage
-where u.id is null
-union all
-select q.model, q.pk, array[f.field], f.usage::text, 'there is no such usage'
+where u.id is null;
+
+insert into offences (model, pk, columns, value, rule, costs)
+select q.model, q.pk, array[f.field], f.usage::text, 'there is no such usage', 'part'
 from old_quotas q
 cross join lateral (values ('monthly', q.monthly), ('used', q.used)) f (field, usage)
 left join old_usages u on u.id = f.usage
-where u.id is null
-union all
-select u.model, u.pk, array['quota'], u.quota::text, 'there is no such quota'
+where u.id is null;
+
+insert into offences (model, pk, columns, value, rule, costs, became)
+select u.model, u.pk, array['quota'], u.quota::text, 'there is no such quota', 'value', 'null'
 from staged_users u
 left join old_quotas q on q.id = u.quota
 where u.quota is not null and q.id is null;
@@ -72,20 +74,42 @@ inner join staged_users u on u.quota = q.id
 left join old_usages mu on mu.id = q.monthly
 left join old_usages uu on uu.id = q.used;
 
+-- The old backend subtracted what is free of memory and disk even from what was less: heavy users have used less than nothing.
+insert into readings (model, pk, columns, value, became, reason)
+select q.model, q.pk, array[f.name], f.used::text, '0', 'less than nothing was used'
+from staged_quotas q
+cross join lateral (
+  values
+  ('used_memory', q.used_memory), ('used_diskspace', q.used_diskspace), ('used_traffic', q.used_traffic),
+  ('used_cputime', q.used_cputime)
+) f (name, used)
+where f.used < 0;
+
+update staged_quotas q
+set
+  used_memory = case when q.used_memory < 0 then 0 else q.used_memory end,
+  used_diskspace = case when q.used_diskspace < 0 then 0 else q.used_diskspace end,
+  used_traffic = case when q.used_traffic < 0 then 0 else q.used_traffic end,
+  used_cputime = case when q.used_cputime < 0 then 0 else q.used_cputime end
+where least(q.used_memory, q.used_diskspace, q.used_traffic, q.used_cputime) < 0;
+
 -- permissions: a set is its topology's
 
 insert into offences (model, pk, columns, value, rule)
-select t.model, t.pk, array['permissions'], t.permissions::text, 'there are no such permissions'
+select e.model, e.pk, array['permissions'], e.permissions::text, 'there are no such permissions'
+from old_permission_entries e
+left join old_permissions p on p.id = e.permissions
+where p.id is null;
+
+insert into offences (model, pk, columns, value, rule, costs, became)
+select t.model, t.pk, array['permissions'], t.permissions::text, 'there are no such permissions', 'value', 'none'
 from staged_topologies t
 left join old_permissions p on p.id = t.permissions
 where p.id is null
 union all
-select e.model, e.pk, array['permissions'], e.permissions::text, 'there are no such permissions'
-from old_permission_entries e
-left join old_permissions p on p.id = e.permissions
-where p.id is null
-union all
-select c.model, c.pk, array['permissions'], c.permissions::text, 'a component has the permissions of its topology'
+select
+  c.model, c.pk, array['permissions'], c.permissions::text, 'a component has the permissions of its topology', 'value',
+  t.permissions::text
 from (
   select e.model, e.pk, e.topology_id, e.permissions from staged_elements e
   union all
@@ -98,7 +122,7 @@ insert into staged_topology_permissions (model, pk, topology_id, user_id, role)
 select e.model, e.pk, t.id, e.user_id, e.role
 from old_permission_entries e
 inner join staged_topologies t on t.permissions = e.permissions
-where e.role is not null;
+where e.role <> 'null';
 
 -- resources: attrs are in the base row
 
@@ -139,8 +163,8 @@ with lone as (
   returning model, pk
 )
 
-insert into offences (model, pk, columns, value, rule)
-select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type' from lone l;
+insert into offences (model, pk, columns, value, rule, costs, became)
+select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type', 'value', 'one without attrs' from lone l;
 
 with lone as (
   insert into staged_profiles (model, pk, id, tech, name, preference)
@@ -150,8 +174,8 @@ with lone as (
   returning model, pk
 )
 
-insert into offences (model, pk, columns, value, rule)
-select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type' from lone l;
+insert into offences (model, pk, columns, value, rule, costs, became)
+select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type', 'value', 'one without attrs' from lone l;
 
 with lone as (
   insert into staged_networks (model, pk, id, kind, preference)
@@ -161,8 +185,8 @@ with lone as (
   returning model, pk
 )
 
-insert into offences (model, pk, columns, value, rule)
-select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type' from lone l;
+insert into offences (model, pk, columns, value, rule, costs, became)
+select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type', 'value', 'one without attrs' from lone l;
 
 with lone as (
   insert into staged_network_instances (model, pk, id, network_id, host_id, bridge)
@@ -172,8 +196,8 @@ with lone as (
   returning model, pk
 )
 
-insert into offences (model, pk, columns, value, rule)
-select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type' from lone l;
+insert into offences (model, pk, columns, value, rule, costs, became)
+select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type', 'value', 'one without attrs' from lone l;
 
 delete from staged_templates where model = 'tomato.resource';
 delete from staged_profiles where model = 'tomato.resource';
@@ -196,8 +220,8 @@ set
   profile_id = p.profile_id,
   network_id = p.network_id,
   network_instance_id = p.network_instance_id,
-  rextfv_started_at = nullif(p.rextfv_started_at, 'epoch'),
-  next_sync_at = nullif(p.next_sync_at, 'epoch')
+  rextfv_started_at = p.rextfv_started_at,
+  next_sync_at = p.next_sync_at
 from old_element_parts p
 where p.id = e.id and p.model = 'tomato.' || e.type;
 
@@ -272,8 +296,8 @@ update staged_link_measurements
 set site_a_id = site_b_id, site_b_id = site_a_id
 where site_a_id > site_b_id;
 
--- A record goes with the part of it that is refused.
-insert into offences (model, pk, columns, value, rule, round)
-select distinct p.whole_model, p.whole_pk, array['pk'], p.pk, format('its %s is refused', p.model), 2
+-- What a part lost is not to be listed once more for the record that it is for.
+insert into offences (model, pk, columns, value, rule, round, costs)
+select distinct p.whole_model, p.whole_pk, array['pk'], p.pk, format('its %s lost a value', p.model), 2, 'part'
 from parts p
-inner join offences o on o.model = p.model and o.pk = p.pk and o.costs = 'record';
+inner join offences o on o.model = p.model and o.pk = p.pk and o.costs = 'part';

@@ -14,46 +14,65 @@ from pg_class s
 inner join pg_class t on 'staged_' || t.relname = s.relname and t.relnamespace <> pg_my_temp_schema()
 where s.relnamespace = pg_my_temp_schema();
 
--- The layout's constraints, each with a query for the records that break it.
+-- The layout's columns that can do without the value they are given: they may be null, or have a default.
+create temp view mendable (target, attnum, name, instead) as
+select a.attrelid, a.attnum, a.attname, case when a.attnotnull then pg_get_expr(d.adbin, d.adrelid) else 'null' end
+from targets t
+inner join pg_attribute a on a.attrelid = t.target and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+where d.adbin is not null or not a.attnotnull;
+
+-- The layout's constraints, each with a query for the records that break it. What has its default already, or is null, can't
+-- be mended by it.
 create temp view rules (search) as
 select
   format(
     $sql$
-      insert into offences (model, pk, columns, rule, round)
-      select s.model, s.pk, array[%1$L], 'may not be null', $1
+      insert into offences (model, pk, columns, rule, round, costs, became, reset)
+      select s.model, s.pk, array[%1$L], 'may not be null', $1, %3$L, coalesce((%4$s)::text, 'null'), %5$L
       from %2$I s
-      where s.%1$I is null and not exists (select from offences o where o.model = s.model and o.pk = s.pk)
+      where s.%1$I is null and ($1 > 1 or not exists (select from offences o where o.model = s.model and o.pk = s.pk))
     $sql$,
-    a.attname, t.staged
+    a.attname, t.staged, case when m.name is null then 'record' else 'value' end, coalesce(m.instead, 'null'), m.name
   )
 from targets t
 inner join pg_attribute a on a.attrelid = t.target and a.attnum > 0 and a.attnotnull and not a.attisdropped
+left join mendable m on m.target = a.attrelid and m.attnum = a.attnum
 union all
 select
   case k.contype
     when 'c' then format(
       $sql$
-        insert into offences (model, pk, columns, value, rule, round)
-        select s.model, s.pk, %1$L, concat_ws(', ', %2$s), %3$L, $1
+        insert into offences (model, pk, columns, value, rule, round, costs, became, reset)
+        select s.model, s.pk, %1$L, concat_ws(', ', %2$s), %3$L, $1, b.costs, coalesce((%6$s)::text, 'null'), b.reset
         from %4$I s
+        cross join lateral (
+          select
+            case when %7$s is distinct from %6$s then 'value' else 'record' end as costs,
+            case when %7$s is distinct from %6$s then %8$L end as reset
+        ) b
         where not (%5$s)
       $sql$,
-      n.columns, n.list, k.conname, t.staged, pg_get_expr(k.conbin, k.conrelid)
+      n.columns, n.list, k.conname, t.staged, pg_get_expr(k.conbin, k.conrelid), coalesce(m.instead, 'null'),
+      coalesce('s.' || quote_ident(m.name), 'null'), m.name
     )
     when 'f' then format(
       $sql$
-        insert into offences (model, pk, columns, value, rule, round, costs)
-        select s.model, s.pk, array[%1$L], s.%1$I::text, %2$L, $1, %3$L
+        insert into offences (model, pk, columns, value, rule, round, costs, became, reset)
+        select s.model, s.pk, array[%1$L], s.%1$I::text, %2$L, $1, b.costs, 'null', case b.costs when 'value' then %1$L end
         from %4$I s
+        cross join lateral (select case when %3$s then 'value' else 'record' end as costs) b
         where (%5$s) is not null and not exists (select from %6$I r where (%7$s) = (%5$s))
       $sql$,
-      n.reference, k.conname, case k.confdeltype when 'n' then 'reference' else 'record' end,
+      n.reference, k.conname,
+      -- what was never there, and not only dropped, takes nothing along
+      case when n.is_nullable then case k.confdeltype when 'c' then '$1 = 1' else 'true' end else 'false' end,
       t.staged, n.list, r.staged, n.referenced
     )
     else format(
       $sql$
-        insert into offences (model, pk, columns, value, rule, round)
-        select d.model, d.pk, %1$L, d.value, %2$L, $1
+        insert into offences (model, pk, columns, value, rule, round, costs, became, reset)
+        select d.model, d.pk, %1$L, d.value, %2$L, $1, %5$L, 'null', %6$L
         from (
           select
             s.model, s.pk, concat_ws(', ', %3$s) as value,
@@ -63,7 +82,8 @@ select
         ) d
         where d.n > 1
       $sql$,
-      n.columns, k.conname, n.list, t.staged
+      n.columns, k.conname, n.list, t.staged, case when n.is_nullable then 'value' else 'record' end,
+      case when n.is_nullable then n.columns[1] end
     )
   end
 from targets t
@@ -75,11 +95,21 @@ cross join lateral (
     string_agg('s.' || quote_ident(a.attname), ', ' order by u.n) as list,
     string_agg('r.' || quote_ident(f.attname), ', ' order by u.n) as referenced,
     -- the column that names the one thing, where others only make sure that it fits
-    min(a.attname) filter (where f.attname in ('id', 'group_id')) as reference
+    min(a.attname) filter (where f.attname in ('id', 'group_id')) as reference,
+    case k.contype
+      when 'f' then bool_and(not a.attnotnull) filter (where f.attname in ('id', 'group_id'))
+      else bool_and(not a.attnotnull) and count(*) = 1
+    end as is_nullable
   from unnest(k.conkey, k.confkey) with ordinality u (attnum, referenced_attnum, n)
   inner join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.attnum
   left join pg_attribute f on f.attrelid = k.confrelid and f.attnum = u.referenced_attnum
-) n;
+) n
+left join lateral (
+  select c.name, c.instead from mendable c
+  where c.target = k.conrelid and c.attnum = any(k.conkey)
+  order by c.attnum desc
+  limit 1
+) m on true;
 
 -- Whose usage identity is whose.
 create temp view identities (model, pk, usage_id) as
@@ -114,22 +144,15 @@ begin
   left join staged_elements e on e.connection_id = c.id
   group by c.model, c.pk
   having count(e.id) <> 2;
-
-  -- The usage identity of what is dropped goes with it.
-  insert into offences (model, pk, columns, value, rule, round)
-  select u.model, u.pk, array['pk'], u.pk, format('its %s is dropped', i.model), this_round + 1
-  from identities i
-  inner join offences o on o.model = i.model and o.pk = i.pk and o.costs = 'record' and o.round = this_round
-  inner join staged_usage_statistics u on u.id = i.usage_id
-  where not exists (select from offences w where w.model = u.model and w.pk = u.pk);
 end;
 $$;
 
--- Takes away what the offences of a round cost: the record, or only its reference to what is not there.
+-- Takes away what the offences of a round cost: the record, or only a value of it.
 create function pg_temp.drop_offenders(this_round integer) returns void language plpgsql as $$
 declare
   staged name;
-  reference text;
+  mended name;
+  instead text;
 begin
   for staged in
     select c.relname from pg_class c where c.relnamespace = pg_my_temp_schema() and c.relname like 'staged\_%'
@@ -142,23 +165,38 @@ begin
       staged
     ) using this_round;
   end loop;
-  for staged, reference in
-    select distinct 'staged_' || t.relname, o.columns[1]
-    from offences o
-    inner join pg_constraint k on k.conname = o.rule and k.contype = 'f'
-    inner join pg_class t on t.oid = k.conrelid
-    where o.costs = 'reference' and o.round = this_round
+  for staged, mended, instead in
+    select t.staged, m.name, m.instead
+    from targets t
+    inner join mendable m on m.target = t.target
+    where m.name in (select o.reset from offences o where o.round = this_round and o.costs = 'value')
   loop
     execute format(
       $sql$
-        update %1$I s set %2$I = null
+        update %1$I s set %2$I = %3$s
         from offences o
-        where o.model = s.model and o.pk = s.pk and o.costs = 'reference' and o.round = $1 and o.columns[1] = %2$L
+        where o.model = s.model and o.pk = s.pk and o.costs = 'value' and o.round = $1 and o.reset = %2$L
       $sql$,
-      staged, reference
+      staged, mended, instead
     ) using this_round;
   end loop;
 end;
+$$;
+
+-- Let no topology time out before a period from now, as if each that would were renewed. One that is stopped already is so much
+-- later destroyed, and one that is destroyed stays so.
+create function pg_temp.extend_timeouts(period interval) returns void language sql as $$
+  with extended as (
+    update staged_topologies t set
+      timeout_at = now() + period,
+      timeout_step = case when t.timeout_step = 10 then 10 when period <= interval '24 hours' then 9 else 0 end
+    from staged_topologies o
+    where o.ctid = t.ctid and t.timeout_step < 20 and t.timeout_at < now() + period
+    returning t.model, t.pk, o.timeout_at as before, t.timeout_at as after
+  )
+
+  insert into readings (model, pk, columns, value, became, reason)
+  select e.model, e.pk, array['timeout_at'], e.before::text, e.after::text, 'extended' from extended e;
 $$;
 
 -- Records that became a part of another one.
@@ -193,7 +231,7 @@ from old_element_parts p
 inner join staged_elements e on e.id = p.id and p.model = 'tomato.' || e.type;
 
 -- What the offences say, the file's own and in the file's order; a constraint's name is told by what it checks.
-create temp view listed (model, pk, columns, value, rule, meaning, round, costs) as
+create temp view listed (model, pk, columns, value, rule, meaning, round, costs, became) as
 select
   o.model, o.pk, o.columns, o.value, o.rule,
   case k.contype
@@ -202,7 +240,7 @@ select
     when 'p' then 'another record says that already'
     when 'u' then 'another record has the same'
   end,
-  o.round, o.costs
+  o.round, o.costs, o.became
 from offences o
 left join pg_constraint k on k.conname = o.rule and k.connamespace <> pg_my_temp_schema()
 left join pg_class r on r.oid = k.confrelid

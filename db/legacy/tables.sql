@@ -96,8 +96,11 @@ create temp table old_network_instances (model text, pk text, id bigint, network
 create temp table old_migrations (model text, pk text, app_name text, migration text, applied text);
 
 -- What is wrong with a record: which of its columns, with what value, against which rule (a constraint's name, or a text).
--- Round 1 is what is wrong with the file, later ones what depends on records that were dropped. It costs the record, or only
--- a reference, where the layout would set that to null; of a pk that is there twice, the second record is gone already.
+-- Round 1 is what is wrong with the file, later ones what depends on records that were dropped. It costs the smallest thing
+-- that will do: a value, where there is a default or null may be; else the record. A reference to what was dropped becomes
+-- null where the layout would set it so. “part” is a value that another record's row was to get, which is looked at there. Of
+-- a pk that is there twice, the second record is gone already. became: what is there instead of the value, for people; reset:
+-- the column that must still be set so.
 create temp table offences (
   model text,
   pk text,
@@ -105,8 +108,13 @@ create temp table offences (
   value text,
   rule text,
   round integer not null default 1,
-  costs text not null default 'record' check (costs in ('record', 'reference', 'second'))
+  costs text not null default 'record' check (costs in ('record', 'value', 'part', 'second')),
+  became text,
+  reset text
 );
+
+-- What is read as something else, though nothing is wrong with it that would have to be mended.
+create temp table readings (model text, pk text, columns text [], value text, became text, reason text);
 
 -- Records that say the same as another one, into which they go: what they say differently.
 create temp table merges (model text, pk text, into_pk text, differs jsonb);

@@ -68,7 +68,8 @@ class OldDump:
             connection2=None, connectionElement1=None, connectionElement2=None,
         )  # fmt: skip
         component = {"host": 1, "num": 1, "topology_element": None, "topology_connection": None, "usageStatistics": None}
-        self.add("hostelement", 1, **component | {"topology_element": 1}, attrs={"type": "kvmqm", "state": "started"})
+        served = component | {"topology_element": 1, "usageStatistics": 7}
+        self.add("hostelement", 1, **served, attrs={"type": "kvmqm", "state": "started"})
         self.add(
             "hostconnection", 1, **component | {"topology_connection": 1}, attrs={"type": "fixed_bridge", "state": "started"}
         )

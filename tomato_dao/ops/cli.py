@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from ..errors import TomatoError
 
@@ -66,6 +67,14 @@ def file_name(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("a file's name can't be empty")
     return text
+
+
+def period(text: str) -> timedelta:
+    """An argument that is a duration: a number and s, min, h or d."""
+    found = re.fullmatch(r"([0-9]{1,6})(s|min|h|d)", text)
+    if not found or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"a duration is a number with s, min, h or d, as 90min, 36h or 3d, not {text!r}")
+    return int(found[1]) * timedelta(seconds={"s": 1, "min": 60, "h": 3600, "d": 86400}[found[2]])
 
 
 @contextmanager

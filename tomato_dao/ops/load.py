@@ -14,7 +14,7 @@ from ..transfer.legacy.reader import is_legacy
 from ..transfer.legacy.report import InvalidRecords, LegacySummary
 from ..transfer.load import check, load
 from ..transfer.report import Report, Summary
-from .cli import file_name, interrupted_as
+from .cli import file_name, interrupted_as, period
 from .progress import shown
 from .urls import database_url
 
@@ -42,7 +42,17 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     )
     old = parser.add_argument_group("dumps of the old backend, which are recognised by their content")
     old.add_argument("--format", choices=["legacy"], help="it is one, whatever it looks like")
-    old.add_argument("--skip-invalid", action="store_true", help="drop what breaks a rule, and what depends on it")
+    old.add_argument(
+        "--skip-invalid",
+        action="store_true",
+        help="leave out values that break a rule; records, and what depends on them, only where nothing else can stand there",
+    )
+    old.add_argument(
+        "--extend-timeouts",
+        type=period,
+        metavar="DURATION",
+        help="let no topology time out before a duration from now, as 36h or 3d: timeouts pass while the backend is moved",
+    )
     old.add_argument("--report", type=file_name, metavar="OUT", help="write what became of the records to a file, as JSON")
     options = parser.parse_args(arguments)
     input_ = sys.stdin.buffer if options.file == "-" else options.file
@@ -51,8 +61,8 @@ def main(prog: str, arguments: Sequence[str]) -> None:
             if options.merge:
                 parser.error("an old backend's dump can't be merged: --replace, or an empty database")
             summary = _load_legacy(file, options, progress)
-        elif options.skip_invalid or options.report:
-            parser.error("--skip-invalid and --report are for dumps of the old backend, which this is not")
+        elif options.skip_invalid or options.report or options.extend_timeouts:
+            parser.error("--skip-invalid, --report and --extend-timeouts are for dumps of the old backend, which this is not")
         elif options.check:
             summary = check(file, progress=progress)
         else:
@@ -70,6 +80,7 @@ def _load_legacy(file: Source, options: argparse.Namespace, progress: Report) ->
                     file,
                     replace=options.replace,
                     skip_invalid=options.skip_invalid,
+                    extend_timeouts=options.extend_timeouts,
                     check=options.check,
                     progress=progress,
                 )

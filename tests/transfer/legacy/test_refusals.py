@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 
 import tomato_dao
+from tests.conftest import SHARED
 from tests.helpers.legacy_cases import OldDump, together
 from tests.helpers.transfer_cases import another_database
 from tomato_dao import Database, InvalidValue, NotAllowed, NotEmpty
-from tomato_dao.transfer.legacy.report import InvalidRecords
+from tomato_dao.transfer.legacy.report import InvalidRecords, LegacySummary
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # a load needs the owner
 # The change, and what is listed.
@@ -184,30 +185,146 @@ def test_all_that_is_wrong_is_listed_but_not_what_depends_on_it(db: Database) ->
 
 def test_skipping_drops_what_depends_on_it_too(db: Database) -> None:
     dump = OldDump()
-    dump.change("element", 1, state="broken")
+    dump.change("host", 1, name="a/b")
     summary = dump.load(db, skip_invalid=True)
-    # the machine takes its interface, that its connection; the endpoint and what runs on the host stay
-    assert [e.id for e in db.elements.list_of_topology(1)] == [3]
-    assert db.elements.get(3).connection_id is None
-    assert db.host_elements.get(1).element_id is None
-    assert db.host_connections.get(1).connection_id is None
+    # the host takes what runs on it, its networks and its templates; what these were for stays
+    assert (db.hosts.list(), db.elements.get(1).host_element_id, db.connections.get(1).host_connection1_id) == ([], None, None)
     assert {drop.model for drop in summary.drops} == {
-        "south.migrationhistory", "tomato.element", "tomato.connection", "tomato.kvmqm", "tomato.kvmqm_interface",
-        "tomato.usagestatistics",
+        "south.migrationhistory", "tomato.host", "tomato.hostelement", "tomato.hostconnection", "tomato.networkinstance",
+        "tomato.resource", "tomato.templateonhost", "tomato.usage", "tomato.usagerecord", "tomato.usagestatistics",
     }  # fmt: skip
-    assert [(c.model, c.pk, c.field) for c in summary.cleared] == [
-        ("tomato.element", "3", "connection"),
-        ("tomato.hostconnection", "1", "topology_connection"),
-        ("tomato.hostelement", "1", "topology_element"),
+    assert [(m.model, m.pk, m.field, m.became) for m in summary.mended] == [
+        ("tomato.connection", "1", "connection1", "null"),
+        ("tomato.element", "1", "element", "null"),
     ]
 
 
-def test_skipping_a_part_drops_the_whole(db: Database) -> None:
+def without_permissions(dump: OldDump) -> None:
+    dump.remove("permissions", 1).remove("permissionentry", 1)
+
+
+# The smallest thing that is wrong: the change, the model, pk and field that is mended, and what it becomes.
+MENDED: dict[str, tuple[Callable[[OldDump], object], str, int, str, str]] = {
+    "a value with a default": (
+        lambda d: d.change("host", 1, attrs={"availability": 2, "address": "kept"}),
+        "host", 1, "attrs.availability", "1",
+    ),
+    "a value that can't be read": (
+        lambda d: d.change("host", 1, attrs={"enabled": "yes"}), "host", 1, "attrs.enabled", "true",
+    ),
+    "a state": (lambda d: d.change("element", 1, state="broken"), "element", 1, "state, type", "created"),
+    "a reference to nothing": (lambda d: d.change("kvmqm", 1, site=77), "element", 1, "site", "null"),
+    "a usage identity that is not there": (lambda d: d.change("host", 1, totalUsage=77), "host", 1, "totalUsage", "null"),
+    "a usage identity of two": (
+        lambda d: d.add("topology", 2, permissions=1, totalUsage=4, timeout=5, timeout_step=0, attrs={}, site=None),
+        "topology", 2, "totalUsage", "null",
+    ),
+    "a key of attrs": (
+        lambda d: d.change("element", 1, attrs='{"ok": 1, "n": "a\\u0000b"}'), "element", 1, 'attrs."n"', "left out",
+    ),
+    "attrs that are no JSON": (lambda d: d.change("user", 1, attrs="{'a': 1}"), "user", 1, "attrs", "{}"),
+    "an unknown field": (lambda d: d.change("host", 1, colour="red"), "host", 1, "colour", "left out"),
+    "a missing field": (lambda d: d.fields("template", 1).pop("preference"), "template", 1, "preference", "0"),
+    "a part's value": (lambda d: d.change("usage", 3, memory="much"), "usagerecord", 1, "usage.memory", "0"),
+    "a quota's limit": (lambda d: d.change("usage", 1, memory=-5), "quota", 1, "monthly.memory", "10000000000"),
+    "a quota without limits": (lambda d: d.change("quota", 1, monthly=77), "quota", 1, "monthly.traffic", "1620000000000"),
+    "a quota that is not there": (lambda d: d.remove("quota", 1), "user", 1, "quota", "null"),
+    "a time beyond 9999": (lambda d: d.change("user", 1, last_login=1e12), "user", 1, "last_login", "null"),
+    "permissions that are not there": (without_permissions, "topology", 1, "permissions", "none"),
+    "serving two": (
+        lambda d: d.change("hostelement", 1, topology_connection=1),
+        "hostelement", 1, "topology_element, topology_connection", "null",
+    ),
+    "half a template": (lambda d: d.remove("resource", 1), "template", 1, "pk", "one without attrs"),
+    "an endpoint's parent": (
+        lambda d: d.element(4, "tinc_endpoint", parent=77).add("tinc_endpoint", 4, element=None),
+        "element", 4, "parent", "null",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def all_mended(tomato_server_url: str, tomato_template: str) -> LegacySummary:
+    """What became of all of these at once, what was wrong with them being skipped."""
+    with another_database(tomato_server_url, tomato_template) as db:
+        return together(change for change, *_ in MENDED.values()).load(db, check=True, skip_invalid=True)
+
+
+@pytest.mark.parametrize("case", MENDED)
+def test_skipping_costs_the_smallest_thing_that_is_wrong(all_mended: LegacySummary, case: str) -> None:
+    _, model, pk, field, became = MENDED[case]
+    mended = {(m.model, m.pk, m.field): m.became for m in all_mended.mended}
+    assert mended[f"tomato.{model}", str(1000 * (list(MENDED).index(case) + 1) + pk), field] == became
+
+
+def test_what_was_mended_is_not_dropped(all_mended: LegacySummary) -> None:
+    others = {"south.migrationhistory", "tomato.permissionentry"}
+    dropped = {drop.model for drop in all_mended.drops} - others
+    # the quota's own limits that nobody refers to, and the usage identities that others are not
+    assert dropped <= {"tomato.usage", "tomato.usagestatistics", "tomato.usagerecord", "tomato.permissions", "tomato.quota"}
+
+
+def test_less_than_nothing_used_is_nothing_used(db: Database) -> None:
     dump = OldDump()
-    dump.change("usage", 3, memory="much")
-    summary = dump.load(db, skip_invalid=True, check=True)
-    assert {(d.model, d.pks) for d in summary.drops} >= {("tomato.usage", "[3]"), ("tomato.usagerecord", "[1]")}
-    assert summary.models.get("tomato.usagerecord") is None
+    dump.change("usage", 2, memory=-3e9, diskspace=-0.5)
+    summary = dump.load(db)
+    quota = db.quotas.get(1)
+    assert (quota.used_memory, quota.used_diskspace, quota.used_traffic, quota.monthly_memory) == (0, 0, 7, 1e9)
+    assert [(m.model, m.pk, m.field, m.value, m.became) for m in summary.mended] == [
+        ("tomato.quota", "1", "used.diskspace", "-0.5", "0"),
+        ("tomato.quota", "1", "used.memory", "-3000000000", "0"),
+    ]
+    assert "2 × tomato.quota's used" not in str(summary)
+    assert "1 × tomato.quota's used.memory → 0: less than nothing was used" in str(summary)
+
+
+def test_a_connection_with_one_end_is_left_out_and_its_element_stays(db: Database) -> None:
+    dump = OldDump()
+    dump.change("element", 2, connection=None)
+    with pytest.raises(InvalidRecords, match=r"tomato.connection 1: elements is 3: a connection has exactly two ends"):
+        dump.load(db)
+    summary = dump.load(db, skip_invalid=True)
+    assert [e.connection_id for e in db.elements.list_of_topology(1)] == [None, None, None]
+    assert db.host_connections.get(1).connection_id is None  # an orphan now, which a worker takes off the host
+    assert ("tomato.connection", "1") in [(d.model, d.pks.strip("[]")) for d in summary.drops]
+
+
+@pytest.mark.parametrize("model", ["printer\ud800", "printer\0", "permissions"])
+@pytest.mark.parametrize("pk", ["\0", "a\ud800b"])
+def test_any_text_of_a_file_can_be_told_of(all_told: list[str], model: str, pk: str) -> None:
+    shown = {"\0": r"\u0000", "a\ud800b": r"a\ud800b"}[pk]
+    name = model.replace("\ud800", r"\ud800").replace("\0", r"\u0000")
+    assert [line for line in all_told if line.startswith(f"tomato.{name} {shown}: ")]
+
+
+@pytest.fixture(scope="module")
+def all_told(tomato_server_url: str, tomato_template: str) -> list[str]:
+    """What is listed of records whose model, pk and fields hold U+0000 and lone surrogates."""
+    dump = OldDump()
+    for pk in ("\0", "a\ud800b"):
+        for model in ("printer\ud800", "printer\0", "permissions"):
+            dump.add(model, pk, **{"field\0": "\ud800"})
+    dump.change("host", 1, **{"colour\0\ud800": 5})
+    with another_database(tomato_server_url, tomato_template) as db:
+        with pytest.raises(InvalidRecords) as caught:
+            dump.load(db)
+        dump.load(db, skip_invalid=True)
+    return [str(refusal) for refusal in caught.value.summary.refused]
+
+
+def test_a_field_of_any_name_can_be_told_of(all_told: list[str]) -> None:
+    assert any(line.startswith(r"tomato.host 1: colour\u0000\ud800 is 5: there is no such field") for line in all_told)
+
+
+@pytest.mark.parametrize(("case", "pk"), [("nul", r"\u0000"), ("surrogate", r"\ud800")])
+def test_a_broken_pk_of_a_migration_is_told_of(db: Database, case: str, pk: str) -> None:
+    path = SHARED / "cases" / f"legacy-{case}-pk.json"
+    if not path.exists():
+        pytest.skip("the small cases are not at ../shared/data/cases")
+    with pytest.raises(InvalidRecords) as caught:
+        tomato_dao.load(db, path)
+    assert f"south.migrationhistory {pk}: pk is" in str(caught.value)
+    assert tomato_dao.load_legacy(db, path, skip_invalid=True).models["tomato.organization"] == 2
 
 
 def test_a_check_writes_nothing_whatever_is_there(db: Database) -> None:

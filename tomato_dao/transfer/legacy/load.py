@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import suppress
+from datetime import timedelta
 from typing import IO
 
 import psycopg
@@ -23,14 +24,16 @@ def load_legacy(
     *,
     replace: bool = False,
     skip_invalid: bool = False,
+    extend_timeouts: timedelta | None = None,
     check: bool = False,
     progress: Report | None = None,
 ) -> LegacySummary:
     """Load a dump of the old backend (DOMAIN.md, the old installation's dump), all or nothing; ids are kept.
 
     db: its user must own the tables; two of its connections are used. file: as for `load`. replace: remove all that is
-    in the database first; else it must be empty. skip_invalid: drop records that break a rule, and what depends on them.
-    check: do everything but write, whatever is in the database. progress: is told now and then.
+    in the database first; else it must be empty. skip_invalid: leave out values that break a rule, where there is a default or
+    null may be, else their records and what depends on them. extend_timeouts: no topology times out before this period from
+    now. check: do everything but write, whatever is in the database. progress: is told now and then.
 
     Raises WrongLayout for a dump of another layout than 0038, InvalidRecords for one whose records break rules, InvalidValue
     where the file is damaged; NotEmpty, NotAllowed, Unavailable.
@@ -45,6 +48,8 @@ def load_legacy(
             refused = staging.judge(skip_invalid=skip_invalid)
             if refused and not skip_invalid:
                 raise InvalidRecords(LegacySummary({}, time.monotonic() - start, refused=refused))
+            if extend_timeouts is not None:
+                staging.extend_timeouts(extend_timeouts)
             staging.settle()
             if not check:
                 engine.load_blocks(db, staging.blocks, replace=replace, progress=progress)

@@ -193,7 +193,10 @@ RESOURCES = {
 OTHER_RESOURCE = Model("old_resources", _to("type"))
 
 # Whose fields a model's rows have beside its own.
+_USES = ("memory", "diskspace", "traffic", "cputime")
 _PARTS = {
+    APP + "usagerecord": [Model("", {f"usage.{use}": use for use in _USES})],
+    APP + "quota": [Model("", {f"{kind}.{use}": f"{kind}_{use}" for kind in ("monthly", "used") for use in _USES})],
     APP + "element": [MODELS[APP + part] for part in ("kvmqm", "external_network", "external_network_endpoint")],
     APP + "template": [RESOURCES["template"]],
     APP + "profile": [RESOURCES["profile"]],

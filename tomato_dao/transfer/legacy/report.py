@@ -26,6 +26,18 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Mended:
+    """A value of a record that is loaded as another one, and why; became is “null”, “left out” or the value."""
+
+    model: str
+    pk: str
+    field: str
+    value: str | None
+    became: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """Records of a model that were dropped for one reason, and for which field's sake, if any; pks is a JSON array."""
 
@@ -55,8 +67,8 @@ class Merge:
 class LegacySummary(Summary):
     """What became of every record of an old dump: per model, read = models (those loaded) + merged + dropped.
 
-    refused: what breaks a rule. cleared: references that became null, since what they refer to is not there. Where invalid
-    records aren't skipped, refused is all that there is to tell.
+    refused: what breaks a rule. mended: values that are loaded as others, since nothing else could be made of them. Where what
+    is invalid isn't skipped, refused is all that there is to tell.
     """
 
     read: dict[str, int] = field(default_factory=dict)
@@ -64,7 +76,7 @@ class LegacySummary(Summary):
     drops: list[Drop] = field(default_factory=list)
     merges: list[Merge] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
-    cleared: list[Refusal] = field(default_factory=list)
+    mended: list[Mended] = field(default_factory=list)
 
     def dropped(self, model: str) -> int:
         """How many records of a model were dropped."""
@@ -78,8 +90,11 @@ class LegacySummary(Summary):
             lines.append(f"  {model:<34}" + "".join(f"{number:>12,}" if number else f"{'-':>12}" for number in numbers))
         lines += [f"  dropped {drop.records:,} {drop.model}: {drop.why}" for drop in self.drops]
         lines += [f"  {merge.model} {merge.pk} went into {merge.into}" + _differences(merge) for merge in self.merges]
-        cleared = Counter((clear.model, clear.field) for clear in self.cleared)
-        lines += [f"  set to null {number:,} × {model}'s {field}" for (model, field), number in cleared.items()]
+        mended = Counter((one.model, one.field, one.became, one.reason) for one in self.mended)
+        lines += [
+            f"  {number:,} × {model}'s {field} → {became or '“”'}: {reason}"
+            for (model, field, became, reason), number in mended.items()
+        ]
         return "\n".join([head, *lines])
 
     def as_json(self) -> bytes:
@@ -103,7 +118,7 @@ class LegacySummary(Summary):
             "models": models,
             "merges": self.merges,
             "refused": self.refused,
-            "cleared": self.cleared,
+            "mended": self.mended,
         }
         return msgspec.json.format(msgspec.json.encode(told)) + b"\n"
 
@@ -115,7 +130,8 @@ class InvalidRecords(InvalidValue):
         listed = "".join(f"\n  {refusal}" for refusal in summary.refused)
         super().__init__(
             f"{counted(len(summary.refused), 'value')} of the old dump can't be loaded without loss, so nothing was written. "
-            f"Mend them in the old backend, or drop their records and what depends on them with skip_invalid:{listed}"
+            "Mend them in the old backend, or leave them out with skip_invalid, and with those that nothing can stand in for "
+            f"their records:{listed}"
         )
         self.summary = summary
 

@@ -14,17 +14,37 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN = 200  # characters of an offending value
 
 Reader = Callable[[Any], object]
-# Told of an offence: field, value, rule.
-Refuse = Callable[[str, object, object], None]
+# Told of an offence: field, value, rule, and what it costs.
+Refuse = Callable[[str, object, object, "Cost"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What it costs to go on without a value: a record, a value, or a part, which the record that it is for looks after.
+
+    became: what is there instead. reset: the column that must still be given that.
+    """
+
+    costs: str
+    became: str | None = None
+    reset: str | None = None
+
+
+RECORD = Cost("record")
+LEFT_OUT = Cost("value", "left out")
 
 
 @dataclass(frozen=True, slots=True)
 class StagedColumn:
-    """A temporary table's column: its type; whether the layout's own is nullable; what is there where nothing is said."""
+    """A temporary table's column: its type; whether the layout's own is nullable; what is there where nothing is said.
+
+    is_layouts: the table's rows go into one of the layout's as they are.
+    """
 
     type: str
     nullable: bool
     default: str | None
+    is_layouts: bool
 
     @property
     def read(self) -> Reader:
@@ -46,6 +66,14 @@ class StagedColumn:
             return self.default
         return {"text": "", "jsonb": "null"}.get(self.type)
 
+    def cost(self, name: str) -> Cost:
+        """What it costs to go on without a value for this column, of that name, which is null then."""
+        if self.nullable:
+            return Cost("value", "null")
+        if self.default is not None:
+            return Cost("value", self.default, name)
+        return RECORD if self.is_layouts else Cost("part")
+
 
 class Rows:
     """How the records of one model become rows, which have a value per column."""
@@ -58,6 +86,7 @@ class Rows:
             (field, json_or_text if columns[name].type == "jsonb" else columns[name].read)
             for field, name in model.fields.items()
         ]
+        self._costs = {field: columns[name].cost(name) for field, name in model.fields.items()}
         self._attrs = None
         self.columns = ["model", "pk", *([model.key] if model.key else []), *model.fields.values()]
         if model.attrs is not None:
@@ -70,7 +99,7 @@ class Rows:
         try:
             pk = self._key(record.pk)
         except ValueError as error:
-            refuse("pk", record.pk, error)
+            refuse("pk", record.pk, error, RECORD)
             return None
         row: list[object] = [record.model, str(pk)]
         if self._with_key:
@@ -82,16 +111,16 @@ class Rows:
                 try:
                     value = read(value)
                 except ValueError as error:
-                    refuse(field, value, error)
+                    refuse(field, value, error, self._costs[field])
                     value = None
             row.append(value)
         if self._attrs is not None:
             row += self._of_attrs(self._attrs, fields.get("attrs"), refuse)
         if fields.keys() != self._names:
             for field in sorted(fields.keys() - self._names):
-                refuse(field, fields[field], "there is no such field in layout 0038")
+                refuse(field, fields[field], "there is no such field in layout 0038", LEFT_OUT)
             for field in sorted(self._names - fields.keys()):
-                refuse(field, None, "the field is missing")
+                refuse(field, None, "the field is missing", self._costs.get(field, Cost("value", "{}")))
         return row
 
     def _of_attrs(self, own: list[tuple[str, Reader, str | None]], text: object, refuse: Refuse) -> list[object]:
@@ -103,7 +132,7 @@ class Rows:
             if not isinstance(attrs, dict):
                 raise ValueError("must hold an object")
         except ValueError as error:
-            refuse("attrs", text, error)
+            refuse("attrs", text, error, Cost("value", "{}"))
             return [*(absent for _, _, absent in own), "{}"]
         values: list[object] = []
         for path, read, absent in own:
@@ -112,17 +141,18 @@ class Rows:
                 value = _taken(attrs, path)
                 values.append(absent if value is None else read(value))
             except ValueError as error:
-                refuse(f"attrs.{path}", value, error)
+                refuse(f"attrs.{path}", value, error, Cost("value", "null" if absent is None else absent))
                 values.append(absent)
         try:
             return [*values, written(attrs)]
         except ValueError:
-            for name, value in attrs.items():
+            for name, value in list(attrs.items()):
                 try:
                     written({name: value})
                 except ValueError as error:
-                    refuse(f"attrs.{shown(name)}", value, error)
-        return [*values, "{}"]
+                    refuse(f"attrs.{shown(name)}", value, error, LEFT_OUT)
+                    del attrs[name]
+        return [*values, written(attrs)]
 
 
 def _taken(attrs: dict[str, Any], path: str) -> Any:
@@ -139,6 +169,13 @@ def _taken(attrs: dict[str, Any], path: str) -> Any:
     if not inner:
         del attrs[outer]
     return value
+
+
+def sendable(text: str) -> str:
+    """A text of the file as the server takes it: U+0000 and lone surrogates as JSON writes them."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return "".join(json.dumps(c)[1:-1] if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def shown(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any, LiteralString
 
 import psycopg
@@ -13,10 +14,10 @@ from ..catalog import Table
 from ..engine import Block
 from ..files import Source
 from ..report import Progress, Report
-from .models import LAST_MIGRATION, MODELS, OTHER_RESOURCE, RESOURCE, RESOURCES, field_of
+from .models import LAST_MIGRATION, MIGRATIONS, MODELS, OTHER_RESOURCE, RESOURCE, RESOURCES, field_of
 from .reader import LegacyRecords, Record
-from .report import Drop, LegacySummary, Merge, Refusal
-from .rows import Rows, StagedColumn, shown
+from .report import Drop, LegacySummary, Mended, Merge, Refusal
+from .rows import RECORD, Cost, Rows, StagedColumn, sendable, shown
 
 _SQL = schema.DB_DIR / "legacy"
 _PIECE = 8 << 20  # characters of records that are gathered before they go to the server
@@ -31,18 +32,14 @@ class Staging:
         self._progress = progress
         self._read: Counter[str] = Counter()
         self._size = 0
+        self._layouts: set[str] = set()  # that the dump says it is of
         for setting in ("statement_timeout = 0", "work_mem = '64MB'"):
             connection.execute(sql.SQL("set ") + sql.SQL(setting))
         self._run("tables")
-        attributes = {
-            (model.table, name) for model in (*MODELS.values(), *RESOURCES.values()) for name in (model.attrs or {}).values()
-        }
         tables: dict[str, dict[str, StagedColumn]] = {}
-        for table, name, kind, nullable, expression in self._run("columns").fetchall():
-            default = None
-            if expression and (table, name) in attributes:
-                default = self._one(sql.SQL("select ({})::text").format(sql.SQL(expression)))
-            tables.setdefault(table, {})[name] = StagedColumn(kind, nullable, default)
+        for table, name, kind, nullable, expression, is_layouts in self._run("columns").fetchall():
+            default = self._one(sql.SQL("select ({})::text").format(sql.SQL(expression))) if expression else None
+            tables.setdefault(table, {})[name] = StagedColumn(kind, nullable, default, is_layouts)
         self._rows = {name: Rows(model, tables[model.table]) for name, model in MODELS.items()}
         self._resources = {kind: Rows(model, tables[model.table]) for kind, model in RESOURCES.items()}
         self._other_resource = Rows(OTHER_RESOURCE, tables[OTHER_RESOURCE.table])
@@ -54,6 +51,7 @@ class Staging:
         offences: list[Sequence[object]] = []
         size = 0
         for record in records:
+            record.model = sendable(record.model)
             self._read[record.model] += 1
             self._gather(record, gathered, offences)
             size += record.size
@@ -65,9 +63,12 @@ class Staging:
         self._check_layout()
 
     def _gather(self, record: Record, gathered: dict[Rows, list[Sequence[object]]], offences: list[Sequence[object]]) -> None:
-        def refuse(field: str, value: object, rule: object) -> None:
-            offences.append((record.model, str(record.pk), [field], shown(value), str(rule)))
+        def refuse(field: str, value: object, rule: object, cost: Cost) -> None:
+            told = (record.model, sendable(str(record.pk)), [sendable(field)], shown(value), str(rule))
+            offences.append((*told, cost.costs, cost.became, cost.reset))
 
+        if record.model == MIGRATIONS and record.fields.get("app_name") == "tomato":
+            self._layouts.add(str(record.fields.get("migration")))
         rows = self._rows.get(record.model)
         if record.model == RESOURCE:
             kind = record.fields.pop("type", None)
@@ -75,14 +76,14 @@ class Staging:
             if rows is None:
                 rows, record.fields = self._other_resource, {"type": kind}
         if rows is None:
-            refuse("model", record.model, "there is no such model in layout 0038")
+            refuse("model", record.model, "there is no such model in layout 0038", RECORD)
         elif (row := rows.row(record, refuse)) is not None:
             gathered.setdefault(rows, []).append(row)
 
     def _copy(self, gathered: dict[Rows, list[Sequence[object]]], offences: list[Sequence[object]]) -> None:
         for rows, values in gathered.items():
             self._copy_into(rows.table, rows.columns, values)
-        self._copy_into("offences", ("model", "pk", "columns", "value", "rule"), offences)
+        self._copy_into("offences", ("model", "pk", "columns", "value", "rule", "costs", "became", "reset"), offences)
         gathered.clear()
         offences.clear()
 
@@ -94,7 +95,7 @@ class Staging:
                 copy.write_row(row)
 
     def _check_layout(self) -> None:
-        last = self._one("select max(migration) from old_migrations where app_name = 'tomato'")
+        last = max(self._layouts, default=None)
         if last is None:
             raise WrongLayout(
                 "the old dump doesn't tell its layout, which is in the app south: make it with "
@@ -116,13 +117,17 @@ class Staging:
         """What in the file breaks a rule; where that is to be skipped, it is dropped with all that depends on it."""
         self._tell("checking")
         found = self._find_offences(1)
-        refused = [refusal for n, _, refusal in self._listed() if n == 1]
+        refused = self._refused()
         this_round = 1
         while skip_invalid and found:
             self._connection.execute("select pg_temp.drop_offenders(%s)", [this_round])
             this_round += 1
             found = self._find_offences(this_round)
         return refused
+
+    def extend_timeouts(self, period: timedelta) -> None:
+        """Let no topology time out before a period from now."""
+        self._connection.execute("select pg_temp.extend_timeouts(%s)", [period])
 
     def settle(self) -> None:
         """Tell what becomes of every record."""
@@ -166,7 +171,7 @@ class Staging:
             ],
             merges=[Merge(*row) for row in merges],
             refused=refused,
-            cleared=[refusal for _, costs, refusal in self._listed() if costs == "reference"],
+            mended=self._mended(),
         )
         for model, read in summary.read.items():
             told = summary.models.get(model, 0) + summary.merged.get(model, 0) + summary.dropped(model)
@@ -180,12 +185,20 @@ class Staging:
         self._connection.execute("select pg_temp.find_offences(%s)", [this_round])
         return bool(self._one("select exists (select from offences where round = %s)", this_round))
 
-    def _listed(self) -> list[tuple[int, str, Refusal]]:
-        """What breaks a rule so far: in which round that came out, what it costs, and what it is."""
-        rows = self._connection.execute("select round, costs, model, pk, columns, value, rule, meaning from listed")
+    def _refused(self) -> list[Refusal]:
+        """What in the file breaks a rule."""
+        rows = self._connection.execute("select model, pk, columns, value, rule, meaning from listed where round = 1")
         return [
-            (n, costs, Refusal(model, pk, _fields(model, columns), value, _worded(rule, meaning)))
-            for n, costs, model, pk, columns, value, rule, meaning in rows
+            Refusal(model, pk, _fields(model, columns), value, _worded(rule, meaning))
+            for model, pk, columns, value, rule, meaning in rows
+        ]
+
+    def _mended(self) -> list[Mended]:
+        """What is loaded with another value than the file's."""
+        rows = self._connection.execute("select model, pk, columns, value, became, reason, meaning from mended")
+        return [
+            Mended(model, pk, _fields(model, columns), value, became, _worded(reason, meaning))
+            for model, pk, columns, value, became, reason, meaning in rows
         ]
 
     def _run(self, file: str) -> psycopg.Cursor[Any]:
