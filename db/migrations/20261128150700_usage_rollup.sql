@@ -24,24 +24,31 @@ create table usage_progress (
   settled_at instant not null
 );
 
--- Fill usage_due from the records themselves if the books are empty: after the load of an old installation. Compiling the
--- query just in time would take longer than running it.
+-- Fill usage_due from the records themselves if the books are empty: after the load of an old installation. Its accounting
+-- stopped somewhere in the midst: windows that were open are due to all that stand above sources with records newer than
+-- their own, and longer periods that are not built yet. Compiling the query just in time would take longer than running it.
 create function find_due_usage() returns void language sql
 set jit = off
 begin atomic
   insert into usage_due (type, end_at, usage_id)
-  with newest as (
+  with newest as materialized (
     select l.usage_id, l.type, max(l.end_at) as end_at
     from usage_records l
     group by l.usage_id, l.type
   )
 
+  select distinct '5minutes', usage_period_end('5minutes', r.end_at), s.usage_id
+  from usage_sources s
+  inner join usage_records r on r.usage_id = s.source_id and r.type = '5minutes'
+  left join newest n on n.usage_id = s.usage_id and n.type = '5minutes'
+  where s.usage_id is not null and r.end_at > coalesce(n.end_at, '-infinity')
+  union all
   select distinct s.longer, usage_period_end(s.longer, r.end_at), r.usage_id
   from (values ('5minutes', 'hour'), ('hour', 'day'), ('day', 'month'), ('month', 'year')) s (type, longer)
   inner join usage_records r on r.type = s.type
-  left join newest on newest.usage_id = r.usage_id and newest.type = s.longer
+  left join newest n on n.usage_id = r.usage_id and n.type = s.longer
   where
-    usage_period_end(s.longer, r.end_at) > coalesce(newest.end_at, '-infinity')
+    r.end_at > coalesce(n.end_at, '-infinity')
     and not exists (select from host_elements he where he.usage_id = r.usage_id)
     and not exists (select from host_connections hc where hc.usage_id = r.usage_id)
   on conflict do nothing;
