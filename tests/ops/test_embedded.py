@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -139,6 +140,32 @@ def test_a_narrow_umask_does_not_keep_it_from_starting(data_dir: Path) -> None:
         assert answers(embedded.start(data_dir))
     finally:
         os.umask(before)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server is run by another user")
+def test_root_can_start_it_from_a_checkout_below_a_closed_directory(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = programs.binaries()
+    package = installed.parents[1]
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    for part in package.parent.glob(f"{package.name}*"):
+        (closed / part.name).symlink_to(part)
+    monkeypatch.setattr(programs, "binaries", lambda: closed / installed.relative_to(package.parent))
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        home = Path(directory) / "tomato-dao"
+        for module in (programs, embedded):
+            monkeypatch.setattr(module, "ROOT_HOME", home)
+        (home / "postgresql-new" / "half").mkdir(parents=True)  # what a process that was killed has left
+        try:
+            assert answers(embedded.start(data_dir))
+            (copy,) = home.glob("postgresql-*")
+            assert not (copy / "half").exists()
+        finally:
+            embedded.remove(data_dir)
+        assert not home.exists()
 
 
 USE = """

@@ -23,7 +23,7 @@ from urllib.parse import quote
 from ..errors import Unavailable, WrongLayout
 from ..server.commands import checkout
 from . import programs
-from .programs import MAJOR, ROOT_HOME
+from .programs import COPY, MAJOR, ROOT_HOME
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there has a new name, which home/data tells)
 _ROOM = 2 << 30  # bytes that tests may need
@@ -84,8 +84,14 @@ def remove(data_dir: Path | None = None) -> None:
         server.stop()
         server.forget(server.data)
         shutil.rmtree(server.home)
-    if server.user and all(path.name.startswith("postgresql-") for path in ROOT_HOME.glob("*")):
-        shutil.rmtree(ROOT_HOME, ignore_errors=True)  # only copies of the programs are left
+    if server.user:
+        with programs.copies_locked():
+            left = list(ROOT_HOME.glob("*"))
+            if all(path.name.startswith(COPY) for path in left):  # no server is left that could need them
+                for copy in left:
+                    shutil.rmtree(copy)
+                with suppress(OSError):  # of another process, which begins to make a server of its own
+                    ROOT_HOME.rmdir()
 
 
 @dataclass(frozen=True, slots=True)
