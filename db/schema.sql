@@ -1294,6 +1294,21 @@ CREATE TABLE public.link_measurements (
 
 
 --
+-- Name: migration_lock; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.migration_lock (
+);
+
+
+--
+-- Name: TABLE migration_lock; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.migration_lock IS 'Locked, in share update exclusive mode, by the process that migrates.';
+
+
+--
 -- Name: network_instances; Type: TABLE; Schema: public; Owner: -
 --
 

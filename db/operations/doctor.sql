@@ -30,7 +30,7 @@ group by 1, 2
 order by 3 desc, 1, 2;
 
 -- name: roles(names)
--- Which of these roles there are, and what they may do here.
+-- Which of these roles there are, what of this database is not theirs, and whether they may create large objects.
 select
   r.rolname::text as name,
   r.rolsuper as superuser,
@@ -41,22 +41,108 @@ select
   ) as not_owned,
   (
     select count(*)::int8
-    from pg_class c
-    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not has_table_privilege(r.oid, c.oid, 'select')
-  ) as not_readable,
-  (
-    select count(*)::int8
-    from pg_class c
-    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'schema_migrations'
-      and not (
-        has_table_privilege(r.oid, c.oid, 'insert')
-        and has_table_privilege(r.oid, c.oid, 'update')
-        and has_table_privilege(r.oid, c.oid, 'delete')
-      )
-  ) as not_writable,
-  has_schema_privilege(r.oid, 'public', 'create') as may_create
+    from pg_proc p
+    where p.pronamespace = 'public'::regnamespace and p.proowner <> r.oid
+      and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')
+  ) as functions_not_owned,
+  (select d.datdba = r.oid from pg_database d where d.datname = current_database()) as owns_database,
+  (select n.nspowner = r.oid from pg_namespace n where n.nspname = 'public') as owns_schema,
+  exists (
+    select from pg_proc p
+    where p.pronamespace = 'pg_catalog'::regnamespace and p.proname in ('lo_creat', 'lo_create', 'lo_from_bytea')
+      and has_function_privilege(r.oid, p.oid, 'execute')
+  ) as may_create_large_objects
 from pg_roles r
 where r.rolname = any(:names);
+
+-- name: privileges(app, reader)
+-- Each privilege that one of the two has and should not have, or the other way round; none for what is no longer there.
+with roles as (
+  select r.oid, r.rolname::text as name, r.rolname = :app as writes
+  from pg_roles r
+  where r.rolname in (:app, :reader) and not r.rolsuper
+),
+of_tables as (
+  select
+    r.name as role, 'table' as kind, c.oid::regclass::text as object, p.privilege,
+    p.privilege = 'select'
+      or r.writes and p.privilege in ('insert', 'update', 'delete')
+      and c.relname not in ('schema_migrations', 'migration_lock') as wanted,
+    has_table_privilege(r.oid, c.oid, p.privilege) as had,
+    case when p.privilege in ('select', 'insert', 'update', 'references')
+      then has_any_column_privilege(r.oid, c.oid, p.privilege)
+    end as had_of_columns
+  from roles r
+  cross join pg_class c
+  cross join unnest(
+    array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']
+    || case when current_setting('server_version_num')::int4 >= 170000 then '{maintain}' else '{}'::text[] end
+  ) p (privilege)
+  where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm')
+    and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')
+),
+of_sequences as (
+  select
+    r.name, 'sequence', c.oid::regclass::text, p.privilege,
+    p.privilege = case when r.writes then 'usage' else 'select' end,
+    has_sequence_privilege(r.oid, c.oid, p.privilege), null::bool
+  from roles r
+  cross join pg_class c
+  cross join unnest(array['usage', 'select', 'update']) p (privilege)
+  where c.relnamespace = 'public'::regnamespace and c.relkind = 'S'
+),
+of_the_database as (
+  select
+    r.name, 'database', 'the database', p.privilege, p.privilege = 'connect',
+    has_database_privilege(r.oid, d.oid, p.privilege), null::bool
+  from roles r
+  cross join pg_database d
+  cross join unnest(array['connect', 'create', 'temporary']) p (privilege)
+  where d.datname = current_database()
+),
+of_the_schema as (
+  select
+    r.name, 'schema', 'the schema public', p.privilege, p.privilege = 'usage',
+    has_schema_privilege(r.oid, 'public', p.privilege), null::bool
+  from roles r
+  cross join unnest(array['usage', 'create']) p (privilege)
+),
+by_default as (
+  select d.defaclobjtype as kind, x.grantee, lower(x.privilege_type) as privilege
+  from pg_default_acl d
+  cross join aclexplode(d.defaclacl) x
+  where d.defaclrole = to_regrole('tomato_owner') and d.defaclnamespace = 'public'::regnamespace
+),
+of_new_objects as (
+  select
+    r.name, 'default', 'new ' || k.name, p.privilege,
+    case
+      when k.kind = 'S' then p.privilege = case when r.writes then 'usage' else 'select' end
+      else p.privilege = 'select' or r.writes and p.privilege in ('insert', 'update', 'delete')
+    end,
+    exists (select from by_default d where d.kind = k.kind and d.grantee in (r.oid, 0) and d.privilege = p.privilege),
+    null::bool
+  from roles r
+  cross join (values ('r', 'tables'), ('S', 'sequences')) k (kind, name)
+  cross join unnest(
+    array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger', 'maintain', 'usage']
+  ) p (privilege)
+  where k.kind = 'S' or p.privilege <> 'usage'
+)
+select d.role, d.kind, d.object, d.privilege, d.wanted as lacking
+from (
+  table of_tables
+  union all
+  table of_sequences
+  union all
+  table of_the_database
+  union all
+  table of_the_schema
+  union all
+  table of_new_objects
+) d
+where d.wanted and not d.had or not d.wanted and (d.had or d.had_of_columns)
+order by d.role, d.kind, d.object, d.privilege;
 
 -- name: transactions()
 -- The transactions that are open in this database, oldest first.

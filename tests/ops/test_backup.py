@@ -22,6 +22,7 @@ from tomato_dao import Busy, Database, InvalidValue, NotFound, TomatoError, Unav
 from tomato_dao.ops import backup
 from tomato_dao.ops.migrate import create_database
 from tomato_dao.ops.restore import restore
+from tomato_dao.ops.roles import make_roles
 from tomato_dao.ops.scratch import drop_database, with_database
 from tomato_dao.transfer.load import check
 
@@ -101,9 +102,9 @@ def test_a_restored_database_has_the_privileges_of_the_one_before(
     if granted:
         for command in (
             "revoke all on database {} from public",
-            "grant temporary on database {} to public",
+            "grant temporary on database {} to pg_monitor",
             "grant connect on database {} to tomato_app, tomato_reader",
-            "grant create on database {} to tomato_reader with grant option",
+            "grant create on database {} to pg_monitor with grant option",
             "alter database {} owner to tomato_owner",
         ):
             server.execute(sql.SQL(command).format(sql.Identifier(server.info.dbname)))
@@ -139,7 +140,9 @@ def test_a_restore_that_fails_leaves_the_database_and_nothing_else(tomato_url: s
     assert organizations(tomato_url) == []
 
 
-def test_the_commands_save_and_restore(tomato_url: str, saved: Path) -> None:
+def test_the_commands_save_and_restore(tomato_url: str, has_roles: bool, saved: Path) -> None:
+    if has_roles:
+        make_roles(tomato_url)
     done = run([str(CHECKOUT / "bin" / "backup")], tomato_url)
     (file,) = saved.iterdir()
     assert done.stdout.startswith(str(file)), done.stderr

@@ -17,8 +17,8 @@ from tests.helpers.dao_cases import BLOCKED, until
 from tomato_dao.ops.backup import back_up
 from tomato_dao.ops.examinations import LARGE, Finding, examine, examine_roles
 from tomato_dao.ops.migrate import create_database
-from tomato_dao.ops.roles import ROLES
-from tomato_dao.ops.scratch import drop_database, with_database
+from tomato_dao.ops.roles import ROLES, make_roles
+from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 
 pytestmark = pytest.mark.slow
 
@@ -190,6 +190,16 @@ def test_databases_that_restores_have_kept_for_more_than_a_week_get_a_note(
             assert found.advice == [f'drop database "{name}";  -- if nobody needs it'] * (level == "note")
 
 
+@pytest.fixture(scope="module")
+def roles_url(tomato_server_url: str, tomato_template: str, has_roles: bool) -> Iterator[str]:
+    """The URL of a database in which the roles have just what they need."""
+    if not has_roles:
+        pytest.skip("the tests' user may not make roles")
+    with scratch_database(tomato_server_url, template=tomato_template) as url:
+        make_roles(url)
+        yield url
+
+
 @pytest.mark.parametrize(
     ("commands", "wrong"),
     [
@@ -206,23 +216,73 @@ def test_databases_that_restores_have_kept_for_more_than_a_week_get_a_note(
             ["tomato_app lacks privileges on 2 tables"],
         ),
         ("revoke select on hosts from tomato_reader", ["tomato_reader lacks privileges on 1 table"]),
+        ("revoke select on schema_migrations from tomato_app", ["tomato_app lacks privileges on 1 table"]),
+        ("revoke usage on sequence hosts_id_seq from tomato_app", ["tomato_app lacks privileges on 1 sequence"]),
+        (
+            "revoke usage on schema public from public, tomato_reader",
+            ["tomato_reader lacks privileges on the schema public"],
+        ),
+        (
+            "alter default privileges for role tomato_owner in schema public revoke delete on tables from tomato_app",
+            ["tomato_app lacks privileges on new tables"],
+        ),
         ("grant create on schema public to tomato_app", ["tomato_app may create tables"]),
         ("grant create on schema public to tomato_reader", ["tomato_reader may create tables"]),
+        (
+            "grant insert, truncate on schema_migrations to tomato_app",
+            ["tomato_app has more than it needs on schema_migrations: insert, truncate"],
+        ),
+        (
+            "grant update (sha256) on schema_migrations to tomato_app",
+            ["tomato_app has more than it needs on schema_migrations: update"],
+        ),
+        ("grant delete on migration_lock to tomato_app", ["tomato_app has more than it needs on migration_lock: delete"]),
+        ("grant insert on hosts to tomato_reader", ["tomato_reader has more than it needs on hosts: insert"]),
+        (
+            "grant trigger on sites to public",
+            [f"tomato_{role} has more than it needs on sites: trigger" for role in ("app", "reader")],
+        ),
+        (
+            "grant update on sequence hosts_id_seq to tomato_app",
+            ["tomato_app has more than it needs on hosts_id_seq: update"],
+        ),
+        (
+            "alter default privileges for role tomato_owner in schema public grant truncate on tables to tomato_app",
+            ["tomato_app has more than it needs on new tables: truncate"],
+        ),
         ("alter table hosts owner to current_user", ["tomato_owner does not own 1 table"]),
+        ("alter function remove_usage() owner to current_user", ["tomato_owner does not own 1 function"]),
+        ("alter schema public owner to pg_database_owner", ["tomato_owner does not own the schema public"]),
         ("alter role tomato_reader superuser", ["tomato_reader is a superuser"]),
         ("alter role tomato_reader rename to another", ["there is no tomato_reader"]),
     ],
 )
-def test_roles_with_less_or_more_than_they_need_are_bad(
-    lasting_url: str, has_roles: bool, commands: LiteralString, wrong: list[str]
-) -> None:
-    if not has_roles:
-        pytest.skip("the tests' user may not make roles")
-    with psycopg.connect(lasting_url) as server, server.transaction(force_rollback=True):
+def test_roles_with_less_or_more_than_they_need_are_bad(roles_url: str, commands: LiteralString, wrong: list[str]) -> None:
+    with psycopg.connect(roles_url) as server, server.transaction(force_rollback=True):
         server.execute(commands)
         found = examine_roles(server)
     assert (found.level, found.details) == ("bad" if wrong else "ok", wrong)
     assert found.advice == ["make roles"] * bool(wrong)
+
+
+def test_temporary_tables_and_new_schemas_of_workers_are_bad(roles_url: str) -> None:
+    with psycopg.connect(roles_url) as server, server.transaction(force_rollback=True):
+        database = sql.Identifier(server.info.dbname)
+        server.execute(sql.SQL("grant temporary on database {} to public").format(database))
+        server.execute(sql.SQL("grant create on database {} to tomato_app").format(database))
+        found = examine_roles(server)
+    assert found.details == [
+        "tomato_app has more than it needs on the database: create, temporary",
+        "tomato_reader has more than it needs on the database: temporary",
+    ]
+
+
+def test_large_objects_of_workers_get_a_note_since_only_a_superuser_can_forbid_them(roles_url: str) -> None:
+    with psycopg.connect(roles_url) as server, server.transaction(force_rollback=True):
+        server.execute("grant execute on function lo_create(oid) to public")
+        found = examine_roles(server)
+    assert (found.level, found.details) == ("note", ["tomato_app and tomato_reader may create large objects"])
+    assert found.advice == ["OWNER_DATABASE_URL=postgresql://postgres@…/… make roles  -- only a superuser can forbid it"]
 
 
 def test_a_server_without_the_roles_gets_a_note(lasting_url: str, has_roles: bool) -> None:

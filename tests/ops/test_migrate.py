@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import token_hex
@@ -24,6 +24,7 @@ from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongLayout, Wron
 from tomato_dao.ops import backup, migrate
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
+from tomato_dao.server import probe as probe_module
 from tomato_dao.server import schema
 from tomato_dao.server.probe import probe
 
@@ -39,6 +40,7 @@ select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = cur
 select 1 / 0;
 -- migrate:down
 """
+HELD = f"select count(*) {LOCKS} and relation = 'migration_lock'::regclass and mode = 'ShareUpdateExclusiveLock'"
 BLOCKED = "-- migrate:up\nalter table organizations add column later int;\n-- migrate:down\n"
 
 
@@ -65,9 +67,40 @@ def test_connect_makes_the_database_where_it_is_told_to_migrate(tomato_server_ur
         drop_database(url)
 
 
+def test_a_database_that_another_process_makes_at_the_same_moment_is_used(
+    tomato_server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = with_database(tomato_server_url, f"tomato_made_meanwhile_{token_hex(6)}")
+
+    def connect_to(settings: Mapping[str, object], timeout: float) -> psycopg.Connection:
+        """Connect; between the look for the database and the look into the list of all, another process makes it."""
+        if settings["dbname"] == "postgres":
+            monkeypatch.undo()
+            migrate.create_database(url)
+        return probe_module.connect_to(settings, timeout)
+
+    monkeypatch.setattr(migrate, "connect_to", connect_to)
+    try:
+        migrate.create_database(url)
+        with psycopg.connect(url) as connection:
+            assert connection.info.dbname.startswith("tomato_made_meanwhile_")
+    finally:
+        drop_database(url)
+
+
+def test_a_worker_cannot_hold_up_a_migration_with_a_lock(tomato_url: str, app_url: str, next_migration: Path) -> None:
+    with psycopg.connect(app_url, autocommit=True) as worker:
+        for mode in ("row exclusive", "share update exclusive", "access exclusive"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), worker.transaction():
+                worker.execute(f"lock table migration_lock in {mode} mode".encode())
+        with worker.transaction():
+            worker.execute("lock table migration_lock in access share mode")  # as a dump does
+            assert migrate.migrate(tomato_url) == [NEXT.partition("_")[0]]
+
+
 def test_who_comes_while_another_migrates_waits(tomato_url: str, next_migration: Path, server: psycopg.Connection) -> None:
     with server.transaction():
-        server.execute("select pg_advisory_xact_lock(%s)", [migrate._LOCK])
+        migrate.lock_migrations(server)
         applied: list[str] = []
         other = threading.Thread(target=lambda: applied.extend(migrate.migrate(tomato_url)))
         other.start()
@@ -86,7 +119,7 @@ def test_processes_that_migrate_at_once_make_one_backup(
     monkeypatch.setattr(migrate.logger, "info", lambda *_: told_to_wait.release())
     with ThreadPoolExecutor(3) as threads:
         with server.transaction():
-            server.execute("select pg_advisory_xact_lock(%s)", [migrate._LOCK])
+            migrate.lock_migrations(server)
             calls = [threads.submit(migrate.migrate, tomato_url) for _ in range(3)]
             assert all(told_to_wait.acquire(timeout=20) for _ in calls)
         applied = [call.result(60) for call in calls]
@@ -107,7 +140,7 @@ def test_an_idle_timeout_of_the_role_does_not_end_the_migration_lock(
             with psycopg.connect(tomato_url) as later:
                 later.execute("select 1")
                 until(server, "not exists (select from pg_stat_activity where pid = %s)", later.info.backend_pid)
-            assert server.execute(f"select count(*) {LOCKS} and locktype = 'advisory'").fetchone() == (1,)
+            assert server.execute(HELD).fetchone() == (1,)
         assert call.result(60) == [NEXT.partition("_")[0]]
 
 
@@ -144,8 +177,9 @@ def test_the_lock_works_through_a_pooler(tomato_url: str, next_migration: Path, 
         assert migrate.migrate(pooled) == [NEXT.partition("_")[0]]
         with migrate._migrating(pooled, 0), probe(pooled) as other:
             other.execute("select 1")  # the pooler could give the session of the one that migrates to another
-            assert server.execute(f"select count(*) {LOCKS} and locktype = 'advisory'").fetchone() == (1,)
-            assert other.execute("select pg_try_advisory_xact_lock(%s)", [migrate._LOCK]).fetchone() == (False,)
+            assert server.execute(HELD).fetchone() == (1,)
+            with other.transaction():
+                assert not migrate._is_locked(other)
 
 
 def test_the_lock_does_not_keep_an_index_from_being_built_concurrently(tomato_url: str, next_migration: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import LiteralString
@@ -9,11 +10,15 @@ from typing import LiteralString
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.conftest import acting_as
+from tests.fixtures.operations import dropped_afterwards
 from tests.helpers.dao_cases import until
-from tomato_dao import InvalidValue, NotAllowed, connect
-from tomato_dao.ops import migrate, roles
+from tomato_dao import InvalidValue, NotAllowed, connect, dump, load
+from tomato_dao.ops import backup, migrate, roles
+from tomato_dao.ops.examinations import examine_roles
+from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import scratch_database, with_database
 from tomato_dao.server import schema
 
@@ -93,6 +98,137 @@ def test_who_may_not_read_is_told_as_whom_to_connect(tomato_url: str, app_url: s
         connect(app_url)
 
 
+PRIVILEGES = """
+with objects (kind, name, owner, acl) as (
+  select 'database', '', d.datdba, coalesce(d.datacl, acldefault('d', d.datdba))
+  from pg_database d
+  where d.datname = current_database()
+  union all
+  select 'schema', n.nspname, n.nspowner, coalesce(n.nspacl, acldefault('n', n.nspowner))
+  from pg_namespace n
+  where n.nspname = 'public'
+  union all
+  select
+    'relation', c.oid::regclass::text, c.relowner,
+    coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's'::"char" else 'r' end, c.relowner))
+  from pg_class c
+  where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'S')
+  union all
+  select 'type', t.oid::regtype::text, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
+  from pg_type t
+  where t.typnamespace = 'public'::regnamespace and t.typtype = 'd'
+  union all
+  select 'function', p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+  from pg_proc p
+  where p.pronamespace = 'public'::regnamespace or p.proname like 'lo\\_%'
+  union all
+  select 'default', d.defaclobjtype::text, d.defaclrole, d.defaclacl
+  from pg_default_acl d
+)
+select o.kind, o.name, pg_get_userbyid(o.owner), x.grantee::regrole::text, x.privilege_type, x.is_grantable
+from objects o
+cross join aclexplode(o.acl) x
+order by 1, 2, 4, 5
+"""
+
+
+def privileges(url: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(PRIVILEGES).fetchall()
+
+
+@dataclass(frozen=True)
+class Usual:
+    """After make migrate and make roles: owners and privileges; and backups from before and after make roles."""
+
+    privileges: list[tuple[object, ...]]
+    backups: dict[str, Path]
+
+
+@pytest.fixture(scope="module")
+def usual(tomato_server_url: str, has_roles: bool, tmp_path_factory: pytest.TempPathFactory) -> Usual:
+    """A database of the usual order: make migrate, make roles."""
+    if not has_roles:
+        pytest.skip("the tests' user may not make roles")
+    with scratch_database(tomato_server_url) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BACKUP_DIR", str(tmp_path_factory.mktemp("backups")))
+        before = backup.back_up(url)
+        roles.make_roles(url)
+        found = Usual(privileges(url), {"before": before, "after": backup.back_up(url)})
+    on_migrations = {row[3:] for row in found.privileges if row[1] == "schema_migrations" and row[3] != roles.OWNER}
+    assert on_migrations == {(roles.APP, "SELECT", False), (roles.READER, "SELECT", False)}
+    return found
+
+
+def test_roles_may_be_made_before_the_first_migration(tomato_server_url: str, usual: Usual) -> None:
+    with scratch_database(tomato_server_url, migrated=False) as url:
+        roles.make_roles(url)
+        migrate.migrate(url)
+        assert privileges(url) == usual.privileges
+        with psycopg.connect(url) as connection:
+            assert examine_roles(connection).details == []
+
+
+@pytest.mark.parametrize(("saved", "restored_by"), [("before", "superuser"), ("after", roles.OWNER)])
+def test_a_restore_ends_in_the_same_privileges(tomato_url: str, usual: Usual, saved: str, restored_by: str) -> None:
+    roles.make_roles(tomato_url)
+    with dropped_afterwards(tomato_url):
+        if restored_by == "superuser":
+            restore(usual.backups[saved], tomato_url)
+            assert privileges(tomato_url) == usual.privileges
+            return
+        restore(usual.backups[saved], acting_as(restored_by, tomato_url))
+        assert without_large_objects(privileges(tomato_url)) == without_large_objects(usual.privileges)
+        with psycopg.connect(tomato_url) as server:
+            assert examine_roles(server).details == ["tomato_app and tomato_reader may create large objects"]
+        roles.make_roles(tomato_url)
+        assert privileges(tomato_url) == usual.privileges
+
+
+def without_large_objects(found: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    return [row for row in found if not str(row[1]).startswith("lo_")]
+
+
+def test_make_roles_takes_back_what_was_granted_and_a_load_changes_no_privilege(
+    tomato_url: str, usual: Usual, tmp_path: Path
+) -> None:
+    roles.make_roles(tomato_url)
+    with psycopg.connect(tomato_url, autocommit=True) as server:
+        server.execute("grant all on schema_migrations, hosts to public, tomato_reader")
+        server.execute("grant select (name) on hosts to tomato_app")
+        roles.make_roles(tomato_url)
+        before = server.execute("select xmin::text from pg_class order by oid").fetchall()
+        roles.make_roles(tomato_url)
+        assert server.execute("select xmin::text from pg_class order by oid").fetchall() == before  # nothing was locked
+    with connect(acting_as(roles.OWNER, tomato_url), pool_size=1) as db:
+        dump(db, tmp_path / "dump.json")
+        load(db, tmp_path / "dump.json", replace=True)
+    assert privileges(tomato_url) == usual.privileges
+
+
+def test_settings_that_an_operator_gave_to_a_role_stay(new_roles: tuple[str, ...], tomato_url: str) -> None:
+    _, app, _ = new_roles
+    settings = "select array_agg(c order by c) from pg_db_role_setting, unnest(setconfig) c where setrole = %s::regrole"
+    roles.make_roles(tomato_url)
+    with psycopg.connect(tomato_url, autocommit=True) as server:
+        idle = "idle_in_transaction_session_timeout=60s"
+        assert server.execute(settings, [app]).fetchone() == ([idle, "statement_timeout=60s"],)
+        server.execute(sql.SQL("alter role {} set statement_timeout = '5min'").format(sql.Identifier(app)))
+        roles.make_roles(tomato_url)
+        assert server.execute(settings, [app]).fetchone() == ([idle, "statement_timeout=5min"],)
+
+
+def test_workers_and_readers_cannot_make_large_objects(tomato_url: str, app_url: str, reader_url: str) -> None:
+    for url in (app_url, reader_url):
+        refused_by_the_server(
+            make_conninfo(url, options=f"{conninfo_to_dict(url)['options']} -c default_transaction_read_only=off"),
+            "select lo_creat(-1)",
+            "select lo_create(0)",
+            "select lo_from_bytea(0, 'x')",
+            "select lo_import('/etc/hostname')",
+        )
+
+
 @pytest.fixture
 def new_roles(
     tomato_server_url: str, has_roles: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -101,7 +237,9 @@ def new_roles(
     if not has_roles:
         pytest.skip("the tests' user may not make roles")
     prefix = f"tomato_{token_hex(4)}_"
-    (tmp_path / "roles.sql").write_text((schema.DB_DIR / "roles.sql").read_text("utf-8").replace("tomato_", prefix), "utf-8")
+    (tmp_path / "roles").mkdir()
+    for file in (schema.DB_DIR / "roles").iterdir():
+        (tmp_path / "roles" / file.name).write_text(file.read_text("utf-8").replace("tomato_", prefix), "utf-8")
     monkeypatch.setattr(schema, "DB_DIR", tmp_path)
     names = tuple(role.replace("tomato_", prefix) for role in roles.ROLES)
     yield names

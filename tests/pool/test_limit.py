@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from logging import WARNING
 from pathlib import Path
+from secrets import token_hex
 
 import psycopg
 import pytest
@@ -21,7 +22,7 @@ from tests.ops.test_commands import run as run_command
 from tomato_dao import Unavailable, connect
 from tomato_dao.ops import embedded
 from tomato_dao.ops.dbmate import program
-from tomato_dao.ops.scratch import scratch_database, with_database
+from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 from tomato_dao.server import schema
 
 pytestmark = pytest.mark.slow
@@ -279,11 +280,12 @@ print([os.waitpid(child, 0)[1] for child in children])
 """
 
 
-def test_20_processes_that_start_at_once_on_an_empty_database_all_work(limited: Path, tmp_path: Path) -> None:
+def test_20_processes_that_start_at_once_without_a_database_all_work(limited: Path, tmp_path: Path) -> None:
     counting = tmp_path / "dbmate"
     counting.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/runs"\nexec "{program()}" "$@"\n')
     counting.chmod(0o700)
-    with scratch_database(embedded.start(limited), migrated=False) as url:
+    url = with_database(embedded.start(limited), f"started_{token_hex(4)}")  # which is not there
+    try:
         command = [sys.executable, "-c", STARTER, url]
         environment = {**os.environ, "DBMATE": str(counting)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -291,3 +293,5 @@ def test_20_processes_that_start_at_once_on_an_empty_database_all_work(limited: 
         assert len((tmp_path / "runs").read_text().splitlines()) == 1
         with psycopg.connect(url) as connection:
             assert schema.applied(connection) == schema.known()
+    finally:
+        drop_database(url)

@@ -25,7 +25,7 @@ KEPT = 5  # backups of a database
 _HOLDS_ROWS = """
 select exists (
   select from pg_class c
-  where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and c.relname <> 'schema_migrations'
+  where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and c.relname not in ('schema_migrations', 'migration_lock')
     and pg_relation_size(c.oid) > 0
 )
 """

@@ -1,10 +1,10 @@
-"""Migrations: dbmate applies db/migrations; an advisory lock lets any number of processes ask for it at once."""
+"""Migrations: dbmate applies db/migrations; a lock on a table of its own lets any number of processes ask for it at once."""
 
 import argparse
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +21,31 @@ from ..server.commands import checkout, command_line
 from ..server.probe import check_server, connect_to, connection_settings, passes, probe
 from .backup import back_up, holds_rows
 from .dbmate import dbmate
+from .privileges import restore_privileges
 from .urls import owner_url
 
 logger = logging.getLogger(__name__)
 
-_LOCK = 0x746F6D61746F  # "tomato"
+# Advisory locks anybody can take. This one takes privileges on the table, which only its owner has.
+_LOCK = "lock table public.migration_lock in share update exclusive mode"
+_MAKE_LOCK = """
+do $$
+declare
+  grantee text;
+begin
+  create table public.migration_lock ();
+  comment on table public.migration_lock is 'Locked, in share update exclusive mode, by the process that migrates.';
+  for grantee in
+    select case when x.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end
+    from pg_class c
+    cross join aclexplode(c.relacl) x
+    where c.oid = 'public.migration_lock'::regclass and x.grantee <> c.relowner
+  loop
+    execute format('revoke all on public.migration_lock from %s', grantee); -- what new tables are given by default
+  end loop;
+end;
+$$
+"""
 # Whose the layout is, or would be; and whether this user may act as that role.
 _OWNER = """
 select r.rolname, pg_has_role(r.oid, 'member'), r.rolname = current_user
@@ -66,17 +86,19 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
     url = url or owner_url()
     create_database(url, timeout)
     with probe(url, timeout) as connection:
-        if schema.compare(schema.applied(connection)).equal:
+        before = schema.applied(connection)
+        if schema.compare(before).equal:
             schema.refuse_edited(connection)
             return []
-    with _migrating(url, timeout) as connection:
+        schema.refuse_unknown(before, connection.info.dbname)
+    with _migrating(url, timeout) as (connection, owner):
         before = _applied(connection)
         if schema.compare(before).equal:
             return []  # the process that we waited for did it
         schema.refuse_unknown(before, connection.info.dbname)
         with connection.transaction(force_rollback=True):  # see _applied
             schema.refuse_edited(connection)
-        _dbmate_with_backup(url, connection, "migrate")
+        _dbmate_with_backup(url, connection, owner, "migrate")
         schema.check(connection)
         return [version for version in schema.applied(connection) if version not in before]
 
@@ -96,18 +118,18 @@ def roll_back(url: str | None = None) -> str:
     Raises NotFound where none is applied, WrongLayout where the database is of a newer or an unreleased layout.
     """
     url = url or owner_url()
-    with _migrating(url, 0) as connection:
+    with _migrating(url, 0) as (connection, owner):
         applied = _applied(connection)
         if not applied:
             raise NotFound(f"the database {connection.info.dbname} has no migration that could be undone")
         schema.refuse_unknown(applied, connection.info.dbname)
-        _dbmate_with_backup(url, connection, "rollback")
+        _dbmate_with_backup(url, connection, owner, "rollback")
         return applied[-1]
 
 
 @contextmanager
-def _migrating(url: str, timeout: float) -> Iterator[psycopg.Connection]:
-    """Keep all others from migrating; a connection in the transaction that holds the lock.
+def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, str | None]]:
+    """Keep all others from migrating; a connection in the transaction that holds the lock, and the layout's other owner.
 
     A lock of the transaction, not of the session, which a transaction pooler would lose. Who waits holds no connection
     in between: on a small server the one that migrates needs it.
@@ -115,17 +137,58 @@ def _migrating(url: str, timeout: float) -> Iterator[psycopg.Connection]:
     told = False
     try:
         for pause in pauses(0.1, 0.3):
-            with probe(url, timeout) as connection, connection.transaction():
-                connection.execute("set local idle_in_transaction_session_timeout = 0")
-                if connection.execute("select pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone() == (True,):
-                    yield connection
-                    return
-                if not told:
-                    logger.info("another process migrates %s: waiting for it", connection.info.dbname)
-                    told = True
+            with probe(url, timeout) as connection:
+                owner = _owner(connection)
+                make_migration_lock(connection, owner)
+                with connection.transaction():
+                    connection.execute("set local idle_in_transaction_session_timeout = 0")
+                    if owner:
+                        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
+                    if _is_locked(connection):
+                        yield connection, owner
+                        return
+                    if not told:
+                        logger.info("another process migrates %s: waiting for it", connection.info.dbname)
+                        told = True
             sleep(pause)
     except psycopg.Error as error:
         raise from_driver(error) from error
+
+
+def _owner(connection: psycopg.Connection) -> str | None:
+    """Return the role that owns the layout; None where that is this user. Raises NotAllowed where it may not act as it."""
+    ((owner, may, is_owner),) = connection.execute(_OWNER).fetchall()
+    if not may:
+        raise NotAllowed(
+            f"the user {connection.info.user} may not migrate the database {connection.info.dbname}: "
+            f"name its owner, {owner}, in OWNER_DATABASE_URL"
+        )
+    return None if is_owner else str(owner)
+
+
+def make_migration_lock(connection: psycopg.Connection, owner: str | None = None) -> None:
+    """Make the table that who migrates locks, where it isn't there yet. owner: the role that shall own it, if another's."""
+    if connection.execute("select to_regclass('public.migration_lock') is null").fetchone() != (True,):
+        return
+    with suppress(psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation), connection.transaction():
+        if owner:
+            connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
+        connection.execute(_MAKE_LOCK)
+
+
+def lock_migrations(connection: psycopg.Connection) -> None:
+    """Wait until nobody migrates a database that has the table, and keep all others from it until the transaction ends."""
+    connection.execute(_LOCK)
+
+
+def _is_locked(connection: psycopg.Connection) -> bool:
+    """Try to lock the table until the transaction ends; return False where another process has done so."""
+    try:
+        with connection.transaction():
+            connection.execute(f"{_LOCK} nowait")
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
 
 
 def _applied(connection: psycopg.Connection) -> list[str]:
@@ -138,20 +201,15 @@ def _applied(connection: psycopg.Connection) -> list[str]:
         return schema.applied(connection)
 
 
-def _record_hashes(connection: psycopg.Connection) -> None:
-    """Store the hashes of the files that dbmate has just applied."""
+def _settle(connection: psycopg.Connection) -> None:
+    """Store the hashes of the files that dbmate has just applied, and give the roles their privileges on what these made."""
     if connection.execute(_HAS_HASHES).fetchone() is not None:  # the first migration makes the column
         paths = schema.files()
         connection.execute(_RECORD_HASHES, [[*map(schema.version_of, paths)], [*map(schema.file_hash, paths)]])
+    restore_privileges(connection)
 
 
-def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) -> None:
-    ((owner, may, is_owner),) = connection.execute(_OWNER).fetchall()
-    if not may:
-        raise NotAllowed(
-            f"the user {connection.info.user} may not migrate the database {connection.info.dbname}: "
-            f"name its owner, {owner}, in OWNER_DATABASE_URL"
-        )
+def _dbmate_with_backup(url: str, connection: psycopg.Connection, owner: str | None, command: str) -> None:
     if half_made := _half_made(connection):
         raise WrongState(f"an index of {connection.info.dbname} was left half made, or being made now: first {half_made}")
     saved = None
@@ -163,17 +221,17 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, command: str) 
         logger.info("saved %s", saved)
     before = _applied(connection)
     try:
-        dbmate(url, command, role=None if is_owner else owner)
+        dbmate(url, command, role=owner)
     except TomatoError as error:
         with suppress(TomatoError, psycopg.Error), probe(url) as another:  # this one's transaction ends with a rollback
-            _record_hashes(another)
+            _settle(another)
         way_back = (
             f"; the database before is in {saved}: “{command_line('restore')} {quote(str(saved))}” brings it back"
             if saved
             else ""
         )
         raise TomatoError(f"{error}; {_how_far(connection, before)}{way_back}") from error
-    _record_hashes(connection)
+    _settle(connection)
 
 
 def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
@@ -199,28 +257,40 @@ def create_database(url: str, timeout: float = 0) -> None:
     """
     settings = connection_settings(url, "tomato-dao migrate")
     name = str(settings.get("dbname") or settings.get("user") or "")
+    failed = _refusal(settings, timeout)
+    if failed is None:
+        return
+    if passes(failed):
+        raise failed
+    try:  # it is closed to us, or not there: the maintenance database tells
+        maintenance = connect_to({**settings, "dbname": "postgres"}, timeout)
+    except Unavailable as error:
+        raise (error if passes(error) else failed) from None
+    with maintenance:
+        check_server(maintenance)
+        if maintenance.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
+            _create(maintenance, name)
+        elif failed := _refusal(settings, timeout):  # unless another process has made it since
+            raise failed
+
+
+def _refusal(settings: Mapping[str, object], timeout: float) -> Unavailable | None:
+    """Connect, and return how that failed; None where it did not."""
     try:
         connect_to(settings, timeout).close()
-        return
     except Unavailable as error:
-        if passes(error):
-            raise
-        failed = error  # closed to us, or not there: the maintenance database tells
+        return error
+    return None
+
+
+def _create(server: psycopg.Connection, name: str) -> None:
     try:
-        maintenance = connect_to({**settings, "dbname": "postgres"}, timeout)
-    except Unavailable:
-        raise failed from None
-    with maintenance:
-        if maintenance.execute("select from pg_database where datname = %s", [name]).fetchone() is not None:
-            raise failed
-        check_server(maintenance)
-        try:
-            maintenance.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name)))
-        except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-            pass  # another process was first
-        except psycopg.Error as error:
-            said = error.diag.message_primary
-            raise Unavailable(f"the database {name} is not there and can't be made: {said}") from error
+        server.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name)))
+    except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+        pass  # another process was first
+    except psycopg.Error as error:
+        said = error.diag.message_primary
+        raise Unavailable(f"the database {name} is not there and can't be made: {said}") from error
 
 
 def _status() -> None:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 
 import psycopg
 from psycopg import sql
@@ -19,10 +20,12 @@ from ..server.probe import probe
 from ..transfer.files import BACKUP, COMPRESSED, opened
 from .backup import run_program
 from .cli import file_name
-from .examinations import BAD, examine_roles
+from .examinations import OK, examine_roles
+from .privileges import give_to_owner
 from .scratch import drop_database, with_database
 from .urls import owner_url
 
+_PATIENCE = 3.0  # seconds; a server under load needs some of them to see that a client is gone
 _SESSIONS = """
 select coalesce(nullif(a.application_name, ''), 'without a name') as application, count(*) as sessions
 from pg_stat_activity a
@@ -77,6 +80,7 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
                     options.append("--no-owner")  # all becomes the user's own
                 run_program("pg_restore", version, target, *options, os.fspath(file.absolute()))
                 with probe(target) as restored:
+                    give_to_owner(restored)
                     restored.execute("analyze")
                 return _swap(server, name, fresh, end_sessions=end_sessions)
             except BaseException:
@@ -99,7 +103,12 @@ def _check_is_backup(file: Path) -> None:
 
 
 def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
-    if found := server.execute(_SESSIONS, [name]).fetchall():
+    """Raise Busy where a database has sessions. Those of workers that have just stopped are given a moment to end."""
+    deadline = monotonic() + _PATIENCE
+    while found := server.execute(_SESSIONS, [name]).fetchall():
+        if monotonic() < deadline:
+            sleep(0.02)
+            continue
         told = ", ".join(f"{application}: {sessions}" for application, sessions in found)
         raise Busy(f"the database {name} is in use ({told}): stop these first, or have their sessions ended, with end_sessions")
 
@@ -170,7 +179,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     try:
         with probe(url) as connection:
             found = examine_roles(connection)
-            if found.level == BAD:
+            if found.level != OK and found.details:
                 print(f"note: {'; '.join(found.details)}: run {command_line('roles')}")
             schema.check(connection)
     except (TomatoError, psycopg.Error) as error:

@@ -1,34 +1,33 @@
-"""`tomato-dao roles`: the roles of db/roles.sql, made where they aren't there, with their privileges in a database."""
+"""`tomato-dao roles`: the roles of db/roles, made where they aren't there, with their privileges in a database."""
 
 import argparse
 from collections.abc import Sequence
+from itertools import islice
+from time import sleep
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from ..errors import NotAllowed, TomatoError, from_driver
-from ..server import schema
+from ..server.backoff import pauses
 from ..server.commands import command_line
 from ..server.probe import probe
-from .migrate import create_database
+from .migrate import create_database, lock_migrations, make_migration_lock
+from .privileges import script
 from .urls import owner_url
 
 OWNER, APP, READER = ROLES = ("tomato_owner", "tomato_app", "tomato_reader")
-_LOCK = 0x726F6C6573  # "roles"
 
 
 def make_roles(url: str) -> None:
-    """Run db/roles.sql on a database, which is made where it isn't there.
+    """Make the roles of db/roles and give them their privileges in a database, which is made where it isn't there.
 
     url: of a superuser, or of a user that may create roles and owns the database. Raises NotAllowed for anybody else.
     """
     create_database(url)
-    # Roles are the whole server's, so the lock is in a database that all have.
-    with probe(make_conninfo(url, dbname="postgres")) as server, server.transaction(), probe(url) as connection:
-        server.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+    with probe(url) as connection:
         try:
-            with connection.transaction():
-                connection.execute((schema.DB_DIR / "roles.sql").read_bytes())
+            make_migration_lock(connection)
+            _run_scripts(connection)
         except (
             psycopg.errors.InsufficientPrivilege,
             psycopg.errors.ReadOnlySqlTransaction,
@@ -41,11 +40,30 @@ def make_roles(url: str) -> None:
             raise from_driver(error) from error
 
 
+def _run_scripts(connection: psycopg.Connection) -> None:
+    """Run the scripts of db/roles in one transaction.
+
+    Roles are the whole server's. Where another process makes them at the same moment, this one fails once that has
+    committed, and then finds them.
+    """
+    for pause in islice(pauses(0.1, 1), 5):
+        try:
+            with connection.transaction():
+                lock_migrations(connection)
+                for name in ("roles", "ownership", "privileges"):
+                    connection.execute(script(name))
+            return
+        except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject, psycopg.errors.InternalError_) as error:
+            conflict = error
+            sleep(pause)
+    raise conflict
+
+
 def main(prog: str, arguments: Sequence[str]) -> None:
     """`tomato-dao roles`"""
     argparse.ArgumentParser(
         prog=prog,
-        description="Make the roles of db/roles.sql in the server, and give them their privileges in the database, of "
+        description="Make the roles of db/roles in the server, and give them their privileges in the database, of "
         "OWNER_DATABASE_URL or DATABASE_URL (else the embedded ones).",
     ).parse_args(arguments)
     url = owner_url()

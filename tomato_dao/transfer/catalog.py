@@ -55,7 +55,8 @@ class Rule:
 
 # Ours are the visible tables that no extension brought; which migrations there are is the header's.
 _OURS: LiteralString = """
-  c.relkind = 'r' and c.relpersistence <> 't' and c.relname <> 'schema_migrations' and pg_table_is_visible(c.oid)
+  c.relkind = 'r' and c.relpersistence <> 't' and pg_table_is_visible(c.oid)
+  and c.relname not in ('schema_migrations', 'migration_lock')
   and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
   and not exists (
     select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'

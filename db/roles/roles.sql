@@ -1,0 +1,48 @@
+-- The roles of an installation; “make roles” runs it, as often as one likes, as a superuser or a user that may create roles.
+-- Passwords are set apart: “\password tomato_app” in psql.
+--
+-- tomato_owner   owns the layout: migrations, load, restore; looks at all sessions for the doctor
+-- tomato_app     what workers connect as: reads and writes rows (and draws ids), and nothing else
+-- tomato_reader  reads: dump, statistics
+
+do $$
+declare
+  setting record;
+begin
+  if to_regrole('tomato_owner') is null then
+    create role tomato_owner login createdb;
+  end if;
+  if to_regrole('tomato_app') is null then
+    create role tomato_app login;
+  end if;
+  if to_regrole('tomato_reader') is null then
+    create role tomato_reader login;
+  end if;
+  if not pg_has_role('tomato_owner', 'member') then
+    grant tomato_owner to current_user;
+  end if;
+
+  -- What pooled connections ask for themselves, for those that can't: behind a pooler, or by hand. Other values, which the
+  -- operator has given to a role, stay.
+  for setting in
+    select s.role, s.name, s.value
+    from (
+      values
+        ('tomato_owner', 'lock_timeout', '10s'),
+        ('tomato_owner', 'statement_timeout', '1h'),
+        ('tomato_app', 'statement_timeout', '60s'),
+        ('tomato_app', 'idle_in_transaction_session_timeout', '60s'),
+        ('tomato_reader', 'default_transaction_read_only', 'on')
+    ) s (role, name, value)
+    where not exists (
+      select from pg_db_role_setting d, unnest(d.setconfig) c
+      where d.setrole = to_regrole(s.role) and d.setdatabase = 0 and starts_with(c, s.name || '=')
+    )
+  loop
+    execute format('alter role %I set %I = %L', setting.role, setting.name, setting.value);
+  end loop;
+end;
+$$;
+
+-- The owner may end the workers' sessions for a restore.
+grant tomato_app, tomato_reader, pg_monitor to tomato_owner;

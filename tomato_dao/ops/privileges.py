@@ -1,0 +1,34 @@
+"""The privileges of the roles in a database: applied by make roles, and again after a migration and a restore."""
+
+import psycopg
+
+from ..server import schema
+
+_IS_OWNERS = """
+select exists (
+  select
+  from pg_database d, pg_namespace n
+  where d.datname = current_database() and n.nspname = 'public'
+    and d.datdba = to_regrole('tomato_owner') and n.nspowner = to_regrole('tomato_owner')
+)
+"""
+
+
+def script(name: str) -> bytes:
+    """Return a script of db/roles: roles, ownership or privileges."""
+    return (schema.DB_DIR / "roles" / f"{name}.sql").read_bytes()
+
+
+def restore_privileges(connection: psycopg.Connection) -> None:
+    """Give the roles their privileges on all that is in a database, where it is tomato_owner's; leave any other alone."""
+    if connection.execute(_IS_OWNERS).fetchone() == (True,):
+        connection.execute(script("privileges"))
+
+
+def give_to_owner(connection: psycopg.Connection) -> None:
+    """Make all that is in a database tomato_owner's, and give the roles their privileges, where the database itself is its."""
+    is_owners = "select exists (select from pg_database where datname = current_database() and datdba = to_regrole(%s))"
+    if connection.execute(is_owners, ["tomato_owner"]).fetchone() == (True,):
+        with connection.transaction():
+            connection.execute(script("ownership"))
+            connection.execute(script("privileges"))
