@@ -30,7 +30,7 @@ roles: setup ## make the roles tomato_owner, tomato_app and tomato_reader, and g
 demo: setup ## import topologies from 50 threads, change and export them (TOPOLOGIES=dir for your own)
 	@$(PY) -m demo "$(TOPOLOGIES)"
 
-test: .venv/dev ## run the tests, on the server of DATABASE_URL, else the embedded one
+test: .venv/dev ## run the tests, on the server of DATABASE_URL, else on one of their own
 	@$(PY) -m pytest -n 2 --dist worksteal -m "not long"
 
 test-fast: .venv/dev ## run the tests that are quick, in under a minute
@@ -121,5 +121,5 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help setup migrate migrate-status rollback new-migration roles demo test test-fast mutants check check-queries check-plans plans format schema
+.PHONY: help setup migrate migrate-status rollback new-migration roles demo test test-fast test-long mutants check check-queries check-plans plans format schema
 .PHONY: bench bench-calls bench-accounting bench-dump bench-legacy wheel stop clean

@@ -72,8 +72,12 @@ class _Types:
 
 @contextmanager
 def layout_connection() -> Iterator[psycopg.Connection]:
-    """A connection to a scratch database of the embedded server: what describes queries is in PostgreSQL 16 and later."""
-    with scratch_database(embedded.start()) as url, psycopg.connect(url, autocommit=True) as connection:
+    """A connection to a scratch database of the tests' embedded server: queries are described by PostgreSQL 16 and later."""
+    with (
+        embedded.started_for_tests() as server_url,
+        scratch_database(server_url) as url,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
         yield connection
 
 

@@ -1,4 +1,4 @@
-"""db/schema.sql: the layout as dbmate dumps it, for people to read; made with the embedded server and its own pg_dump."""
+"""db/schema.sql: the layout as dbmate dumps it, for people to read; from the tests' embedded server, with its own pg_dump."""
 
 import argparse
 import difflib
@@ -19,7 +19,11 @@ SCHEMA_FILE = schema.DB_DIR / "schema.sql"
 
 def dumped_schema() -> str:
     """Return what dbmate dumps of a database that has all migrations."""
-    with scratch_database(embedded.start()) as url, tempfile.TemporaryDirectory() as directory:
+    with (
+        embedded.started_for_tests() as server_url,
+        scratch_database(server_url) as url,
+        tempfile.TemporaryDirectory() as directory,
+    ):
         file = Path(directory, "schema.sql")
         path = os.pathsep.join([os.fspath(programs.binaries()), os.environ.get("PATH", os.defpath)])
         dbmate(url, "--schema-file", os.fspath(file), "dump", path=path)

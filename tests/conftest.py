@@ -10,12 +10,19 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.helpers.element_cases import Net
+from tests.helpers.role_cases import roles_while_testing
 from tomato_dao import Database, NotAllowed, connect
 from tomato_dao.ops import roles
 from tomato_dao.ops.scratch import with_database
 from tomato_dao.rows import Host, Organization, Site, Topology, User
 
-pytest_plugins = ["tomato_dao.testing", "tests.fixtures.lasting", "tests.fixtures.operations", "tests.fixtures.untested"]
+pytest_plugins = [
+    "tomato_dao.testing",
+    "tests.fixtures.lasting",
+    "tests.fixtures.operations",
+    "tests.fixtures.servers",
+    "tests.fixtures.untested",
+]
 CHECKOUT = Path(__file__).parents[1]
 SHARED = CHECKOUT.parent / "shared" / "data"
 
@@ -31,8 +38,15 @@ class World:
 
 
 @pytest.fixture(scope="session")
+def tomato_server_url(tomato_server_url: str) -> Iterator[str]:
+    """The plugin's server, with the roles of db/roles while tests run there."""
+    with roles_while_testing(tomato_server_url):
+        yield tomato_server_url
+
+
+@pytest.fixture(scope="session")
 def tomato_template(tomato_template: str, tomato_server_url: str) -> str:
-    """The plugin's template, with the roles of db/roles.sql where the tests' user may make them."""
+    """The plugin's template, with the roles of db/roles where the tests' user may make them."""
     with suppress(NotAllowed):
         roles.make_roles(with_database(tomato_server_url, tomato_template))
     return tomato_template
@@ -40,7 +54,7 @@ def tomato_template(tomato_template: str, tomato_server_url: str) -> str:
 
 @pytest.fixture(scope="session")
 def has_roles(tomato_template: str, tomato_server_url: str) -> bool:
-    """Whether the server has the roles of db/roles.sql."""
+    """Whether the server has the roles of db/roles."""
     with psycopg.connect(with_database(tomato_server_url, "postgres")) as connection:
         return connection.execute("select to_regrole(%s) is not null", [roles.APP]).fetchone() == (True,)
 

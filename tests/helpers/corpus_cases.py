@@ -104,7 +104,11 @@ CLASSES: dict[str, type] = {
 @contextmanager
 def corpus_connection() -> Iterator[psycopg.Connection]:
     """A connection to a database with the corpus's tables."""
-    with scratch_database(embedded.start(), migrated=False) as url, psycopg.connect(url, autocommit=True) as connection:
+    with (
+        embedded.started_for_tests() as server_url,
+        scratch_database(server_url, migrated=False) as url,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
         connection.execute((CORPUS / "schema.sql").read_bytes())
         yield connection
 

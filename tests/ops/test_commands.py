@@ -29,6 +29,8 @@ _OTHERS = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "OWNER_DATABASE_URL", "DIRECT_DAT
 def run(command: list[str], url: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command on a database, as from a shell: neither `make -j test` nor another URL around the tests has a say in it."""
     outside = {name: value for name, value in os.environ.items() if name not in _OTHERS}
+    if not url:
+        outside["TOMATO_DATA_DIR"] = "/dev/null/none"  # which no server can be started in
     return subprocess.run(
         command,
         cwd="/",

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import psycopg.conninfo
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.conftest import CHECKOUT
 from tests.ops.test_commands import run
@@ -15,7 +16,6 @@ from tomato_dao import NotAllowed, connect
 from tomato_dao.ops import roles
 from tomato_dao.ops.migrate import create_database
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
-from tomato_dao.ops.urls import database_url
 from tomato_dao.server import schema
 
 pytestmark = pytest.mark.slow
@@ -25,14 +25,22 @@ def doctor(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return run([str(CHECKOUT / "bin" / "doctor"), *arguments], url)
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
-    """A migrated database with its roles, on a server that loses nothing in a crash, which that of most tests may."""
-    with scratch_database(database_url()) as url:
+@pytest.fixture(scope="module")
+def template(durable_server_url: str) -> Iterator[str]:
+    """The name of a migrated database with its roles, on a server that is well."""
+    with scratch_database(durable_server_url) as url:
         try:
             roles.make_roles(url)
         except NotAllowed:
             pytest.skip("the tests' user may not make roles")
+        yield str(conninfo_to_dict(url)["dbname"])
+
+
+@pytest.fixture
+def url(durable_server_url: str, template: str) -> Iterator[str]:
+    """A copy of it."""
+    with scratch_database(durable_server_url, template=template) as url:
+        roles.make_roles(url)
         yield url
 
 
@@ -105,7 +113,7 @@ def test_the_doctor_says_which_server_it_did_not_reach(tomato_url: str) -> None:
 
 
 def test_the_doctor_tells_of_databases_that_restores_have_kept(tomato_url: str) -> None:
-    name = psycopg.conninfo.conninfo_to_dict(tomato_url)["dbname"]
+    name = conninfo_to_dict(tomato_url)["dbname"]
     old, new = f"{name}_before_20200101T000000", f"{name}_before_{datetime.now(UTC):%Y%m%dT%H%M%S}"
     for kept in (old, new, f"{name}_before_lunch"):
         create_database(with_database(tomato_url, kept))

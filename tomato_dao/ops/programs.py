@@ -86,7 +86,7 @@ def copies_locked() -> Iterator[None]:
 def _fingerprint(parts: Iterable[Path]) -> str:
     """Return a short name that changes with the files' names and sizes: another release needs a copy of its own."""
     files = sorted((str(path.relative_to(part)), path.stat().st_size) for part in parts for path in part.rglob("*.so*"))
-    files += [(program.name, program.stat().st_size) for part in parts for program in sorted(part.glob("bin/*"))]
+    files += [(program.name, program.stat().st_size) for part in parts for program in sorted((part / "bin").glob("*"))]
     return hashlib.sha256(repr(files).encode()).hexdigest()[:12]
 
 
