@@ -20,7 +20,7 @@ _TOGETHER = {
     "patches": "patches, exchange",
     "exchange": "patches, exchange",
 }
-_ENGINE = ("transactions, locks, events", "pool", "server", "sql", "errors")
+_ENGINE = ("transactions, locks, events", "pool", "server", "sql", "errors", "printable")
 _DOMAIN = ("dao", "patches, exchange", "rows")
 
 

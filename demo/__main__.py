@@ -1,6 +1,5 @@
 """`make demo`: imports topologies from 50 threads over a pool of 8, changes, exports, compares, dumps and loads all of it."""
 
-import argparse
 import io
 import json
 import sys
@@ -14,10 +13,11 @@ from typing import TypeVar
 import tomato_dao
 from tomato_dao import Database, InvalidValue, TomatoError
 from tomato_dao.exchange import LEFT_OUT, LEFT_OUT_OF_ELEMENTS, LEFT_OUT_OF_TOPOLOGY
-from tomato_dao.ops.cli import file_name, run_command
+from tomato_dao.ops.cli import Parser, file_name, run_command
 from tomato_dao.ops.migrate import migrate
 from tomato_dao.ops.scratch import drop_database, with_database
 from tomato_dao.ops.urls import database_url
+from tomato_dao.printable import printable
 from tomato_dao.rows import Json, JsonObject
 
 THREADS = 50
@@ -44,7 +44,7 @@ class Counted:
 
 def main() -> None:
     """`python -m demo DIRECTORY`"""
-    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser = Parser(prog="demo", description=__doc__)
     parser.add_argument("topologies", type=file_name, help="a directory of topology exports (*.json)")
     directory = Path(parser.parse_args().topologies)
     files = sorted(directory.glob("*.json"))
@@ -146,7 +146,7 @@ def _tell(db: Database, files: int, directory: Path, reported: int, calls: int, 
         ).fetchone()
     topologies, elements, connections, used, version = row or (0, 0, 0, 0, "")
     for name, value, note in (
-        ("exports", files, f"from {directory}"),
+        ("exports", files, f"from {printable(directory)}"),
         ("topologies", topologies, f"imported by {THREADS} threads at once, one round trip each"),
         ("elements", elements, "their machines prepared, started, stopped"),
         ("connections", connections, ""),

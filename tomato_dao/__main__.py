@@ -1,6 +1,5 @@
 """`tomato-dao`: everything that operators run, as subcommands. `python -m tomato_dao` is the same command."""
 
-import argparse
 import gc
 import signal
 import sys
@@ -9,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from . import __version__
-from .ops.cli import run_command
+from .ops.cli import Parser, run_command
 
 # Each subcommand is a module of ops, with what its help says of it in one line.
 _COMMANDS = {
@@ -47,7 +46,7 @@ def run(name: str, prog: str, arguments: Sequence[str]) -> None:
 
 def _show(prog: str, arguments: Sequence[str]) -> None:
     """Print the version or the list of subcommands; exit with 2 for a subcommand that does not exist."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Run and look after the ToMaTo backend's database.",
         epilog=f"“{prog} COMMAND --help” explains a command. Exit codes: 0 success, 1 failure, 2 misuse.",

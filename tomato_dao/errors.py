@@ -6,15 +6,19 @@ from dataclasses import dataclass
 
 import psycopg
 
+from .printable import message as on_one_line
+from .printable import one_line, quoted
+
 
 class TomatoError(Exception):
     """Whatever this layer refuses; the driver's error, where there is one, is its `__cause__`.
 
-    `entity` is what it is about ("host"), `key` says which one; both may be None.
+    `entity` is what it is about ("host"), `key` says which one; both may be None. Its text is one line, in which nothing is
+    left that a terminal would obey.
     """
 
     def __init__(self, message: str, *, entity: str | None = None, key: object = None) -> None:
-        super().__init__(message)
+        super().__init__(on_one_line(message))
         self.entity = entity
         self.key = key
 
@@ -178,9 +182,9 @@ def from_driver(error: psycopg.Error, call: Call | None = None) -> TomatoError:
     """The error to raise for a driver's error (with it as the cause), by its SQLSTATE, constraint and query's verb."""
     state = error.sqlstate or ""
     diag = error.diag
-    said = diag.message_primary or str(error).strip().split("\n")[0]
+    said = one_line(diag.message_primary or str(error).strip().split("\n")[0], 500)
     if state.startswith("22") and diag.message_detail:  # of other classes it may show a whole row
-        said += f": {diag.message_detail}"
+        said += f": {one_line(diag.message_detail, 500)}"
     kind = next((_SQLSTATES[state[:n]] for n in (5, 3, 2) if state[:n] in _SQLSTATES), DatabaseFailure)
     if not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         kind = Unavailable
@@ -203,31 +207,28 @@ def _from_constraint(
     value = call.value(column)
     if constraint in _rules:
         kind, rule = _rules[constraint]
-        given = f"{column} is {_short(value)}" if value is not None else ""
+        given = f"{column} is {quoted(value)}" if value is not None else ""
         detail = said if state.startswith("TD") else given
         return kind(f"{entity}: {rule}{f': {detail}' if detail else ''}", entity=entity, key=call.key)
     if kind is AlreadyExists:
         columns = {name: call.value(name) for name in _keys.get(constraint, (column,))}
-        taken = ", ".join(f"the same {n}" if v is None else f"{n} {_short(v)}" for n, v in columns.items())
+        taken = ", ".join(f"the same {n}" if v is None else f"{n} {quoted(v)}" for n, v in columns.items())
         key = tuple(columns.values()) if len(columns) > 1 else call.value(column)
         return AlreadyExists(f"{entity_of(table)} with {taken} already exists", entity=entity_of(table), key=key)
     if state == "23001" or (state == "23503" and call.verb == "delete"):
-        return NotEmpty(f"{entity} {call.key!r} can't go: it still has {table.replace('_', ' ')}", entity=entity, key=call.key)
+        return NotEmpty(
+            f"{entity} {quoted(call.key)} can't go: it still has {table.replace('_', ' ')}", entity=entity, key=call.key
+        )
     if kind is NotFound:
         wanted = re.sub(r"(_[ab]|[12])?_id$", "", column).replace("_", " ")
         if missing := _MISSING.search(diag.message_detail or ""):  # of a batch, or of two sites in either order
             value = int(missing[1])
-        shown = f"{wanted} {value!r}" if value is not None else f"a {wanted}"
+        shown = f"{wanted} {quoted(value)}" if value is not None else f"a {wanted}"
         return NotFound(f"{shown} does not exist", entity=wanted, key=value)
-    given = f"{column} = {_short(value)} breaks" if value is not None else "a value breaks"
+    given = f"{column} = {quoted(value)} breaks" if value is not None else "a value breaks"
     return kind(f"{entity}: {given} the rule {constraint}", entity=entity, key=call.key)
 
 
 def rule_of(constraint: str) -> str | None:
     """What a constraint demands, where its name alone says too little."""
     return _rules[constraint][1] if constraint in _rules else None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

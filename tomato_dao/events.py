@@ -14,6 +14,7 @@ from weakref import finalize
 import psycopg
 
 from .errors import InvalidValue, TomatoError, Unavailable, from_driver
+from .printable import one_line, quoted
 from .server import fork
 from .server.backoff import pauses
 from .server.probe import probe
@@ -122,9 +123,9 @@ class Events:
     def listen(self, entities: Sequence[str], timeout: float | None) -> Listener:
         """See `Database.listen`."""
         if not entities or not all(isinstance(name, str) and name in _ENTITIES for name in entities):
-            raise InvalidValue(f"one listens for some of {', '.join(_ENTITIES)}, not for {entities!r}")
+            raise InvalidValue(f"one listens for some of {', '.join(_ENTITIES)}, not for {quoted(entities)}")
         if timeout is not None and not (isinstance(timeout, int | float) and 0 <= timeout <= threading.TIMEOUT_MAX):
-            raise InvalidValue(f"timeout is 0 or more seconds, not {timeout!r}")
+            raise InvalidValue(f"timeout is 0 or more seconds, not {quoted(timeout)}")
         queue = _Queue(frozenset(_ENTITIES[name] for name in entities), deque())
         listener = Listener(self, queue, timeout)
         with self._guard:
@@ -187,9 +188,7 @@ class _ListeningThread(threading.Thread):
                     self._read()
                     return
                 except psycopg.Error as error:
-                    logger.warning(
-                        "listening: the connection is lost and will be opened again: %s", " ".join(str(error).split())
-                    )
+                    logger.warning("listening: the connection is lost and will be opened again: %s", one_line(error))
                 finally:
                     self.connection.close()
                 if not self._reopen():

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 
 from .errors import InvalidValue
+from .printable import printable, quoted
 from .rows import ExportedTopology, Json, JsonIn, JsonObject
 
 VERSION = 3
@@ -78,18 +79,18 @@ def parse(export: Json | bytes) -> ParsedTopology:
     root = _object(document, "the export")
     version = _object(root.get("file_information"), "file_information").get("version")
     if version != VERSION or isinstance(version, bool):
-        raise _wrong("file_information.version", f"is {version!r}; only version {VERSION} can be imported")
+        raise _wrong("file_information.version", f"is {quoted(version)}; only version {VERSION} can be imported")
     topology = _object(root.get("topology"), "topology")
     attrs = dict(_object(topology.get("attrs", {}), "topology.attrs"))
     name = attrs.pop("name", "")
     if not isinstance(name, str):
-        raise _wrong("topology.attrs.name", f"must be a string, not {name!r}")
+        raise _wrong("topology.attrs.name", f"must be a string, not {quoted(name)}")
     site = attrs.get("site")
     reported: list[str] = []
     if isinstance(site, str):
         del attrs["site"]
     elif site is not None:
-        reported.append(f"topology: unknown site {json.dumps(site)}")
+        reported.append(f"topology: unknown site {printable(json.dumps(site))}")
     elements = _elements(topology, reported)
     connections = _connections(topology, {e["id"]: str(e["type"]) for e in elements}, reported)
     return ParsedTopology(name, site if isinstance(site, str) else None, attrs, list(elements), list(connections), reported)
@@ -119,12 +120,12 @@ def _elements(topology: JsonObject, reported: list[str]) -> list[dict[str, Json]
     for place, item in items:
         type_, parent = str(item["type"]), item.setdefault("parent", None)
         if type_ not in _ALONE and type_ not in _PARENTS:
-            raise _wrong(f"{place}.type", f"is {type_!r}, which is no type of element")
+            raise _wrong(f"{place}.type", f"is {quoted(type_)}, which is no type of element")
         if parent is None:
             if type_.endswith("_interface"):
                 raise _wrong(f"{place}.parent", f"is missing: a {type_} is part of a {_PARENTS[type_]}")
         elif not _is_id(parent) or parent not in types:
-            raise _wrong(f"{place}.parent", f"is {parent!r}, which is no element of this export")
+            raise _wrong(f"{place}.parent", f"is {quoted(parent)}, which is no element of this export")
         elif types[parent] != _PARENTS.get(type_):
             raise _wrong(f"{place}.parent", f"is a {types[parent]}, which can't have a {type_}")
     return [item for _, item in items]
@@ -137,10 +138,10 @@ def _connections(topology: JsonObject, types: dict[Json, str], reported: list[st
     for place, item in items:
         ends = item.pop("elements", None)
         if not isinstance(ends, list) or len(ends) != 2:
-            raise _wrong(f"{place}.elements", f"must be the ids of two elements, not {ends!r}")
+            raise _wrong(f"{place}.elements", f"must be the ids of two elements, not {quoted(ends)}")
         for end in ends:
             if not _is_id(end) or end not in types:
-                raise _wrong(f"{place}.elements", f"has {end!r}, which is no element of this export")
+                raise _wrong(f"{place}.elements", f"has {quoted(end)}, which is no element of this export")
             if types[end] in _ALONE:
                 raise _wrong(f"{place}.elements", f"has {end}, a {types[end]}: only interfaces and endpoints can be connected")
             if end in connected:
@@ -160,12 +161,12 @@ def _items(topology: JsonObject, key: str, reported: list[str], known: set[str])
         place = f"topology.{key}[{n}]"
         item = dict(_object(value, place))
         if not _is_id(item.get("id")):
-            raise _wrong(f"{place}.id", f"must be a whole number below 2**63, not {item.get('id')!r}")
+            raise _wrong(f"{place}.id", f"must be a whole number below 2**63, not {quoted(item.get('id'))}")
         if not isinstance(item.get("type"), str):
-            raise _wrong(f"{place}.type", f"must be a string, not {item.get('type')!r}")
+            raise _wrong(f"{place}.type", f"must be a string, not {quoted(item.get('type'))}")
         item["attrs"] = _object(item.get("attrs", {}), f"{place}.attrs")
         ignored = sorted(item.keys() - known - LEFT_OUT - LEFT_OUT_OF_ELEMENTS)
-        reported += [f"{key[:-1]} {item['id']}: ignored {name}" for name in ignored]
+        reported += [f"{key[:-1]} {item['id']}: ignored {printable(name)}" for name in ignored]
         items.append((place, {k: item[k] for k in item if k in known}))
     return items
 
@@ -194,7 +195,7 @@ def _decode(text: str | bytes) -> Json:
     try:
         decoded: Json = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
-        raise _wrong("the export", f"is not valid JSON: {error}") from error
+        raise _wrong("the export", f"is not valid JSON: {printable(error)}") from error
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise _wrong("the export", f"can't be read as JSON: {error}") from error
     return decoded

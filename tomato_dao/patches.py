@@ -7,6 +7,7 @@ from types import UnionType
 from typing import TypedDict, TypeGuard, get_args, get_origin
 
 from .errors import InvalidValue
+from .printable import quoted
 from .rows import JsonIn
 
 
@@ -212,7 +213,7 @@ def checked(kind: type, entity: str, patch: Mapping[str, object]) -> dict[str, J
     made: dict[str, JsonIn] = {}
     for key, value in patch.items():
         if key not in types:
-            raise InvalidValue(f"{entity}: a patch can't have {key!r}, only {', '.join(types)}", entity=entity, key=key)
+            raise InvalidValue(f"{entity}: a patch can't have {quoted(key)}, only {', '.join(types)}", entity=entity, key=key)
         accepted = types[key]
         if not _is_of(value, accepted):
             names = " or ".join(t.__name__ for t in accepted)

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from ..errors import InvalidValue, LockLost, NotFound
+from ..printable import quoted
 
 Row = TypeVar("Row")
 
@@ -11,32 +12,32 @@ Row = TypeVar("Row")
 def found(row: Row | None, entity: str, key: object) -> Row:
     """The row that a query found; NotFound, with entity and key, where it found none."""
     if row is None:
-        raise NotFound(f"{entity} {key!r} does not exist", entity=entity, key=key)
+        raise NotFound(f"{entity} {quoted(key)} does not exist", entity=entity, key=key)
     return row
 
 
 def changed(count: int, entity: str, key: object) -> None:
     """NotFound, with entity and key, where a query changed nothing."""
     if count == 0:
-        raise NotFound(f"{entity} {key!r} does not exist", entity=entity, key=key)
+        raise NotFound(f"{entity} {quoted(key)} does not exist", entity=entity, key=key)
 
 
 def positive(lease: timedelta) -> timedelta:
     """The lease of a claim; InvalidValue unless it lasts at all."""
     if not isinstance(lease, timedelta) or lease <= timedelta():
-        raise InvalidValue(f"a lease is a timedelta above 0, not {lease!r}", key="lease")
+        raise InvalidValue(f"a lease is a timedelta above 0, not {quoted(lease)}", key="lease")
     return lease
 
 
 def not_negative(name: str, duration: timedelta) -> timedelta:
     """An age or a period; InvalidValue where it is below 0."""
     if not isinstance(duration, timedelta) or duration < timedelta():
-        raise InvalidValue(f"{name} is a timedelta of 0 or more, not {duration!r}", key=name)
+        raise InvalidValue(f"{name} is a timedelta of 0 or more, not {quoted(duration)}", key=name)
     return duration
 
 
 def finished(count: int, entity: str, key: object) -> None:
     """LockLost, with entity and key, where the lease was no longer the caller's."""
     if count == 0:
-        text = f"{entity} {key!r} is not this worker's any more: its lease ran out, or it was changed or removed"
+        text = f"{entity} {quoted(key)} is not this worker's any more: its lease ran out, or it was changed or removed"
         raise LockLost(text, entity=entity, key=key)

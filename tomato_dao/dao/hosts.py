@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidValue
 from ..patches import HostPatch, checked
+from ..printable import quoted
 from ..rows import FullHost, Host, HostCandidate, HostSyncClaim, JsonIn, JsonObject, ProblemNoticeClaim
 from . import changed, finished, found, positive
 
@@ -170,7 +171,7 @@ class Hosts:
         lease_until: the claim's. Raises LockLost, InvalidValue.
         """
         if kind not in ("announce", "again", "resolved"):
-            raise InvalidValue(f"host: a notice is announce, again or resolved, not {kind!r}", entity="host", key=host_id)
+            raise InvalidValue(f"host: a notice is announce, again or resolved, not {quoted(kind)}", entity="host", key=host_id)
         finished(self._q.finish_problem_notice(host_id, lease_until, kind), "host", host_id)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Ambiguous
 from ..patches import UserPatch, checked
+from ..printable import quoted
 from ..rows import ExpiredUsers, JsonIn, JsonObject, User
 from . import changed, found, not_negative
 
@@ -46,8 +47,8 @@ class Users:
         """The user of a name, whatever the login provider. Raises NotFound, Ambiguous where two providers know it."""
         users = self.list_by_name(name)
         if len(users) > 1:
-            origins = ", ".join(repr(u.origin) for u in users)
-            raise Ambiguous(f"user {name!r} exists in the origins {origins}", entity="user", key=name)
+            origins = ", ".join(quoted(u.origin) for u in users)
+            raise Ambiguous(f"user {quoted(name)} exists in the origins {origins}", entity="user", key=name)
         return found(next(iter(users), None), "user", name)
 
     def list_by_name(self, name: str) -> Sequence[User]:

@@ -1,6 +1,5 @@
 """Backups: pg_dump's custom format, in files and a directory that only their owner can read. `tomato-dao backup` by hand."""
 
-import argparse
 import os
 import re
 import shlex
@@ -16,9 +15,11 @@ import psycopg
 from psycopg import pq
 
 from ..errors import TomatoError, Unavailable
+from ..printable import one_line, printable
 from ..server.commands import command_line
 from ..server.probe import connection_settings, probe
 from . import embedded, programs
+from .cli import Parser
 from .urls import owner_url
 
 KEPT = 5  # backups of a database
@@ -84,7 +85,7 @@ def run_program(name: str, version: int, url: str, *arguments: str) -> None:
     command = [os.fspath(_program(name, version)), "--no-password", *arguments]
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = " ".join(done.stderr.split()) or "it said nothing"
+        said = one_line(done.stderr, 2000) or "it said nothing"
         if password := settings.get("password"):
             said = said.replace(str(password), "…")
         raise TomatoError(f"{name} failed: {said}")
@@ -108,9 +109,10 @@ def _program(name: str, version: int) -> Path:
 
 def main(prog: str, arguments: Sequence[str]) -> None:
     """`tomato-dao backup`"""
-    argparse.ArgumentParser(
+    Parser(
         prog=prog,
         description=f"Save the database in {backup_directory()} (or BACKUP_DIR), where the last {KEPT} of it are kept.",
     ).parse_args(arguments)
     path = back_up(owner_url())
-    print(f"{path}  {path.stat().st_size:,} bytes; “{command_line('restore')} {shlex.quote(str(path))}” brings it back")
+    way_back = f"{command_line('restore')} {printable(shlex.quote(str(path)), None)}"
+    print(f"{printable(path, None)}  {path.stat().st_size:,} bytes; “{way_back}” brings it back")

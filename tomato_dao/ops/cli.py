@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import NoReturn
 
 from ..errors import TomatoError
+from ..printable import printable
 
 _PARAMETER = re.compile(r"\bwith (replace|skip_invalid|end_sessions)\b")  # in the library's words
 
@@ -45,7 +47,7 @@ def run_command(main: Callable[[], None], name: str) -> None:
         sys.exit(1)
     except OSError as error:  # a full disk, or what can't be read
         what = error.filename or "reading or writing failed"
-        print(f"{name}: {what}: {error.strerror}", file=sys.stderr)
+        print(f"{name}: {printable(what)}: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt as interrupt:
@@ -60,6 +62,14 @@ def _open_what_is_closed() -> None:
     for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of arguments whose errors are one line, whatever the arguments hold."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and exit with 2."""
+        super().error(printable(message, 1000))
 
 
 def file_name(text: str) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import TomatoError, Unavailable
+from ..printable import one_line
 from ..server import schema
 from ..server.commands import command_line
 from ..server.probe import probe
@@ -52,7 +53,7 @@ def dbmate(url: str, *arguments: str, path: str | None = None, role: str | None 
         del environment["PGOPTIONS"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = " ".join((done.stderr or done.stdout).split())
+        said = one_line(done.stderr or done.stdout, 2000)
         if password:
             said = said.replace(password, "…")
         raise TomatoError(f"dbmate {arguments[0]} failed: {said}")

@@ -1,14 +1,15 @@
 """`tomato-dao doctor`: one page on the state of the server and the database, and what to do about what isn't well."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 
 from ..errors import TomatoError
+from ..printable import json_escaped, printable
 from ..server.commands import command_line
 from ..server.probe import is_full, probe
+from .cli import Parser
 from .examinations import BAD, Finding, examine
 from .urls import owner_url
 
@@ -17,7 +18,7 @@ _SIGNS = {"ok": "ok  ", "note": "note", "bad": "BAD ", "unknown": "–   "}
 
 def main(prog: str, arguments: Sequence[str]) -> None:
     """`tomato-dao doctor [--json] [--pool-size N]`"""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Tell how the server and the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded ones) are. "
         "Exits with 1 where something is bad.",
@@ -31,11 +32,10 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     bad = [finding.topic for finding in findings if finding.level == BAD]
     if options.json:
         found = [{name: getattr(f, name) for name in Finding.__slots__} for f in findings]
-        print(
-            json.dumps({"database": where, "well": not bad, "findings": found}, default=_as_text, ensure_ascii=False, indent=2)
-        )
+        told = {"database": where, "well": not bad, "findings": found}
+        print(json_escaped(json.dumps(told, default=_as_text, ensure_ascii=False, indent=2)))
     else:
-        print(f"{where}: {'to do: ' + ', '.join(bad) if bad else 'all is well'}\n")
+        print(f"{printable(where)}: {'to do: ' + ', '.join(bad) if bad else 'all is well'}\n")
         for finding in findings:
             _print(finding)
     sys.exit(1 if bad else 0)
@@ -60,11 +60,11 @@ def _examine(pool_size: int) -> tuple[str, list[Finding]]:
 
 
 def _print(finding: Finding) -> None:
-    print(f"{_SIGNS[finding.level]}  {finding.topic:<12}  {finding.summary}")
+    print(f"{_SIGNS[finding.level]}  {finding.topic:<12}  {printable(finding.summary, 1000)}")
     for line in finding.details:
-        print(f"{'':20}{line}")
+        print(f"{'':20}{printable(line, 1000)}")
     for line in finding.advice:
-        print(f"{'':18}{'  ' if line.startswith(' ') else '→ '}{line}")
+        print(f"{'':18}{'  ' if line.startswith(' ') else '→ '}{printable(line, 1000)}")
 
 
 def _as_text(value: object) -> str:

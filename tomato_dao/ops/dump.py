@@ -10,14 +10,14 @@ from ..pool import Pool
 from ..server.commands import command_line
 from ..transactions import Transactions
 from ..transfer.dump import dump
-from .cli import file_name, interrupted_as
+from .cli import Parser, file_name, interrupted_as
 from .progress import shown
 from .urls import database_url
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
     """`tomato-dao dump [--output FILE] [--jobs N]`"""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Write every table of the database of DATABASE_URL (else the embedded server's), as of one moment, as JSON "
         "with a record per line; others may go on writing.",

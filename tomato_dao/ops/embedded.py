@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import Unavailable, WrongLayout
+from ..printable import one_line
 from ..server.commands import checkout
 from . import programs
 from .programs import COPY, MAJOR, ROOT_HOME
@@ -270,7 +271,7 @@ class _Server:
         """Run one of PostgreSQL's programs as the server's user; Unavailable, with what it said, where it fails."""
         done = programs.run(self.user, program, *arguments)
         if done.returncode != 0:
-            said = (done.stderr or b"").decode(errors="replace").strip() or self._end_of_log()
+            said = one_line((done.stderr or b"").decode(errors="replace"), 2000) or self._end_of_log()
             raise Unavailable(f"the embedded server's {program} failed in {self.home}: {said or 'it said nothing'}")
 
     def _end_of_log(self) -> str:

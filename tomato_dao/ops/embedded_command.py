@@ -1,6 +1,5 @@
 """`tomato-dao embedded`: start, stop and use the embedded server."""
 
-import argparse
 import os
 import shlex
 import sys
@@ -9,8 +8,10 @@ from collections.abc import Sequence
 from psycopg.conninfo import make_conninfo
 
 from ..errors import Unavailable
+from ..printable import printable
 from ..server.probe import probe
 from . import embedded, programs
+from .cli import Parser
 
 _ACTIONS = {
     "start": "start it, unless it runs, and print its URL",
@@ -23,7 +24,7 @@ _ACTIONS = {
 
 def main(prog: str, arguments: Sequence[str]) -> None:
     """`tomato-dao embedded start|stop|status|psql|remove`"""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Start, stop and use the embedded PostgreSQL server of TOMATO_DATA_DIR. Commands start it as they need it, "
         "where DATABASE_URL is not set.",
@@ -57,8 +58,8 @@ def _print_status() -> bool:
         print(f"not running: PostgreSQL {status.version}")
     else:
         print("not running: it has no data yet")
-    print(f"data directory  {status.data}")
-    print(f"log             {status.log}")
+    print(f"data directory  {printable(status.data, None)}")
+    print(f"log             {printable(status.log, None)}")
     print(f"URL             {status.url}")
     if os.environ.get("DATABASE_URL"):
         print("DATABASE_URL is set: commands use the server that it names, not this one")

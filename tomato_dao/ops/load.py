@@ -14,7 +14,7 @@ from ..transfer.legacy.reader import is_legacy
 from ..transfer.legacy.report import InvalidRecords, LegacySummary
 from ..transfer.load import check, load
 from ..transfer.report import Report, Summary
-from .cli import file_name, interrupted_as, period
+from .cli import Parser, file_name, interrupted_as, period
 from .progress import shown
 from .urls import database_url
 
@@ -23,7 +23,7 @@ _NOTHING = "nothing was loaded"
 
 def main(prog: str, arguments: Sequence[str]) -> None:
     """`tomato-dao load [options] FILE`"""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Load a dump, all or nothing, into the empty database of OWNER_DATABASE_URL or DATABASE_URL (else of the "
         "embedded server).",

@@ -1,6 +1,5 @@
 """Migrations: dbmate applies db/migrations; a lock on a table of its own lets any number of processes ask for it at once."""
 
-import argparse
 import logging
 import os
 import re
@@ -15,11 +14,13 @@ import psycopg
 from psycopg import sql
 
 from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongState, from_driver
+from ..printable import printable, quoted
 from ..server import schema
 from ..server.backoff import pauses
 from ..server.commands import checkout, command_line
 from ..server.probe import check_server, connect_to, connection_settings, passes, probe
 from .backup import back_up, holds_rows
+from .cli import Parser
 from .dbmate import dbmate
 from .privileges import restore_privileges
 from .urls import owner_url
@@ -148,7 +149,7 @@ def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, s
                         yield connection, owner
                         return
                     if not told:
-                        logger.info("another process migrates %s: waiting for it", connection.info.dbname)
+                        logger.info("another process migrates %s: waiting for it", printable(connection.info.dbname))
                         told = True
             sleep(pause)
     except psycopg.Error as error:
@@ -218,7 +219,7 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, owner: str | N
             saved = back_up(url)
         except TomatoError as error:
             raise TomatoError(f"nothing was migrated, for want of a backup: {error} (BACKUP=no goes without one)") from error
-        logger.info("saved %s", saved)
+        logger.info("saved %s", printable(saved, None))
     before = _applied(connection)
     try:
         dbmate(url, command, role=owner)
@@ -301,7 +302,7 @@ def _status() -> None:
         states = {**dict.fromkeys(differs.unknown, "unknown"), **dict.fromkeys(differs.pending, "pending")}
         for version in sorted({*names, *applied}):
             state = states.get(version, "applied")
-            print(f"{'edited ' if names.get(version) in edited else state}  {names.get(version, version)}")
+            print(f"{'edited ' if names.get(version) in edited else state}  {printable(names.get(version, version))}")
         if differs.unreleased:
             schema.refuse_unknown(applied, connection.info.dbname)
         schema.refuse_edited(connection)
@@ -310,7 +311,7 @@ def _status() -> None:
 def _new(name: str) -> Path:
     """An empty migration of a name; only a checkout has a place for it."""
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise InvalidValue(f"a migration's name is of a-z, 0-9 and _, such as host_owner, not {name!r}")
+        raise InvalidValue(f"a migration's name is of a-z, 0-9 and _, such as host_owner, not {quoted(name)}")
     if checkout() is None:
         raise InvalidValue("migrations are made in a checkout of tomato-dao")
     path = schema.DB_DIR / "migrations" / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.sql"
@@ -320,7 +321,7 @@ def _new(name: str) -> Path:
 
 def main(prog: str, arguments: Sequence[str]) -> None:
     """`tomato-dao migrate [status | rollback | new NAME]`"""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Bring the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded server's) to this layout.",
     )

@@ -1,6 +1,5 @@
 """`tomato-dao query`: lists the named queries, or runs one by hand and prints what it returns."""
 
-import argparse
 import json
 import re
 from collections.abc import Sequence
@@ -11,10 +10,12 @@ import psycopg
 from .. import patches
 from ..database import QUERIES
 from ..errors import from_driver
+from ..printable import json_escaped, one_line, printable
 from ..server import schema
 from ..server.probe import probe
 from ..sql.query import Query
 from ..sql.wording import counted
+from .cli import Parser
 from .urls import database_url
 
 _WIDEST = 40  # characters of a cell, where there are several rows
@@ -22,7 +23,7 @@ _WIDEST = 40  # characters of a cell, where there are several rows
 
 def main(prog: str, arguments: Sequence[str]) -> None:
     """`tomato-dao query [NAME [PARAMETER=VALUE …]]`"""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="List the named queries of db/queries, or run one and print a table.",
         epilog="Values are text as PostgreSQL reads it: id=5 'ids={1,2}' 'patch={\"address\": \"10.0.0.1\"}'. "
@@ -46,11 +47,11 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         parser.error(f"{query.name} changes the database: say --write to let it")
     except psycopg.Error as error:
         if parameter := _rejected(query, error):
-            parser.error(f"{query.name}: {parameter}: {error.diag.message_primary}")
+            parser.error(f"{query.name}: {parameter}: {one_line(error.diag.message_primary)}")
         raise from_driver(error, query.call(values)) from error
     if options.json:
         objects = [dict(zip(columns, row, strict=True)) for row in rows]
-        print(json.dumps(objects, default=_as_text, ensure_ascii=False, indent=2))
+        print(json_escaped(json.dumps(objects, default=_as_text, ensure_ascii=False, indent=2)))
     elif query.kind == "!":
         print(counted(int(str(rows[0][0])), "row"))
     elif query.kind and rows:
@@ -59,7 +60,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         _print_table(columns, rows)
 
 
-def _values(parser: argparse.ArgumentParser, query: Query, given: Sequence[str]) -> list[str | None]:
+def _values(parser: Parser, query: Query, given: Sequence[str]) -> list[str | None]:
     """The values in the query's order; misuse (exit 2) where they are not its parameters."""
     values: dict[str, str | None] = {}
     for pair in given:
@@ -120,23 +121,18 @@ def _signature(query: Query) -> str:
 def _print_record(columns: Sequence[str], row: Sequence[object]) -> None:
     width = max(map(len, columns))
     for column, value in zip(columns, row, strict=True):
-        print(f"{column:{width}}  {_as_text(value)}")
+        print(f"{column:{width}}  {printable(_as_text(value), None)}")
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if not rows:
         print("no rows")
         return
-    cells = [[_shortened(_as_text(value)) for value in row] for row in rows]
+    cells = [[printable(_as_text(value), _WIDEST) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     for line in [columns, ["-" * width for width in widths], *cells]:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
     print(counted(len(rows), "row"))
-
-
-def _shortened(text: str) -> str:
-    line = text.replace("\n", "⏎")
-    return line if len(line) <= _WIDEST else line[: _WIDEST - 1] + "…"
 
 
 def _as_text(value: object) -> str:

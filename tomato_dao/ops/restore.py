@@ -1,6 +1,5 @@
 """`tomato-dao restore`: a backup becomes a fresh database, which takes the place of the present one by its name."""
 
-import argparse
 import os
 import secrets
 import shlex
@@ -14,12 +13,13 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, from_driver
+from ..printable import one_line, printable
 from ..server import schema
 from ..server.commands import command_line
 from ..server.probe import probe
 from ..transfer.files import BACKUP, COMPRESSED, opened
 from .backup import run_program
-from .cli import file_name
+from .cli import Parser, file_name
 from .examinations import OK, examine_roles
 from .privileges import give_to_owner
 from .scratch import drop_database, with_database
@@ -162,7 +162,7 @@ def _swap(server: psycopg.Connection, name: str, fresh: str, *, end_sessions: bo
 
 def main(prog: str, arguments: Sequence[str]) -> None:
     """`tomato-dao restore FILE`"""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="Put a backup in the place of the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded one).",
     )
@@ -171,16 +171,16 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     url = owner_url()
     kept = restore(Path(options.file), url, end_sessions=options.end_sessions)
-    print(f"restored {options.file}")
+    print(f"restored {printable(options.file, None)}")
     if kept:
         server = {name: str(value) for name, value in conninfo_to_dict(url).items() if name in ("host", "port", "user")}
         drop = shlex.join(["psql", make_conninfo(**server, dbname="postgres"), "-c", f'drop database "{kept}"'])
-        print(f"the database before is kept as {kept}; once nobody needs it, drop it:\n  {drop}")
+        print(f"the database before is kept as {printable(kept)}; once nobody needs it, drop it:\n  {printable(drop, None)}")
     try:
         with probe(url) as connection:
             found = examine_roles(connection)
             if found.level != OK and found.details:
-                print(f"note: {'; '.join(found.details)}: run {command_line('roles')}")
+                print(f"note: {printable('; '.join(found.details), 1000)}: run {command_line('roles')}")
             schema.check(connection)
     except (TomatoError, psycopg.Error) as error:
-        print(f"note: {error}")
+        print(f"note: {one_line(error)}")

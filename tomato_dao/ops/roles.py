@@ -1,6 +1,5 @@
 """`tomato-dao roles`: the roles of db/roles, made where they aren't there, with their privileges in a database."""
 
-import argparse
 from collections.abc import Sequence
 from itertools import islice
 from time import sleep
@@ -11,6 +10,7 @@ from ..errors import NotAllowed, TomatoError, from_driver
 from ..server.backoff import pauses
 from ..server.commands import command_line
 from ..server.probe import probe
+from .cli import Parser
 from .migrate import create_database, lock_migrations, make_migration_lock
 from .privileges import script
 from .urls import owner_url
@@ -61,7 +61,7 @@ def _run_scripts(connection: psycopg.Connection) -> None:
 
 def main(prog: str, arguments: Sequence[str]) -> None:
     """`tomato-dao roles`"""
-    argparse.ArgumentParser(
+    Parser(
         prog=prog,
         description="Make the roles of db/roles in the server, and give them their privileges in the database, of "
         "OWNER_DATABASE_URL or DATABASE_URL (else the embedded ones).",

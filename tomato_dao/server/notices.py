@@ -4,6 +4,7 @@ import logging
 
 import psycopg
 
+from ..printable import one_line
 from ..sql.statements import QueryConnection
 
 logger = logging.getLogger(__name__)
@@ -12,7 +13,7 @@ logger = logging.getLogger(__name__)
 def log_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
     """A notice or warning of the server, to the log."""
     level = logging.WARNING if diagnostic.severity_nonlocalized == "WARNING" else logging.INFO
-    logger.log(level, "%s: %s", diagnostic.severity, diagnostic.message_primary)
+    logger.log(level, "%s: %s", diagnostic.severity, one_line(diagnostic.message_primary))
 
 
 class PoolName(str):
@@ -34,7 +35,7 @@ def retell(record: logging.LogRecord) -> bool:
             return False
         case (PoolName() as name, error, *_):
             if isinstance(error, psycopg.Error):
-                name.refusal = " ".join(str(error).split())
+                name.refusal = one_line(error)
                 logger.warning("the pool of %s gets no connection and asks again: %s", name, name.refusal)
             return False  # where it gives up, it is asked again all the same
     return True

@@ -25,6 +25,7 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow, tuple_row
 
 from ..errors import InvalidValue
+from ..printable import one_line, quoted
 from .counters import ConnectionCounts, log_slow
 from .query import Query
 from .rows import RawJson, has_raw_json, row_builder
@@ -284,8 +285,8 @@ class Statement:
                 dump(value)
             except _ADAPTATION_ERRORS as error:
                 type_ = self._connection.adapters.types.get(oid)
-                given = repr(value) if isinstance(value, int | float | None) else f"a {type(value).__name__}"
-                text = f"{entity}: {name}: {given} does not fit {type_.name if type_ else 'the type'}: {error}"
+                given = quoted(value) if isinstance(value, int | float | None) else f"a {type(value).__name__}"
+                text = f"{entity}: {name}: {given} does not fit {type_.name if type_ else 'the type'}: {one_line(error, 300)}"
                 invalid = InvalidValue(text, entity=entity, key=name)
                 invalid.__cause__ = error
                 return invalid

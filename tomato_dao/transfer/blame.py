@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from ..errors import AlreadyExists, Call, InvalidValue, NotFound, TomatoError, from_driver
+from ..printable import printable
 from .catalog import Reference, Rule, Table
 
 _SHOWN = 10  # faults of one kind
@@ -43,7 +44,7 @@ def row_refused(error: psycopg.Error, table: Table, rows: Sequence[bytes], lines
     if found is None or not 0 < int(found[1]) <= len(rows):
         return from_driver(error, Call(table.model, "insert", (), {}))
     n = int(found[1]) - 1
-    texts = [_short(value.decode(errors="replace")) for value in rows[n].split(b"\t")]
+    texts = [printable(value.decode(errors="replace"), _LONGEST) for value in rows[n].split(b"\t")]
     values = dict(zip((column.name for column in table.columns), texts, strict=False))
     pk = ", ".join(texts[: len(table.key)])
     refusal = from_driver(error, Call(f"{table.model} {pk}", "insert", (), values))
@@ -118,7 +119,7 @@ class Search:
         return [
             (
                 None if ctid is None else self._line(table, ctid),
-                f"{table.model} {pk}: {named} {_short(value)} names no {to.model}",
+                f"{table.model} {printable(pk, _LONGEST)}: {named} {printable(value, _LONGEST)} names no {to.model}",
             )
             for ctid, pk, value in self._connection.execute(query)
         ]
@@ -131,7 +132,8 @@ class Search:
             _pk(table, "t"), sql.Identifier(table.name), sql.Identifier(rule.view), same, _SHOWN,
         )  # fmt: skip
         found = [
-            ("" if ctid is None else f"line {self._line(table, ctid)}: ") + f"{table.model} {pk}: {how}"
+            ("" if ctid is None else f"line {self._line(table, ctid)}: ")
+            + f"{table.model} {printable(pk, _LONGEST)}: {printable(how)}"
             for ctid, pk, how in self._connection.execute(query)
         ]
         return InvalidValue(f"{rule.message}: {'; '.join(found)}") if found else None
@@ -146,7 +148,7 @@ class Search:
         """The line and pk of a row of the file."""
         query = sql.SQL("select {} from {} t where t.ctid = {}").format(_pk(table, "t"), self.relation(table), ctid)
         (pk,) = self._row(query) or ("",)
-        return self._line(table, ctid), pk
+        return self._line(table, ctid), printable(pk, _LONGEST)
 
     def _line(self, table: Table, ctid: str) -> int:
         (before,) = self._row(sql.SQL("select count(*) from {} where ctid < {}").format(self.relation(table), ctid)) or (0,)
@@ -164,7 +166,3 @@ def staging(table: Table) -> sql.Composable:
 def _pk(table: Table, alias: str) -> sql.Composable:
     names = sql.SQL(", ").join(sql.Identifier(alias, column.name) for column in table.key)
     return sql.SQL("concat_ws(', ', {})").format(names)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -19,6 +19,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from ..errors import NotAllowed, NotEmpty, WrongState, from_driver
+from ..printable import one_line
 from ..server import schema
 from ..server.backoff import pauses
 from ..transactions import Transactions
@@ -151,7 +152,7 @@ class _Load:
             if monotonic() > patience:
                 patience = inf
                 ((holders,),) = self._connection.execute(_HOLDERS, [self._quoted]).fetchall()
-                logger.warning("the load waits for others' transactions to end: %s", holders)
+                logger.warning("the load waits for others' transactions to end: %s", one_line(holders))
             sleep(pause)  # so that others come through
 
     def check_empty(self) -> None:

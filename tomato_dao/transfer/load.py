@@ -6,6 +6,7 @@ from dataclasses import replace as changed
 from typing import IO
 
 from ..errors import InvalidValue, WrongLayout
+from ..printable import printable
 from ..server import schema
 from ..server.commands import command_line
 from ..transactions import Transactions
@@ -83,8 +84,8 @@ def _check_migrations(theirs: list[str]) -> None:
     differs = schema.compare(theirs)
     if unknown := differs.unknown:
         raise WrongLayout(
-            f"the dump has migrations that this code does not know ({', '.join(unknown)}): it is of a newer tomato-dao; "
-            "load it with that one"
+            f"the dump has migrations that this code does not know ({printable(', '.join(unknown))}): it is of a newer "
+            "tomato-dao; load it with that one"
         )
     if missing := differs.pending:
         raise WrongLayout(

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ..errors import InvalidValue
+from ..printable import printable
 from . import scan
 from .catalog import Column, Table
 from .dump import FORMAT, LONGEST
@@ -89,7 +90,7 @@ class DumpReader:
                         self._end(n, line, lines[n - first_line + 1 :], counts)
                         return
                     if model not in all_records:
-                        raise _wrong(n, f"the model {model} is unknown")
+                        raise _wrong(n, f"the model {printable(model, 60)} is unknown")
                     records = all_records[model]
                     row = records.row(line) or _any_row(records, n, line)
                 rows.append(row)
@@ -110,11 +111,10 @@ class DumpReader:
             raise _wrong(n, "the trailer is damaged") from None
         for model in counts | said:
             if said.get(model, 0) != counts.get(model, 0):
-                raise _wrong(
-                    n, f"the trailer tells of {said.get(model, 0)} {model} records, the file has {counts.get(model, 0)}"
-                )
+                told = f"{printable(said.get(model, 0), 60)} {printable(model, 60)} records"
+                raise _wrong(n, f"the trailer tells of {told}, the file has {counts.get(model, 0)}")
         if rows != sum(counts.values()):
-            raise _wrong(n, f"the trailer tells of {rows} records, the file has {sum(counts.values())}")
+            raise _wrong(n, f"the trailer tells of {printable(rows, 60)} records, the file has {sum(counts.values())}")
         if sha256 != self._hash.hexdigest():
             raise _wrong(n, "the content doesn't match the trailer's hash: the file was changed or damaged")
         self._read = n + len(rest)
@@ -166,7 +166,8 @@ def _header(line: bytes) -> Header:
     except (ValueError, RecursionError, TypeError, KeyError):
         raise _wrong(2, f"the header is missing or damaged, {_ANEW}") from None
     if version != FORMAT:
-        raise _wrong(2, f"the dump is of format {version}, this tomato-dao reads {FORMAT}: load it with the one that wrote it")
+        told = f"the dump is of format {printable(version, 60)}, this tomato-dao reads {FORMAT}"
+        raise _wrong(2, f"{told}: load it with the one that wrote it")
     try:
         first, *others = [_table(model, fields) for model in fields["models"]]
         return Header([str(version) for version in fields["migrations"]], [first, *others])
@@ -212,7 +213,7 @@ def _any_row(records: RecordReader, n: int, line: bytes) -> bytes:
 def _name(line: bytes) -> str:
     """A record as messages name it, as far as it can be told without understanding it."""
     found = [match[1].decode(errors="replace") for find in (_MODEL, _PK) if (match := find(line))]
-    return " ".join(found) + ": " if found else ""
+    return printable(" ".join(found)) + ": " if found else ""
 
 
 def _wrong(line: int, message: str) -> InvalidValue:

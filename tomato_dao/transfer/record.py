@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from ..printable import printable
 from . import scan
 from .catalog import Column, Table
 from .scan import Span
@@ -60,7 +61,7 @@ def members(text: bytes, span: Span) -> dict[str, Span]:
     for key, value in scan.parts(text, span):
         name = scan.text_of(key) if key else ""
         if not key or name in found:
-            raise ValueError(f"“{name}” is there twice" if key else "an object is expected, not an array")
+            raise ValueError(f"“{printable(name, 60)}” is there twice" if key else "an object is expected, not an array")
         found[name] = value
     if not found and not text[slice(*span)].lstrip().startswith(b"{"):
         raise ValueError("an object is expected")
@@ -138,10 +139,10 @@ class RecordReader:
             if name not in record:
                 raise ValueError(f"there is no “{name}”")
         if unknown := record.keys() - {"model", "pk", "fields"}:
-            raise ValueError(f"there is no place for “{min(unknown)}” beside model, pk and fields")
+            raise ValueError(f"there is no place for “{printable(min(unknown), 60)}” beside model, pk and fields")
         fields = members(line, record["fields"])
         if unknown := fields.keys() - {column.name for column in self.table.fields}:
-            raise ValueError(f"the field {min(unknown)} is unknown")
+            raise ValueError(f"the field {printable(min(unknown), 60)} is unknown")
         if missing := [column.name for column in self.table.fields if column.name not in fields]:
             raise ValueError(f"the field {missing[0]} is missing")
         key = [record["pk"]]
@@ -192,8 +193,8 @@ def _value(column: Column, line: bytes, span: Span) -> bytes:
     if found is None and column.kind == "number":
         found = _NO_NUMBER(line, begin, end)
     if found is None:
-        shown = line[begin:end] if end - begin <= 60 else line[begin : begin + 57] + b"..."
-        raise ValueError(f"{column.name} is {shown.decode(errors='replace')}, but must be {_EXPECTED[column.kind]}")
+        shown = printable(line[begin : min(end, begin + 300)].decode(errors="replace"), 60)
+        raise ValueError(f"{column.name} is {shown}, but must be {_EXPECTED[column.kind]}")
     value = found[1]
     if column.kind == "array":
         return _array(value)

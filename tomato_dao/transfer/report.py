@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..printable import printable
 from ..sql.wording import counted
 
 
@@ -32,5 +33,5 @@ class Summary:
         return sum(self.models.values())
 
     def __str__(self) -> str:
-        models = ", ".join(f"{model} {rows:,}" for model, rows in self.models.items() if rows)
+        models = ", ".join(f"{printable(model, 60)} {rows:,}" for model, rows in self.models.items() if rows)
         return f"{counted(self.rows, 'row')} in {self.seconds:.1f} s{f': {models}' if models else ''}"

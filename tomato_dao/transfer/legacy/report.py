@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ...errors import InvalidValue
+from ...printable import printable
 from ...sql.wording import counted
 from ..report import Summary
 
@@ -22,7 +23,8 @@ class Refusal:
     rule: str
 
     def __str__(self) -> str:
-        return f"{self.model} {self.pk}: {self.field} is {self.value or 'null'}: {self.rule}"
+        model, pk, field = printable(self.model, 60), printable(self.pk, 60), printable(self.field, 60)
+        return f"{model} {pk}: {field} is {printable(self.value or 'null')}: {printable(self.rule)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,17 @@ class LegacySummary(Summary):
         lines = [f"{'':<36}{'read':>12}{'loaded':>12}{'merged':>12}{'dropped':>12}"]
         for model, read in sorted(self.read.items()):
             numbers = (read, self.models.get(model, 0), self.merged.get(model, 0), self.dropped(model))
-            lines.append(f"  {model:<34}" + "".join(f"{number:>12,}" if number else f"{'-':>12}" for number in numbers))
-        lines += [f"  dropped {drop.records:,} {drop.model}: {drop.why}" for drop in self.drops]
-        lines += [f"  {merge.model} {merge.pk} went into {merge.into}" + _differences(merge) for merge in self.merges]
+            lines.append(
+                f"  {printable(model, 60):<34}" + "".join(f"{number:>12,}" if number else f"{'-':>12}" for number in numbers)
+            )
+        lines += [f"  dropped {drop.records:,} {printable(drop.model, 60)}: {printable(drop.why)}" for drop in self.drops]
+        lines += [
+            f"  {merge.model} {printable(merge.pk, 60)} went into {printable(merge.into, 60)}{_differences(merge)}"
+            for merge in self.merges
+        ]
         mended = Counter((one.model, one.field, one.became, one.reason) for one in self.mended)
         lines += [
-            f"  {number:,} × {model}'s {field} → {became or '“”'}: {reason}"
+            f"  {number:,} × {printable(model, 60)}'s {printable(field, 60)} → {printable(became or '“”', 60)}: {printable(reason)}"
             for (model, field, became, reason), number in mended.items()
         ]
         return "\n".join([head, *lines])
@@ -127,14 +134,17 @@ class InvalidRecords(InvalidValue):
     """An old dump has records that can't be loaded without loss; `summary.refused` lists them all."""
 
     def __init__(self, summary: LegacySummary) -> None:
-        listed = "".join(f"\n  {refusal}" for refusal in summary.refused)
         super().__init__(
             f"{counted(len(summary.refused), 'value')} of the old dump can't be loaded without loss, so nothing was written. "
             "Mend them in the old backend, or leave them out with skip_invalid, and with those that nothing can stand in for "
-            f"their records:{listed}"
+            "their records:"
         )
         self.summary = summary
 
+    def __str__(self) -> str:
+        """Return the message, and each refusal on a line of its own."""
+        return "\n  ".join([super().__str__(), *map(str, self.summary.refused)])
+
 
 def _differences(merge: Merge) -> str:
-    return f", which says otherwise: {msgspec.json.encode(merge.differs).decode()}" if merge.differs else ""
+    return f", which says otherwise: {printable(msgspec.json.encode(merge.differs).decode())}" if merge.differs else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ...printable import printable
 from .models import Model
 from .reader import Record
 from .values import READERS, json_or_text, parse, written
@@ -184,4 +185,4 @@ def shown(value: object) -> str:
         text = written(value)
     except ValueError:
         text = json.dumps(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return printable(text, _SHOWN)

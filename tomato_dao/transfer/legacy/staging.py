@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from ...errors import DatabaseFailure, WrongLayout, rule_of
+from ...printable import printable
 from ...server import schema
 from ..catalog import Table
 from ..engine import Block
@@ -105,7 +106,7 @@ class Staging:
             what = "migrate the old backend first (./manage.py migrate tomato) and dump it again"
             if last > LAST_MIGRATION:
                 what = "it is of an old backend that this code doesn't know"
-            raise WrongLayout(f"the old dump is of layout {last}, but {LAST_MIGRATION} is needed: {what}")
+            raise WrongLayout(f"the old dump is of layout {printable(last, 80)}, but {LAST_MIGRATION} is needed: {what}")
 
     def join(self) -> None:
         """Make rows of the records."""
@@ -177,7 +178,7 @@ class Staging:
             told = summary.models.get(model, 0) + summary.merged.get(model, 0) + summary.dropped(model)
             if told != read:
                 raise DatabaseFailure(
-                    f"{read} records of {model} were read, but it is known of {told} only what became of them"
+                    f"{read} records of {printable(model, 80)} were read, but it is known of {told} only what became of them"
                 )
         return summary
 
