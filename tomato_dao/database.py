@@ -81,6 +81,10 @@ class Database(Transactions):
         self.error_groups = ErrorGroups(self._bind("error_groups"))
         self.error_dumps = ErrorDumps(self._bind("error_dumps"))
 
+    def __enter__(self) -> "Database":
+        """Return the Database itself. Defined here although inherited: jedi knows no Self of another class."""
+        return self
+
     def close(self, grace: float = 5) -> None:
         """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable.
 
