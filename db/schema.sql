@@ -32,6 +32,7 @@ CREATE FUNCTION public.aggregate_usage(moment timestamp with time zone, OUT ran 
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_custom_plan'
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   most constant integer := 200000;  -- records that a run takes up, so that a backlog of days can't outlast a time limit
@@ -297,6 +298,7 @@ $$;
 
 CREATE FUNCTION public.check_flags() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   known constant text[] := array[
@@ -327,6 +329,7 @@ $$;
 
 CREATE FUNCTION public.check_last_owner() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update topologies set name = name where id = old.topology_id;
@@ -345,6 +348,7 @@ $$;
 
 CREATE FUNCTION public.check_two_ends() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   ids bigint[];
@@ -378,6 +382,7 @@ CREATE FUNCTION public.combine_links(moment timestamp with time zone, OUT ran bo
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_custom_plan'
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   step record;
@@ -564,6 +569,7 @@ END;
 
 CREATE FUNCTION public.count_removed_dumps() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update error_groups g set removed_dumps = g.removed_dumps + c.gone
@@ -580,6 +586,7 @@ $$;
 
 CREATE FUNCTION public.drop_surplus_error_dumps() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update error_groups set removed_dumps = removed_dumps where group_id = new.group_id;
@@ -933,6 +940,7 @@ END;
 
 CREATE FUNCTION public.notify_of_component() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   perform pg_notify('tomato_changes', format('%s %s state', tg_argv[0], new.topology_id));
@@ -947,6 +955,7 @@ $$;
 
 CREATE FUNCTION public.notify_of_topology() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   perform pg_notify('tomato_changes', format('topology %s %s', old.id, tg_argv[0]));
@@ -961,6 +970,7 @@ $$;
 
 CREATE FUNCTION public.refuse_removal() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   raise exception 'element % is %', old.id, old.state
@@ -975,6 +985,7 @@ $$;
 
 CREATE FUNCTION public.remove_connections() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   delete from connections c using removed r where c.id = r.connection_id;
@@ -989,6 +1000,7 @@ $$;
 
 CREATE FUNCTION public.remove_usage() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   delete from usage_statistics u using removed r where u.id = r.usage_id;

@@ -62,7 +62,9 @@ execute function remove_usage();
 
 -- A trigger function: a flag that is added must be known, or a misspelt one would silently grant nothing. Unknown flags that
 -- came from an old installation stay.
-create function check_flags() returns trigger language plpgsql as $$
+create function check_flags() returns trigger language plpgsql
+set search_path from current
+as $$
 declare
   known constant text[] := array[
     'debug', 'error_notify', 'no_topology_create', 'over_quota', 'new_account', 'nomails',

@@ -108,7 +108,7 @@ create index templates_on_hosts_template_id_idx on templates_on_hosts (template_
 
 -- The functions below compute a host's problems, its load and its rank among candidates; nothing else does. They are plain
 -- SQL, which the planner merges into the query that calls them. Those that take a whole host have a body of text, so that
--- the type of one of its columns can still be changed.
+-- the type of one of its columns can still be changed; a search_path of their own would keep them from being merged.
 
 -- Read a number that a host reports, which may arrive as text; null if it is none, or is out of range. The bounds keep every
 -- cast, and every quotient of two such numbers, within double precision: no report of a host can cause an error.

@@ -4,7 +4,9 @@
 -- names itself as the constraint. Rules are off during a load.
 
 -- A trigger function: it refuses the statement.
-create function refuse_removal() returns trigger language plpgsql as $$
+create function refuse_removal() returns trigger language plpgsql
+set search_path from current
+as $$
 begin
   raise exception 'element % is %', old.id, old.state
   using errcode = 'TD001', constraint = 'elements_removable', table = 'elements';
@@ -23,7 +25,9 @@ for each row when (
 execute function refuse_removal();
 
 -- A trigger function: it removes the connections of deleted elements.
-create function remove_connections() returns trigger language plpgsql as $$
+create function remove_connections() returns trigger language plpgsql
+set search_path from current
+as $$
 begin
   delete from connections c using removed r where c.id = r.connection_id;
   return null;
@@ -39,7 +43,9 @@ execute function remove_connections();
 
 -- A trigger function: a connection must have exactly two ends. The lock makes two transactions that change the same
 -- connection check it one after the other.
-create function check_two_ends() returns trigger language plpgsql as $$
+create function check_two_ends() returns trigger language plpgsql
+set search_path from current
+as $$
 declare
   ids bigint[];
   changed bigint;
@@ -98,7 +104,9 @@ comment on view connections_two_ends is 'connections need exactly two ends';
 
 -- A trigger function: the last owner of a topology stays. Two removals at the same time must meet: the update makes the
 -- second wait for the first and then look again, or fail if its snapshot is older (repeatable read).
-create function check_last_owner() returns trigger language plpgsql as $$
+create function check_last_owner() returns trigger language plpgsql
+set search_path from current
+as $$
 begin
   update topologies set name = name where id = old.topology_id;
   if found and not exists (select from topology_permissions where topology_id = old.topology_id and role = 'owner') then
@@ -126,7 +134,9 @@ execute function check_last_owner();
 -- is sent without such a change.
 
 -- A trigger function: it notifies of a topology.
-create function notify_of_topology() returns trigger language plpgsql as $$
+create function notify_of_topology() returns trigger language plpgsql
+set search_path from current
+as $$
 begin
   perform pg_notify('tomato_changes', format('topology %s %s', old.id, tg_argv[0]));
   return null;
@@ -146,7 +156,9 @@ for each row
 execute function notify_of_topology('deleted');
 
 -- A trigger function: it notifies of an element or a connection.
-create function notify_of_component() returns trigger language plpgsql as $$
+create function notify_of_component() returns trigger language plpgsql
+set search_path from current
+as $$
 begin
   perform pg_notify('tomato_changes', format('%s %s state', tg_argv[0], new.topology_id));
   return null;

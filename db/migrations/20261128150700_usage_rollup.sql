@@ -64,6 +64,7 @@ create function aggregate_usage(
 set enable_nestloop = off
 set jit = off
 set plan_cache_mode = force_custom_plan
+set search_path from current
 as $$
 declare
   most constant integer := 200000;  -- records that a run takes up, so that a backlog of days can't outlast a time limit

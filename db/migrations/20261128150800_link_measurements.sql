@@ -26,6 +26,7 @@ language plpgsql
 set enable_nestloop = off
 set jit = off
 set plan_cache_mode = force_custom_plan
+set search_path from current
 as $$
 declare
   step record;

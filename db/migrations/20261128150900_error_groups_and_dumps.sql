@@ -37,7 +37,9 @@ where r.place > 5 and r.place_from_end > 5;
 
 -- A trigger function: it removes the dumps that a group does not keep. Two dumps that are stored at the same time must meet:
 -- the update makes the second wait for the first and then look again, or fail if its snapshot is older (repeatable read).
-create function drop_surplus_error_dumps() returns trigger language plpgsql as $$
+create function drop_surplus_error_dumps() returns trigger language plpgsql
+set search_path from current
+as $$
 begin
   update error_groups set removed_dumps = removed_dumps where group_id = new.group_id;
   delete from error_dumps d
@@ -54,7 +56,9 @@ for each row
 execute function drop_surplus_error_dumps();
 
 -- A trigger function: it adds deleted dumps to their groups' counts.
-create function count_removed_dumps() returns trigger language plpgsql as $$
+create function count_removed_dumps() returns trigger language plpgsql
+set search_path from current
+as $$
 begin
   update error_groups g set removed_dumps = g.removed_dumps + c.gone
   from (select r.group_id, count(*) as gone from removed r group by r.group_id) c

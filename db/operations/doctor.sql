@@ -199,8 +199,9 @@ order by 3 desc;
 
 -- name: unindexed_foreign_keys()
 -- Foreign keys without an index that begins with their columns: each removal of what they refer to reads the whole table.
-select f.conname::text as name, f.conrelid::regclass::text as on_table
+select f.conname::text as name, c.relname::text as on_table
 from pg_constraint f
+inner join pg_class c on c.oid = f.conrelid
 where f.contype = 'f' and f.connamespace = 'public'::regnamespace and not exists (
   select from pg_index x
   where x.indrelid = f.conrelid and x.indpred is null
@@ -211,17 +212,23 @@ order by 1;
 
 -- name: invalid_indexes()
 -- Indexes that no query can use: what “create index concurrently” left when it failed, or is at work on.
-select i.indexrelid::regclass::text as name, i.indrelid::regclass::text as on_table
+select quote_ident(c.relname) as name, t.relname::text as on_table
 from pg_index i
 inner join pg_class c on c.oid = i.indexrelid
+inner join pg_class t on t.oid = i.indrelid
 where not i.indisvalid and c.relnamespace = 'public'::regnamespace
 order by 1;
 
 -- name: statistics()<!
--- Since when the server counts, and whether pg_stat_statements can be read here, or else be installed.
+-- Since when the server counts, and in which schema pg_stat_statements can be read here, or whether it can be installed.
 select
   extract(epoch from now() - coalesce(d.stats_reset, pg_postmaster_start_time()))::float8 as seconds,
-  to_regclass('pg_stat_statements') is not null as has_statements,
+  (
+    select quote_ident(n.nspname)
+    from pg_extension x
+    inner join pg_namespace n on n.oid = x.extnamespace
+    where x.extname = 'pg_stat_statements'
+  ) as statements_schema,
   exists (select from pg_available_extensions e where e.name = 'pg_stat_statements') as may_have_statements
 from pg_stat_database d
 where d.datname = current_database();
@@ -231,8 +238,8 @@ where d.datname = current_database();
 select
   substring(s.query from '/\* ([a-z_]+\.[a-z0-9_]+) \*/') as name,
   sum(s.calls)::int8 as calls,
-  sum(s.total_exec_time) / 1000 as seconds,
-  sum(s.total_exec_time) / sum(s.calls) as mean_ms
+  sum(s.total_exec_time) / 1000::float8 as seconds,
+  sum(s.total_exec_time) / sum(s.calls)::float8 as mean_ms
 from pg_stat_statements s
 where s.dbid = (select d.oid from pg_database d where d.datname = current_database())
   and s.query ~ '/\* [a-z_]+\.[a-z0-9_]+ \*/' and s.query !~ '/\* doctor\.'

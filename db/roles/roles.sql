@@ -5,6 +5,9 @@
 -- tomato_app     what workers connect as: reads and writes rows (and draws ids), and nothing else
 -- tomato_reader  reads: dump, statistics
 
+-- Whatever others have made in the schema, no name here means it.
+set local search_path = pg_catalog, pg_temp;
+
 do $$
 declare
   setting record;
@@ -43,6 +46,10 @@ begin
   end loop;
 end;
 $$;
+
+alter role tomato_owner set search_path = public, pg_temp;
+alter role tomato_app set search_path = public, pg_temp;
+alter role tomato_reader set search_path = public, pg_temp;
 
 -- The owner may end the workers' sessions for a restore.
 grant tomato_app, tomato_reader, pg_monitor to tomato_owner;

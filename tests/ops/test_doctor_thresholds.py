@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.helpers.dao_cases import BLOCKED, until
+from tomato_dao.ops import examinations
 from tomato_dao.ops.backup import back_up
 from tomato_dao.ops.examinations import LARGE, Finding, examine, examine_roles
 from tomato_dao.ops.migrate import create_database
@@ -58,7 +59,7 @@ def idle_and_waiting(lasting_url: str) -> Iterator[str]:
 
 def aged(url: str, transaction: int, state: int) -> psycopg.Connection:
     """A connection to which all transactions and states seem to be so many seconds old."""
-    options = f"-c search_path=aged,pg_catalog,public -c aged.transaction={transaction}s -c aged.state={state}s"
+    options = f"-c aged.transaction={transaction}s -c aged.state={state}s"
     return psycopg.connect(make_conninfo(url, options=options), autocommit=True)
 
 
@@ -67,8 +68,9 @@ def aged(url: str, transaction: int, state: int) -> psycopg.Connection:
     [(299, 59, []), (299, 61, ["idle"]), (301, 59, ["idle", "waiting"]), (301, 0, ["idle", "waiting"])],
 )
 def test_long_transactions_and_shorter_idle_ones_are_bad(
-    idle_and_waiting: str, transaction: int, state: int, named: list[str]
+    idle_and_waiting: str, transaction: int, state: int, named: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(examinations, "CATALOG_PATH", "aged,pg_catalog")
     with aged(idle_and_waiting, transaction, state) as connection:
         found = finding(connection, "transactions")
     assert found.summary.endswith("; 1 idle in transaction")
@@ -79,7 +81,8 @@ def test_long_transactions_and_shorter_idle_ones_are_bad(
 
 
 @pytest.mark.parametrize(("seconds", "level"), [(9, "ok"), (11, "bad")])
-def test_long_waits_for_locks_are_bad(idle_and_waiting: str, seconds: int, level: str) -> None:
+def test_long_waits_for_locks_are_bad(idle_and_waiting: str, seconds: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examinations, "CATALOG_PATH", "aged,pg_catalog")
     with aged(idle_and_waiting, 0, seconds) as connection:
         found = finding(connection, "locks")
     assert (found.level, found.summary, len(found.advice)) == (level, "1 session waiting for a lock", int(level == "bad"))

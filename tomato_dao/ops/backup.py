@@ -18,6 +18,7 @@ from ..errors import TomatoError, Unavailable
 from ..printable import one_line, printable
 from ..server.commands import command_line
 from ..server.probe import connection_settings, probe
+from ..server.session import CATALOG_PATH
 from . import embedded, programs
 from .cli import Parser
 from .urls import owner_url
@@ -37,7 +38,7 @@ def back_up(url: str) -> Path:
 
     Raises Unavailable where there is no pg_dump for the server, TomatoError with its words where it fails.
     """
-    with probe(url) as connection:
+    with probe(url, path=CATALOG_PATH) as connection:
         name, version = connection.info.dbname, connection.info.server_version // 10000
     directory = backup_directory()
     try:

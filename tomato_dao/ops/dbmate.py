@@ -15,6 +15,7 @@ from ..printable import one_line
 from ..server import schema
 from ..server.commands import command_line
 from ..server.probe import probe
+from ..server.session import SCHEMA_PATH
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,12 @@ def dbmate(url: str, *arguments: str, path: str | None = None, role: str | None 
     address, password = _without_password(url)
     lock_timeout = os.environ.get("MIGRATION_LOCK_TIMEOUT", "10s")
     statement_timeout = os.environ.get("MIGRATION_STATEMENT_TIMEOUT", "1h")
-    settings = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout, "client_min_messages": "warning"}
+    settings = {
+        "lock_timeout": lock_timeout,
+        "statement_timeout": statement_timeout,
+        "client_min_messages": "warning",
+        "search_path": SCHEMA_PATH,
+    }
     if role:
         settings["role"] = role
     environment = {

@@ -44,7 +44,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
 def _examine(pool_size: int) -> tuple[str, list[Finding]]:
     """Which database it is, and the findings: just one where it can't be examined."""
     try:
-        with probe(owner_url()) as connection:
+        with probe(owner_url()) as connection:  # see rows() for what it looks names up in
             connection.execute("set statement_timeout = '30s'")
             connection.execute("set lock_timeout = '1s'")  # the doctor does not wait in the queue that it is to tell of
             where = f"{connection.info.dbname} on {connection.info.host}:{connection.info.port}"

@@ -5,11 +5,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from psycopg.conninfo import make_conninfo
-
 from ..errors import Unavailable
 from ..printable import printable
-from ..server.probe import probe
+from ..server.probe import maintenance, probe
 from . import embedded, programs
 from .cli import Parser
 
@@ -52,7 +50,7 @@ def _print_status() -> bool:
     """Print the server's state; return True if it is running."""
     status = embedded.status()
     if status.running:
-        with probe(make_conninfo(status.url, dbname="postgres")) as connection:
+        with maintenance(status.url) as connection:
             print(f"running: PostgreSQL {connection.info.parameter_status('server_version')}")
     elif status.version:
         print(f"not running: PostgreSQL {status.version}")

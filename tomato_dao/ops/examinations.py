@@ -16,6 +16,9 @@ from ..errors import TomatoError, from_driver
 from ..server import schema
 from ..server.capacity import capacity
 from ..server.commands import command_line
+from ..server.planted import advice as advice_on_planted
+from ..server.planted import planted
+from ..server.session import CATALOG_PATH, SCHEMA
 from ..sql import query_files
 from ..sql.wording import counted
 from .backup import backup_directory, backups
@@ -66,10 +69,17 @@ def examine(connection: psycopg.Connection, pool_size: int) -> Iterator[Finding]
             yield Finding(topic, UNKNOWN, f"not available because {told}")
 
 
-def rows(connection: psycopg.Connection, name: str, *values: object) -> list[dict[str, Any]]:
-    """What a query of db/operations/doctor.sql returns."""
+def rows(connection: psycopg.Connection, name: str, *values: object, path: str | None = None) -> list[dict[str, Any]]:
+    """What a query of db/operations/doctor.sql returns.
+
+    path: where it looks names up (default: among PostgreSQL's own).
+    """
     query = _QUERIES[f"doctor.{name}"]
-    with psycopg.RawCursor(connection, row_factory=dict_row) as cursor:
+    with (
+        connection.transaction(force_rollback=True),  # ends the path, also in a transaction of the caller's
+        psycopg.RawCursor(connection, row_factory=dict_row) as cursor,
+    ):
+        cursor.execute(f"set local search_path = {path or CATALOG_PATH}".encode())
         return cursor.execute(query.sql.encode(), values).fetchall()
 
 
@@ -144,6 +154,9 @@ def _connections(connection: psycopg.Connection, pool_size: int) -> Finding:
 
 
 def _layout(connection: psycopg.Connection) -> Finding:
+    if strange := planted(connection):  # before anything of the schema is read
+        summary = f"{counted(len(strange), 'object')} in {SCHEMA} that the database's owner did not make"
+        return Finding("layout", BAD, summary, strange, [advice_on_planted(connection)], {"planted": strange})
     have = schema.applied(connection)
     differs = schema.compare(have)
     unknown, total = differs.unknown, len(schema.known())
@@ -291,11 +304,11 @@ def _indexes(connection: psycopg.Connection) -> Finding:
 
 def _slowest(connection: psycopg.Connection) -> Finding:
     (statistics,) = rows(connection, "statistics")
-    if not statistics["has_statements"]:
+    if statistics["statements_schema"] is None:
         why = "not available because pg_stat_statements is not installed here"
         how = "add pg_stat_statements to shared_preload_libraries; restart; create extension pg_stat_statements"
         return Finding("queries", UNKNOWN, why, advice=[how] if statistics["may_have_statements"] else [])
-    found = rows(connection, "slowest", 10)
+    found = rows(connection, "slowest", 10, path=f"{CATALOG_PATH},{statistics['statements_schema']}")
     width = max((len(row["name"]) for row in found), default=0)
     lines = [
         f"{r['name']:{width}}  {counted(r['calls'], 'call'):>16}  {r['seconds']:>10.1f} s  {r['mean_ms']:>8.2f} ms each"

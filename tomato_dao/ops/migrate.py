@@ -18,7 +18,9 @@ from ..printable import printable, quoted
 from ..server import schema
 from ..server.backoff import pauses
 from ..server.commands import checkout, command_line
+from ..server.planted import refuse_planted
 from ..server.probe import check_server, connect_to, connection_settings, passes, probe
+from ..server.session import CATALOG_PATH, SCHEMA_PATH
 from .backup import back_up, holds_rows
 from .cli import Parser
 from .dbmate import dbmate
@@ -79,14 +81,15 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
     url: the owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). timeout: seconds that
     a server is waited for which is at its limit or not there. A database that holds rows is backed up first, unless BACKUP
     is “no”; who comes while another process migrates waits for it. Returns the versions that were applied, none where
-    nothing was pending. Raises WrongLayout where the database is of a newer or an unreleased layout or a migration was edited
-    after it was applied, NotAllowed where the user may not migrate it, WrongState where an earlier try has left an index
-    half made, Unavailable where the server or dbmate is missing, TomatoError with dbmate's words and the way back where a
-    migration fails, and which layout it has now.
+    nothing was pending. Raises WrongLayout where the database is of a newer or an unreleased layout, a migration was edited
+    after it was applied, or others have made objects in the schema, NotAllowed where the user may not migrate it, WrongState
+    where an earlier try has left an index half made, Unavailable where the server or dbmate is missing, TomatoError with
+    dbmate's words and the way back where a migration fails, and which layout it has now.
     """
     url = url or owner_url()
     create_database(url, timeout)
     with probe(url, timeout) as connection:
+        refuse_planted(connection)
         before = schema.applied(connection)
         if schema.compare(before).equal:
             schema.refuse_edited(connection)
@@ -143,9 +146,12 @@ def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, s
                 make_migration_lock(connection, owner)
                 with connection.transaction():
                     connection.execute("set local idle_in_transaction_session_timeout = 0")
+                    connection.execute(f"set local search_path = {SCHEMA_PATH}".encode())  # a pooler may change the session
                     if owner:
                         connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
                     if _is_locked(connection):
+                        with connection.transaction(force_rollback=True):  # see _applied
+                            refuse_planted(connection)
                         yield connection, owner
                         return
                     if not told:
@@ -264,7 +270,7 @@ def create_database(url: str, timeout: float = 0) -> None:
     if passes(failed):
         raise failed
     try:  # it is closed to us, or not there: the maintenance database tells
-        maintenance = connect_to({**settings, "dbname": "postgres"}, timeout)
+        maintenance = connect_to({**settings, "dbname": "postgres"}, timeout, CATALOG_PATH)
     except Unavailable as error:
         raise (error if passes(error) else failed) from None
     with maintenance:
@@ -296,6 +302,7 @@ def _create(server: psycopg.Connection, name: str) -> None:
 
 def _status() -> None:
     with probe(owner_url()) as connection:
+        refuse_planted(connection)
         applied, edited = schema.applied(connection), schema.edited(connection)
         names = {schema.version_of(path): path.stem for path in schema.files()}
         differs = schema.compare(applied)

@@ -16,7 +16,9 @@ from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, from
 from ..printable import one_line, printable
 from ..server import schema
 from ..server.commands import command_line
-from ..server.probe import probe
+from ..server.planted import refuse_planted
+from ..server.probe import maintenance, probe
+from ..server.session import CATALOG_PATH
 from ..transfer.files import BACKUP, COMPRESSED, opened
 from .backup import run_program
 from .cli import Parser, file_name
@@ -68,7 +70,7 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
     name = str(conninfo_to_dict(url).get("dbname", ""))
     fresh = f"{name}_restore_{secrets.token_hex(4)}"
     try:
-        with probe(make_conninfo(url, dbname="postgres")) as server:
+        with maintenance(url) as server:
             if not end_sessions:
                 _refuse_while_connected(server, name)
             _create(server, fresh, like=name)
@@ -79,7 +81,7 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
                 if not superuser:
                     options.append("--no-owner")  # all becomes the user's own
                 run_program("pg_restore", version, target, *options, os.fspath(file.absolute()))
-                with probe(target) as restored:
+                with probe(target, path=CATALOG_PATH) as restored:
                     give_to_owner(restored)
                     restored.execute("analyze")
                 return _swap(server, name, fresh, end_sessions=end_sessions)
@@ -178,6 +180,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         print(f"the database before is kept as {printable(kept)}; once nobody needs it, drop it:\n  {printable(drop, None)}")
     try:
         with probe(url) as connection:
+            refuse_planted(connection)
             found = examine_roles(connection)
             if found.level != OK and found.details:
                 print(f"note: {printable('; '.join(found.details), 1000)}: run {command_line('roles')}")

@@ -9,7 +9,9 @@ import psycopg
 from ..errors import NotAllowed, TomatoError, from_driver
 from ..server.backoff import pauses
 from ..server.commands import command_line
+from ..server.planted import refuse_planted
 from ..server.probe import probe
+from ..server.session import CATALOG_PATH
 from .cli import Parser
 from .migrate import create_database, lock_migrations, make_migration_lock
 from .privileges import script
@@ -21,10 +23,12 @@ OWNER, APP, READER = ROLES = ("tomato_owner", "tomato_app", "tomato_reader")
 def make_roles(url: str) -> None:
     """Make the roles of db/roles and give them their privileges in a database, which is made where it isn't there.
 
-    url: of a superuser, or of a user that may create roles and owns the database. Raises NotAllowed for anybody else.
+    url: of a superuser, or of a user that may create roles and owns the database. Raises NotAllowed for anybody else,
+    WrongLayout where others than the database's owner have made objects in the schema.
     """
     create_database(url)
-    with probe(url) as connection:
+    with probe(url, path=CATALOG_PATH) as connection:
+        refuse_planted(connection)  # all that is in the schema becomes the owner's
         try:
             make_migration_lock(connection)
             _run_scripts(connection)
@@ -70,7 +74,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     make_roles(url)
     print(f"the roles {', '.join(ROLES)} have their privileges")
     try:
-        with probe(url) as connection:
+        with probe(url, path=CATALOG_PATH) as connection:
             without = connection.execute(
                 "select rolname from pg_authid where rolname = any(%s) and rolpassword is null", [list(ROLES)]
             )

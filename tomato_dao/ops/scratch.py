@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import Unavailable
-from ..server.probe import probe
+from ..server.probe import maintenance
 from .migrate import create_database, migrate
 
 
@@ -45,7 +45,7 @@ def with_database(url: str, name: str) -> str:
 
 def _copy_database(url: str, template: str) -> None:
     name = str(conninfo_to_dict(url)["dbname"])
-    with probe(make_conninfo(url, dbname="postgres")) as connection:
+    with maintenance(url) as connection:
         try:
             connection.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
         except psycopg.Error as error:
@@ -59,7 +59,7 @@ def drop_database(url: str) -> None:
     which only a superuser may.)
     """
     name = str(conninfo_to_dict(url)["dbname"])
-    with probe(make_conninfo(url, dbname="postgres")) as connection:
+    with maintenance(url) as connection:
         ours = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s and usename = current_user"
         connection.execute(ours, [name])
         try:

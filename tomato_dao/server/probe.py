@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from time import monotonic, sleep
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
 from .backoff import pauses
 from .commands import command_line
+from .session import CATALOG_PATH, SCHEMA_PATH, look_up_in
 
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT = 5  # seconds, for each address that a host name has
@@ -31,7 +32,7 @@ def session_settings(url: str, application_name: str, statement_timeout: float |
         # Compiling a plan costs more than any of our statements.
         limits = f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds}"
         ours = f"{limits} -c timezone=UTC -c jit=off"
-        settings["options"] = f"{ours} {settings.get('options', '')}".strip()
+        settings["options"] = f"{ours} {settings.get('options', '')} -c search_path={SCHEMA_PATH}"
     return settings
 
 
@@ -55,14 +56,15 @@ def connection_settings(url: str, application_name: str) -> dict[str, object]:
     }
 
 
-def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao") -> psycopg.Connection:
+def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao", path: str = SCHEMA_PATH) -> psycopg.Connection:
     """A connection, outside the pool, to a server that this code can use.
 
-    timeout: seconds for which a server that has no connection free, or is not there (yet), is asked again. Raises
+    timeout: seconds for which a server that has no connection free, or is not there (yet), is asked again. path: where it
+    looks names up (SCHEMA_PATH or CATALOG_PATH of tomato_dao.server.session). Raises
     Unavailable where there is none, in one line that says which and what to do and never the password, and WrongLayout for
     a server older than PostgreSQL 15 or another encoding than UTF8.
     """
-    connection = connect_to(connection_settings(url, application_name), timeout)
+    connection = connect_to(connection_settings(url, application_name), timeout, path)
     try:
         check_server(connection)
     except WrongLayout:
@@ -71,13 +73,20 @@ def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao")
     return connection
 
 
-def connect_to(settings: Mapping[str, object], timeout: float) -> psycopg.Connection:
-    """A connection in autocommit mode; timeout and Unavailable are those of `probe`."""
+def maintenance(url: str, timeout: float = 0) -> psycopg.Connection:
+    """A connection to the database postgres of a URL's server, for work on databases and roles; as `probe` otherwise."""
+    return probe(make_conninfo(url, dbname="postgres"), timeout, path=CATALOG_PATH)
+
+
+def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEMA_PATH) -> psycopg.Connection:
+    """A connection in autocommit mode; timeout, path and Unavailable are those of `probe`."""
     deadline = monotonic() + timeout
     told = False
     for pause in pauses(0.1, 2):
         try:
-            return psycopg.connect(autocommit=True, **settings)  # type: ignore[arg-type]
+            connection = psycopg.connect(autocommit=True, **settings)  # type: ignore[arg-type]
+            look_up_in(connection, path)
+            return connection
         except psycopg.OperationalError as error:
             failed = _unreachable(settings, error)
             if monotonic() + pause > deadline or not passes(failed):

@@ -15,6 +15,14 @@ _PACKAGE = Path(__file__).parents[1]
 DB_DIR = _PACKAGE / "db" if (_PACKAGE / "db").is_dir() else _PACKAGE.parent / "db"
 
 
+# Reading a view, or a table with policies, would run what its owner has put there. (All types are PostgreSQL's own.)
+_IS_PLAIN = """
+select c.relkind = 'r' and not c.relrowsecurity
+from pg_catalog.pg_class c
+where c.oid = pg_catalog.to_regclass('schema_migrations')::oid
+"""
+
+
 def recreate() -> str:
     """Return the advice for a database whose schema was never released."""
     return (
@@ -89,9 +97,13 @@ def file_hash(path: Path) -> str:
 def applied(connection: psycopg.Connection) -> list[str]:
     """The versions of the migrations that a database has, oldest first; none where it was never migrated."""
     try:
-        there = connection.execute("select to_regclass('schema_migrations') is not null").fetchone()
-        if there != (True,):
+        is_ours = connection.execute(_IS_PLAIN).fetchone()
+        if is_ours is None:
             return []
+        if is_ours != (True,):
+            raise WrongLayout(
+                f"schema_migrations of the database {connection.info.dbname} is no plain table, as dbmate makes it: drop it"
+            )
         return [str(row[0]) for row in connection.execute("select version from schema_migrations order by version")]
     except psycopg.errors.InsufficientPrivilege as error:
         raise NotAllowed(
@@ -122,7 +134,7 @@ def edited(connection: psycopg.Connection) -> list[str]:
     if not applied(connection):
         return []
     # by way of jsonb, since a database of another schema may not have the column
-    found = connection.execute("select m.version, to_jsonb(m) ->> 'sha256' from schema_migrations m")
+    found = connection.execute("select m.version, pg_catalog.to_jsonb(m) ->> 'sha256' from schema_migrations m")
     hashes: dict[str, str | None] = dict(found.fetchall())
     return [path.stem for path in files() if hashes.get(version_of(path)) not in (None, file_hash(path))]
 

@@ -1,8 +1,24 @@
-"""How a session of its own, outside the pool, is asked: for locks and LISTEN, which live as long as their session."""
+"""A session's own settings: where its names are looked up; and how one outside the pool is asked, for locks and LISTEN."""
 
 import psycopg
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
+
+SCHEMA = "public"
+# The schema alone, whatever schema is named like the user; temporary objects, which could stand for those of the schema, last.
+# PostgreSQL's own come before all others by themselves.
+SCHEMA_PATH = f"{SCHEMA},pg_temp"
+# Nothing but PostgreSQL's own: for sessions of owners and superusers that look at what others may have made. In a path with the
+# schema, a function made there with the very types of a call would be taken before a more general one of PostgreSQL's.
+CATALOG_PATH = "pg_catalog,pg_temp"
+
+
+def look_up_in(connection: psycopg.Connection, path: str) -> None:
+    """Have a session look names up in SCHEMA_PATH or CATALOG_PATH, whatever user, database or URL say.
+
+    Not by the connection's options, which a pooler refuses: behind one in transaction mode the roles have a path, too.
+    """
+    connection.execute(f"set search_path = {path}".encode())
 
 
 def ask(connection: psycopg.Connection, statements: bytes) -> bytes | None:

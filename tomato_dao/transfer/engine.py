@@ -22,6 +22,7 @@ from ..errors import NotAllowed, NotEmpty, WrongState, from_driver
 from ..printable import one_line
 from ..server import schema
 from ..server.backoff import pauses
+from ..server.planted import refuse_planted
 from ..transactions import Transactions
 from . import catalog, limits
 from .blame import RowLines, Search, row_refused, staging
@@ -121,6 +122,7 @@ class _Load:
         self._size = 0
         limits.lift(connection)
         connection.execute(_SETTINGS)
+        refuse_planted(connection)
         schema.check(connection)
         self.tables = catalog.tables(connection)
         self._by_name = {table.name: table for table in self.tables}

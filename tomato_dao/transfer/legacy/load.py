@@ -10,6 +10,8 @@ import psycopg
 
 from ...errors import from_driver
 from ...server import schema
+from ...server.planted import refuse_planted
+from ...server.session import SCHEMA
 from ...transactions import Transactions
 from .. import engine
 from ..files import Source, source
@@ -41,7 +43,10 @@ def load_legacy(
     start = time.monotonic()
     with source(file) as chunks, db.connection() as connection:
         try:
+            refuse_planted(connection)
             schema.check(connection)
+            # Its temporary tables come before those of the schema, and after PostgreSQL's own.
+            connection.execute(f"set search_path = pg_temp, {SCHEMA}".encode())
             staging = Staging(connection, progress)
             staging.read(chunks)
             staging.join()

@@ -1,0 +1,61 @@
+"""Objects in the schema that neither its owner made nor the database's: they could stand for PostgreSQL's own, or for ours."""
+
+import psycopg
+
+from ..errors import WrongLayout, from_driver
+from ..printable import printable
+from .session import SCHEMA
+
+_SHOWN = 5
+# All types are exactly those of PostgreSQL's own functions and operators, so that this one can't be led astray by what it looks
+# for. Of superusers' objects there are none here, or they are trusted.
+_PLANTED = """
+select i.type, i.identity, r.rolname, o.rolname
+from pg_catalog.pg_shdepend s
+inner join pg_catalog.pg_database d on d.oid = s.dbid and d.datname = pg_catalog.current_database()
+inner join pg_catalog.pg_roles r on r.oid = s.refobjid
+inner join pg_catalog.pg_namespace n on n.nspname = %s::name
+inner join pg_catalog.pg_roles o on o.oid = case n.nspowner
+  when 'pg_database_owner'::regrole::oid then d.datdba else n.nspowner
+end
+cross join lateral pg_catalog.pg_identify_object(s.classid, s.objid, 0) i
+where s.deptype = 'o'
+  and not (
+    pg_catalog.pg_has_role(s.refobjid, d.datdba, 'member'::text)
+    or pg_catalog.pg_has_role(s.refobjid, n.nspowner, 'member'::text)
+  )
+  and i.schema = pg_catalog.quote_ident(n.nspname::text)
+  and not exists (
+    select from pg_catalog.pg_depend e where e.classid = s.classid and e.objid = s.objid and e.deptype = 'e'
+  )
+order by s.classid, s.objid
+"""
+
+
+def planted(connection: psycopg.Connection) -> list[str]:
+    """Return the objects in the schema whose owners may act neither as its owner nor as the database's, each with its owner."""
+    return [f"{kind} {identity} of {role}" for kind, identity, role, _ in _found(connection)]
+
+
+def advice(connection: psycopg.Connection) -> str:
+    """Return what to do about what is planted; empty where nothing is."""
+    found = _found(connection)
+    roles = ", ".join(sorted({f'"{role}"' for *_, role, _ in found}))
+    return f'drop them, or, if they are meant to be there: reassign owned by {roles} to "{found[0][3]}"' if found else ""
+
+
+def refuse_planted(connection: psycopg.Connection) -> None:
+    """Raise WrongLayout where something is planted, naming it: whoever works as the owner could run it."""
+    if found := planted(connection):
+        shown = [printable(name, 100) for name in found[:_SHOWN]] + [f"and {len(found) - _SHOWN} more"] * (len(found) > _SHOWN)
+        raise WrongLayout(
+            f"the schema {SCHEMA} of the database {connection.info.dbname} holds objects that its owner did not make "
+            f"({', '.join(shown)}): {advice(connection)}"
+        )
+
+
+def _found(connection: psycopg.Connection) -> list[tuple[str, str, str, str]]:
+    try:
+        return connection.execute(_PLANTED, [SCHEMA]).fetchall()
+    except psycopg.Error as error:
+        raise from_driver(error) from error
