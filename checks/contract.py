@@ -29,7 +29,7 @@ def findings(queries: Sequence[Described | Refused]) -> list[str]:
     used = uses.used(_PACKAGE)
     for q in queries:
         messages = check(q)
-        if q.query.name not in used:
+        if q.query.base not in used:
             messages.append("no DAO uses it")
         line = q.line if isinstance(q, Refused) else q.query.line
         found += [f"{short(q.query.path)}:{line}: {q.query.name}: {message}" for message in messages]
@@ -62,6 +62,7 @@ def _statement(q: Described) -> Iterator[str]:
     if "one row" in query.claims and q.at_most_one_row and (q.has_a_row or not needs_a_row):
         yield "it says “one row”, which the server ensures anyway: remove the comment"
     yield from _changes(q)
+    yield from q.orders
     yield from _untold(q)
 
 

@@ -1,8 +1,10 @@
 """Named queries as the server describes them: types of parameters and columns, and which columns can be null."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import psycopg
 from psycopg import pq
@@ -17,7 +19,7 @@ from .json_rows import json_rows
 from .node_tree import Node
 from .nullability import can_be_null, column_can_be_null, column_elements, elements_can_be_null
 from .one_row import has_a_row, returns_at_most_one_row
-from .query_tree import Parameters, QueryTree
+from .query_tree import Parameters, QueryTree, any_null
 from .read_only import changes
 
 _SOURCE = ("varno", "varattno", "varlevelsup", "varreturningtype")
@@ -43,7 +45,11 @@ class ResultColumn:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A query as the server sees it. parameters: their types. changes: what it may do beside reading; empty: it only reads."""
+    """A query as the server sees it; of a query with variants, what holds for all of them.
+
+    parameters: their types. changes: what it may do beside reading; empty: it only reads. orders: what is wrong with the
+    orders that its callers may continue after a row.
+    """
 
     query: Query
     parameters: list[str]
@@ -51,6 +57,7 @@ class Described:
     at_most_one_row: bool
     has_a_row: bool
     changes: list[str]
+    orders: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,78 @@ def describe(connection: psycopg.Connection, queries: Iterable[Query]) -> list[D
     found = connection.execute(_TYPE_NAMES).fetchall()
     types = _Types({oid: str(name) for oid, name, _ in found}, {oid: str(name) for oid, _, name in found})
     catalog = read_catalog(connection)
-    return [_describe(connection, catalog, types, query) for query in queries]
+    described: list[Described | Refused] = []
+    for query in queries:
+        variants = [_describe(connection, catalog, types, variant) for variant in query.variants()]
+        refused = next((variant for variant in variants if isinstance(variant, Refused)), None)
+        whole = refused or _together(query, [variant for variant in variants if isinstance(variant, Described)])
+        if isinstance(whole, Described) and whole.columns:
+            whole.orders.extend(_unfit_orders(connection, catalog, types, query))
+        described.append(whole)
+    return described
+
+
+def _unfit_orders(connection: psycopg.Connection, catalog: Catalog, types: _Types, query: Query) -> Iterator[str]:
+    """Return what is wrong with orders that are continued after a row: nulls, and rows that stand at the same place.
+
+    Pages would leave out such rows, or the rest of them.
+    """
+    if not query.choices:
+        return
+    for order in query.choices.orders.values():
+        if not order.after:
+            continue
+        tree = _tree(connection, catalog, types, query.choices.variant(order.name, ()))
+        refs = [clause.number("tleSortGroupRef") for clause in tree.node.nodes("sortClause")]
+        entries = {e.number("ressortgroupref"): e.node("expr") for e in tree.node.nodes("targetList")}
+        sorted_by = [expr for ref in refs if (expr := entries.get(ref))]
+        for column, expr in zip(order.columns.split(","), sorted_by, strict=False):
+            if can_be_null(tree, expr) is not False:
+                yield f"order {order.name}: {column.split()[0]} can be null, so that no page after the first would have the row"
+        same = [
+            replace(line, text=re.sub("[<>]", "=", line.text, count=1)) if line.order else line for line in query.choices.lines
+        ]
+        at_one_place = replace(query.choices, lines=tuple(same)).variant(order.name, order.after)
+        if not returns_at_most_one_row(_tree(connection, catalog, types, at_one_place)):
+            yield f"order {order.name}: rows may share a place in it, and a page might end between them: add a unique key"
+
+
+def _together(query: Query, variants: Sequence[Described]) -> Described | Refused:
+    """What holds for all variants of a query, which must take and return the same."""
+    first = variants[0]
+    parameters: dict[str, str] = {}
+    for variant in variants:
+        for name, type_ in zip(variant.query.parameters, variant.parameters, strict=True):
+            if parameters.setdefault(name, type_) != type_:
+                return Refused(query, query.line, f"{name} is {parameters[name]} or {type_}, as {variant.query.name} has it")
+        if [(c.name, c.type) for c in variant.columns] != [(c.name, c.type) for c in first.columns]:
+            said = f"{first.query.name} returns {_listed(first.columns)}, but {variant.query.name} {_listed(variant.columns)}"
+            return Refused(query, query.line, said)
+    return Described(
+        query,
+        [parameters[name] for name in query.parameters],
+        [_any(columns) for columns in zip(*(variant.columns for variant in variants), strict=True)],
+        at_most_one_row=all(variant.at_most_one_row for variant in variants),
+        has_a_row=all(variant.has_a_row for variant in variants),
+        changes=list(dict.fromkeys(chain.from_iterable(variant.changes for variant in variants))),
+    )
+
+
+def _listed(columns: Sequence[ResultColumn]) -> str:
+    return ", ".join(f"{column.name} {column.type}" for column in columns) or "nothing"
+
+
+def _any(columns: Sequence[ResultColumn]) -> ResultColumn:
+    """What holds for a column in all variants: it can be null where it can in one."""
+    first = columns[0]
+    parts = [column.parts for column in columns]
+    has_parts = all(part is not None and len(part) == len(parts[0] or ()) for part in parts)
+    return replace(
+        first,
+        can_be_null=any_null(column.can_be_null for column in columns),
+        can_hold_null=any_null(column.can_hold_null for column in columns),
+        parts=[_any(same) for same in zip(*(part or () for part in parts), strict=True)] if has_parts else None,
+    )
 
 
 def _describe(connection: psycopg.Connection, catalog: Catalog, types: _Types, query: Query) -> Described | Refused:
@@ -100,19 +178,30 @@ def _describe(connection: psycopg.Connection, catalog: Catalog, types: _Types, q
     parameter_types = [types.names[oid] for oid in parameters]
     if not described.nfields:
         return Described(query, parameter_types, [], at_most_one_row=False, has_a_row=False, changes=["returns no rows"])
-    nullable = {n for n, name in enumerate(query.parameters, 1) if name in query.nullable}
     try:
-        arguments = ", ".join(types.in_sql[oid] for oid in parameters)
-        node = node_tree.parse(analyse(connection, arguments, "setof record", query.sql))
+        tree = _tree(connection, catalog, types, query, parameters)
     except psycopg.Error as error:
         return Refused(query, query.sql_line, f"the server can't analyse it: {error.diag.message_primary}")
-    tree = QueryTree(node, catalog, Parameters(nullable, nullable))
     columns = [
         _column(tree, n, expr, (described.fname(n) or b"").decode(), types.names[described.ftype(n)], types.names)
         for n, expr in enumerate(tree.columns())
     ]
     at_most_one_row = returns_at_most_one_row(tree)
-    return Described(query, parameter_types, columns, at_most_one_row, has_a_row(tree), changes(catalog, node))
+    return Described(query, parameter_types, columns, at_most_one_row, has_a_row(tree), changes(catalog, tree.node))
+
+
+def _tree(
+    connection: psycopg.Connection, catalog: Catalog, types: _Types, query: Query, parameters: Sequence[int] | None = None
+) -> QueryTree:
+    """A query as the server has analysed it. parameters: their types, where they are known."""
+    if parameters is None:
+        connection.pgconn.prepare(b"", query.sql.encode())
+        described = connection.pgconn.describe_prepared(b"")
+        parameters = [described.param_type(n) for n in range(described.nparams)]
+    nullable = {n for n, name in enumerate(query.parameters, 1) if name in query.nullable}
+    arguments = ", ".join(types.in_sql[oid] for oid in parameters)
+    node = node_tree.parse(analyse(connection, arguments, "setof record", query.sql))
+    return QueryTree(node, catalog, Parameters(nullable, nullable))
 
 
 def _column(tree: QueryTree, n: int, expr: Node, name: str, type_: str, types: Mapping[int, str]) -> ResultColumn:

@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID
 
 from tomato_dao import dao
+from tomato_dao.sql.query import Query
 
 from .described import Described
 
@@ -31,10 +32,11 @@ def faces(queries: Sequence[Described]) -> str:
         "import builtins",
         "from collections.abc import Sequence",
         "from datetime import date, datetime, timedelta",
-        "from typing import Protocol",
+        "from typing import Literal, Protocol",
         "from uuid import UUID",
         "",
         "from .. import rows",
+        "from ..sql.choices import Null",
     ]
     file = ""
     for described in queries:
@@ -52,13 +54,25 @@ def face_of(file: str) -> str:
 
 def _method(described: Described) -> str:
     query = described.query
-    parameters = ["self"]
-    for name, type_ in zip(query.parameters, described.parameters, strict=True):
-        given = _annotation(type_, json="rows.JsonIn", array="Sequence")
-        if name in query.nullable:  # of an array: what it holds
-            given = f"{given[:-1]} | None]" if given.endswith("]") else f"{given} | None"
-        parameters.append(f"{name}: {given}")
-    return f"    def {query.name.partition('.')[2]}({', '.join(parameters)}, /) -> {_returned(described)}: ..."
+    types = dict(zip(query.parameters, described.parameters, strict=True))
+    optional = query.choices.optional if query.choices else ()
+    parameters = ["self", *(f"{name}: {_given(query, name, types[name])}" for name in types if name not in optional), "/"]
+    if query.choices:
+        parameters += ["*", *(f"{name}: {_given(query, name, types[name])} = None" for name in types if name in optional)]
+        if orders := [f'"{order}"' for order in query.choices.orders]:
+            parameters.append(f"order: Literal[{', '.join(orders)}] = {orders[0]}")
+    return f"    def {query.name.partition('.')[2]}({', '.join(parameters)}) -> {_returned(described)}: ..."
+
+
+def _given(query: Query, name: str, type_: str) -> str:
+    """The annotation of a parameter; of an optional one None leaves it out, so that Null asks for a null."""
+    given = _annotation(type_, json="rows.JsonIn", array="Sequence")
+    is_optional = query.choices is not None and name in query.choices.optional
+    if name in query.nullable and given.endswith("]"):  # of an array: what it holds
+        given = f"{given[:-1]} | None]"
+    elif name in query.nullable:
+        given += " | type[Null]" if is_optional else " | None"
+    return f"{given} | None" if is_optional else given
 
 
 def _returned(described: Described) -> str:

@@ -98,7 +98,7 @@ class QueriesRun(Queries):
         run = QueryConnection.run
 
         def noted(connection: QueryConnection, query: Query, values: object) -> object:
-            self.ran(query.name)
+            self.ran(query.base)
             return run(connection, query, values)  # type: ignore[arg-type]
 
         QueryConnection.run = noted  # type: ignore[method-assign, assignment]

@@ -2,10 +2,11 @@
 import builtins
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from .. import rows
+from ..sql.choices import Null
 
 class ConnectionsQueries(Protocol):
     def get(self, id: int, /) -> rows.Connection | None: ...

@@ -1,10 +1,14 @@
 """One named query, as its file tells of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import Call, entity_of
+
+if TYPE_CHECKING:
+    from .choices import Choices
 
 # Parameters that say, beside those that end in _id, which one a call is about.
 _WHICH = ("id", "name", "key", "source")
@@ -18,6 +22,8 @@ class Query:
     "$" one value, "!" affected rows, "<!" exactly one row; record_class: the class of its rows, or None;
     nullable: parameters (and "result") that may be null; claims: what it says where the server can't know ("not null", "one
     row", "plan", "twice", "may repeat", "writes"), for the checks; sql: what the server gets; verb: what it does.
+    choices: what it leaves open; its sql has all lines then, and its variants are what runs. lines: of a variant, the place in
+    the file of each line of its sql.
     """
 
     name: str
@@ -32,6 +38,13 @@ class Query:
     path: Path
     line: int
     sql_line: int
+    choices: "Choices | None" = None
+    lines: tuple[int, ...] = ()
+
+    @property
+    def base(self) -> str:
+        """The name of the query that a variant is of; of any other query its own name."""
+        return self.name.partition("[")[0]
 
     @property
     def file(self) -> str:
@@ -50,7 +63,15 @@ class Query:
 
     def line_at(self, position: int) -> int:
         """The line of the file in which a character of the sql stands, counted from 1."""
-        return self.sql_line + self.sql.count("\n", 0, position - 1)
+        place = self.sql.count("\n", 0, position - 1)
+        return self.lines[place] if self.lines else self.sql_line + place
+
+    def variants(self) -> "Iterator[Query]":
+        """Return what may run: the query's variants, or the query itself where it leaves nothing open."""
+        if self.choices is None:
+            yield self
+        else:
+            yield from self.choices.variants()
 
     def call(self, values: Sequence[object]) -> Call:
         """A call of the query with its values, for an error to tell."""

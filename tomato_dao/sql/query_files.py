@@ -2,17 +2,24 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import QueryFileError
+from . import marks
+from .choices import Order
 from .query import Query
 
 _NAME = re.compile(r"^--\s*name\s*:\s*(?P<definition>.*?)\s*$")
 _DEFINITION = re.compile(r"^(?P<name>[a-z]\w*)\s*(?:\((?P<parameters>[\w\s,]*)\))?\s*(?P<kind>\^|\$|!|<!|)$")
 _RECORD_CLASS = re.compile(r"^--\s*record_class\s*:\s*(\w+)\s*$")
 _NULLABLE = re.compile(r"^--\s*nullable\s*:\s*(.+?)\s*$")
+_OPTIONAL = re.compile(r"^--\s*optional\s*:\s*(.*?)\s*$")
+_ORDER = re.compile(r"^--\s*order\s*:\s*(.*?)\s*$")
+_MISPLACED = re.compile(r"^--\s*(?:(?:if|after)\s*:.*|order\s*)$")
 _CLAIM = re.compile(r"^--\s*(?P<what>not null|one row|plan|twice|may repeat|writes)\s*:\s*(?P<text>.+?)\s*$")
 # What is no parameter: strings, quoted names, dollar quotes, comments and casts. Then the parameters.
 _TOKEN = re.compile(
@@ -65,6 +72,9 @@ def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, ty
         raise _wrong(path, line, f"{name} declares a parameter twice")
     record_class: type | None = None
     nullable: frozenset[str] = frozenset()
+    optional: tuple[str, ...] = ()
+    optional_line = line
+    orders: dict[str, Order] = {}
     claims: dict[str, str] = {}
     doc: list[str] = []
     body = 1
@@ -78,6 +88,15 @@ def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, ty
                 raise _wrong(path, line + n, f"{name} names a record class that does not exist: {found[1]}")
         elif found := _NULLABLE.match(text):
             nullable = frozenset(p.strip() for p in found[1].split(","))
+        elif found := _OPTIONAL.match(text):
+            optional, optional_line = tuple(p.strip() for p in found[1].split(",")), line + n
+        elif found := _ORDER.match(text):
+            order = marks.order(found[1], line + n, partial(_wrong, path))
+            if order.name in orders:
+                raise _wrong(path, line + n, f"{name} has two orders called {order.name}")
+            orders[order.name] = order
+        elif _MISPLACED.match(text):
+            raise _wrong(path, line + n, f"“{text.strip()}” stands in the head of {name}: it ends a line of SQL")
         elif found := _CLAIM.match(text):
             claims[found["what"]] = found["text"]
         else:
@@ -97,7 +116,7 @@ def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, ty
         raise _wrong(path, line, f"{name} says “nullable” of what it does not have: {', '.join(sorted(unknown))}")
     change = _CHANGES.search(" ".join(bare.split()))
     verb = next(g for g in change.groups() if g).lower() if change else "update" if "writes" in claims else "select"
-    return Query(
+    query = Query(
         name=name,
         parameters=declared,
         kind=definition["kind"],
@@ -111,6 +130,23 @@ def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, ty
         line=line,
         sql_line=line + body,
     )
+    if not optional and not orders and not marks.may_be_there(text):
+        return query
+    said = marks.Head(name, query.entity, declared, nullable, optional, orders, optional_line)
+    make = partial(_variant, query)
+    return replace(query, choices=marks.read(said, text, line + body, _tokens(text), make, partial(_wrong, path)))
+
+
+def _variant(query: Query, name: str, parameters: tuple[str, ...], text: str, lines: tuple[int, ...]) -> Query:
+    """The query with some of its lines and parameters."""
+    sql, _ = _number(text, parameters)
+    return replace(query, name=name, parameters=parameters, sql=_label(sql, name), lines=lines)
+
+
+def _tokens(text: str) -> marks.Tokens:
+    found = list(_TOKEN.finditer(text))
+    parameters = [(token.start(), token["name"]) for token in found if not token["skip"]]
+    return marks.Tokens([token.span() for token in found if token["skip"]], parameters)
 
 
 def _number(text: str, declared: tuple[str, ...]) -> tuple[str, set[str]]:

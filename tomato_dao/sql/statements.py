@@ -26,6 +26,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from ..errors import InvalidValue
 from ..printable import one_line, quoted
+from .choices import Choices
 from .counters import ConnectionCounts, log_slow
 from .query import Query
 from .rows import RawJson, has_raw_json, row_builder
@@ -33,6 +34,7 @@ from .rows import RawJson, has_raw_json, row_builder
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
 _TUPLES, _DONE = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK
 _IDLE = pq.TransactionStatus.IDLE
+_LONGEST_NAME = 48  # bytes of a query's name in that of its statement, which “deallocate” would cut off after 63
 # What adapting a value of a wrong type or range raises, in Python or in psycopg.
 _ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, struct.error, psycopg.Error)
 # Classes of SQLSTATEs of a statement that a change of the layout has made stale: its result, itself, what it names and
@@ -159,7 +161,7 @@ class QueryConnection(psycopg.Connection[TupleRow]):
     def _prepare(self, query: Query) -> "Statement":
         if self.shapes is None:
             self._count += 1
-            name = f"{query.name}:{self._count}".encode()
+            name = f"{query.name[:_LONGEST_NAME]}:{self._count}".encode()
             return Statement(self, query, self._describe(name, query), name)
         shape = self.shapes.get(query)
         if shape is None:
@@ -315,6 +317,9 @@ def bound(queries: Iterable[Query], run: Callable[[Query, Sequence[object]], Any
 
 
 def _function(query: Query, run: Callable[[Query, Sequence[object]], Any]) -> Callable[..., Any]:
+    if query.choices is not None:
+        return _choosing(query, query.choices, run)
+
     def many(*values: object) -> Any:
         return run(query, values)
 
@@ -324,5 +329,21 @@ def _function(query: Query, run: Callable[[Query, Sequence[object]], Any]) -> Ca
 
     def only(*values: object) -> Any:
         return run(query, values)[0]
+
+    return {"^": first, "<!": only, "$": only}.get(query.kind, many)
+
+
+def _choosing(query: Query, choices: Choices, run: Callable[[Query, Sequence[object]], Any]) -> Callable[..., Any]:
+    """The function of a query that leaves something open: required parameters by place, optional ones and the order by name."""
+
+    def many(*values: object, **chosen: object) -> Any:
+        return run(*choices.choose(values, chosen))
+
+    def first(*values: object, **chosen: object) -> Any:
+        rows = run(*choices.choose(values, chosen))
+        return rows[0] if rows else None
+
+    def only(*values: object, **chosen: object) -> Any:
+        return run(*choices.choose(values, chosen))[0]
 
     return {"^": first, "<!": only, "$": only}.get(query.kind, many)

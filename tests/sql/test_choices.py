@@ -1,0 +1,438 @@
+"""Optional parameters and orders of query files: what the loader refuses, what variants are, and the rows that they return."""
+
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+from inspect import Parameter
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import aiosql
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tomato_dao import Database, InvalidValue
+from tomato_dao.errors import QueryFileError
+from tomato_dao.sql.choices import Choices, Null
+from tomato_dao.sql.query import Query
+from tomato_dao.sql.query_files import load
+from tomato_dao.sql.statements import QueryConnection, bound
+
+Read = Callable[[str], Query]
+
+DUMPS = """-- name: list(group_id, source, available, after_at, after_source, after_id, limit)
+-- optional: group_id, source, available, after_at, after_source, after_id
+-- order: newest = d.at desc, d.source desc, d.dump_id desc
+-- order: source = d.source, d.dump_id
+-- Dumps, filtered and in one of two orders.
+select d.at, d.source, d.dump_id
+from dumps d
+where true
+  and d.group_id = :group_id -- if: group_id
+  and d.source = :source -- if: source
+  and d.available = :available -- if: available
+  and (d.at, d.source, d.dump_id) < (:after_at, :after_source, :after_id) -- after: newest
+  and (d.source, d.dump_id) > (:after_source, :after_id) -- after: source
+order by d.at desc, d.source desc, d.dump_id desc -- order
+limit :limit;
+"""
+NESTED = """-- name: list(a, b)
+-- optional: a, b
+select t.x
+from t
+where true
+  and t.a = :a -- if: a
+  and t.b > :b -- if: a, b
+"""
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Loads a file things.sql of one query."""
+
+    def read_text(text: str) -> Query:
+        (tmp_path / "things.sql").write_text(text, "utf-8")
+        (query,) = load(tmp_path).values()
+        return query
+
+    return read_text
+
+
+def choices_of(query: Query) -> Choices:
+    """What a query leaves open."""
+    assert query.choices
+    return query.choices
+
+
+def head(*lines: str, name: str = "list(a, b)") -> str:
+    """A query that takes a and b, with these lines in its head."""
+    return "\n".join([f"-- name: {name}", *lines, ""])
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (head("-- optional: a, c") + "select :a, :b", 2, "“optional” of what it does not have: c"),
+        (head("-- optional: a, a") + "select :b\n, :a -- if: a", 2, "“optional” of a twice"),
+        (head("-- optional: a") + "select :a, :b", 3, "uses the optional a in a line without “-- if: a”"),
+        (head("-- optional: a, b") + "select 1\n, :a, :b -- if: a", 4, "uses the optional b in a line without “-- if: b”"),
+        (head("-- optional: a") + "select :b\n, :a -- if a", 4, "uses the optional a in a line without"),
+        (head("-- optional: a") + "select :b /* -- if: a */, :a", 3, "uses the optional a in a line without"),
+        (head("-- optional: a") + "select :b, '-- if: a', :a", 3, "uses the optional a in a line without"),
+        (head("-- optional: b", "-- optional: a, b") + "select 1\n, :a -- if: a\n", 1, "does not use: b"),
+        (head("-- optional: a, b") + "select 1\n, :a -- if: a\n, 2 -- if: b", 1, "does not use: b"),
+        (head() + "select :a\n, :b -- if: b", 3, "b is not an optional parameter of things.list"),
+        (head() + "select :a, :b\n, 1 -- if: c", 3, "“-- if: c”: c is not an optional parameter of things.list"),
+        (head("-- optional: a") + "select :b\n, :a -- if: a b", 4, "is followed by names, not by 'a b'"),
+        (head("-- optional: a") + "select :b\n, :a -- if: a,", 4, "is followed by names, not by ''"),
+        (head("-- optional: a") + "select :b\n, :a -- if", 4, "is followed by names, not by ''"),
+        (head("-- optional: a") + "select :b\n-- if: a\n, :a -- if: a", 4, "“-- if” stands alone"),
+        (head("-- optional: a") + "select :b, 'x\n' || :a -- if: a", 4, "begins inside a string or comment"),
+        (head("-- optional: a") + "select :b /* x\n*/ , :a -- if: a", 4, "begins inside a string or comment"),
+        (head("-- if: a") + "select :a, :b", 2, "stands in the head of things.list"),
+        (head("-- after: a") + "select :a, :b", 2, "stands in the head of things.list"),
+        (head("-- order") + "select :a, :b", 2, "stands in the head of things.list"),
+        (head("-- order: newest") + "select :a, :b", 2, "not an order, such as"),
+        (head("-- order: x y = t.a") + "select :a, :b", 2, "not an order, such as"),
+        (head("-- order: x =") + "select :a, :b", 2, "not an order, such as"),
+        (head("-- order: x = t.a = :a") + "select :a, :b", 2, "order x has more than columns"),
+        (head("-- order: x = t.a; drop table t") + "select :a, :b", 2, "order x has more than columns"),
+        (head("-- order: x = t.a -- down") + "select :a, :b", 2, "order x has more than columns"),
+        (head("-- order: x = t.a", "-- order: x = t.b") + "select :a, :b", 3, "two orders called x"),
+        (head("-- order: x = t.a") + "select :a, :b", 1, "names orders, but no line ends with “-- order”"),
+        (head() + "select :a, :b\norder by 1 -- order", 1, "has a line with “-- order”, but names no order"),
+        (head() + "select :a, :b\norder by 1 -- order: x", 3, "that belongs into the head"),
+        (head("-- order: x = t.a") + "select :a, :b\norder by t.b -- order", 4, "is that of the first: order by t.a"),
+        (head("-- order: x = t.a") + "select :a, :b\norder by t.a limit 1 -- order", 4, "is that of the first: order by t.a"),
+        (head("-- order: x = t.a", name="list(order)") + "select :order\norder by t.a -- order", 1, "a parameter called order"),
+    ],
+)
+def test_what_is_wrong_with_a_choice_is_refused_with_file_and_line(
+    read: Read, tmp_path: Path, text: str, line: int, said: str
+) -> None:
+    with pytest.raises(QueryFileError) as refused:
+        read(text)
+    assert str(refused.value).startswith(f"{tmp_path / 'things.sql'}:{line}: ")
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def paged(comparison: str, *, orders: str = "x = t.a desc, t.b desc", optional: str = "c, d", said: str = "x") -> str:
+    """A query of two pages: its first order, and the line that continues it."""
+    first, *more = orders.split("; ")
+    heads = [f"-- optional: {optional}", *(f"-- order: {order}" for order in (first, *more))]
+    columns = first.partition("=")[2].strip()
+    body = f"select t.a from t where true\n{comparison} -- after: {said}\norder by {columns} -- order\n"
+    return head(*heads, name="list(c, d)") + body
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (paged("and (t.a, t.b) > (:c, :d)"), 5, "is “(t.a, t.b) < (:after_a, :after_b)”"),
+        (paged("and (t.b, t.a) < (:c, :d)"), 5, "is “(t.a, t.b) < (:after_a, :after_b)”"),
+        (paged("and (t.a, t.b) <= (:c, :d)"), 5, "is “(t.a, t.b) < (:after_a, :after_b)”"),
+        (paged("and (t.a, t.b) < (:c, :d) or true"), 5, "is “(t.a, t.b) < (:after_a, :after_b)”"),
+        (paged("and (t.a, t.b) < (:c, 1 + :d)"), 5, "is “(t.a, t.b) < (:after_a, :after_b)”"),
+        (paged("and (t.a, t.b) < (:c, :c) and :d = 1"), 5, "is “(t.a, t.b) < (:after_a, :after_b)”"),
+        (paged("and t.a < :c", optional="c") + "limit :d", 5, "is “(t.a, t.b) < (:after_a, :after_b)”"),
+        (paged("and (t.a, t.b) < (:c, :d)", optional="c"), 5, "an optional parameter of its own"),
+        (paged("and (t.a, t.b) < (:c, :d)", optional="c, d\n-- nullable: d"), 6, "which is not nullable"),
+        (paged("and t.a > :c", orders="x = t.a", optional="c") + "limit :d\n", 0, ""),
+        (paged("and (t.a, t.b) < (:c, :d)", orders="x = t.a desc, t.b"), 3, "a row comparison has one direction"),
+        (paged("and (t.a, t.b) > (:c, :d)", orders="x = t.a, t.b nulls first"), 3, "a row comparison has one direction"),
+        (paged("and (t.a, t.b) > (:c, :d)", orders="x = lower(t.a), t.b"), 3, "a row comparison has one direction"),
+        (paged("and (t.a, t.b) < (:c, :d)", said="y"), 5, "“-- after: y” names none of the orders of things.list"),
+        (paged("and (t.a, t.b) < (:c, :d)", said="x, x"), 5, "names none of the orders"),
+        (paged("and (t.a, t.b) < (:c, :d)", said=""), 5, "is followed by names, not by ''"),
+        (paged("and (t.a, t.b) < (:c, :d)", orders="x = t.a desc, t.b desc; y = t.b"), 4, "has no line “-- after: y”"),
+        (paged("and t.e = :c -- if: c\nand (t.a, t.b) < (:c, :d)"), 5, "has c in “-- if”, which continues an order"),
+        (paged("and (t.a, t.b) < (:c, :after)").replace("d)", "after)").replace("c, d", "c, after"), 2, "called after, beside"),
+    ],
+)
+def test_a_comparison_that_does_not_continue_its_order_is_refused(
+    read: Read, tmp_path: Path, text: str, line: int, said: str
+) -> None:
+    if not said:  # the one that is right
+        assert [variant.name for variant in read(text).variants()] == ["things.list[x]", "things.list[after,x]"]
+        return
+    with pytest.raises(QueryFileError) as refused:
+        read(text)
+    assert str(refused.value).startswith(f"{tmp_path / 'things.sql'}:{line}: ")
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("filters", "orders", "count"), [(7, 0, 128), (6, 2, 128), (5, 3, 96), (40, 0, 2**40)])
+def test_more_than_64_variants_are_refused(read: Read, filters: int, orders: int, count: int) -> None:
+    names = [f"p{n}" for n in range(filters)]
+    heads = [f"-- optional: {', '.join(names)}", *(f"-- order: o{n} = t.a{n}" for n in range(orders))]
+    lines = [f"and t.p = :{name} -- if: {name}" for name in names]
+    last = ["order by t.a0 -- order"] * bool(orders)
+    with pytest.raises(QueryFileError, match=rf":2: things\.list has {count} variants, more than 64"):
+        read(head(*heads, name=f"list({', '.join(names)})") + "\n".join(["select 1 from t where true", *lines, *last]))
+
+
+def test_64_variants_are_not_too_many(read: Read) -> None:
+    names = [f"p{n}" for n in range(6)]
+    lines = [f"and t.p = :{name} -- if: {name}" for name in names]
+    query = read(
+        head(f"-- optional: {', '.join(names)}", name=f"list({', '.join(names)})")
+        + "\n".join(["select 1 from t where true", *lines])
+    )
+    assert len({variant.sql for variant in query.variants()}) == 64
+
+
+def test_variants_that_would_not_use_a_parameter_do_not_count(read: Read) -> None:
+    names = [f"p{n}" for n in range(9)]
+    lines = [f"and t.p = :{name} -- if: {', '.join(names[: n + 1])}" for n, name in enumerate(names)]
+    query = read(
+        head(f"-- optional: {', '.join(names)}", name=f"list({', '.join(names)})")
+        + "\n".join(["select 1 from t where true", *lines])
+    )
+    assert [len(variant.parameters) for variant in query.variants()] == list(range(10))
+
+
+def test_a_variant_has_the_lines_of_what_is_given(read: Read) -> None:
+    query, values = choices_of(read(DUMPS)).choose([10], {"source": "a", "available": False, "order": "source"})
+    assert query.name == "things.list[source,available,source]"
+    assert query.parameters == ("limit", "source", "available")
+    assert values == [10, "a", False]
+    assert query.sql.split("\n") == [
+        "select /* things.list[source,available,source] */ d.at, d.source, d.dump_id",
+        "from dumps d",
+        "where true",
+        "  and d.source = $2",
+        "  and d.available = $3",
+        "order by d.source, d.dump_id",
+        "limit $1",
+    ]
+
+
+def test_a_variant_knows_the_lines_of_its_file(read: Read) -> None:
+    query = choices_of(read(DUMPS)).variant("source", ("source",))
+    assert [query.line_at(query.sql.index(text) + 1) for text in ("d.dump_id", "$2", "d.source, d.dump_id\nlimit", "$1")] == [
+        6,
+        10,
+        4,
+        15,
+    ]
+
+
+def test_the_whole_query_has_all_lines_in_its_first_order(read: Read) -> None:
+    query = read(DUMPS)
+    assert query.name == "things.list"
+    assert query.parameters == ("group_id", "source", "available", "after_at", "after_source", "after_id", "limit")
+    assert re.findall(r"\$\d", query.sql) == ["$1", "$2", "$3", "$4", "$5", "$6", "$5", "$6", "$7"]
+
+
+def test_a_call_without_choices_has_the_first_order_and_no_filter(read: Read) -> None:
+    query, values = choices_of(read(DUMPS)).choose([10], {})
+    assert (query.name, values) == ("things.list[newest]", [10])
+    assert query.sql.endswith("where true\norder by d.at desc, d.source desc, d.dump_id desc\nlimit $1")
+    assert choices_of(read(NESTED)).choose([], {})[0].name == "things.list"
+
+
+def test_a_variant_is_made_once(read: Read) -> None:
+    choices = choices_of(read(DUMPS))
+    assert choices.choose([1], {"source": "a"})[0] is choices.choose([2], {"source": "b", "group_id": None})[0]
+    barrier = Barrier(8)
+
+    def choose(n: int) -> Query:
+        barrier.wait()
+        return choices.choose([n], {"group_id": "g", "order": "source"})[0]
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(choose, range(8)))) == 1
+
+
+def test_no_value_is_ever_part_of_a_text(read: Read) -> None:
+    choices = choices_of(read(DUMPS))
+    texts = {choices.choose([1], {"source": value})[0].sql for value in ("a", "'; drop table x; --", "$1", Null, 7)}
+    assert len(texts) == 1
+
+
+def test_none_leaves_a_parameter_out_and_null_gives_a_null(read: Read) -> None:
+    choices = choices_of(read(DUMPS))
+    assert choices.choose([1], {"source": None})[0].parameters == ("limit",)
+    query, values = choices.choose([1], {"source": Null, "available": False, "group_id": ""})
+    assert query.parameters == ("limit", "group_id", "source", "available")
+    assert values == [1, "", None, False]
+
+
+@pytest.mark.parametrize("order", ["oldest", "", None, 3, ["newest"]])
+def test_an_unknown_order_is_refused(read: Read, order: object) -> None:
+    with pytest.raises(
+        InvalidValue, match=f"{re.escape(repr(order))} is no order of things.list: newest and source"
+    ) as refused:
+        choices_of(read(DUMPS)).choose([1], {"order": order})
+    assert refused.value.key == "order"
+    with pytest.raises(InvalidValue, match=r"'newest' is no order of things\.list: it has none"):
+        choices_of(read(NESTED)).choose([], {"order": "newest"})
+
+
+def test_an_unknown_parameter_is_refused(read: Read) -> None:
+    for unknown in ({"sourcee": "a"}, {"limit": 3}, {"sourcee": None}):
+        with pytest.raises(TypeError, match=f"things.list.. has no optional parameter '{next(iter(unknown))}'"):
+            choices_of(read(DUMPS)).choose([1], unknown)
+
+
+def test_a_parameter_that_would_have_no_effect_is_refused(read: Read) -> None:
+    choices = choices_of(read(NESTED))
+    assert choices.choose([], {"a": 1, "b": 2})[0].name == "things.list[a,b]"
+    with pytest.raises(InvalidValue, match=r"things\.list uses b only together with a") as refused:
+        choices.choose([], {"b": 2})
+    assert refused.value.key == "b"
+    assert [variant.name for variant in read(NESTED).variants()] == ["things.list", "things.list[a]", "things.list[a,b]"]
+
+
+def test_half_a_place_to_continue_after_is_refused(read: Read) -> None:
+    choices = choices_of(read(DUMPS))
+    with pytest.raises(InvalidValue, match="continues after after_at, after_source and after_id together: after_at is missing"):
+        choices.choose([1], {"after_source": "s", "after_id": "x"})
+    query, values = choices.choose([1], {"after_at": 5, "after_source": "s", "after_id": "x", "order": "source"})
+    assert (query.name, values) == ("things.list[after,source]", [1, "s", "x"])  # an order passes over what others continue by
+
+
+def test_aiosql_reads_choices_as_comments(tmp_path: Path) -> None:
+    (tmp_path / "things.sql").write_text(DUMPS)
+    theirs = aiosql.from_path(tmp_path / "things.sql", "psycopg")
+    read = {p.name for p in theirs.list.__signature__.parameters.values() if p.kind is Parameter.KEYWORD_ONLY}
+    assert read == {"group_id", "source", "available", "after_at", "after_source", "after_id", "limit"}
+
+
+def test_comments_that_are_no_marks_stay(read: Read) -> None:
+    query = read("-- name: list(a)\nselect 1 -- if so\n, :a -- order of things\n, 2 -- after all\n")
+    assert query.choices is None
+    assert query.sql == "select /* things.list */ 1 -- if so\n, $1 -- order of things\n, 2 -- after all"
+
+
+@dataclass(frozen=True)
+class Dump:
+    """A row of the tests' table."""
+
+    at: int
+    source: str
+    dump_id: str
+    group_id: str | None
+    available: bool
+
+
+@pytest.fixture(scope="module")
+def dumps(lasting: Database) -> Iterator[QueryConnection]:
+    """A connection with a table of dumps, which is gone afterwards."""
+    with lasting.connection() as connection:
+        assert isinstance(connection, QueryConnection)
+        connection.execute(
+            'create temp table dumps (at int8, source text collate "C", dump_id text collate "C", group_id text,'
+            " available bool, primary key (source, dump_id))"
+        )
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def listed(dumps: QueryConnection, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[tuple[int, str, str]]]:
+    """The function that a DAO would have for the query on that table."""
+    directory = tmp_path_factory.mktemp("queries")
+    (directory / "things.sql").write_text(DUMPS)
+    rows: Callable[..., list[tuple[int, str, str]]] = bound(load(directory).values(), dumps.run, "things").list
+    return rows
+
+
+ROWS = st.lists(
+    st.builds(
+        Dump,
+        at=st.integers(0, 3),
+        source=st.sampled_from(["a", "B", "c"]),
+        dump_id=st.sampled_from(["1", "2", "3"]),
+        group_id=st.sampled_from(["g", "h", None]),
+        available=st.booleans(),
+    ),
+    unique_by=lambda dump: (dump.source, dump.dump_id),
+    max_size=9,
+)
+FILTERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "group_id": st.sampled_from(["g", "h", "x", None]),
+        "source": st.sampled_from(["a", "B", "x", None]),
+        "available": st.sampled_from([True, False, None]),
+    },
+)
+KEYS: dict[str, Callable[[Dump], tuple[object, ...]]] = {
+    "newest": lambda d: (d.at, d.source, d.dump_id),
+    "source": lambda d: (d.source, d.dump_id),
+}
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(rows=ROWS, filters=FILTERS, order=st.sampled_from(["newest", "source"]), page=st.integers(1, 4))
+def test_rows_are_those_of_a_plain_filter_and_sort(
+    dumps: QueryConnection, listed: Callable[..., list[tuple[int, str, str]]], rows: list[Dump], filters: dict[str, Any],
+    order: str, page: int,
+) -> None:  # fmt: skip
+    dumps.execute("truncate dumps")
+    dumps.cursor().executemany("insert into dumps values (%s, %s, %s, %s, %s)", [astuple(row) for row in rows])
+    wanted = [d for d in rows if all(getattr(d, name) == value for name, value in filters.items() if value is not None)]
+    wanted.sort(key=KEYS[order], reverse=order == "newest")
+    keys = [(d.at, d.source, d.dump_id) for d in wanted]
+    assert listed(100, order=order, **filters) == keys
+    found: list[tuple[int, str, str]] = []
+    while rest := listed(page, order=order, **filters, **_after(found)):
+        found += rest
+        assert len(found) <= len(keys)
+    assert found == keys
+
+
+def _after(found: list[tuple[int, str, str]]) -> dict[str, object]:
+    """What continues after the last row that was found; nothing at first."""
+    return dict(zip(("after_at", "after_source", "after_id"), found[-1], strict=True)) if found else {}
+
+
+def test_each_variant_is_a_prepared_statement_with_its_name(
+    dumps: QueryConnection, listed: Callable[..., list[tuple[int, str, str]]]
+) -> None:
+    before = dumps.execute("select count(*) from pg_prepared_statements").fetchone()
+    for source in ("a", "b", "c"):
+        listed(1, source=source, order="source")
+        listed(1, group_id="g", available=True)
+    shown = "select count(*) filter (where statement like %s), count(*) from pg_prepared_statements"
+    for name in ("things.list[source,source]", "things.list[group_id,available,newest]"):
+        row = dumps.execute(shown, [f"select /* {name} */ %"]).fetchone()
+        assert row
+        assert row[0] == 1
+        assert before
+        assert row[1] <= before[0] + 2
+    tallies = {query.name: tally.calls for query, tally in dumps.counts.tallies.items()}
+    assert tallies["things.list[source,source]"] >= 3
+
+
+def test_a_null_is_asked_for_where_a_parameter_may_be_null(dumps: QueryConnection, read: Read) -> None:
+    dumps.execute("truncate dumps")
+    dumps.execute("insert into dumps values (1, 'a', '1', null, true), (1, 'a', '2', 'g', true)")
+    query = read(
+        "-- name: list(group_id)\n-- optional: group_id\n-- nullable: group_id\nselect d.dump_id from dumps d\n"
+        "where d.group_id is not distinct from :group_id -- if: group_id\norder by d.dump_id"
+    )
+    listed = bound([query], dumps.run, "things").list
+    assert [listed(), listed(group_id=None), listed(group_id="g"), listed(group_id=Null)] == [["1", "2"]] * 2 + [["2"], ["1"]]
+
+
+def test_a_null_is_refused_where_a_parameter_may_not_be_null(listed: Callable[..., list[tuple[int, str, str]]]) -> None:
+    with pytest.raises(InvalidValue, match="thing: group_id: None does not fit text"):
+        listed(1, group_id=Null)
+
+
+@pytest.mark.parametrize("kind", ["^", "$"])
+def test_a_query_of_one_row_may_have_choices(dumps: QueryConnection, read: Read, kind: str) -> None:
+    query = read(
+        f"-- name: get(x){kind}\n-- optional: x\nselect v from (values ('a')) t (v)\nwhere true\n  and v = :x -- if: x\n"
+    )
+    get = bound([query], dumps.run, "things").get
+    assert get() == get(x="a") == "a"
+    if kind == "^":
+        assert get(x="b") is None

@@ -1,0 +1,163 @@
+"""Choices that a query leaves to its callers: optional parameters, orders, and the variants that follow from them.
+
+A variant's text depends on nothing but the names of the parameters that are given and of the order, never on a value.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, final
+
+from ..errors import InvalidValue
+
+if TYPE_CHECKING:
+    from .query import Query
+
+NO_ORDER = ""  # the only one of a query without named orders
+
+
+@final
+class Null:
+    """The value of an optional parameter that asks for SQL's null, as None leaves the parameter out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a query.
+
+    text: without its mark; number: its place in the file, from 1; needs: optional parameters without which it is left out.
+    order: the order that it belongs to, empty where it belongs to all; is_order: whether it is the place of the order.
+    """
+
+    text: str
+    number: int
+    needs: frozenset[str] = frozenset()
+    order: str = NO_ORDER
+    is_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order: its name, columns as SQL, the line of the file that names it, and the parameters that continue after a row."""
+
+    name: str
+    columns: str
+    number: int
+    after: tuple[str, ...] = ()
+
+
+Make = Callable[[str, tuple[str, ...], str, tuple[int, ...]], "Query"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choices:
+    """What a query leaves open. filters: optional parameters but those of orders; make: makes a variant of a query.
+
+    required: the parameters that every call gives; nullable: optional parameters for which `Null` may be given.
+    """
+
+    name: str
+    required: tuple[str, ...]
+    filters: tuple[str, ...]
+    orders: Mapping[str, Order]
+    lines: tuple[Line, ...]
+    make: Make
+    entity: str
+    _made: dict[tuple[str, ...], "Query"] = field(default_factory=dict, init=False, repr=False)
+    _names: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._names.update((name, self.filters + order.after) for name, order in self.orders.items())
+        if not self.orders:
+            self._names[NO_ORDER] = self.filters
+
+    @property
+    def default(self) -> str:
+        """The first order."""
+        return next(iter(self._names))
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The optional parameters: filters, and what continues after a row."""
+        return tuple(dict.fromkeys(name for names in self._names.values() for name in names))
+
+    def choose(self, required: Sequence[object], chosen: dict[str, Any]) -> tuple["Query", list[object]]:
+        """Return the variant of a call and its values. chosen: the call's keywords, which are used up.
+
+        Raises InvalidValue for an unknown order and for parameters that only work with others, TypeError for an unknown one.
+        """
+        order = chosen.pop("order", self.default)
+        names = self._names.get(order) if isinstance(order, str) else None
+        if names is None:
+            raise self._refused("order", f"{order!r} is no order of {self.name}: {_listed(self.orders) or 'it has none'}")
+        key = [order]
+        values = [*required]
+        for name in names:
+            value = chosen.pop(name, None)
+            if value is not None:
+                key.append(name)
+                values.append(None if value is Null else value)
+        if chosen and (unknown := chosen.keys() - set(self.optional)):  # another order's may be given: this one passes over
+            raise TypeError(f"{self.name}() has no optional parameter {', '.join(map(repr, sorted(unknown)))}")
+        return self._made.get(tuple(key)) or self.variant(order, key[1:]), values
+
+    def variant(self, order: str, given: Sequence[str]) -> "Query":
+        """Return the query for an order and the parameters that are given, in their order; made once.
+
+        Raises InvalidValue where one of the parameters would have no effect, and for half a place to continue after.
+        """
+        after = self.orders[order].after if self.orders else ()
+        if missing := [name for name in after if name not in given and not set(after).isdisjoint(given)]:
+            raise self._refused(missing[0], f"{self.name} continues after {_listed(after)} together: {missing[0]} is missing")
+        if useless := self._useless(order, given):
+            with_ = min((line.needs for line in self.lines if useless in line.needs), key=len) - {useless}
+            raise self._refused(useless, f"{self.name} uses {useless} only together with {_listed(sorted(with_ - set(given)))}")
+        texts, numbers = zip(*self._text(order, frozenset(given)), strict=True)
+        made = self.make(self._label(order, given), (*self.required, *given), "\n".join(texts), numbers)
+        return self._made.setdefault((order, *given), made)  # another thread may have been first
+
+    def variants(self) -> Iterator["Query"]:
+        """Return all variants: per order, those with the fewest parameters first."""
+        for order, given in self.keys():
+            yield self.variant(order, given)
+
+    def keys(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Return the order and parameters of each variant."""
+        for order, names in self._names.items():
+            after = names[len(self.filters) :]
+            for count in range(len(self.filters) + 1):
+                for filters in combinations(self.filters, count):
+                    for given in (filters, (*filters, *after)) if after else (filters,):
+                        if not self._useless(order, given):
+                            yield order, given
+
+    def _useless(self, order: str, given: Sequence[str]) -> str:
+        """The first parameter that no line uses; empty where all are used."""
+        needed = {
+            name for line in self.lines if line.needs <= set(given) and line.order in (NO_ORDER, order) for name in line.needs
+        }
+        return next((name for name in given if name not in needed), "")
+
+    def _text(self, order: str, given: frozenset[str]) -> Iterator[tuple[str, int]]:
+        """The lines of a variant, each with its number in the file."""
+        for line in self.lines:
+            if line.is_order:
+                indent = line.text[: len(line.text) - len(line.text.lstrip())]
+                yield f"{indent}order by {self.orders[order].columns}", self.orders[order].number
+            elif line.needs <= given and line.order in (NO_ORDER, order):
+                yield line.text, line.number
+
+    def _label(self, order: str, given: Sequence[str]) -> str:
+        """The name that the server, logs and figures show: “error_dumps.list[group_id,after,newest]”."""
+        chosen = [name for name in given if name in self.filters]
+        chosen += ["after"] * (len(given) > len(chosen)) + [order] * bool(order)
+        return f"{self.name}[{','.join(chosen)}]" if chosen else self.name
+
+    def _refused(self, key: str, text: str) -> InvalidValue:
+        return InvalidValue(f"{self.entity}: {text}", entity=self.entity, key=key)
+
+
+def _listed(names: "Sequence[str] | Mapping[str, Order]") -> str:
+    """Names as a message lists them: “a, b and c”."""
+    *most, last = names or [""]
+    return f"{', '.join(most)} and {last}" if most else last
