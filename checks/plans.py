@@ -72,17 +72,25 @@ def findings(connection: psycopg.Connection, queries: Sequence[Query], size: int
         )
     }
     for query in queries:
-        found = dict.fromkeys(_wasteful(_plan(connection, query), large))
+        found = [(variant.name, what) for variant in query.variants() for what in _found(connection, variant, large)]
         if "plan" not in query.claims:
-            yield from (f"{short(query.path)}:{query.line}: {query.name}: its plan {what}" for what in found)
+            yield from (f"{short(query.path)}:{query.line}: {name}: its plan {what}" for name, what in found)
         elif not found and size == FULL_SIZE:
             yield f"{short(query.path)}:{query.line}: {query.name}: nothing is wrong with its plan: remove the comment “plan”"
 
 
 def text(connection: psycopg.Connection, query: Query) -> str:
-    """A query's generic plan, without what changes from run to run."""
-    rows = connection.execute(f"explain (generic_plan, costs off) {query.sql}".encode())
-    return "".join(f"{line}\n" for (line,) in rows)
+    """A query's generic plan, without what changes from run to run; of one with variants the plan of each, below its name."""
+    plans = []
+    for variant in query.variants():
+        rows = connection.execute(f"explain (generic_plan, costs off) {variant.sql}".encode())
+        plans.append((f"{variant.name}\n" if query.choices else "") + "".join(f"{line}\n" for (line,) in rows))
+    return "\n".join(plans)
+
+
+def _found(connection: psycopg.Connection, query: Query, large: set[str]) -> dict[str, None]:
+    """What the plan of one statement reads or sorts beyond need."""
+    return dict.fromkeys(_wasteful(_plan(connection, query), large))
 
 
 def _plan(connection: psycopg.Connection, query: Query) -> Plan:

@@ -56,8 +56,8 @@ def probe_migration(url: str) -> str:
 def probe_query(url: str, name: str) -> str:
     """Prepare a changed query; what was wrong, or nothing."""
     with psycopg.connect(with_database(url, TEMPLATE)) as connection:
-        result = connection.pgconn.prepare(b"", QUERIES[name].sql.encode())
-        return result.error_message.decode(errors="replace")
+        results = (connection.pgconn.prepare(b"", variant.sql.encode()) for variant in QUERIES[name].variants())
+        return next((said.decode(errors="replace") for result in results if (said := result.error_message)), "")
 
 
 def tidy(url: str) -> str:
