@@ -18,11 +18,12 @@ select
 from hosts h
 where h.name = :name;
 
--- name: list(started_at, after, limit)
+-- name: list(site_id, started_at, after, limit)
 -- record_class: FullHost
+-- optional: site_id
 -- nullable: started_at
 -- not null: problems[]
--- All hosts with their problems and load, by id, after that one.
+-- All hosts, or those of a site, with their problems and load, by id, after that one.
 select
   h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
   h.info_at, h.element_types, h.connection_types, h.networks, h.resources_synced_at, h.accounting_at,
@@ -30,23 +31,9 @@ select
   s.problems, s.load
 from hosts h
 cross join lateral host_status(h, :started_at) s
-where h.id > :after
-order by h.id
-limit :limit;
-
--- name: list_of_site(site_id, started_at, after, limit)
--- record_class: FullHost
--- nullable: started_at
--- not null: problems[]
--- The hosts of a site with their problems and load, by id, after that one.
-select
-  h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
-  h.info_at, h.element_types, h.connection_types, h.networks, h.resources_synced_at, h.accounting_at,
-  h.dumps_fetched_at, h.problem_since, h.problem_mailed_at, h.description_text, h.usage_id, h.attrs,
-  s.problems, s.load
-from hosts h
-cross join lateral host_status(h, :started_at) s
-where h.site_id = :site_id and h.id > :after
+where
+  h.id > :after
+  and h.site_id = :site_id -- if: site_id
 order by h.id
 limit :limit;
 
@@ -94,11 +81,12 @@ returning h.attrs;
 -- Remove a host.
 delete from hosts h where h.name = :name;
 
--- name: candidates(element_types, connection_types, network_kinds, host_bonuses, site_bonuses, started_at, limit)
+-- name: candidates(site_id, element_types, connection_types, network_kinds, host_bonuses, site_bonuses, started_at, limit)
 -- record_class: HostCandidate
+-- optional: site_id
 -- nullable: started_at
 -- not null: load, score
--- The hosts without problems that support all that is asked for, best first; bonuses are objects by id.
+-- The hosts, of a site or all, without problems that support all that is asked for, best first; bonuses are objects by id.
 with candidates as materialized (
   select
     h.id, h.name, h.site_id, h.component_errors, s.load,
@@ -106,7 +94,9 @@ with candidates as materialized (
     (select count(*) from host_connections c where c.host_id = h.id) as connections
   from hosts h
   cross join lateral host_status(h, :started_at) s
-  where s.problems = '{}' and host_supports(h, :element_types, :connection_types, :network_kinds)
+  where
+    s.problems = '{}' and host_supports(h, :element_types, :connection_types, :network_kinds)
+    and h.site_id = :site_id -- if: site_id
 )
 
 select
@@ -117,32 +107,6 @@ select
   )
   + coalesce((:host_bonuses::jsonb ->> c.id::text)::double precision, 0)
   + coalesce((:site_bonuses::jsonb ->> c.site_id::text)::double precision, 0) as score
-from candidates c
-order by score desc, c.id
-limit :limit;
-
--- name: candidates_of_site(site_id, element_types, connection_types, network_kinds, host_bonuses, started_at, limit)
--- record_class: HostCandidate
--- nullable: started_at
--- not null: load, score
--- The hosts of a site without problems that support all that is asked for, best first; bonuses are an object by id.
-with candidates as materialized (
-  select
-    h.id, h.name, h.site_id, h.component_errors, s.load,
-    (select count(*) from host_elements e where e.host_id = h.id) as elements,
-    (select count(*) from host_connections c where c.host_id = h.id) as connections
-  from hosts h
-  cross join lateral host_status(h, :started_at) s
-  where h.site_id = :site_id and s.problems = '{}' and host_supports(h, :element_types, :connection_types, :network_kinds)
-)
-
-select
-  c.id, c.name, c.site_id, c.load, c.elements, c.connections,
-  host_score(
-    c.component_errors, c.load, c.elements, avg(c.elements::double precision) over (),
-    c.connections, avg(c.connections::double precision) over ()
-  )
-  + coalesce((:host_bonuses::jsonb ->> c.id::text)::double precision, 0) as score
 from candidates c
 order by score desc, c.id
 limit :limit;

@@ -54,7 +54,7 @@ class Hosts:
         self, site_id: int, *, started_at: datetime | None = None, after: int = 0, limit: int = 100
     ) -> Sequence[FullHost]:
         """Hosts of a site, with problems and load, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list_of_site(site_id, started_at, after, limit)
+        return self._q.list(started_at, after, limit, site_id=site_id)
 
     def update(self, name: str, patch: HostPatch) -> Host:
         """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
@@ -107,14 +107,15 @@ class Hosts:
         limit: int = 100,
     ) -> Sequence[HostCandidate]:
         """As candidates, of one site; averages are the site's, too."""
-        return self._q.candidates_of_site(
-            site_id,
+        return self._q.candidates(
             element_types,
             connection_types,
             network_kinds,
             _by_id("host_bonuses", host_bonuses),
+            {},
             started_at,
             limit,
+            site_id=site_id,
         )
 
     def update_availability(self, name: str, *, started_at: datetime | None = None) -> float:
