@@ -7,25 +7,18 @@ select
 from users u
 where u.id = :id;
 
--- name: list(after, limit)
+-- name: list(organization_id, flag, after, limit)
 -- record_class: User
--- All users, by id, after that one.
+-- optional: organization_id, flag
+-- All users, or those of an organization, or with a flag, by id, after that one.
 select
   u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
   u.last_login_at, u.usage_id, u.attrs
 from users u
-where u.id > :after
-order by u.id
-limit :limit;
-
--- name: list_of_organization(organization_id, after, limit)
--- record_class: User
--- The users of an organization, by id, after that one.
-select
-  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
-  u.last_login_at, u.usage_id, u.attrs
-from users u
-where u.organization_id = :organization_id and u.id > :after
+where
+  u.id > :after
+  and u.organization_id = :organization_id -- if: organization_id
+  and u.flags @> array[:flag::text] -- if: flag
 order by u.id
 limit :limit;
 
@@ -107,17 +100,6 @@ select
 from users u
 where u.name = :name
 order by u.id;
-
--- name: list_by_flag(flag, after, limit)
--- record_class: User
--- The users that have a flag, by id, after that one.
-select
-  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
-  u.last_login_at, u.usage_id, u.attrs
-from users u
-where u.flags @> array[:flag::text] and u.id > :after
-order by u.id
-limit :limit;
 
 -- name: add_flag(id, flag)^
 -- Add a flag; the flags that the user has then.

@@ -61,11 +61,16 @@ class Users:
 
     def list_of_organization(self, organization_id: int, *, after: int = 0, limit: int = 100) -> Sequence[User]:
         """Users of an organization, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list_of_organization(organization_id, after, limit)
+        return self._q.list(after, limit, organization_id=organization_id)
 
-    def list_by_flag(self, flag: str, *, after: int = 0, limit: int = 100) -> Sequence[User]:
-        """Users that have a flag, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list_by_flag(flag, after, limit)
+    def list_by_flag(
+        self, flag: str, *, organization_id: int | None = None, after: int = 0, limit: int = 100
+    ) -> Sequence[User]:
+        """List users that have a flag, by id: at most `limit` of those with an id above `after`.
+
+        organization_id: that of the users (default: any).
+        """
+        return self._q.list(after, limit, flag=flag, organization_id=organization_id)
 
     def update(self, id: int, patch: UserPatch) -> User:
         """Change what the patch names. With a password_hash alone password_at becomes now, or None where the hash is None.
