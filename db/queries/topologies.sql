@@ -31,34 +31,19 @@ returning t.attrs;
 -- Remove a topology.
 delete from topologies t where t.id = :id;
 
--- name: list(asking_user_id, after, limit)
+-- name: list(user_id, asking_user_id, after, limit)
 -- record_class: ListedTopology
+-- optional: user_id
 -- nullable: asking_user_id
--- All topologies, by id, after that one, each with the role of who asks and its highest element state.
+-- All topologies, or those on which a user has a permission, by id, after that one, each with the role of who asks and its
+-- highest element state.
 with page as (
   select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
   from topologies t
-  where t.id > :after
-  order by t.id
-  limit :limit
-)
-
-select
-  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, s.state
-from page t
-left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
-left join lateral highest_state(t.id) s on true
-order by t.id;
-
--- name: list_of_user(user_id, asking_user_id, after, limit)
--- record_class: ListedTopology
--- nullable: asking_user_id
--- The topologies on which a user has a permission, by id, after that one, each as “list” tells it.
-with page as (
-  select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
-  from topology_permissions p
-  inner join topologies t on t.id = p.topology_id
-  where p.user_id = :user_id and p.topology_id > :after
+  inner join topology_permissions p on p.topology_id = t.id -- if: user_id
+  where
+    t.id > :after
+    and p.user_id = :user_id and p.topology_id > :after -- if: user_id
   order by t.id
   limit :limit
 )

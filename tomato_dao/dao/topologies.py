@@ -42,7 +42,7 @@ class Topologies:
         self, user_id: int, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100
     ) -> Sequence[ListedTopology]:
         """Those on which a user has an explicit permission, as `list` gives them."""
-        return self._q.list_of_user(user_id, asking_user_id, after, limit)
+        return self._q.list(asking_user_id, after, limit, user_id=user_id)
 
     def list_of_organization(
         self, organization_id: int, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100
