@@ -6,33 +6,17 @@ select
 from network_instances i
 where i.id = :id;
 
--- name: list(after, limit)
+-- name: list(host_id, network_id, after, limit)
 -- record_class: NetworkInstance
--- All network instances, by id, after that one.
+-- optional: host_id, network_id
+-- All network instances, or those on a host, or of a network, by id, after that one.
 select
   i.id, i.network_id, i.host_id, i.bridge, i.attrs
 from network_instances i
-where i.id > :after
-order by i.id
-limit :limit;
-
--- name: list_of_host(host_id, after, limit)
--- record_class: NetworkInstance
--- The network instances on a host, by id, after that one.
-select
-  i.id, i.network_id, i.host_id, i.bridge, i.attrs
-from network_instances i
-where i.host_id = :host_id and i.id > :after
-order by i.id
-limit :limit;
-
--- name: list_of_network(network_id, after, limit)
--- record_class: NetworkInstance
--- The instances of a network, by id, after that one.
-select
-  i.id, i.network_id, i.host_id, i.bridge, i.attrs
-from network_instances i
-where i.network_id = :network_id and i.id > :after
+where
+  i.id > :after
+  and i.host_id = :host_id -- if: host_id
+  and i.network_id = :network_id -- if: network_id
 order by i.id
 limit :limit;
 

@@ -37,11 +37,11 @@ class NetworkInstances:
 
     def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 100) -> Sequence[NetworkInstance]:
         """Those on a host, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list_of_host(host_id, after, limit)
+        return self._q.list(after, limit, host_id=host_id)
 
     def list_of_network(self, network_id: int, *, after: int = 0, limit: int = 100) -> Sequence[NetworkInstance]:
         """Those of a network, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list_of_network(network_id, after, limit)
+        return self._q.list(after, limit, network_id=network_id)
 
     def update(self, id: int, patch: NetworkInstancePatch) -> NetworkInstance:
         """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
