@@ -16,25 +16,17 @@ select
 from sites s
 where s.name = :name;
 
--- name: list(after, limit)
+-- name: list(organization_id, after, limit)
 -- record_class: Site
--- All sites, by id, after that one.
+-- optional: organization_id
+-- All sites, or those of an organization, by id, after that one.
 select
   s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
   s.attrs
 from sites s
-where s.id > :after
-order by s.id
-limit :limit;
-
--- name: list_of_organization(organization_id, after, limit)
--- record_class: Site
--- The sites of an organization, by id, after that one.
-select
-  s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
-  s.attrs
-from sites s
-where s.organization_id = :organization_id and s.id > :after
+where
+  s.id > :after
+  and s.organization_id = :organization_id -- if: organization_id
 order by s.id
 limit :limit;
 

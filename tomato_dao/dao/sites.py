@@ -49,7 +49,7 @@ class Sites:
 
     def list_of_organization(self, organization_id: int, *, after: int = 0, limit: int = 100) -> Sequence[Site]:
         """Sites of an organization, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list_of_organization(organization_id, after, limit)
+        return self._q.list(after, limit, organization_id=organization_id)
 
     def update(self, name: str, patch: SitePatch) -> Site:
         """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
