@@ -24,23 +24,16 @@ where tp.tech = :tech
 order by tp.preference desc, tp.id
 limit 1;
 
--- name: list(after, limit)
+-- name: list(tech, after, limit)
 -- record_class: Template
--- All templates, by id, after that one.
+-- optional: tech
+-- All templates, or those of a tech, by id, after that one.
 select
   tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs
 from templates tp
-where tp.id > :after
-order by tp.id
-limit :limit;
-
--- name: list_of_tech(tech, after, limit)
--- record_class: Template
--- The templates of a tech, by id, after that one.
-select
-  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs
-from templates tp
-where tp.tech = :tech and tp.id > :after
+where
+  tp.id > :after
+  and tp.tech = :tech -- if: tech
 order by tp.id
 limit :limit;
 

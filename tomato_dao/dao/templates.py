@@ -51,7 +51,7 @@ class Templates:
 
     def list_of_tech(self, tech: str, *, after: int = 0, limit: int = 100) -> Sequence[Template]:
         """Templates of a tech, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list_of_tech(tech, after, limit)
+        return self._q.list(after, limit, tech=tech)
 
     def readiness(self, id: int) -> TemplateReadiness:
         """How many hosts have a template ready, of how many hosts. Raises NotFound."""
