@@ -24,23 +24,16 @@ where pf.tech = :tech
 order by pf.preference desc, pf.id
 limit 1;
 
--- name: list(after, limit)
+-- name: list(tech, after, limit)
 -- record_class: Profile
--- All profiles, by id, after that one.
+-- optional: tech
+-- All profiles, or those of a tech, by id, after that one.
 select
   pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs
 from profiles pf
-where pf.id > :after
-order by pf.id
-limit :limit;
-
--- name: list_of_tech(tech, after, limit)
--- record_class: Profile
--- The profiles of a tech, by id, after that one.
-select
-  pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs
-from profiles pf
-where pf.tech = :tech and pf.id > :after
+where
+  pf.id > :after
+  and pf.tech = :tech -- if: tech
 order by pf.id
 limit :limit;
 

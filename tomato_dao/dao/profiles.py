@@ -55,7 +55,7 @@ class Profiles:
 
     def list_of_tech(self, tech: str, *, after: int = 0, limit: int = 100) -> Sequence[Profile]:
         """Profiles of a tech, by id: at most `limit` of those with an id above `after`."""
-        return self._q.list_of_tech(tech, after, limit)
+        return self._q.list(after, limit, tech=tech)
 
     def update(self, id: int, patch: ProfilePatch) -> Profile:
         """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
