@@ -142,6 +142,8 @@ def test_users_are_listed_in_pages_by_id(db: Database, world: World) -> None:
     assert db.users.list_by_flag("debug", limit=2) == users[1:3]
     assert db.users.list_by_flag("debug", after=users[2].id) == users[3:]
     assert db.users.list_by_flag("nomails") == []
+    assert db.users.list_by_flag("debug", organization_id=users[1].organization_id) == users[1:]
+    assert db.users.list_by_flag("debug", organization_id=0) == []
 
 
 def test_a_patch_of_a_user_changes_only_what_it_names(db: Database, world: World) -> None:

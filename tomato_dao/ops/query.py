@@ -9,10 +9,11 @@ import psycopg
 
 from .. import patches
 from ..database import QUERIES
-from ..errors import from_driver
+from ..errors import InvalidValue, from_driver
 from ..printable import json_escaped, one_line, printable
 from ..server import schema
 from ..server.probe import probe
+from ..sql.choices import Null
 from ..sql.query import Query
 from ..sql.wording import counted
 from .cli import Parser
@@ -27,10 +28,13 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         prog=prog,
         description="List the named queries of db/queries, or run one and print a table.",
         epilog="Values are text as PostgreSQL reads it: id=5 'ids={1,2}' 'patch={\"address\": \"10.0.0.1\"}'. "
-        "A parameter that may be null is null where it is left out.",
+        "A parameter that may be null is null where it is left out, unless leaving it out means all.",
     )
     parser.add_argument("name", nargs="?", help="of the query, as hosts.get_by_name; without one: list all")
     parser.add_argument("parameters", nargs="*", metavar="parameter=value")
+    parser.add_argument(
+        "--null", action="append", default=[], metavar="PARAMETER", help="give null, where leaving it out means all"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON array of objects")
     parser.add_argument("--write", action="store_true", help="let it change something (default: a read-only transaction)")
     options = parser.parse_intermixed_args(arguments)
@@ -39,15 +43,14 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         return
     if options.name not in QUERIES:
         parser.error(f"there is no query {options.name!r}; run {prog} without a name to list them")
-    query = QUERIES[options.name]
-    values = _values(parser, query, options.parameters)
+    query, values = _chosen(parser, QUERIES[options.name], options.parameters, options.null)
     try:
         columns, rows = _run(query, values, write=options.write)
     except psycopg.errors.ReadOnlySqlTransaction:
-        parser.error(f"{query.name} changes the database: say --write to let it")
+        parser.error(f"{query.base} changes the database: say --write to let it")
     except psycopg.Error as error:
         if parameter := _rejected(query, error):
-            parser.error(f"{query.name}: {parameter}: {one_line(error.diag.message_primary)}")
+            parser.error(f"{query.base}: {parameter}: {one_line(error.diag.message_primary)}")
         raise from_driver(error, query.call(values)) from error
     if options.json:
         objects = [dict(zip(columns, row, strict=True)) for row in rows]
@@ -60,21 +63,51 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         _print_table(columns, rows)
 
 
-def _values(parser: Parser, query: Query, given: Sequence[str]) -> list[str | None]:
-    """The values in the query's order; misuse (exit 2) where they are not its parameters."""
-    values: dict[str, str | None] = {}
+def _chosen(
+    parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[str]
+) -> tuple[Query, Sequence[object]]:
+    """The query, or its variant for what is given, and its values; misuse (exit 2) where they don't fit."""
+    values = _values(parser, query, given, nulls)
+    missing = [p for p in query.parameters if p not in values and p not in query.nullable and p not in _optional(query)]
+    if missing:
+        more = f"; it takes {_signature(query)}" if query.choices else ""
+        parser.error(f"{query.name} needs {', '.join(f'{p}=…' for p in missing)} as well{more}")
+    required = query.choices.required if query.choices else query.parameters
+    given_ = [None if value is Null else value for value in (values.pop(p, None) for p in required)]
+    if query.choices is None:
+        return query, given_
+    try:
+        return query.choices.choose(given_, values)
+    except InvalidValue as error:
+        parser.error(one_line(error))
+
+
+def _values(
+    parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[str]
+) -> dict[str, str | type[Null]]:
+    """The values by name; misuse (exit 2) where they are not of the query's parameters, or its order."""
+    values: dict[str, str | type[Null]] = {}
+    names = {*query.parameters, *(["order"] if query.choices and query.choices.orders else [])}
     for pair in given:
         name, equals, value = pair.partition("=")
-        if not equals or name not in query.parameters:
+        if not equals or name not in names:
             parser.error(f"{query.name} takes {_signature(query) or 'no parameters'}, not {pair!r}")
         if name in values:
             parser.error(f"{query.name}: {name} is given twice")
         values[name] = value
-    if "patch" in values and (unknown := _unknown_columns(query, values["patch"] or "")):
-        parser.error(f"{query.name}: a patch can't have {', '.join(sorted(unknown))}")
-    if missing := [p for p in query.parameters if p not in values and p not in query.nullable]:
-        parser.error(f"{query.name} needs {', '.join(f'{p}=…' for p in missing)} as well")
-    return [values.get(p) for p in query.parameters]
+        if name == "patch" and (unknown := _unknown_columns(query, value)):
+            parser.error(f"{query.name}: a patch can't have {', '.join(sorted(unknown))}")
+    for name in nulls:
+        if name not in query.nullable - {"result"}:
+            parser.error(f"{query.name}: {name} can't be null")
+        if name in values:
+            parser.error(f"{query.name}: {name} is given twice")
+        values[name] = Null
+    return values
+
+
+def _optional(query: Query) -> Sequence[str]:
+    return query.choices.optional if query.choices else ()
 
 
 def _unknown_columns(query: Query, patch: str) -> set[str]:
@@ -87,7 +120,7 @@ def _unknown_columns(query: Query, patch: str) -> set[str]:
     return keys - set(getattr(patches, f"{record}Patch").__annotations__)
 
 
-def _run(query: Query, values: Sequence[str | None], *, write: bool) -> tuple[list[str], list[tuple[object, ...]]]:
+def _run(query: Query, values: Sequence[object], *, write: bool) -> tuple[list[str], list[tuple[object, ...]]]:
     """The names of the columns, and the rows; of a query that returns none, the number of rows that it changed."""
     with probe(database_url()) as connection:
         schema.check(connection)
@@ -115,7 +148,10 @@ def _print_list() -> None:
 
 
 def _signature(query: Query) -> str:
-    return " ".join(f"[{p}=…]" if p in query.nullable else f"{p}=…" for p in query.parameters)
+    """The parameters as one types them; in brackets what may be left out."""
+    parts = [f"[{p}=…]" if p in query.nullable or p in _optional(query) else f"{p}=…" for p in query.parameters]
+    orders = "|".join(query.choices.orders) if query.choices else ""
+    return " ".join([*parts, f"[order={orders}]"] if orders else parts)
 
 
 def _print_record(columns: Sequence[str], row: Sequence[object]) -> None:
