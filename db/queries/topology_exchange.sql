@@ -46,7 +46,8 @@ where t.id = :id;
 -- record_class: ImportedTopology
 -- nullable: site
 -- A new topology of a user's out of an export: elements (id, type, parent, attrs) are created in the order of their old ids,
--- connections (id, type, ends, attrs) between them; known names become references, unknown ones are reported.
+-- connections (id, type, ends, attrs) between them; known names become references. Names that are unknown, or restricted and
+-- not for this user, stay in attrs and are reported.
 with given_elements as materialized (
   select
     nextval(pg_get_serial_sequence('elements', 'id')) as new_id,
@@ -74,15 +75,39 @@ given_ends as (
   from given_connections g
 ),
 
+importer as materialized (
+  select coalesce((select u.flags from users u where u.id = :user_id), '{}') as flags
+),
+
 named as materialized (
   select
-    g.new_id, g.id, g.type, g.parent, g.attrs, tp.id as template_id, pf.id as profile_id, s.id as site_id
+    g.new_id, g.id, g.type, g.parent, g.attrs, s.id as site_id,
+    case when tp.restricted and not i.flags @> '{restricted_templates}' then null else tp.id end as template_id,
+    case when pf.restricted and not i.flags @> '{restricted_profiles}' then null else pf.id end as profile_id,
+    array_remove(
+      array[
+        case when tp.restricted and not i.flags @> '{restricted_templates}' then 'template' end,
+        case when pf.restricted and not i.flags @> '{restricted_profiles}' then 'profile' end,
+        case when nw.restricted and not i.flags @> '{restricted_networks}' then 'kind' end
+      ],
+      null
+    ) as restricted
   from given_elements g
+  cross join importer i
   left join templates tp
     on tp.tech = g.type and tp.name = g.attrs ->> 'template' and jsonb_typeof(g.attrs -> 'template') = 'string'
   left join profiles pf
     on pf.tech = g.type and pf.name = g.attrs ->> 'profile' and jsonb_typeof(g.attrs -> 'profile') = 'string'
   left join sites s on s.name = g.attrs ->> 'site' and jsonb_typeof(g.attrs -> 'site') = 'string'
+  left join lateral (
+      select n.restricted
+      from networks n
+      where
+        g.type in ('external_network', 'external_network_endpoint') and jsonb_typeof(g.attrs -> 'kind') = 'string'
+        and (n.kind = g.attrs ->> 'kind' or starts_with(n.kind, (g.attrs ->> 'kind') || '/'))
+      order by n.kind = g.attrs ->> 'kind' desc, n.preference desc, n.id
+      limit 1
+    ) nw on true
 ),
 
 new_topology as (
@@ -144,7 +169,16 @@ select
         lateral (
           values ('template', n.template_id), ('profile', n.profile_id), ('site', n.site_id)
         ) k (key, reference)
-      where k.reference is null and jsonb_typeof(n.attrs -> k.key) <> 'null'
+      where k.reference is null and jsonb_typeof(n.attrs -> k.key) <> 'null' and k.key <> all(n.restricted)
+      union all
+      select
+        n.id,
+        format(
+          'element %s: restricted %s %s: the user lacks the flag restricted_%ss', n.id, r.key, n.attrs -> r.key,
+          case r.key when 'kind' then 'network' else r.key end
+        )
+      from named n
+      cross join lateral unnest(n.restricted) r (key)
       union all
       select 0 as id, format('topology: unknown site %s', to_json(:site::text)) as report
       where :site::text is not null and t.site_id is null

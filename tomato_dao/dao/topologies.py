@@ -83,8 +83,10 @@ class Topologies:
     def import_(self, export: Json | bytes, *, owner_id: int) -> ImportedTopology:
         """A new topology out of an export in the frontend's format, version 3, as JSON text or parsed.
 
-        Names of templates, profiles and sites become references; a name that is not known stays in attrs and is reported.
-        Raises InvalidValue, with the place, where the export is wrong, NotFound where there is no such owner; then nothing
+        Names of templates, profiles and sites become references. A name that is not known stays in attrs and is reported; so
+        does that of a restricted template, profile or kind of network, unless the owner has the flag restricted_templates,
+        restricted_profiles or restricted_networks. A kind always stays in attrs: whoever starts an external network out of
+        it checks the user's flag again. Raises InvalidValue, with the place, where the export is wrong, NotFound where there is no such owner; then nothing
         is imported.
         """
         t = exchange.parse(export)
