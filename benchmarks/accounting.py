@@ -123,7 +123,8 @@ def _measure(db: Database, url: str, components: list[int], sample: int) -> None
     _row(f"import of {imported.imported:,} records", seconds)
     done, seconds = _timed(db.usage.aggregate, now=end)
     _row(f"aggregate: {done.written:,} records written", seconds)
-    db.usage.aggregate(now=end + 4 * WINDOW)  # so that nothing is left over from before
+    for n in range(1, 5):
+        db.usage.aggregate(now=end + n * WINDOW)  # so that nothing is left over from before
     end += 5 * WINDOW
     db.usage.import_records(_records(components, end), now=end)
     django = roll_up_by_object(url, sample, end)

@@ -24,7 +24,8 @@ select g.model, g.pk, 'dropped', 'it belongs to nobody' from gone g;
 do $$
 begin
   execute (
-    select 'create temp view loaded as ' || string_agg(format('select s.model, s.pk from %I s', c.relname), ' union all ')
+    select 'create temp view loaded as '
+    || string_agg(format('select s.model, s.pk from %I s where s.pk is not null', c.relname), ' union all ')
     from pg_class c
     where c.relnamespace = pg_my_temp_schema() and c.relname like 'staged\_%'
   );

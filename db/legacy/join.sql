@@ -60,6 +60,15 @@ from old_usage_records r
 left join old_usages u on u.id = r.usage;
 analyze staged_usage_records;
 
+-- What was rolled up last is the latest usage of the old installation. It is no record of the file: it has no pk.
+insert into staged_usage_progress (settled_at)
+select max(r.end_at)
+from staged_usage_records r
+where
+  r.type = '5minutes' and r.end_at <= now() and not exists (select from staged_host_elements e where e.usage_id = r.usage_id)
+  and not exists (select from staged_host_connections c where c.usage_id = r.usage_id)
+having max(r.end_at) is not null;
+
 insert into staged_quotas (
   model, pk, user_id, used_at, continuous_factor,
   monthly_memory, monthly_diskspace, monthly_traffic, monthly_cputime,

@@ -8,7 +8,8 @@ begin
   foreach target in array array[
     'usage_statistics', 'usage_records', 'organizations', 'sites', 'users', 'quotas', 'hosts', 'topologies',
     'topology_permissions', 'connections', 'elements', 'host_elements', 'host_connections', 'templates', 'profiles',
-    'networks', 'network_instances', 'templates_on_hosts', 'link_measurements', 'key_values', 'error_groups', 'error_dumps'
+    'networks', 'network_instances', 'templates_on_hosts', 'link_measurements', 'key_values', 'error_groups', 'error_dumps',
+    'usage_progress'
   ] loop
     execute format(
       'create temp table %I (model text, pk text, like %I including defaults including generated)',

@@ -18,15 +18,36 @@ create table usage_due (
   primary key (type, end_at, usage_id)
 );
 
--- One row: the moment up to which all 5-minute windows are settled. No row: nothing was rolled up here yet.
+-- One row: the moment up to which all 5-minute windows are settled, the time of the last run, and the time of the first run
+-- after an outage. No row: nothing was rolled up here yet. No time of a run: an old installation's records were loaded.
 create table usage_progress (
   id smallint primary key default 1 constraint usage_progress_id_check check (id = 1),
-  settled_at instant not null
+  settled_at instant not null,
+  ran_at instant,
+  resumed_at instant
 );
 
+<<<<<<< HEAD
 -- Fill usage_due from the records themselves if the books are empty: after the load of an old installation. Its accounting
 -- stopped somewhere in the midst: windows that were open are due to all that stand above sources with records newer than
 -- their own, and longer periods that are not built yet. Compiling the query just in time would take longer than running it.
+=======
+-- What an object uses now: its 5-minute record of the newest settled window, or of a later one that is complete already. No row
+-- if it has none there, so that what was stopped shows no use. Several queries share it, and the planner merges it into each.
+create function current_usage(of_usage_id bigint) returns setof usage_records language sql stable rows 1
+begin atomic
+  select r.*
+  from usage_records r
+  where
+    r.usage_id = of_usage_id and r.type = '5minutes'
+    and r.end_at > coalesce((select p.settled_at from usage_progress p), '-infinity') - interval '5 minutes'
+  order by r.end_at desc
+  limit 1;
+end;
+
+-- Fill usage_due from the records themselves if the books are empty: after the load of an old installation. Compiling the
+-- query just in time would take longer than running it.
+>>>>>>> 74aa9a7 (Keep windows open after an outage, and let the latest usage end)
 create function find_due_usage() returns void language sql
 set jit = off
 begin atomic
@@ -59,7 +80,8 @@ end;
 -- The plans must not depend on statistics, which are stale after a load: joins are never nested loops, and records are read by
 -- key only, in lateral aggregates and scalar subqueries, which are always index scans.
 create function aggregate_usage(
-  moment timestamptz, out ran boolean, out written bigint, out pruned bigint, out late bigint, out waiting bigint
+  moment timestamptz, started_at timestamptz,
+  out ran boolean, out written bigint, out pruned bigint, out late bigint, out waiting bigint
 ) language plpgsql
 set enable_nestloop = off
 set jit = off
@@ -70,6 +92,9 @@ declare
   most constant integer := 200000;  -- records that a run takes up, so that a backlog of days can't outlast a time limit
   settled_before timestamptz;
   settled timestamptz;
+  ran_before timestamptz;
+  resumed timestamptz;
+  month_begin constant timestamptz := usage_period_begin('month', usage_period_end('month', moment));
   up_to timestamptz;  -- the end of the last window that this run takes up
   new_ids bigint[];  -- whose records are new
   new_ends timestamptz[];  -- and when each ends
@@ -87,19 +112,28 @@ begin
     return;
   end if;
 
-  select p.settled_at into settled_before from usage_progress p;
-  if not found then
+  select p.settled_at, p.ran_at, p.resumed_at into settled_before, ran_before, resumed from usage_progress p;
+  if ran_before is null then
     perform find_due_usage();
+  end if;
+  -- Nobody ran for longer than a window, or not since the old installation: what hosts measured meanwhile is still to come.
+  if moment > ran_before + interval '5 minutes' or (ran_before is null and settled_before is not null) then
+    resumed := moment;
   end if;
   select usage_period_end('5minutes', max(a.end_at)), count(*) into up_to, counted
   from (select a.end_at from usage_arrivals a order by a.end_at limit most) a;
-  settled := date_bin('5 minutes', moment - interval '15 minutes', 'epoch');
-  if counted = most then
-    settled := least(settled, up_to);
+  if moment < greatest(resumed, started_at) + interval '15 minutes' then
+    settled := coalesce(settled_before, '0001-01-01 00:00:00+00');
+  else
+    settled := date_bin('5 minutes', moment - interval '15 minutes', 'epoch');
+    if counted = most then
+      settled := least(settled, up_to);
+    end if;
+    settled := greatest(settled, settled_before);
   end if;
-  settled := greatest(settled, settled_before);
-  insert into usage_progress as p (settled_at) values (settled)
-  on conflict (id) do update set settled_at = excluded.settled_at where p.settled_at <> excluded.settled_at;
+  insert into usage_progress (settled_at, ran_at, resumed_at) values (settled, greatest(moment, ran_before), resumed)
+  on conflict (id) do update
+    set settled_at = excluded.settled_at, ran_at = excluded.ran_at, resumed_at = excluded.resumed_at;
 
   with taken as (
     delete from usage_arrivals a where a.end_at <= up_to
@@ -234,8 +268,10 @@ begin
       where d.type = step.longer and d.end_at <= moment and (
         d.end_at <= settled or (
           select count(*) * interval '5 minutes' from usage_records r
-          where r.usage_id = d.usage_id and r.type = '5minutes' and r.end_at > settled and r.end_at <= d.end_at
-        ) = d.end_at - settled
+          where
+            r.usage_id = d.usage_id and r.type = '5minutes' and r.end_at <= d.end_at
+            and r.end_at > greatest(settled, usage_period_begin(step.longer, d.end_at))
+        ) = d.end_at - greatest(settled, usage_period_begin(step.longer, d.end_at))
       )
     ),
 
@@ -293,8 +329,9 @@ begin
     from kept k;
     written := written + cardinality(built);
 
-    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record. Records of an
-    -- object that is being removed are passed over: waiting for them could deadlock with the removal.
+    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record; and what was
+    -- settled only now, many windows at once after an outage, before it counts against its user's quota. Records of an object
+    -- that is being removed are passed over: waiting for them could deadlock with the removal.
     delete from usage_records r
     where r.ctid = any(array(
       select held.ctid
@@ -312,7 +349,11 @@ begin
       where old.end_at <= settled and (
         select d.end_at from usage_due d
         where d.type = step.longer and d.end_at = usage_period_end(step.longer, old.end_at) and d.usage_id = o.usage_id
-      ) is null
+      ) is null and (
+        step.type <> '5minutes' or old.end_at <= coalesce(settled_before, 'infinity') or old.end_at <= month_begin or (
+          select (select q.used_at from quotas q where q.user_id = u.id) from users u where u.usage_id = o.usage_id
+        ) < old.end_at is not true
+      )
     ));
     get diagnostics counted = row_count;
     pruned := pruned + counted;
@@ -325,8 +366,9 @@ $$;
 
 -- migrate:down
 
-drop function aggregate_usage(timestamptz);
+drop function aggregate_usage(timestamptz, timestamptz);
 drop function find_due_usage();
+drop function current_usage(bigint);
 drop table usage_progress;
 drop table usage_due;
 drop table usage_arrivals;

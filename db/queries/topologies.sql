@@ -252,10 +252,7 @@ select
       json_build_array(
         r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
       )
-    from usage_records r
-    where r.usage_id = t.usage_id and r.type = '5minutes'
-    order by r.end_at desc
-    limit 1
+    from current_usage(t.usage_id) r
   ) as usage
 from topologies t
 where t.id = :id;

@@ -56,14 +56,14 @@ select
 from (select max(p.settled_at) as settled_at from usage_progress p) p
 left join stored s on true;
 
--- name: aggregate(now)<!
+-- name: aggregate(now, started_at)<!
 -- record_class: AggregatedUsage
--- nullable: now
+-- nullable: now, started_at
 -- not null: ran, written, pruned, late, waiting
 -- may repeat: what is rolled up already is not due again
 -- Roll up all that is due.
 select a.ran, a.written, a.pruned, a.late, a.waiting
-from aggregate_usage(coalesce(:now, now())) a;
+from aggregate_usage(coalesce(:now, now()), :started_at) a;
 
 -- name: list(usage_id, type, since, until)
 -- record_class: UsageRecord
@@ -75,10 +75,15 @@ order by r.end_at;
 
 -- name: latest(usage_id, type)^
 -- record_class: UsageRecord
--- The newest record of an object, of a type.
+-- The newest record of an object, of a type; of 5 minutes only what “current_usage” gives.
 select r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
 from usage_records r
-where r.usage_id = :usage_id and r.type = :type
+where
+  r.usage_id = :usage_id and r.type = :type
+  and (
+    :type <> '5minutes'
+    or r.end_at > coalesce((select p.settled_at from usage_progress p), '-infinity') - interval '5 minutes'
+  )
 order by r.end_at desc
 limit 1;
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import World
 from tests.helpers.topology_cases import add_usage
+from tests.helpers.usage_cases import settle
 from tomato_dao import Database
 from tomato_dao.rows import HostComponent, Topology, UsageRecord, User
 
@@ -78,7 +79,7 @@ def test_a_topology_waits_for_elements_that_are_settled_with_it(db: Database, bo
     import_use(db, late, NOON, value=4)
     db.usage.aggregate(now=NOON)
     assert use(db, owned.topology) == []
-    db.usage.aggregate(now=NOON + SETTLED)
+    settle(db, NOON)
     for row in (owned.topology, owned.user):
         assert use(db, row) == [(NOON, 5)]
 
@@ -92,7 +93,7 @@ def test_an_hour_that_is_there_before_a_window_above_it_is_not_counted_in_that(d
     db.usage.aggregate(now=NOON)
     element = db.elements.get(owned.component.element_id or 0)
     assert (use(db, element, "hour"), use(db, owned.topology)) == ([(NOON, 3)], [])
-    db.usage.aggregate(now=NOON + SETTLED)
+    settle(db, NOON)
     assert use(db, owned.topology) == [(end, 1) for end in ends]
     assert use(db, owned.topology, "hour") == [(NOON, 3)]
 
@@ -104,8 +105,8 @@ def test_an_hour_and_a_day_are_built_at_their_end_where_all_their_windows_are_th
     alices, bobs = both
     import_use(db, alices.component, *(midnight - n * WINDOW for n in range(3)))
     import_use(db, bobs.component, *(midnight - n * WINDOW for n in (1, 2)))
-    for now, windows in ((midnight, ([3], [])), (midnight + SETTLED - WINDOW, ([3], [])), (midnight + SETTLED, ([3], [2]))):
-        db.usage.aggregate(now=now)
+    for n, windows in enumerate((([3], []), ([3], []), ([3], []), ([3], [2]))):
+        db.usage.aggregate(now=midnight + n * WINDOW)
         for owned, cputime in zip(both, windows, strict=True):
             for type in ("hour", "day"):
                 assert use(db, owned.user, type) == [(midnight, seconds) for seconds in cputime]

@@ -3,6 +3,9 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count, takewhile
+from operator import lt
 
 from tomato_dao.rows import UsageRecord
 
@@ -86,6 +89,8 @@ class Model:
         self.open: set[tuple[int, datetime]] = set()  # windows that something is there for
         self.built: set[tuple[int, str, datetime]] = set()
         self.settled: datetime | None = None
+        self.ran: datetime | None = None
+        self.resumed: datetime | None = None
 
     def remove(self, usage_id: int) -> None:
         """An object with its records."""
@@ -103,8 +108,13 @@ class Model:
     def aggregate(self, now: datetime) -> int:
         """Roll up all that is due; how many records came late."""
         late = 0
+        if self.ran and now > self.ran + WINDOW:
+            self.resumed = now
         settled = period("5minutes", now - 3 * WINDOW + timedelta(microseconds=1))[0]
+        if self.settled and self.resumed and now < self.resumed + 3 * WINDOW:
+            settled = self.settled
         settled = max(settled, self.settled or settled)
+        self.ran = max(now, self.ran or now)
         new, self.arrived = self.arrived, []
         for sources in self.structure.sources():
             for record in new:
@@ -148,11 +158,11 @@ class Model:
             if r.type == type and r.usage_id not in self.structure.named:
                 periods[(r.usage_id, *period(longer, r.end_at))].append(r)
         for (usage_id, begin, end), parts in periods.items():
-            windows = (end - WINDOW * n for n in range(4))
+            windows = takewhile(partial(lt, max(settled, begin)), (end - WINDOW * n for n in count()))
             if (
                 (usage_id, longer, end) not in self.built
                 and end <= now
-                and all(w <= settled or (usage_id, "5minutes", w) in self.records for w in windows)
+                and all((usage_id, "5minutes", w) in self.records for w in windows)
             ):
                 weight = sum(r.measurements for r in parts)
                 shares = [r.measurements / weight if weight else 1 / len(parts) for r in parts]

@@ -49,12 +49,16 @@ class Usage:
             now,
         )
 
-    def aggregate(self, *, now: datetime | None = None) -> AggregatedUsage:
+    def aggregate(self, *, now: datetime | None = None, started_at: datetime | None = None) -> AggregatedUsage:
         """Roll up all that is due: windows of 5 minutes, then longer types, then retention (DOMAIN.md, accounting).
 
-        now: the time that it is (default: the server's clock). A new record makes its window due for what stands above it:
-        elements, connections and enabled hosts, then topologies, users and organizations, as they stand at this moment. A
-        window is rolled up once: when all sources have theirs, or when it is settled, 15 minutes after its end.
+        now: the time that it is (default: the server's clock). started_at: when the backend started (default: unknown). A new
+        record makes its window due for what stands above it: elements, connections and enabled hosts, then topologies, users
+        and organizations, as they stand at this moment. A window is rolled up once: when all sources have theirs, or when it is
+        settled, 15 minutes after its end.
+
+        After an outage no window is settled for 15 minutes, so that what hosts measured meanwhile, and deliver late, still
+        counts. An outage is a pause of more than 5 minutes between two runs of any worker, and what was before started_at.
 
         Returns whether it ran (False where another worker is at it: then nothing was done), how many records were written
         and pruned, how many came late (something above them had their window rolled up already: there they are missing), and
@@ -63,7 +67,7 @@ class Usage:
         Running it again changes nothing. A run happens as a whole or not at all. After the load of an old installation's dump
         the first run builds what the loaded records are enough for.
         """
-        return self._q.aggregate(now)
+        return self._q.aggregate(now, started_at)
 
     def list(self, usage_id: int, type: str, *, since: datetime = _FIRST, until: datetime = _LAST) -> Sequence[UsageRecord]:
         """The records of an object, of a type ("5minutes", "hour", "day", "month", "year"), by time.
@@ -73,7 +77,11 @@ class Usage:
         return self._q.list(usage_id, type, since, until)
 
     def latest(self, usage_id: int, type: str) -> UsageRecord | None:
-        """The newest record of an object, of a type; None where it has none."""
+        """Return the newest record of an object, of a type; None where it has none.
+
+        Of 5 minutes: that of the newest window that `aggregate` has settled, or of a later one that is complete already. None
+        where the object has no record there: it uses nothing now.
+        """
         return self._q.latest(usage_id, type)
 
     def totals_by_user(self, begin: datetime, end: datetime, *, after: int = 0, limit: int = 100) -> Sequence[UsageTotal]:

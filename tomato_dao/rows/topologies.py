@@ -117,7 +117,7 @@ class FullConnection(Connection, frozen=True):
 
 
 class FullTopology(Topology, frozen=True):
-    """A topology with everything in it, and its latest 5-minute usage."""
+    """A topology with everything in it, and its latest 5-minute usage (None where it uses nothing now)."""
 
     permissions: tuple[TopologyPermission, ...]
     elements: tuple[FullElement, ...]
