@@ -85,6 +85,25 @@ class QuotaPatch(TypedDict, total=False):
     continuous_factor: float
 
 
+class SettingsPatch(TypedDict, total=False):
+    """Fields that `Settings.update()` accepts (seconds, bytes, CPU seconds)."""
+
+    host_update_interval: int
+    resource_sync_interval: int
+    availability_half_life: int
+    topology_timeout_initial: int
+    topology_timeout_default: int
+    topology_timeout_maximum: int
+    topology_timeout_warning: int
+    topology_timeout_options: list[int]
+    quota_memory: float
+    quota_diskspace: float
+    quota_traffic: float
+    quota_cputime: float
+    quota_continuous_factor: float
+    error_dump_interval: int
+
+
 class TopologyPatch(TypedDict, total=False):
     """Of a topology."""
 
@@ -221,8 +240,10 @@ def checked(kind: type, entity: str, patch: Mapping[str, object]) -> dict[str, J
             raise InvalidValue(f"{entity}: {key} is {names}, not {given}", entity=entity, key=key)
         if isinstance(value, datetime) and value.tzinfo is None:
             raise InvalidValue(f"{entity}: {key} is a datetime with a time zone", entity=entity, key=key)
-        if isinstance(value, list) and accepted and not all(isinstance(item, str) for item in value):
-            raise InvalidValue(f"{entity}: {key} is a list of str", entity=entity, key=key)
+        if isinstance(value, list) and accepted:
+            (item,) = get_args(kind.__annotations__[key])
+            if not all(_is_of(part, (item,)) for part in value):
+                raise InvalidValue(f"{entity}: {key} is a list of {item.__name__}", entity=entity, key=key)
         made[key] = value
     return made
 

@@ -53,8 +53,50 @@ create table key_values (
   attrs jsonb not null default '{}' constraint key_values_attrs_check check (jsonb_typeof(attrs) = 'object')
 );
 
+-- What an installation may set, the same for all workers, in one row. Durations are seconds, from one to ten years; amounts are
+-- bytes and CPU seconds. A load keeps the row where the file has none.
+create table settings (
+  id smallint primary key default 1 constraint settings_id_check check (id = 1),
+  host_update_interval integer not null default 60
+  constraint settings_host_update_interval_check check (host_update_interval between 1 and 315360000),
+  resource_sync_interval integer not null default 600
+  constraint settings_resource_sync_interval_check check (resource_sync_interval between 1 and 315360000),
+  availability_half_life integer not null default 90 * 86400
+  constraint settings_availability_half_life_check check (availability_half_life between 1 and 315360000),
+  topology_timeout_initial integer not null default 3600
+  constraint settings_topology_timeout_initial_check check (topology_timeout_initial between 1 and 315360000),
+  topology_timeout_default integer not null default 3 * 86400
+  constraint settings_topology_timeout_default_check check (topology_timeout_default between 1 and 315360000),
+  topology_timeout_maximum integer not null default 30 * 86400
+  constraint settings_topology_timeout_maximum_check check (topology_timeout_maximum between 1 and 315360000),
+  topology_timeout_warning integer not null default 86400
+  constraint settings_topology_timeout_warning_check check (topology_timeout_warning between 1 and 315360000),
+  topology_timeout_options integer [] not null default '{86400,259200,1209600,2592000}'
+  constraint settings_topology_timeout_options_check
+  check (array_position(topology_timeout_options, null) is null and 0 < all(topology_timeout_options)),
+  quota_memory double precision not null default 10e9
+  constraint settings_quota_memory_check check (quota_memory between 0 and 'infinity'),
+  quota_diskspace double precision not null default 100e9
+  constraint settings_quota_diskspace_check check (quota_diskspace between 0 and 'infinity'),
+  quota_traffic double precision not null default 1.62e12
+  constraint settings_quota_traffic_check check (quota_traffic between 0 and 'infinity'),
+  quota_cputime double precision not null default 12960000
+  constraint settings_quota_cputime_check check (quota_cputime between 0 and 'infinity'),
+  quota_continuous_factor double precision not null default 1
+  constraint settings_quota_continuous_factor_check check (quota_continuous_factor between 0 and 'infinity'),
+  error_dump_interval integer not null default 1800
+  constraint settings_error_dump_interval_check check (error_dump_interval between 1 and 315360000)
+);
+insert into settings default values;
+
+-- A setting that is a duration, as such.
+create function seconds(duration integer) returns interval language sql immutable parallel safe
+return make_interval(secs => duration);
+
 -- migrate:down
 
+drop function seconds(integer);
+drop table settings;
 drop table key_values;
 drop table tasks;
 drop function remove_usage();

@@ -130,12 +130,14 @@ as $$
   select
     case
       when not h.enabled then array['not enabled']
-      when coalesce(greatest(h.info_at, started_at) < now() - interval '420 s', true) then array['unreachable']
+      when coalesce(greatest(h.info_at, started_at) < now() - seconds(300) - 2 * seconds(s.host_update_interval), true)
+        then array['unreachable']
       when jsonb_typeof(h.info) <> 'object' or h.info = '{}' then array['no info']
       else array_remove(array[
         case
-          when coalesce(greatest(h.resources_synced_at, started_at) < now() - interval '1500 s', true)
-            then 'resources: not synced for 1500 s'
+          when coalesce(
+              greatest(h.resources_synced_at, started_at) < now() - seconds(300) - 2 * seconds(s.resource_sync_interval), true
+            ) then format('resources: not synced for %s s', 300 + 2 * s.resource_sync_interval)
         end,
         host_problem('uptime', r.uptime < 600, 'less than 600 s'),
         host_problem('clock', r.time_diff > 300, 'off by more than 300 s'),
@@ -178,7 +180,8 @@ as $$
         host_number(h.info #>> '{resources,diskspace,data,used}') as data_used
       offset 0 -- so that each number is read once
     ) n
-  ) r;
+  ) r
+  cross join settings s;
 $$;
 
 -- The kinds of networks that a host offers: those that it reports (a list of kinds or of objects with a kind, or an object
@@ -228,8 +231,8 @@ return -25 * component_errors - 100 * load
 - greatest(-20, least(20, coalesce(10 * (elements - avg_elements) / nullif(avg_elements, 0), 0)))
 - greatest(-10, least(10, coalesce(10 * (connections - avg_connections) / nullif(avg_connections, 0), 0)));
 
--- The new values of these columns when a host is updated, once a minute. The past's share of an availability halves in 90
--- days. A problem that was announced, or is being announced, stays until its end was announced too; if it comes back before
+-- The new values of these columns when a host is updated, once in an interval. The past's share of an availability halves in
+-- its half-life. A problem that was announced, or is being announced, stays until its end was announced too; if it comes back before
 -- then, it is still the same problem.
 create function host_after_update(h hosts, started_at timestamptz)
 returns table (availability double precision, component_errors integer, problem_since timestamptz)
@@ -243,7 +246,10 @@ as $$
       when h.problem_mailed_at >= h.problem_since or h.problem_lease_until > now() then h.problem_since
     end
   from host_status(h, started_at) s
-  cross join (select 0.5 ^ (60 / (90 * 86400)::double precision) as factor) f;
+  cross join (
+    select 0.5 ^ (c.host_update_interval / c.availability_half_life::double precision) as factor
+    from settings c
+  ) f;
 $$;
 
 -- migrate:down

@@ -1,19 +1,17 @@
 -- migrate:up
 
--- The moment at which a topology's timeout has its next step; null if it has none left. The way through UTC makes the
--- function immutable, which an index needs.
-create function timeout_due_at(step smallint, timeout_at timestamptz) returns timestamptz language sql immutable parallel safe
-return case step
-  when 0 then timeout_at at time zone 'UTC' - interval '24 hours'
-  when 9 then timeout_at at time zone 'UTC'
-  when 10 then timeout_at at time zone 'UTC' + interval '24 hours'
-end at time zone 'UTC';
+-- When a new topology times out.
+create function initial_timeout() returns timestamptz language sql stable
+begin atomic
+  select now() + seconds(s.topology_timeout_initial)
+  from settings s;
+end;
 
 create table topologies (
   id bigint generated always as identity primary key,
   name text not null,
   site_id bigint references sites on delete set null,
-  timeout_at instant not null default now() + interval '1 hour',
+  timeout_at instant not null default initial_timeout(),
   timeout_step smallint not null default 9 constraint topologies_timeout_step_check check (timeout_step in (0, 9, 10, 20)),
   usage_id bigint default new_usage_id() unique references usage_statistics,
   timeout_lease_until instant,
@@ -21,10 +19,8 @@ create table topologies (
 );
 create index topologies_site_id_idx on topologies (site_id);
 
--- Timeouts in the order in which they are claimed: by when they are due, and after a claim without success when its lease
--- ended. Partial: a topology whose last step is done has none due.
-create index topologies_timeout_turn_idx
-on topologies (greatest(timeout_due_at(timeout_step, timeout_at), timeout_lease_until)) where timeout_step < 20;
+-- The topologies whose next step is due, which depends on the settings. Partial: one whose last step is done has none.
+create index topologies_timeout_at_idx on topologies (timeout_step, timeout_at) where timeout_step < 20;
 
 -- The usage identity of a removed topology goes with it.
 create trigger topologies_usage_removed
@@ -293,4 +289,4 @@ drop table connections;
 drop view topology_roles;
 drop table topology_permissions;
 drop table topologies;
-drop function timeout_due_at(smallint, timestamptz);
+drop function initial_timeout();

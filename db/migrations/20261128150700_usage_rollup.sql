@@ -27,11 +27,6 @@ create table usage_progress (
   resumed_at instant
 );
 
-<<<<<<< HEAD
--- Fill usage_due from the records themselves if the books are empty: after the load of an old installation. Its accounting
--- stopped somewhere in the midst: windows that were open are due to all that stand above sources with records newer than
--- their own, and longer periods that are not built yet. Compiling the query just in time would take longer than running it.
-=======
 -- What an object uses now: its 5-minute record of the newest settled window, or of a later one that is complete already. No row
 -- if it has none there, so that what was stopped shows no use. Several queries share it, and the planner merges it into each.
 create function current_usage(of_usage_id bigint) returns setof usage_records language sql stable rows 1
@@ -45,9 +40,9 @@ begin atomic
   limit 1;
 end;
 
--- Fill usage_due from the records themselves if the books are empty: after the load of an old installation. Compiling the
--- query just in time would take longer than running it.
->>>>>>> 74aa9a7 (Keep windows open after an outage, and let the latest usage end)
+-- Fill usage_due from the records themselves if the books are empty: after the load of an old installation. Its accounting
+-- stopped somewhere in the midst: windows that were open are due to all that stand above sources with records newer than
+-- their own, and longer periods that are not built yet. Compiling the query just in time would take longer than running it.
 create function find_due_usage() returns void language sql
 set jit = off
 begin atomic

@@ -26,11 +26,17 @@ returning
 
 -- name: set(user_id, monthly_memory, monthly_diskspace, monthly_traffic, monthly_cputime, continuous_factor)<!
 -- record_class: Quota
--- Give a user a quota, or another one; what it has used stays.
+-- nullable: monthly_memory, monthly_diskspace, monthly_traffic, monthly_cputime, continuous_factor
+-- one row: settings have one
+-- Give a user a quota, or another one, with the default for what is null; what it has used stays.
 insert into quotas as q (
   user_id, monthly_memory, monthly_diskspace, monthly_traffic, monthly_cputime, continuous_factor
 )
-values (:user_id, :monthly_memory, :monthly_diskspace, :monthly_traffic, :monthly_cputime, :continuous_factor)
+select
+  :user_id, coalesce(:monthly_memory, s.quota_memory), coalesce(:monthly_diskspace, s.quota_diskspace),
+  coalesce(:monthly_traffic, s.quota_traffic), coalesce(:monthly_cputime, s.quota_cputime),
+  coalesce(:continuous_factor, s.quota_continuous_factor)
+from settings s
 on conflict (user_id) do update
   set
     monthly_memory = excluded.monthly_memory,

@@ -109,25 +109,35 @@ from made m;
 
 -- name: renew(id, period)^
 -- record_class: Topology
--- Let a topology time out after a period from now; where that is a day or less, no warning will be sent.
+-- Let a topology time out after a period from now, at most the longest; where no time is left for a warning, none will be sent.
 update topologies t set
-  timeout_at = now() + :period::interval,
-  timeout_step = case when :period::interval <= interval '24 hours' then 9 else 0 end,
+  timeout_at = least((now() + :period::interval)::instant, now() + seconds(s.topology_timeout_maximum)),
+  timeout_step = case
+    when least(:period::interval, seconds(s.topology_timeout_maximum)) <= seconds(s.topology_timeout_warning) then 9
+    else 0
+  end,
   timeout_lease_until = null
+from settings s
 where t.id = :id
 returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs;
 
 -- name: claim_timeouts(limit, lease)
 -- record_class: TimeoutClaim
+-- plan: those that are due are sorted, which are few
 -- Topologies whose timeout asks for something, as this worker's for the time of the lease; in turn, by when they were due or
--- tried.
+-- tried. Each step is due some time before or after the timeout.
 with due as materialized (
   select t.id
-  from topologies t
-  where t.timeout_step < 20 and greatest(timeout_due_at(t.timeout_step, t.timeout_at), t.timeout_lease_until) <= now()
-  order by greatest(timeout_due_at(t.timeout_step, t.timeout_at), t.timeout_lease_until)
+  from settings s
+  cross join lateral (
+    values
+    (0, seconds(s.topology_timeout_warning)), (9, interval '0'), (10, -seconds(s.topology_timeout_warning))
+  ) d (step, before)
+  inner join topologies t on t.timeout_step = d.step and t.timeout_at <= now() + d.before
+  where t.timeout_step < 20 and coalesce(t.timeout_lease_until, '-infinity') <= now()
+  order by greatest(t.timeout_at - d.before, t.timeout_lease_until)
   limit :limit
-  for update skip locked
+  for update of t skip locked
 ),
 
 claimed as (
@@ -158,7 +168,7 @@ where t.id = :id and t.timeout_lease_until = :lease_until::timestamptz;
 
 -- name: full(id)^
 -- record_class: FullTopology
--- A topology with its permissions, elements, connections and latest 5-minute usage.
+-- A topology with its permissions, elements, connections and current 5-minute usage.
 with own_elements as (
   select
     e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id, e.template_id,

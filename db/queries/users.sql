@@ -73,8 +73,12 @@ with made as (
 ),
 
 quota as (
-  insert into quotas (user_id)
-  select m.id from made m
+  insert into quotas (
+    user_id, monthly_memory, monthly_diskspace, monthly_traffic, monthly_cputime, continuous_factor
+  )
+  select m.id, s.quota_memory, s.quota_diskspace, s.quota_traffic, s.quota_cputime, s.quota_continuous_factor
+  from made m
+  cross join settings s
 )
 
 select

@@ -30,16 +30,17 @@ class Quotas:
         self,
         user_id: int,
         *,
-        memory: float = 10e9,
-        diskspace: float = 100e9,
-        traffic: float = 1.62e12,
-        cputime: float = 12_960_000,
-        continuous_factor: float = 1,
+        memory: float | None = None,
+        diskspace: float | None = None,
+        traffic: float | None = None,
+        cputime: float | None = None,
+        continuous_factor: float | None = None,
     ) -> Quota:
-        """Give a user a quota, also where it had none: by default the usual one; what it has used stays.
+        """Give a user a quota, also where it had none; what it has used stays.
 
-        memory, diskspace, traffic, cputime: a month's (bytes, CPU seconds). continuous_factor: which part of that is free to
-        be used at an even pace. Raises NotFound (the user), InvalidValue (a negative value).
+        memory, diskspace, traffic, cputime: a month's (bytes, CPU seconds). continuous_factor: which part of that is free to be
+        used at an even pace. What is None is the default of the settings. Raises NotFound (the user), InvalidValue (a negative
+        value).
         """
         return self._q.set(user_id, memory, diskspace, traffic, cputime, continuous_factor)
 

@@ -35,6 +35,20 @@ _RULES: dict[str, tuple[type[TomatoError], str]] = {
     "host_connections_element_id_check": (InvalidValue, "it serves an element or a connection, not both"),
     "templates_tech_check": (InvalidValue, "a tech is kvmqm, openvz or repy"),
     "profiles_tech_check": (InvalidValue, "a tech is kvmqm, openvz or repy"),
+    **{
+        f"settings_{name}_check": (InvalidValue, "a duration is 1 second to 10 years")
+        for name in (
+            "host_update_interval",
+            "resource_sync_interval",
+            "availability_half_life",
+            "topology_timeout_initial",
+            "topology_timeout_default",
+            "topology_timeout_maximum",
+            "topology_timeout_warning",
+            "error_dump_interval",
+        )
+    },
+    "settings_topology_timeout_options_check": (InvalidValue, "an option is 1 second or more"),
     "link_measurements_type_check": (InvalidValue, "a type is single, 5minutes, hour, day, month or year"),
     "link_measurements_loss_check": (InvalidValue, "a loss is a fraction, from 0 to 1"),
     "link_measurements_end_at_check": (InvalidValue, "a measurement can't end before it begins"),
@@ -73,4 +87,4 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "network_instances_host_id_bridge_key": ("host_id", "bridge"),
 }
 
-register(rules=_RULES, keys=_KEYS, entities={"topology_exchange": "topology"})
+register(rules=_RULES, keys=_KEYS, entities={"topology_exchange": "topology", "settings": "settings"})

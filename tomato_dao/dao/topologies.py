@@ -23,7 +23,10 @@ class Topologies:
     def create(
         self, name: str, *, owner_id: int, site_id: int | None = None, attrs: Mapping[str, JsonIn] | None = None
     ) -> Topology:
-        """A new topology with its owner; it times out in an hour. Raises NotFound (the user or the site), InvalidValue."""
+        """Create a topology with its owner; it times out in an hour (a setting).
+
+        Raises NotFound (the user or the site), InvalidValue.
+        """
         return self._q.create(name, owner_id, site_id, attrs or {})
 
     def get(self, id: int) -> Topology:
@@ -31,7 +34,7 @@ class Topologies:
         return found(self._q.get(id), "topology", id)
 
     def full(self, id: int) -> FullTopology:
-        """A topology with elements, connections, permissions and latest 5-minute usage. Raises NotFound."""
+        """Return a topology with elements, connections, permissions and latest 5-minute usage. Raises NotFound."""
         return found(self._q.full(id), "topology", id)
 
     def list(self, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100) -> Sequence[ListedTopology]:
@@ -59,7 +62,11 @@ class Topologies:
         return found(self._q.set_attrs(id, set, remove), "topology", id)
 
     def renew(self, id: int, period: timedelta) -> Topology:
-        """Let it time out after a period from now; no warning is sent where that is a day or less (DOMAIN.md, timeouts)."""
+        """Let a topology time out after a period from now (DOMAIN.md, timeouts). Raises NotFound, InvalidValue.
+
+        period: where it is longer than the settings' topology_timeout_maximum (30 days), that counts. No warning is sent where
+        it is not longer than topology_timeout_warning (a day).
+        """
         return found(self._q.renew(id, period), "topology", id)
 
     def claim_timeouts(self, *, limit: int, lease: timedelta) -> Sequence[TimeoutClaim]:
@@ -85,9 +92,9 @@ class Topologies:
 
         Names of templates, profiles and sites become references. A name that is not known stays in attrs and is reported; so
         does that of a restricted template, profile or kind of network, unless the owner has the flag restricted_templates,
-        restricted_profiles or restricted_networks. A kind always stays in attrs: whoever starts an external network out of
-        it checks the user's flag again. Raises InvalidValue, with the place, where the export is wrong, NotFound where there is no such owner; then nothing
-        is imported.
+        restricted_profiles or restricted_networks. A kind always stays in attrs: whoever starts an external network out of it
+        checks the user's flag again. Raises InvalidValue, with the place, where the export is wrong, NotFound where there is no
+        such owner; then nothing is imported.
         """
         t = exchange.parse(export)
         made = self._exchange.import_topology(t.name, t.site, t.attrs, t.elements, t.connections, owner_id)

@@ -27,7 +27,9 @@ KEPT = 5  # backups of a database
 _HOLDS_ROWS = """
 select exists (
   select from pg_class c
-  where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and c.relname not in ('schema_migrations', 'migration_lock')
+  where
+    c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
+    and c.relname not in ('schema_migrations', 'migration_lock', 'settings')
     and pg_relation_size(c.oid) > 0
 )
 """

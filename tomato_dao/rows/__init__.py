@@ -16,6 +16,7 @@ from .notes import Counts, ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDu
 from .people import Contact, ExpiredUsers, Quota, User
 from .places import FullHost, Host, HostCandidate, HostComponent, HostUse, Organization, Site
 from .resources import Network, NetworkInstance, Profile, Template, TemplateOnHost, TemplateReadiness
+from .settings import Settings
 from .topologies import (
     Connection,
     ConnectionEnd,
@@ -71,6 +72,7 @@ __all__ = [
     "ProblemNoticeClaim",
     "Profile",
     "Quota",
+    "Settings",
     "Site",
     "Task",
     "TaskClaim",

@@ -20,12 +20,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, the model that its records are of, and its key's columns before all others."""
+    """A table, the model that its records are of, and its key's columns before all others.
+
+    has_defaults: each column has a default, so that the schema brings a row of them; it counts as nothing (settings).
+    """
 
     name: str
     model: str
     key: tuple[Column, ...]
     fields: tuple[Column, ...]
+    has_defaults: bool = False
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -82,7 +86,8 @@ select
     else 'text'
   end,
   not (a.attnotnull or t.typnotnull),
-  array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum)
+  array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum),
+  a.atthasdef
 from pg_class c
 join pg_attribute a on a.attrelid = c.oid
 join pg_type t on t.oid = a.atttypid
@@ -127,15 +132,19 @@ def tables(connection: psycopg.Connection) -> list[Table]:
     Raises WrongLayout for one without a primary key, and for two of one model.
     """
     columns: dict[str, list[tuple[Column, int | None]]] = {}
-    for name, column, kind, nullable, place in connection.execute(_COLUMNS):
+    with_default: dict[str, list[bool]] = {}
+    for name, column, kind, nullable, place, has_default in connection.execute(_COLUMNS):
         columns.setdefault(name, []).append((Column(column, kind, nullable), place))
+        with_default.setdefault(name, []).append(has_default)
     found = {}
     for name, rows in columns.items():
         key = sorted(((place, column) for column, place in rows if place is not None), key=lambda pair: pair[0])
         if not key:
             raise WrongLayout(f"the table {name} has no primary key, so its rows can't be told apart in a dump")
         fields = tuple(column for column, place in rows if place is None)
-        found[name] = Table(name, entity_of(name).replace(" ", "_"), tuple(column for _, column in key), fields)
+        found[name] = Table(
+            name, entity_of(name).replace(" ", "_"), tuple(column for _, column in key), fields, all(with_default[name])
+        )
     of_model: dict[str, str] = {}
     for name, table in found.items():
         if (other := of_model.setdefault(table.model, name)) != name:

@@ -159,6 +159,8 @@ class _Load:
 
     def check_empty(self) -> None:
         for table in self.tables:
+            if table.has_defaults:
+                continue
             found = self._connection.execute(sql.SQL("select from {} limit 1").format(sql.Identifier(table.name))).rowcount
             if found:
                 raise NotEmpty(
@@ -170,12 +172,14 @@ class _Load:
     def prepare(self) -> None:
         """What a truncated table gets is appended in its order, whatever space there was."""
         if not self._merge:
-            names = sql.SQL(", ").join(sql.Identifier(table.name) for table in self.tables)
+            names = sql.SQL(", ").join(sql.Identifier(table.name) for table in self.tables if not table.has_defaults)
             self._connection.execute(sql.SQL("truncate {}").format(names))
         self._rebuild.take_apart()
 
     def copy(self, blocks: Iterator[Block]) -> None:
         for table, own in groupby(blocks, attrgetter("table")):
+            if table.has_defaults and not self._merge and table.name not in self.lines.counts:
+                self._connection.execute(sql.SQL("truncate {}").format(sql.Identifier(table.name)))
             if self._merge and table.name not in self.lines.counts:
                 self._connection.execute(
                     sql.SQL("create temp table {} (like {} including constraints) on commit drop").format(

@@ -1,0 +1,28 @@
+"""Settings: beside db/queries/settings.sql."""
+
+from typing import TYPE_CHECKING
+
+from ..patches import SettingsPatch, checked
+from ..rows import Settings as SettingsRow
+from . import found
+
+if TYPE_CHECKING:
+    from .faces import SettingsQueries
+
+
+class Settings:
+    """Settings of the installation: kept in the database, so that all workers follow the same."""
+
+    def __init__(self, queries: "SettingsQueries") -> None:
+        self._q = queries
+
+    def get(self) -> SettingsRow:
+        """Return the settings as they are now."""
+        return found(self._q.get(), "settings", None)
+
+    def update(self, patch: SettingsPatch) -> SettingsRow:
+        """Change what the patch names, for all workers and from their next call on; return the settings then.
+
+        Raises InvalidValue: durations are whole seconds, from 1 to ten years; amounts are not below 0.
+        """
+        return found(self._q.update(checked(SettingsPatch, "settings", patch)), "settings", None)
