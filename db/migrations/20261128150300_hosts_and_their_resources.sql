@@ -23,14 +23,20 @@ create table hosts (
   problem_mailed_at instant,
   description_text text not null default '',
   usage_id bigint default new_usage_id() unique references usage_statistics,
+  update_lease_until instant,
   sync_lease_until instant,
   problem_lease_until instant,
   attrs jsonb not null default '{}' constraint hosts_attrs_check check (jsonb_typeof(attrs) = 'object')
 );
 create index hosts_site_id_idx on hosts (site_id);
 
--- Hosts in the order in which they are claimed for a sync: those that never had one first, and a host whose claim ended
--- without success after all that have waited since before its lease ran out. Partial: disabled hosts are never synced.
+-- Hosts in the order in which they are claimed for an update: those that never had one first, and a host whose claim ended
+-- without success after all that have waited since before its lease ran out. Partial: disabled hosts are never updated.
+create index hosts_update_turn_idx on hosts (
+  coalesce(greatest(info_at, update_lease_until), '-infinity')
+) where enabled;
+
+-- Hosts in the order in which they are claimed for a sync of their resources, in the same way.
 create index hosts_sync_turn_idx on hosts (
   coalesce(greatest(resources_synced_at, sync_lease_until), '-infinity')
 ) where enabled;

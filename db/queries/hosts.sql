@@ -141,15 +141,47 @@ update hosts h set component_errors = h.component_errors + 1
 where h.name = :name
 returning h.component_errors;
 
--- name: claim_syncs(limit, lease)
--- record_class: HostSyncClaim
--- Lease hosts that were not synced for 60 s, in turn: first those that were not synced, nor tried, for longest.
+-- name: claim_updates(limit, lease)
+-- record_class: HostUpdateClaim
+-- Lease hosts that were not updated for an interval, in turn: first those that were not updated, nor tried, for longest.
 with due as materialized (
   select h.id
   from hosts h
   where
     h.enabled
-    and coalesce(h.resources_synced_at, '-infinity') <= now() - interval '60 s'
+    and coalesce(h.info_at, '-infinity') <= now() - (select seconds(s.host_update_interval) from settings s)
+    and coalesce(greatest(h.info_at, h.update_lease_until), '-infinity') <= now()
+  order by coalesce(greatest(h.info_at, h.update_lease_until), '-infinity')
+  limit :limit
+  for update skip locked
+),
+
+claimed as (
+  update hosts h set update_lease_until = now() + :lease::interval
+  where h.id = any(array(select d.id from due d))
+  returning h.id, h.name, h.address, h.rpcurl, h.site_id, h.info_at, h.update_lease_until
+)
+
+select c.id, c.name, c.address, c.rpcurl, c.site_id, c.info_at, c.update_lease_until as lease_until
+from claimed c
+order by c.info_at nulls first, c.id;
+
+-- name: finish_update(id, lease_until, info, element_types, connection_types, networks)!
+-- Keep what an update brought, unless the lease was lost.
+update hosts h set
+  info = :info, info_at = now(), element_types = :element_types, connection_types = :connection_types,
+  networks = :networks, update_lease_until = null
+where h.id = :id and h.update_lease_until = :lease_until::timestamptz;
+
+-- name: claim_syncs(limit, lease)
+-- record_class: HostSyncClaim
+-- Lease hosts whose resources were not synced for an interval, in turn, as “claim_updates” does.
+with due as materialized (
+  select h.id
+  from hosts h
+  where
+    h.enabled
+    and coalesce(h.resources_synced_at, '-infinity') <= now() - (select seconds(s.resource_sync_interval) from settings s)
     and coalesce(greatest(h.resources_synced_at, h.sync_lease_until), '-infinity') <= now()
   order by coalesce(greatest(h.resources_synced_at, h.sync_lease_until), '-infinity')
   limit :limit
@@ -166,11 +198,9 @@ select c.id, c.name, c.address, c.rpcurl, c.site_id, c.resources_synced_at, c.sy
 from claimed c
 order by c.resources_synced_at nulls first, c.id;
 
--- name: finish_sync(id, lease_until, info, element_types, connection_types, networks)!
--- Keep what a sync brought, unless the lease was lost.
-update hosts h set
-  info = :info, info_at = now(), element_types = :element_types, connection_types = :connection_types,
-  networks = :networks, resources_synced_at = now(), sync_lease_until = null
+-- name: finish_sync(id, lease_until)!
+-- Note that the resources were synced, unless the lease was lost.
+update hosts h set resources_synced_at = now(), sync_lease_until = null
 where h.id = :id and h.sync_lease_until = :lease_until::timestamptz;
 
 -- name: claim_problem_notices(started_at, limit, lease)

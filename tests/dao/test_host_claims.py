@@ -1,4 +1,4 @@
-"""Hosts to sync and problem notices: what is due, who gets it, and what becomes of it."""
+"""Hosts to update and problem notices: what is due, who gets it, and what becomes of it."""
 
 from datetime import timedelta
 from functools import partial
@@ -12,7 +12,7 @@ from tests.helpers.dao_cases import MOMENT, NOBODY, at_once, refused
 from tests.helpers.host_cases import WELL, listed, make_well, now
 from tomato_dao import Database, InvalidValue, LockLost, connect
 from tomato_dao.database import QUERIES
-from tomato_dao.rows import Contact, HostSyncClaim, ProblemNoticeClaim
+from tomato_dao.rows import Contact, HostUpdateClaim, ProblemNoticeClaim
 
 pytestmark = pytest.mark.slow
 
@@ -28,18 +28,18 @@ BROUGHT: dict[str, Any] = {
 
 def add_hosts(server: psycopg.Connection, site_id: int, count: int) -> None:
     server.execute(
-        "insert into hosts (name, address, rpcurl, site_id, resources_synced_at)"
+        "insert into hosts (name, address, rpcurl, site_id, info_at)"
         " select 'due' || n, '', n, %s, now() - n * interval '1 s' from generate_series(1, %s) n",
         [site_id, count],
     )
 
 
 def let_leases_run_out(server: psycopg.Connection) -> None:
-    server.execute("update hosts set sync_lease_until = now(), problem_lease_until = now()")
+    server.execute("update hosts set update_lease_until = now(), sync_lease_until = now(), problem_lease_until = now()")
 
 
-def claim_sync(db: Database) -> HostSyncClaim:
-    (claimed,) = db.hosts.claim_syncs(limit=1, lease=MINUTE)
+def claim_update(db: Database) -> HostUpdateClaim:
+    (claimed,) = db.hosts.claim_updates(limit=1, lease=MINUTE)
     return claimed
 
 
@@ -47,89 +47,89 @@ def claim_notice(db: Database) -> ProblemNoticeClaim | None:
     return next(iter(db.hosts.claim_problem_notices(limit=1, lease=MINUTE)), None)
 
 
-def test_a_host_is_synced_every_minute(db: Database, world: World) -> None:
+def test_a_host_is_updated_every_minute(db: Database, world: World) -> None:
     with db.transaction():
         at = now(db)
-        db.hosts.update("host1", {"resources_synced_at": at - MINUTE + MICROSECOND})
-        assert db.hosts.claim_syncs(limit=10, lease=MINUTE) == []
-        db.hosts.update("host1", {"resources_synced_at": at - MINUTE, "enabled": False})
-        assert db.hosts.claim_syncs(limit=10, lease=MINUTE) == []
+        db.hosts.update("host1", {"info_at": at - MINUTE + MICROSECOND})
+        assert db.hosts.claim_updates(limit=10, lease=MINUTE) == []
+        db.hosts.update("host1", {"info_at": at - MINUTE, "enabled": False})
+        assert db.hosts.claim_updates(limit=10, lease=MINUTE) == []
         db.hosts.update("host1", {"enabled": True})
         h = world.host
-        due = HostSyncClaim(h.id, h.name, h.address, h.rpcurl, h.site_id, at - MINUTE, at + MINUTE)
-        assert db.hosts.claim_syncs(limit=10, lease=MINUTE) == [due]
+        due = HostUpdateClaim(h.id, h.name, h.address, h.rpcurl, h.site_id, at - MINUTE, at + MINUTE)
+        assert db.hosts.claim_updates(limit=10, lease=MINUTE) == [due]
 
 
-def test_the_host_that_waits_longest_is_synced_first(db: Database, world: World, server: psycopg.Connection) -> None:
+def test_the_host_that_waits_longest_is_updated_first(db: Database, world: World, server: psycopg.Connection) -> None:
     add_hosts(server, world.site.id, 65)
-    claimed = [claim_sync(db).name for _ in range(3)]
-    claimed += [claim.name for claim in db.hosts.claim_syncs(limit=4, lease=MINUTE)]
+    claimed = [claim_update(db).name for _ in range(3)]
+    claimed += [claim.name for claim in db.hosts.claim_updates(limit=4, lease=MINUTE)]
     assert claimed == ["host1", "due65", "due64", "due63", "due62", "due61", "due60"]
-    assert db.hosts.claim_syncs(limit=100, lease=MINUTE) == []
+    assert db.hosts.claim_updates(limit=100, lease=MINUTE) == []
 
 
 def test_a_host_that_cannot_be_reached_lets_others_go_first(db: Database, world: World, server: psycopg.Connection) -> None:
     add_hosts(server, world.site.id, 61)
     claimed = []
     for _ in range(4):
-        claimed.append(claim_sync(db).name)  # which nobody finishes
-        server.execute("update hosts set sync_lease_until = now() where sync_lease_until > now()")
+        claimed.append(claim_update(db).name)  # which nobody finishes
+        server.execute("update hosts set update_lease_until = now() where update_lease_until > now()")
     assert claimed == ["host1", "due61", "due60", "host1"]
 
 
 def test_a_host_whose_lease_runs_out_is_due_again(db: Database, world: World, server: psycopg.Connection) -> None:
-    first = claim_sync(db)
-    assert db.hosts.claim_syncs(limit=1, lease=MINUTE) == []
+    first = claim_update(db)
+    assert db.hosts.claim_updates(limit=1, lease=MINUTE) == []
     let_leases_run_out(server)
-    second = claim_sync(db)
+    second = claim_update(db)
     with refused(LockLost, "host", first.id, f"^host {first.id} is not this worker's any more: "):
-        db.hosts.finish_sync(first.id, first.lease_until, **BROUGHT)
+        db.hosts.finish_update(first.id, first.lease_until, **BROUGHT)
     assert db.hosts.get(first.id) == world.host
-    db.hosts.finish_sync(second.id, second.lease_until, **BROUGHT)
+    db.hosts.finish_update(second.id, second.lease_until, **BROUGHT)
     with refused(LockLost, "host", second.id):
-        db.hosts.finish_sync(second.id, second.lease_until, **BROUGHT)
+        db.hosts.finish_update(second.id, second.lease_until, **BROUGHT)
 
 
-def test_a_sync_is_kept(db: Database, world: World, server: psycopg.Connection) -> None:
-    claimed = claim_sync(db)
+def test_an_update_is_kept(db: Database, world: World, server: psycopg.Connection) -> None:
+    claimed = claim_update(db)
     with db.transaction():
-        db.hosts.finish_sync(claimed.id, claimed.lease_until, **BROUGHT)
+        db.hosts.finish_update(claimed.id, claimed.lease_until, **BROUGHT)
         at = now(db)
     host = db.hosts.get(claimed.id)
     assert {name: getattr(host, name) for name in BROUGHT} == BROUGHT
-    assert (host.info_at, host.resources_synced_at) == (at, at)
-    assert listed(db, "host1").problems == []
-    assert db.hosts.claim_syncs(limit=1, lease=MINUTE) == []
-    server.execute("update hosts set resources_synced_at = now() - interval '61 s'")
-    assert claim_sync(db).id == host.id
+    assert (host.info_at, host.resources_synced_at) == (at, None)
+    assert listed(db, "host1").problems == ["resources: not synced for 1500 s"]
+    assert db.hosts.claim_updates(limit=1, lease=MINUTE) == []
+    server.execute("update hosts set info_at = now() - interval '61 s'")
+    assert claim_update(db).id == host.id
 
 
-def test_a_sync_may_be_late_where_nobody_else_took_it(db: Database, world: World, server: psycopg.Connection) -> None:
-    claim_sync(db)
+def test_an_update_may_be_late_where_nobody_else_took_it(db: Database, world: World, server: psycopg.Connection) -> None:
+    claim_update(db)
     let_leases_run_out(server)
-    (run_out,) = server.execute("select sync_lease_until from hosts").fetchone() or ()
-    db.hosts.finish_sync(world.host.id, run_out, **BROUGHT)
+    (run_out,) = server.execute("select update_lease_until from hosts").fetchone() or ()
+    db.hosts.finish_update(world.host.id, run_out, **BROUGHT)
     assert db.hosts.get(world.host.id).info == WELL
 
 
 def test_what_is_gone_cannot_be_finished(db: Database, world: World) -> None:
-    claimed = claim_sync(db)
+    claimed = claim_update(db)
     db.hosts.delete("host1")
     with refused(LockLost, "host", claimed.id):
-        db.hosts.finish_sync(claimed.id, claimed.lease_until, **BROUGHT)
+        db.hosts.finish_update(claimed.id, claimed.lease_until, **BROUGHT)
     with refused(LockLost, "host", NOBODY):
         db.hosts.finish_problem_notice(NOBODY, MOMENT, "announce")
 
 
 def test_a_claim_needs_some_time_and_no_less_than_nothing(db: Database, world: World) -> None:
     bad: Any
-    for claim in (db.hosts.claim_syncs, db.hosts.claim_problem_notices):
+    for claim in (db.hosts.claim_updates, db.hosts.claim_problem_notices):
         for bad in (timedelta(), -MINUTE, 60, None):
             with pytest.raises(InvalidValue, match=r"^a lease is a timedelta above 0, not "):
                 claim(limit=1, lease=bad)
         for bad in (timedelta.max, timedelta(days=365 * 8000)):
             with pytest.raises(InvalidValue, match=r"^host: "):
-                db.hosts.claim_syncs(limit=1, lease=bad)
+                db.hosts.claim_updates(limit=1, lease=bad)
         with pytest.raises(InvalidValue, match="LIMIT must not be negative"):
             claim(limit=-1, lease=MINUTE)
         assert claim(limit=0, lease=MINUTE) == []
@@ -140,9 +140,9 @@ def test_each_host_goes_to_one_worker(tomato_url: str, world: World, server: psy
 
     def work(db: Database) -> list[str]:
         mine: list[str] = []
-        while claimed := db.hosts.claim_syncs(limit=7, lease=MINUTE):
+        while claimed := db.hosts.claim_updates(limit=7, lease=MINUTE):
             for host in claimed:
-                db.hosts.finish_sync(host.id, host.lease_until, **BROUGHT)
+                db.hosts.finish_update(host.id, host.lease_until, **BROUGHT)
                 mine.append(host.name)
         return mine
 
@@ -328,7 +328,7 @@ def test_claims_use_an_index_among_3_000_hosts(db: Database, world: World, serve
     server.execute("analyze hosts")
     server.execute("set plan_cache_mode = force_generic_plan")
     for name, values, index in (
-        ("claim_syncs", "10, '1 min'", "hosts_sync_turn_idx"),
+        ("claim_updates", "10, '1 min'", "hosts_update_turn_idx"),
         ("claim_problem_notices", "null, 10, '1 min'", "hosts_problem_turn_idx"),
     ):
         server.execute(f"prepare {name} as {QUERIES[f'hosts.{name}'].sql}")

@@ -243,6 +243,7 @@ def test_what_is_due_longest_is_claimed_first_however_rows_are_stored(
         ("host_connections", "orphan_lease_until", links),
         ("topologies", "timeout_at", topologies),
         ("hosts", "resources_synced_at", hosts),
+        ("hosts", "info_at", hosts),
         ("hosts", "problem_since", hosts),
     ):
         for id, due in zip(ids, dues, strict=True):
@@ -253,6 +254,7 @@ def test_what_is_due_longest_is_claimed_first_however_rows_are_stored(
         (unindexed.host_connections.claim_orphans, "id", links),
         (unindexed.topologies.claim_timeouts, "id", topologies),
         (unindexed.hosts.claim_syncs, "id", hosts),
+        (unindexed.hosts.claim_updates, "id", hosts),
         (unindexed.hosts.claim_problem_notices, "host_id", hosts),
     ]
     for claim, key, (first, second, third) in calls:
@@ -273,6 +275,7 @@ def test_claims_of_one_call_are_told_by_when_they_were_due_and_then_by_id(
         ("elements", "next_sync_at", machines),
         ("topologies", "timeout_at", topologies),
         ("hosts", "resources_synced_at", hosts[:2]),
+        ("hosts", "info_at", hosts[:2]),
         ("hosts", "problem_since", hosts),
     ):
         server.execute(f"update {table} set {column} = %s where id = any(%s)", [MOMENT, ids])
@@ -286,6 +289,7 @@ def test_claims_of_one_call_are_told_by_when_they_were_due_and_then_by_id(
     first, second, third = hosts
     assert [c.host_id for c in unindexed.hosts.claim_problem_notices(**limit)] == [third, first, second]
     assert [c.id for c in unindexed.hosts.claim_syncs(**limit)] == [third, second, first]
+    assert [c.id for c in unindexed.hosts.claim_updates(**limit)] == [third, second, first]
     assert [c.id for c in unindexed.host_elements.claim_orphans(**limit)] == orphans
     assert [c.id for c in unindexed.host_connections.claim_orphans(**limit)] == links
 

@@ -17,7 +17,8 @@ TABLES = {
     "machine": ("elements", "sync_lease_until"),
     "host element": ("host_elements", "orphan_lease_until"),
     "host connection": ("host_connections", "orphan_lease_until"),
-    "host": ("hosts", "sync_lease_until"),
+    "host": ("hosts", "update_lease_until"),
+    "resources": ("hosts", "sync_lease_until"),
     "notice": ("hosts", "problem_lease_until"),
     "task": ("tasks", "run_lease_until"),
 }
@@ -62,8 +63,10 @@ def make_leased(db: Database, world: World, kind: str) -> Leased:
             db.hosts.update(name, {"problem_since": MOMENT})
         told = partial(db.hosts.finish_problem_notice, kind="announce")
         return Leased(partial(db.hosts.claim_problem_notices, **limit), told, "host_id")
+    if kind == "resources":
+        return Leased(partial(db.hosts.claim_syncs, **limit), db.hosts.finish_sync)
     brought: dict[str, Any] = {"info": {}, "element_types": {}, "connection_types": {}, "networks": []}
-    return Leased(partial(db.hosts.claim_syncs, **limit), partial(db.hosts.finish_sync, **brought))
+    return Leased(partial(db.hosts.claim_updates, **limit), partial(db.hosts.finish_update, **brought))
 
 
 def _claim_tasks(db: Database) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import InvalidValue
 from ..patches import HostPatch, checked
 from ..printable import quoted
-from ..rows import FullHost, Host, HostCandidate, HostSyncClaim, JsonIn, JsonObject, ProblemNoticeClaim
+from ..rows import FullHost, Host, HostCandidate, HostSyncClaim, HostUpdateClaim, JsonIn, JsonObject, ProblemNoticeClaim
 from . import changed, finished, found, positive
 
 if TYPE_CHECKING:
@@ -134,15 +134,15 @@ class Hosts:
         """Count a failed request; the component errors that the host has then. Raises NotFound."""
         return found(self._q.count_error(name), "host", name)
 
-    def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[HostSyncClaim]:
-        """At most `limit` enabled hosts that were not synced for 60 s, which are the caller's for the time of the lease.
+    def claim_updates(self, *, limit: int, lease: timedelta) -> Sequence[HostUpdateClaim]:
+        """Claim at most `limit` enabled hosts that were not updated for the settings' host_update_interval (60 s).
 
-        One that is not finished by then, as it could not be reached, becomes due again, behind those that have waited longer.
-        Raises InvalidValue.
+        They are the caller's for the time of the lease. One that is not finished by then, as it could not be reached, becomes
+        due again, behind those that have waited longer. Raises InvalidValue.
         """
-        return self._q.claim_syncs(limit, positive(lease))
+        return self._q.claim_updates(limit, positive(lease))
 
-    def finish_sync(
+    def finish_update(
         self,
         id: int,
         lease_until: datetime,
@@ -152,9 +152,23 @@ class Hosts:
         connection_types: JsonIn,
         networks: JsonIn,
     ) -> None:
-        """Keep what the sync of a claimed host brought, as of now. lease_until: the claim's. Raises LockLost."""
-        count = self._q.finish_sync(id, lease_until, info, element_types, connection_types, networks)
+        """Keep what the update of a claimed host brought, as of now. lease_until: the claim's. Raises LockLost.
+
+        `update_availability` then draws the conclusions.
+        """
+        count = self._q.finish_update(id, lease_until, info, element_types, connection_types, networks)
         finished(count, "host", id)
+
+    def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[HostSyncClaim]:
+        """Claim at most `limit` enabled hosts whose resources were not synced for the settings' resource_sync_interval (600 s).
+
+        Leases are as in `claim_updates`. Raises InvalidValue.
+        """
+        return self._q.claim_syncs(limit, positive(lease))
+
+    def finish_sync(self, id: int, lease_until: datetime) -> None:
+        """Note that the resources of a claimed host are synced as of now. lease_until: the claim's. Raises LockLost."""
+        finished(self._q.finish_sync(id, lease_until), "host", id)
 
     def claim_problem_notices(
         self, *, limit: int, lease: timedelta, started_at: datetime | None = None

@@ -10,7 +10,16 @@ fields as a dictionary, in which rows inside the row stay rows.
 from msgspec.structs import asdict, replace
 
 from ..sql.rows import Row
-from .claims import ElementSyncClaim, HostSyncClaim, OrphanClaim, ProblemNoticeClaim, Task, TaskClaim, TimeoutClaim
+from .claims import (
+    ElementSyncClaim,
+    HostSyncClaim,
+    HostUpdateClaim,
+    OrphanClaim,
+    ProblemNoticeClaim,
+    Task,
+    TaskClaim,
+    TimeoutClaim,
+)
 from .json import Json, JsonIn, JsonObject
 from .notes import Counts, ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, KeyValue
 from .people import Contact, ExpiredUsers, Quota, User
@@ -56,6 +65,7 @@ __all__ = [
     "HostCandidate",
     "HostComponent",
     "HostSyncClaim",
+    "HostUpdateClaim",
     "HostUse",
     "ImportedTopology",
     "ImportedUsage",

@@ -7,8 +7,20 @@ from .json import JsonObject
 from .people import Contact
 
 
+class HostUpdateClaim(Row, frozen=True):
+    """A host that is to be asked for its info; it is its claimer's until lease_until."""
+
+    id: int
+    name: str
+    address: str
+    rpcurl: str
+    site_id: int
+    info_at: datetime | None
+    lease_until: datetime
+
+
 class HostSyncClaim(Row, frozen=True):
-    """A host to be synced; it is its claimer's until lease_until."""
+    """A host whose resources are to be synced; it is its claimer's until lease_until."""
 
     id: int
     name: str
