@@ -155,7 +155,7 @@ as $$
         host_problem('data disk', r.data_total - r.data_used < 10e6, 'less than 10e6 KiB free'),
         host_problem('memory', r.memory_total - r.memory_used < 1e6, 'less than 1e6 KiB free'),
         host_problem('component errors', h.component_errors > 2, 'more than 2'),
-        host_problem('error dumps', r.dumps >= 100, '100 or more')
+        case when h.info ? 'dumps' then host_problem('error dumps', r.dumps >= 100, '100 or more') end
       ], null) || array(
         select p.problem #>> '{}'
         from jsonb_path_query(h.info, '$.problems[*] ? (@ != null)') with ordinality as p (problem, n)

@@ -90,7 +90,12 @@ def test_a_host_needs_cpus(db: Database) -> None:
 def test_what_is_no_number_is_named(db: Database, joined: None) -> None:
     for path, name in NUMBERS.items():
         for garbage in GARBAGE:
-            assert problems(db, "host1", info=info({path: garbage})) == [f"{name}: no number"], (path, garbage)
+            if (path, garbage) != ("dumps", ABSENT):
+                assert problems(db, "host1", info=info({path: garbage})) == [f"{name}: no number"], (path, garbage)
+
+
+def test_a_host_need_not_count_its_error_dumps(db: Database) -> None:
+    assert problems(db, "host1", info=info({"dumps": ABSENT})) == []
 
 
 def test_only_a_clock_can_be_below_nothing(db: Database, joined: None) -> None:
