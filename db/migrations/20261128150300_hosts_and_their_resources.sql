@@ -239,15 +239,19 @@ return -25 * component_errors - 100 * load
 
 -- The new values of these columns when a host is updated, once in an interval. The past's share of an availability halves in
 -- its half-life. A problem that was announced, or is being announced, stays until its end was announced too; if it comes back before
--- then, it is still the same problem.
+-- then, it is still the same problem. A disabled host stays as it is.
 create function host_after_update(h hosts, started_at timestamptz)
 returns table (availability double precision, component_errors integer, problem_since timestamptz)
 language sql stable parallel safe rows 1
 as $$
   select
-    h.availability * f.factor + case when s.problems = '{}' then 1 - f.factor else 0 end,
-    h.component_errors / 2,
     case
+      when h.enabled then h.availability * f.factor + case when s.problems = '{}' then 1 - f.factor else 0 end
+      else h.availability
+    end,
+    case when h.enabled then h.component_errors / 2 else h.component_errors end,
+    case
+      when not h.enabled then h.problem_since
       when s.problems <> '{}' then coalesce(h.problem_since, now())
       when h.problem_mailed_at >= h.problem_since or h.problem_lease_until > now() then h.problem_since
     end

@@ -122,10 +122,11 @@ returning h.availability;
 
 -- name: update_all_availabilities(started_at)!
 -- nullable: started_at
--- What follows from an update of each host. They are locked in order, so that two such can't deadlock.
+-- What follows from an update of each enabled host. They are locked in order, so that two such can't deadlock.
 with held as materialized (
   select h.id
   from hosts h
+  where h.enabled
   order by h.id
   for no key update
 )
@@ -225,7 +226,7 @@ with due as materialized (
       end as kind
     ) n
   where
-    h.problem_since is not null
+    h.enabled and h.problem_since is not null
     and greatest(h.problem_since, h.problem_lease_until) <= now()
     and n.kind is not null
   order by greatest(h.problem_since, h.problem_lease_until)

@@ -157,11 +157,11 @@ def told(db: Database, *, since: timedelta, mailed: timedelta | None = None, wel
     with db.transaction():
         at = now(db)
         mailed_at = None if mailed is None else at - mailed
-        make_well(db, "host1", enabled=well, problem_since=at - since, problem_mailed_at=mailed_at)
+        make_well(db, "host1", info=WELL if well else {}, problem_since=at - since, problem_mailed_at=mailed_at)
         notice = claim_notice(db)
         if notice is not None:
             assert (notice.host_name, notice.problem_since, notice.lease_until) == ("host1", at - since, at + MINUTE)
-            assert notice.problems == ([] if well else ["not enabled"])
+            assert notice.problems == ([] if well else ["no info"])
             db.hosts.finish_problem_notice(notice.host_id, notice.lease_until, notice.kind)
             host = db.hosts.get(notice.host_id)
             assert (host.problem_since, host.problem_mailed_at) == (None if well else at - since, at)
@@ -198,7 +198,7 @@ def test_the_end_of_a_problem_is_told_once_where_it_was_announced(db: Database, 
 
 def test_a_notice_that_cannot_be_sent_lets_others_go_first(db: Database, world: World, server: psycopg.Connection) -> None:
     add_hosts(server, world.site.id, 2)
-    server.execute("update hosts set enabled = false, problem_since = now() - (10 - id) * interval '1 hour'")
+    server.execute("update hosts set problem_since = now() - (10 - id) * interval '1 hour'")
     claimed = []
     for _ in range(4):
         claimed += [claim.host_name for claim in db.hosts.claim_problem_notices(limit=1, lease=MINUTE)]

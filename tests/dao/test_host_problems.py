@@ -224,7 +224,7 @@ def test_nothing_that_a_host_reports_is_an_error(
 
 
 def test_availability_halves_in_90_days_of_updates(db: Database) -> None:
-    make_well(db, "host1", enabled=False, availability=1.0)
+    make_well(db, "host1", info={}, availability=1.0)
     assert db.hosts.update_availability("host1") == pytest.approx(FACTOR, abs=1e-15)
     assert pytest.approx(0.5) == FACTOR ** (90 * 24 * 60)
     make_well(db, "host1", availability=0.25)

@@ -119,15 +119,15 @@ class Hosts:
         )
 
     def update_availability(self, name: str, *, started_at: datetime | None = None) -> float:
-        """What follows from an update of a host, to be called once a minute; the availability (0 to 1) that it has then.
+        """Draw the conclusions from an update of a host, or from one that failed; return the availability (0 to 1) then.
 
-        The availability moves towards 1 or, where the host has a problem, 0; component errors are halved; problem_since is
+        To be called once in a host_update_interval (settings); a disabled host stays as it is. The availability moves towards 1 or, where the host has a problem, 0; component errors are halved; problem_since is
         set or, once nobody has to be told of the problem's end, cleared. Raises NotFound.
         """
         return found(self._q.update_availability(name, started_at), "host", name)
 
     def update_all_availabilities(self, *, started_at: datetime | None = None) -> int:
-        """What update_availability does, for all hosts at once, disabled ones too; how many there are."""
+        """Do what update_availability does for all enabled hosts at once; return how many there are."""
         return self._q.update_all_availabilities(started_at)
 
     def count_error(self, name: str) -> int:
