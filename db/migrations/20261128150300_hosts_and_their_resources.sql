@@ -129,8 +129,9 @@ create function host_problem(about text, broken boolean, said text) returns text
 return case when broken then about || ': ' || said when broken is null then about || ': no number' end;
 
 -- A host's problems and its load (0 to 1; null if unknown). Ages count from started_at if the backend started later, so that
--- a restart reports no problems. Sizes are in KiB. The clock's offset counts in both directions.
-create function host_status(h hosts, started_at timestamptz)
+-- a restart reports no problems. Sizes are in KiB. The clock's offset counts in both directions. errors: the component errors to
+-- judge by, where they are not the host's own.
+create function host_status(h hosts, started_at timestamptz, errors integer default null)
 returns table (problems text[], load double precision) language sql stable parallel safe rows 1
 as $$
   select
@@ -154,7 +155,7 @@ as $$
         host_problem('root disk', r.root_total - r.root_used < 1e6, 'less than 1e6 KiB free'),
         host_problem('data disk', r.data_total - r.data_used < 10e6, 'less than 10e6 KiB free'),
         host_problem('memory', r.memory_total - r.memory_used < 1e6, 'less than 1e6 KiB free'),
-        host_problem('component errors', h.component_errors > 2, 'more than 2'),
+        host_problem('component errors', coalesce(errors, h.component_errors) > 2, 'more than 2'),
         case when h.info ? 'dumps' then host_problem('error dumps', r.dumps >= 100, '100 or more') end
       ], null) || array(
         select p.problem #>> '{}'
@@ -238,8 +239,8 @@ return -25 * component_errors - 100 * load
 - greatest(-10, least(10, coalesce(10 * (connections - avg_connections) / nullif(avg_connections, 0), 0)));
 
 -- The new values of these columns when a host is updated, once in an interval. The past's share of an availability halves in
--- its half-life. A problem that was announced, or is being announced, stays until its end was announced too; if it comes back before
--- then, it is still the same problem. A disabled host stays as it is.
+-- its half-life. Errors are halved before problems are judged. A problem that was announced, or is being announced, stays until
+-- its end was announced too; if it comes back before then, it is still the same problem. A disabled host stays as it is.
 create function host_after_update(h hosts, started_at timestamptz)
 returns table (availability double precision, component_errors integer, problem_since timestamptz)
 language sql stable parallel safe rows 1
@@ -255,7 +256,7 @@ as $$
       when s.problems <> '{}' then coalesce(h.problem_since, now())
       when h.problem_mailed_at >= h.problem_since or h.problem_lease_until > now() then h.problem_since
     end
-  from host_status(h, started_at) s
+  from host_status(h, started_at, h.component_errors / 2) s
   cross join (
     select 0.5 ^ (c.host_update_interval / c.availability_half_life::double precision) as factor
     from settings c
@@ -268,7 +269,7 @@ drop function host_after_update(hosts, timestamptz);
 drop function host_score(integer, double precision, double precision, double precision, double precision, double precision);
 drop function host_supports(hosts, text[], text[], text[]);
 drop function host_network_kinds(hosts);
-drop function host_status(hosts, timestamptz);
+drop function host_status(hosts, timestamptz, integer);
 drop function host_problem(text, boolean, text);
 drop function host_number(text);
 drop table templates_on_hosts;

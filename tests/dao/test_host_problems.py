@@ -283,6 +283,17 @@ def test_component_errors_are_counted_and_halved(db: Database) -> None:
         db.hosts.count_error("nobody")
 
 
+def test_errors_are_halved_before_problems_are_judged(db: Database) -> None:
+    make_well(db, "host1", component_errors=5, availability=1.0)
+    assert listed(db, "host1").problems == ["component errors: more than 2"]
+    assert db.hosts.update_availability("host1") == 1
+    assert (listed(db, "host1").component_errors, listed(db, "host1").problem_since) == (2, None)
+    make_well(db, "host1", component_errors=6, availability=1.0)
+    assert db.hosts.update_availability("host1") < 1
+    assert (listed(db, "host1").component_errors, listed(db, "host1").problems) == (3, ["component errors: more than 2"])
+    assert listed(db, "host1").problem_since is not None
+
+
 def test_no_error_is_lost(db: Database) -> None:
     make_well(db, "host1")
     calls: list[Callable[[], object]] = [partial(db.hosts.count_error, "host1")] * 8

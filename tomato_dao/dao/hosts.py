@@ -121,7 +121,7 @@ class Hosts:
     def update_availability(self, name: str, *, started_at: datetime | None = None) -> float:
         """Draw the conclusions from an update of a host, or from one that failed; return the availability (0 to 1) then.
 
-        To be called once in a host_update_interval (settings); a disabled host stays as it is. The availability moves towards 1 or, where the host has a problem, 0; component errors are halved; problem_since is
+        To be called once in a host_update_interval (settings); a disabled host stays as it is. Component errors are halved; the availability moves towards 1 or, where the host has a problem then, 0; problem_since is
         set or, once nobody has to be told of the problem's end, cleared. Raises NotFound.
         """
         return found(self._q.update_availability(name, started_at), "host", name)
