@@ -137,14 +137,18 @@ as $$
   select
     case
       when not h.enabled then array['not enabled']
-      when coalesce(greatest(h.info_at, started_at) < now() - seconds(300) - 2 * seconds(s.host_update_interval), true)
-        then array['unreachable']
+      when coalesce(
+          greatest(h.info_at, started_at) < now() - seconds(300 + 2 * (select c.host_update_interval from settings c)), true
+        ) then array['unreachable']
       when jsonb_typeof(h.info) <> 'object' or h.info = '{}' then array['no info']
       else array_remove(array[
         case
           when coalesce(
-              greatest(h.resources_synced_at, started_at) < now() - seconds(300) - 2 * seconds(s.resource_sync_interval), true
-            ) then format('resources: not synced for %s s', 300 + 2 * s.resource_sync_interval)
+              greatest(h.resources_synced_at, started_at)
+              < now() - seconds(300 + 2 * (select c.resource_sync_interval from settings c)),
+              true
+            )
+            then format('resources: not synced for %s s', 300 + 2 * (select c.resource_sync_interval from settings c))
         end,
         host_problem('uptime', r.uptime < 600, 'less than 600 s'),
         host_problem('clock', r.time_diff > 300, 'off by more than 300 s'),
@@ -187,8 +191,7 @@ as $$
         host_number(h.info #>> '{resources,diskspace,data,used}') as data_used
       offset 0 -- so that each number is read once
     ) n
-  ) r
-  cross join settings s;
+  ) r;
 $$;
 
 -- The kinds of networks that a host offers: those that it reports (a list of kinds or of objects with a kind, or an object
@@ -258,8 +261,7 @@ as $$
     end
   from host_status(h, started_at, h.component_errors / 2) s
   cross join (
-    select 0.5 ^ (c.host_update_interval / c.availability_half_life::double precision) as factor
-    from settings c
+    select 0.5 ^ (select c.host_update_interval / c.availability_half_life::double precision from settings c) as factor
   ) f;
 $$;
 

@@ -167,10 +167,16 @@ select c.id, c.name, c.address, c.rpcurl, c.site_id, c.info_at, c.update_lease_u
 from claimed c
 order by c.info_at nulls first, c.id;
 
--- name: finish_update(id, lease_until, info, element_types, connection_types, networks)!
--- Keep what an update brought, unless the lease was lost.
+-- name: finish_update(id, lease_until, info, query_time, time_diff, element_types, connection_types, networks)!
+-- Keep what an update brought, and what was measured with it, unless the lease was lost.
 update hosts h set
-  info = :info, info_at = now(), element_types = :element_types, connection_types = :connection_types,
+  info = case
+    when jsonb_typeof(:info) <> 'object' then :info
+    else
+      :info::jsonb
+      || jsonb_build_object('query_time', :query_time::double precision, 'time_diff', :time_diff::double precision)
+  end,
+  info_at = now(), element_types = :element_types, connection_types = :connection_types,
   networks = :networks, update_lease_until = null
 where h.id = :id and h.update_lease_until = :lease_until::timestamptz;
 

@@ -111,13 +111,16 @@ from made m;
 -- record_class: Topology
 -- Let a topology time out after a period from now, at most the longest; where no time is left for a warning, none will be sent.
 update topologies t set
-  timeout_at = least((now() + :period::interval)::instant, now() + seconds(s.topology_timeout_maximum)),
-  timeout_step = case
-    when least(:period::interval, seconds(s.topology_timeout_maximum)) <= seconds(s.topology_timeout_warning) then 9
-    else 0
-  end,
+  (timeout_at, timeout_step) = (
+    select
+      least((now() + :period::interval)::instant, now() + seconds(s.topology_timeout_maximum)),
+      case
+        when least(:period::interval, seconds(s.topology_timeout_maximum)) <= seconds(s.topology_timeout_warning) then 9
+        else 0
+      end
+    from settings s
+  ),
   timeout_lease_until = null
-from settings s
 where t.id = :id
 returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs;
 
@@ -128,10 +131,11 @@ returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.a
 -- tried. Each step is due some time before or after the timeout.
 with due as materialized (
   select t.id
-  from settings s
-  cross join lateral (
+  from (
     values
-    (0, seconds(s.topology_timeout_warning)), (9, interval '0'), (10, -seconds(s.topology_timeout_warning))
+    (0, (select seconds(s.topology_timeout_warning) from settings s)),
+    (9, interval '0'),
+    (10, (select -seconds(s.topology_timeout_warning) from settings s))
   ) d (step, before)
   inner join topologies t on t.timeout_step = d.step and t.timeout_at <= now() + d.before
   where t.timeout_step < 20 and coalesce(t.timeout_lease_until, '-infinity') <= now()

@@ -27,7 +27,7 @@ def test_a_disabled_host_stays_as_it_is(db: Database, world: World) -> None:
 
 
 def test_nobody_is_told_of_a_disabled_host(db: Database, world: World) -> None:
-    for info, mailed in (({}, None), ({}, 7 * HOUR), (None, HOUR / 2)):
+    for info, mailed in (({}, None), ({}, 12 * HOUR), (None, HOUR / 2)):
         since = 20 * HOUR if mailed else HOUR
         make_well(db, "host1", problem_since=now(db) - since, problem_mailed_at=mailed and now(db) - mailed, enabled=False)
         if info is not None:

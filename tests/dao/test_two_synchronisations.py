@@ -16,7 +16,14 @@ from tomato_dao.rows import HostSyncClaim, HostUpdateClaim
 MINUTE = timedelta(seconds=60)
 MICROSECOND = timedelta(microseconds=1)
 LIMIT: dict[str, Any] = {"limit": 5, "lease": MINUTE}
-BROUGHT: dict[str, Any] = {"info": WELL, "element_types": {}, "connection_types": {}, "networks": []}
+BROUGHT: dict[str, Any] = {
+    "info": WELL,
+    "query_time": 1,
+    "time_diff": 0,
+    "element_types": {},
+    "connection_types": {},
+    "networks": [],
+}
 
 
 def test_each_is_due_after_its_own_interval(db: Database, world: World) -> None:

@@ -65,7 +65,14 @@ def make_leased(db: Database, world: World, kind: str) -> Leased:
         return Leased(partial(db.hosts.claim_problem_notices, **limit), told, "host_id")
     if kind == "resources":
         return Leased(partial(db.hosts.claim_syncs, **limit), db.hosts.finish_sync)
-    brought: dict[str, Any] = {"info": {}, "element_types": {}, "connection_types": {}, "networks": []}
+    brought: dict[str, Any] = {
+        "info": {},
+        "query_time": 1,
+        "time_diff": 0,
+        "element_types": {},
+        "connection_types": {},
+        "networks": [],
+    }
     return Leased(partial(db.hosts.claim_updates, **limit), partial(db.hosts.finish_update, **brought))
 
 

@@ -121,8 +121,9 @@ class Hosts:
     def update_availability(self, name: str, *, started_at: datetime | None = None) -> float:
         """Draw the conclusions from an update of a host, or from one that failed; return the availability (0 to 1) then.
 
-        To be called once in a host_update_interval (settings); a disabled host stays as it is. Component errors are halved; the availability moves towards 1 or, where the host has a problem then, 0; problem_since is
-        set or, once nobody has to be told of the problem's end, cleared. Raises NotFound.
+        To be called once in a host_update_interval (settings); a disabled host stays as it is. Component errors are halved; the
+        availability moves towards 1 or, where the host has a problem then, 0; problem_since is set or, once nobody has to be
+        told of the problem's end, cleared. Raises NotFound.
         """
         return found(self._q.update_availability(name, started_at), "host", name)
 
@@ -148,15 +149,19 @@ class Hosts:
         lease_until: datetime,
         *,
         info: JsonIn,
+        query_time: float,
+        time_diff: float,
         element_types: JsonIn,
         connection_types: JsonIn,
         networks: JsonIn,
     ) -> None:
-        """Keep what the update of a claimed host brought, as of now. lease_until: the claim's. Raises LockLost.
+        """Keep what the update of a claimed host brought, as of now; `update_availability` then draws the conclusions.
 
-        `update_availability` then draws the conclusions.
+        lease_until: the claim's. info, element_types, connection_types, networks: as the host reports them. query_time,
+        time_diff: measured by the caller and added to info: seconds that the request took, and seconds by which the host's
+        clock is ahead. Raises LockLost, InvalidValue.
         """
-        count = self._q.finish_update(id, lease_until, info, element_types, connection_types, networks)
+        count = self._q.finish_update(id, lease_until, info, query_time, time_diff, element_types, connection_types, networks)
         finished(count, "host", id)
 
     def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[HostSyncClaim]:
