@@ -154,11 +154,17 @@ select
   c.id, c.name, c.timeout_at, c.timeout_step,
   case c.timeout_step when 0 then 'warn' when 9 then 'stop' else 'destroy' end as action,
   (
-    select coalesce(json_agg(u.contact order by u.id), '[]')
+    select
+      coalesce(
+        json_agg(
+          json_build_array(u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags), p.role) order by u.id
+        ),
+        '[]'
+      )
     from topology_permissions p
-    inner join contacts u on u.id = p.user_id
-    where p.topology_id = c.id and p.role = 'owner'
-  ) as owners,
+    inner join users u on u.id = p.user_id
+    where p.topology_id = c.id and p.role in ('manager', 'owner')
+  ) as recipients,
   c.lease_until
 from claimed c
 order by c.timeout_at, c.id;

@@ -15,7 +15,7 @@ from tests.conftest import World
 from tests.helpers.dao_cases import NOBODY, at_once, refused, timed
 from tomato_dao import Database, InvalidValue, LockLost, NotFound, connect
 from tomato_dao.dao.host_components import HostComponents
-from tomato_dao.rows import Contact, Element, Topology
+from tomato_dao.rows import Element, Topology, TopologyContact
 
 pytestmark = pytest.mark.slow
 
@@ -67,16 +67,19 @@ def test_a_timeout_asks_for_what_its_step_and_time_say(
 
 def test_a_claimed_timeout_tells_whom_to_warn(db: Database, world: World, topology: Topology) -> None:
     db.users.update(world.user.id, {"email": "alice@example.org", "realname": "Alice"})
-    manager = db.users.create("bob", organization_id=world.organization.id)
+    manager = db.users.create("bob", organization_id=world.organization.id, flags=["nomails"])
+    user = db.users.create("dave", organization_id=world.organization.id, flags=["global_topl_owner", "orga_topl_owner"])
+    db.topology_permissions.set(topology.id, user.id, "user")
     owner = db.users.create("carol", organization_id=world.organization.id, origin="ldap")
     db.topology_permissions.set(topology.id, manager.id, "manager")
     db.topology_permissions.set(topology.id, owner.id, "owner")
     db.topologies.renew(topology.id, timedelta())
     ((claim,), at) = timed(db, lambda: db.topologies.claim_timeouts(limit=1, lease=MINUTE))
     assert claim.lease_until == at + MINUTE
-    assert claim.owners == (
-        Contact(world.user.id, "alice", "", "Alice", "alice@example.org", False),
-        Contact(owner.id, "carol", "ldap", "", "", False),
+    assert claim.recipients == (
+        TopologyContact(world.user.id, "alice", "", "Alice", "alice@example.org", False, "owner"),
+        TopologyContact(manager.id, "bob", "", "", "", True, "manager"),
+        TopologyContact(owner.id, "carol", "ldap", "", "", False, "owner"),
     )
 
 

@@ -198,7 +198,7 @@ def test_topologies_have_their_own_owners_states_and_roles(
         assert [p.user_id for p in db.topologies.full(topology.id).permissions] == [user.id]
         assert [r.user_id for r in db.topology_permissions.matrix(topology.id)] == [user.id]
     claims = db.topologies.claim_timeouts(limit=5, lease=MINUTE)
-    assert [(c.id, [o.id for o in c.owners]) for c in claims] == [
+    assert [(c.id, [o.id for o in c.recipients]) for c in claims] == [
         (topologies[0].id, [world.user.id]),
         (topologies[1].id, [bob.id]),
     ]

@@ -218,7 +218,7 @@ def test_contacts_are_told_in_the_order_of_ids_however_users_are_stored(
     everybody = [user.id for user in users]
     (notice,) = unindexed.hosts.claim_problem_notices(limit=5, lease=MINUTE)
     (claim,) = unindexed.topologies.claim_timeouts(limit=5, lease=MINUTE)
-    assert [contact.id for contact in notice.recipients] == [contact.id for contact in claim.owners] == everybody
+    assert [contact.id for contact in notice.recipients] == [contact.id for contact in claim.recipients] == everybody
     server.execute("update users set origin = 'idp', name = id::text")
     store_shuffled(server)
     expired = unindexed.users.expire("idp", timedelta())

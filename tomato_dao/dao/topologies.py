@@ -70,7 +70,7 @@ class Topologies:
         return found(self._q.renew(id, period), "topology", id)
 
     def claim_timeouts(self, *, limit: int, lease: timedelta) -> Sequence[TimeoutClaim]:
-        """At most `limit` topologies that are to be stopped or destroyed, or whose owners warned (DOMAIN.md, timeouts).
+        """Claim at most `limit` topologies that are to be warned of, stopped or destroyed (DOMAIN.md, timeouts).
 
         They are this worker's for the time of the lease; `finish_timeout` moves each on. Raises InvalidValue.
         """

@@ -22,7 +22,7 @@ from .claims import (
 )
 from .json import Json, JsonIn, JsonObject
 from .notes import Counts, ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, KeyValue
-from .people import Contact, ExpiredUsers, Quota, User
+from .people import Contact, ExpiredUsers, Quota, TopologyContact, User
 from .places import FullHost, Host, HostCandidate, HostComponent, HostUse, Organization, Site
 from .resources import Network, NetworkInstance, Profile, Template, TemplateOnHost, TemplateReadiness
 from .settings import Settings
@@ -91,6 +91,7 @@ __all__ = [
     "TemplateReadiness",
     "TimeoutClaim",
     "Topology",
+    "TopologyContact",
     "TopologyPermission",
     "TopologyRole",
     "UsageRecord",

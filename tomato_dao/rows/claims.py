@@ -4,7 +4,7 @@ from datetime import datetime
 
 from ..sql.rows import Row
 from .json import JsonObject
-from .people import Contact
+from .people import Contact, TopologyContact
 
 
 class HostUpdateClaim(Row, frozen=True):
@@ -47,14 +47,17 @@ class ProblemNoticeClaim(Row, frozen=True):
 
 
 class TimeoutClaim(Row, frozen=True):
-    """A topology whose owners are to be warned, or that is to be stopped or destroyed (action: warn, stop, destroy)."""
+    """A topology that is to be warned of, stopped or destroyed (action: warn, stop, destroy).
+
+    recipients: its managers and owners by explicit permission.
+    """
 
     id: int
     name: str
     timeout_at: datetime
     timeout_step: int
     action: str
-    owners: tuple[Contact, ...]
+    recipients: tuple[TopologyContact, ...]
     lease_until: datetime
 
 

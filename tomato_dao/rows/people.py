@@ -34,6 +34,12 @@ class Contact(Row, frozen=True):
     nomails: bool
 
 
+class TopologyContact(Contact, frozen=True):
+    """A user who is to be told of a topology, and with what explicit role: manager or owner."""
+
+    role: str
+
+
 class ExpiredUsers(Row, frozen=True):
     """Who was removed, and who is left though expired: a topology has no other owner."""
 
