@@ -235,6 +235,10 @@ from old_element_parts p
 where p.id = e.id and p.model = 'tomato.' || e.type;
 
 update staged_connections c
+set type = 'fixed_bridge'
+where exists (select from staged_elements e where e.connection_id = c.id and e.type = 'external_network_endpoint');
+
+update staged_connections c
 set type = h.type
 from staged_host_connections h
 where h.id = coalesce(c.host_connection1_id, c.host_connection2_id) and h.type <> '';

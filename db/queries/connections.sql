@@ -54,9 +54,10 @@ delete from connections c where c.id = :id;
 
 -- name: create(element_a_id, element_b_id, type, attrs)^
 -- record_class: Connection
+-- nullable: type
 -- A new connection between two elements of one topology that are not connected; none where they are not such.
 with ends as (
-  select e.id, e.topology_id
+  select e.id, e.topology_id, e.type
   from elements e
   where e.id in (:element_a_id, :element_b_id) and e.connection_id is null and e.type ~ '_(interface|endpoint)$'
   order by e.id
@@ -65,7 +66,10 @@ with ends as (
 
 made as (
   insert into connections as c (topology_id, type, attrs)
-  select min(e.topology_id), :type, :attrs
+  select
+    min(e.topology_id),
+    coalesce(:type, case when bool_or(e.type = 'external_network_endpoint') then 'fixed_bridge' else 'bridge' end),
+    :attrs
   from ends e
   having count(*) = 2 and min(e.topology_id) = max(e.topology_id)
   returning

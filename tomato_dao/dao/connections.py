@@ -23,10 +23,12 @@ class Connections:
         element_a_id: int,
         element_b_id: int,
         *,
-        type: str = "bridge",
+        type: str | None = None,
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Connection:
         """Connect two elements.
+
+        type: default: fixed_bridge where one is an external_network_endpoint, else bridge.
 
         Raises NotFound, WrongState where one is connected already, InvalidValue where they are not of one topology or one
         is neither interface nor endpoint.

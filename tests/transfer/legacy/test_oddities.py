@@ -100,6 +100,16 @@ READ: dict[str, tuple[Callable[[OldDump], object], str, object]] = {
         "select type from connections where id = %(id)s",
         "bridge",
     ),
+    "no host connection at an external network": (
+        lambda d: (
+            d.change("connection", 1, connection1=None)
+            .change("element", 3, type="external_network_endpoint")
+            .remove("udp_endpoint", 3)
+            .add("external_network_endpoint", 3, element=None, network=4)
+        ),
+        "select type from connections where id = %(id)s",
+        "fixed_bridge",
+    ),
     "a description that is no JSON": (
         lambda d: d.change("errordump", 1, description="it {broke"),
         "select description from error_dumps where dump_id = %(n)s",

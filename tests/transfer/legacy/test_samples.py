@@ -156,9 +156,10 @@ def test_connections(loaded: Database, old: Old) -> None:
         ends.setdefault(f["connection"], []).append(pk)
     for pk, f in old["connection"].items():
         served = old["hostconnection"].get(f["connection1"])
+        is_external = any(old["element"][end]["type"] == "external_network_endpoint" for end in ends[pk])
         assert asdict(loaded.connections.get(pk)) == {
             "id": pk, "topology_id": f["topology"], "state": f["state"], "usage_id": f["totalUsage"], "attrs": f["attrs"],
-            "type": served["attrs"]["type"] if served else "bridge",
+            "type": served["attrs"]["type"] if served else "fixed_bridge" if is_external else "bridge",
             "host_connection1_id": f["connection1"], "host_connection2_id": f["connection2"],
             "host_element1_id": f["connectionElement1"], "host_element2_id": f["connectionElement2"],
             "from_element_id": ends[pk][0], "to_element_id": ends[pk][1],
