@@ -75,10 +75,11 @@ returning pf.attrs;
 delete from profiles pf where pf.id = :id;
 
 -- name: create_defaults()!
--- The profiles of a fresh installation, but those that are there already.
-insert into profiles (tech, name, label, ram, cpus, diskspace)
-values
-('kvmqm', 'normal', 'Normal', 512, 1, 10240),
-('openvz', 'normal', 'Normal', 512, null, 10240),
-('repy', 'normal', 'Normal', 50, 0.25, null)
+-- The profiles of a fresh installation, for each tech that has none at all.
+insert into profiles (tech, name, label, preference, ram, cpus, diskspace)
+select d.tech, 'normal', 'Normal', 10, d.ram, d.cpus, d.diskspace
+from (
+  values ('kvmqm', 512, 1, 10240), ('openvz', 512, null, 10240), ('repy', 50, 0.25, null)
+) d (tech, ram, cpus, diskspace)
+where not exists (select from profiles pf where pf.tech = d.tech)
 on conflict (tech, name) do nothing;

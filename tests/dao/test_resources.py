@@ -256,18 +256,19 @@ def test_the_highest_preference_is_preferred_and_of_equal_ones_the_oldest(db: Da
 def test_a_fresh_installation_gets_the_default_profiles_once(db: Database) -> None:
     assert sorted(at_once(*[db.profiles.create_defaults] * 4), key=str) == [0, 0, 0, 3]
     assert db.profiles.create_defaults() == 0
-    made = [(p.tech, p.name, p.ram, p.cpus, p.diskspace) for p in db.profiles.list()]
+    made = [(p.tech, p.name, p.label, p.preference, p.ram, p.cpus, p.diskspace) for p in db.profiles.list()]
     assert sorted(made) == [
-        ("kvmqm", "normal", 512, 1, 10240),
-        ("openvz", "normal", 512, None, 10240),
-        ("repy", "normal", 50, 0.25, None),
+        ("kvmqm", "normal", "Normal", 10, 512, 1, 10240),
+        ("openvz", "normal", "Normal", 10, 512, None, 10240),
+        ("repy", "normal", "Normal", 10, 50, 0.25, None),
     ]
 
 
-def test_default_profiles_leave_what_is_there(db: Database) -> None:
-    own = db.profiles.create("openvz", "normal", ram=2048, label="ours")
+@pytest.mark.parametrize("name", ["normal", "tiny"])
+def test_a_tech_that_has_any_profile_gets_no_default_one(db: Database, name: str) -> None:
+    own = db.profiles.create("openvz", name, ram=2048, label="ours")
     assert db.profiles.create_defaults() == 2
-    assert db.profiles.get_by_name("openvz", "normal") == own
+    assert [p for p in db.profiles.list() if p.tech == "openvz"] == [own]
 
 
 KINDS = {

@@ -34,7 +34,7 @@ class Profiles:
         return self._q.create(tech, name, preference, label, restricted, ram, cpus, diskspace, attrs or {})
 
     def create_defaults(self) -> int:
-        """Make DOMAIN.md's default profiles, each named `normal`, but those that are there; how many were made."""
+        """Create a default profile for each tech that has no profile at all; return how many were created."""
         return self._q.create_defaults()
 
     def get(self, id: int) -> Profile:
