@@ -194,22 +194,8 @@ as $$
   ) r;
 $$;
 
--- The kinds of networks that a host offers: those that it reports (a list of kinds or of objects with a kind, or an object
--- with kinds as keys), and those of its network instances.
-create function host_network_kinds(h hosts) returns setof text language sql stable parallel safe
-as $$
-  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*] ? (@.type() == "string")') k (kind)
-  union all
-  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*].kind') k (kind)
-  union all
-  select k.kind #>> '{}'
-  from jsonb_path_query(h.networks, 'strict $ ? (@.type() == "object").keyvalue().key', silent => true) k (kind)
-  union all
-  select n.kind from network_instances i inner join networks n on n.id = i.network_id where i.host_id = h.id;
-$$;
-
 -- True if a host supports all of these: element types, under their own names or their names on hosts; connection types; and
--- network kinds, where both x and any x/… offer x.
+-- network kinds, of which it has those of its network instances, and where both x and any x/… offer x.
 create function host_supports(h hosts, element_types text[], connection_types text[], network_kinds text[])
 returns boolean language sql stable parallel safe
 as $$
@@ -227,7 +213,10 @@ as $$
     and not exists (
       select from unnest(network_kinds) wanted
       where not exists (
-        select from host_network_kinds(h) offered where offered = wanted or starts_with(offered, wanted || '/')
+        select
+        from network_instances i
+        inner join networks n on n.id = i.network_id
+        where i.host_id = h.id and (n.kind = wanted or starts_with(n.kind, wanted || '/'))
       )
     );
 $$;
@@ -270,7 +259,6 @@ $$;
 drop function host_after_update(hosts, timestamptz);
 drop function host_score(integer, double precision, double precision, double precision, double precision, double precision);
 drop function host_supports(hosts, text[], text[], text[]);
-drop function host_network_kinds(hosts);
 drop function host_status(hosts, timestamptz, integer);
 drop function host_problem(text, boolean, text);
 drop function host_number(text);
