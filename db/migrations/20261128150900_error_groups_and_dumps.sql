@@ -11,7 +11,7 @@ create table error_groups (
 create table error_dumps (
   source text not null,
   dump_id text not null,
-  group_id text not null references error_groups on delete cascade,
+  group_id text not null references error_groups,
   at instant not null,
   description jsonb not null default '{}',
   origin text not null default '',

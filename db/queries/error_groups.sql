@@ -66,5 +66,5 @@ select (select count(*) from dropped) as dropped
 from held;
 
 -- name: delete(group_id)!
--- Remove a group with its dumps.
+-- Remove a group that has no dumps.
 delete from error_groups g where g.group_id = :group_id;

@@ -12,7 +12,7 @@ import pytest
 from psycopg import IsolationLevel
 
 from tests.helpers.dao_cases import BLOCKED, MOMENT, assert_wrong_types_are_refused, at_once, refused, until
-from tomato_dao import Conflict, Database, InvalidValue, NotFound
+from tomato_dao import Conflict, Database, InvalidValue, NotEmpty, NotFound
 from tomato_dao.database import QUERIES
 from tomato_dao.rows import ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, JsonObject, asdict
 
@@ -228,11 +228,15 @@ def test_what_is_not_there_is_not_found_and_what_cannot_be_stored_is_refused(db:
     assert db.error_groups.list() == []
 
 
-def test_a_group_takes_its_dumps_along(db: Database) -> None:
+def test_a_group_stays_while_it_has_dumps(db: Database) -> None:
     store(db, 1)
     store(db, 2, "other")
+    with refused(NotEmpty, "error group", "g", r"^error group 'g' can't go: it still has error dumps$"):
+        db.error_groups.delete("g")
+    assert (kept(db), kept(db, "other")) == ([1], [2])
+    db.error_dumps.delete("host1", "1")
     db.error_groups.delete("g")
-    assert (db.error_groups.list(), kept(db), kept(db, "other")) == ([ErrorGroup("other", "", 0)], [], [2])
+    assert (db.error_groups.list(), kept(db, "other")) == ([ErrorGroup("other", "", 0)], [2])
     assert store(db, 1)
 
 
@@ -300,6 +304,7 @@ def test_a_dump_that_comes_while_its_group_goes_brings_it_anew(db: Database, ser
     store(db, 1)
     with ThreadPoolExecutor() as threads:
         with server.transaction():
+            server.execute("delete from error_dumps")
             server.execute("delete from error_groups")
             coming = threads.submit(store, db, 2)
             until(server, BLOCKED, 1)
@@ -322,5 +327,6 @@ def test_a_group_does_not_go_while_a_dump_comes(db: Database, server: psycopg.Co
             until(server, BLOCKED, 1)
             going = threads.submit(db.error_groups.delete, "g")
             until(server, BLOCKED, 2)
-        assert (coming.result(10), going.result(10)) == (False, None)
-    assert db.error_groups.list() == []
+        assert coming.result(10) is False
+        assert isinstance(going.exception(10), NotEmpty)
+    assert kept(db) == [1, 2]

@@ -45,5 +45,5 @@ class ErrorGroups:
         return found(self._q.shrink(group_id), "error group", group_id)
 
     def delete(self, group_id: str) -> None:
-        """Remove a group with its dumps. Raises NotFound."""
+        """Remove a group. Raises NotFound, NotEmpty while it has dumps."""
         changed(self._q.delete(group_id), "error group", group_id)

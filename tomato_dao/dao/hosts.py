@@ -82,8 +82,8 @@ class Hosts:
         """The `limit` best hosts without problems that support all that is asked for, best first (DOMAIN.md, host selection).
 
         element_types: under their own names or those that they have on hosts. network_kinds: `x` is also satisfied by any
-        `x/…`; a host has the kinds of its network instances, whatever it reports. host_bonuses, site_bonuses: what is added to the
-        score of a host, by its id and its site's. Raises InvalidValue.
+        `x/…`; a host has the kinds of its network instances, whatever it reports. host_bonuses, site_bonuses: what is added to
+        the score of a host, by its id and its site's. Raises InvalidValue.
         """
         return self._q.candidates(
             element_types,
