@@ -41,7 +41,7 @@ create table users (
   flags text [] not null default '{}' constraint users_flags_check check (array_position(flags, null) is null),
   password_hash text,
   password_at instant,
-  last_login_at instant,
+  last_login_at instant default now(),
   usage_id bigint default new_usage_id() unique references usage_statistics,
   attrs jsonb not null default '{}' constraint users_attrs_check check (jsonb_typeof(attrs) = 'object'),
   unique (name, origin)

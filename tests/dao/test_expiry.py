@@ -67,6 +67,14 @@ def test_accounts_of_a_provider_expire_by_their_last_login(db: Database, users: 
         db.quotas.get(users["old"].id)
 
 
+def test_an_account_that_never_logs_in_expires_after_its_creation(db: Database, world: World) -> None:
+    with db.transaction(), db.connection() as connection:
+        user = db.users.create("eve", origin="ldap", organization_id=world.organization.id)
+        assert connection.execute("select now()").fetchone() == (user.last_login_at,)
+    assert names(db.users.expire("ldap", DAY).removed) == []
+    assert names(db.users.expire("ldap", timedelta()).removed) == ["eve"]
+
+
 def test_a_topologys_only_owner_is_left_and_reported(db: Database, world: World, users: dict[str, User]) -> None:
     topology = db.topologies.create("t", owner_id=users["old"].id)
     db.topology_permissions.set(topology.id, users["older"].id, "manager")

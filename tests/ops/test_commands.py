@@ -79,16 +79,16 @@ def test_query_prints_rows_as_a_table(tomato_url: str, db: Database, world: Worl
 
 def test_query_prints_json(tomato_url: str, world: World) -> None:
     (row,) = json.loads(query(tomato_url, "users.get", f"id={world.user.id}", "--json").stdout)
-    assert (row["name"], row["flags"], row["last_login_at"]) == ("alice", [], None)
+    assert (row["name"], row["flags"], row["password_at"]) == ("alice", [], None)
 
 
 def test_query_changes_nothing_unless_told_to(tomato_url: str, db: Database, world: World) -> None:
     refused = query(tomato_url, "users.touch_login", f"id={world.user.id}")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "users.touch_login changes the database: say --write to let it" in refused.stderr
-    assert db.users.get(world.user.id).last_login_at is None
+    assert db.users.get(world.user.id) == world.user
     assert query(tomato_url, "users.touch_login", f"id={world.user.id}", "--write").stdout == "1 row\n"
-    assert db.users.get(world.user.id).last_login_at is not None
+    assert db.users.get(world.user.id) != world.user
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class Users:
         password_hash: str | None = None,
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> User:
-        """A new user, with the default quota. Raises AlreadyExists, NotFound (the organization), InvalidValue."""
+        """Create a user with the default quota, whose last_login_at is now, so that it expires if it is never used. Raises AlreadyExists, NotFound (the organization), InvalidValue."""
         return self._q.create(name, origin, organization_id, realname, email, flags, password_hash, attrs or {})
 
     def get(self, id: int) -> User:
@@ -100,7 +100,9 @@ class Users:
         return self._q.expire_passwords(origin, not_negative("age", age))
 
     def expire(self, origin: str, age: timedelta) -> ExpiredUsers:
-        """Remove the users of a login provider who logged in last that long ago; who never did is left alone.
+        """Remove the users of a login provider who logged in last, or were created, that long ago.
+
+        Users of an old installation who never logged in are left alone.
 
         Some topology's only owner is left and reported; where all owners of one expire, so is the first. Raises LastOwner
         where an owner was taken away at that moment: nobody is removed then; InvalidValue.
