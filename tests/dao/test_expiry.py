@@ -57,7 +57,7 @@ def test_a_cached_password_of_unknown_age_is_forgotten(db: Database, users: dict
 
 
 def test_accounts_of_a_provider_expire_by_their_last_login(db: Database, users: dict[str, User]) -> None:
-    assert db.users.expire("", timedelta()).removed == ()
+    assert db.users.expire("", DAY).removed == ()
     gone = db.users.expire("ldap", 95 * DAY)
     assert gone.removed == (Contact(users["older"].id, "older", "ldap", "", "", False),)
     assert gone.kept == ()

@@ -32,7 +32,10 @@ class Users:
         password_hash: str | None = None,
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> User:
-        """Create a user with the default quota, whose last_login_at is now, so that it expires if it is never used. Raises AlreadyExists, NotFound (the organization), InvalidValue."""
+        """Create a user with the default quota; last_login_at is now, so that an account that is never used expires.
+
+        Raises AlreadyExists, NotFound (the organization), InvalidValue.
+        """
         return self._q.create(name, origin, organization_id, realname, email, flags, password_hash, attrs or {})
 
     def get(self, id: int) -> User:

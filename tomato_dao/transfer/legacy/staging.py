@@ -131,8 +131,9 @@ class Staging:
         self._connection.execute("select pg_temp.extend_timeouts(%s)", [period])
 
     def settle(self) -> None:
-        """Tell what becomes of every record."""
+        """Tell what becomes of every record, and complete those that are loaded."""
         self._run("fates")
+        self._run("identities")
 
     def blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
         """The rows of these tables, in the order of their keys."""
