@@ -14,12 +14,15 @@ from pathlib import Path
 from tomato_dao.database import QUERIES
 from tomato_dao.errors import TomatoError
 from tomato_dao.ops.cli import run_command
+from tomato_dao.server import schema
+from tomato_dao.sql.query_files import READ_ONLY, fingerprint
 from tomato_dao.sql.wording import counted
 
 from . import faces, uses
 from .described import Described, Refused, ResultColumn, describe, layout_connection
 from .row_classes import check_elements, check_nullability, check_row, needlessly_optional, short
 
+MARKS_FILE = schema.DB_DIR / "queries" / READ_ONLY
 _PACKAGE = Path(__file__).parents[1] / "tomato_dao"
 
 
@@ -67,14 +70,14 @@ def _statement(q: Described) -> Iterator[str]:
 
 
 def _changes(q: Described) -> Iterator[str]:
-    """Return what does not fit the query's verb: one that seems to read is run again where a connection ends."""
+    """Return what does not fit the query's text: one that is not proved to read only is not run again where a session ends."""
     claims = q.query.claims
-    said = ", ".join(f"“{claim}”" for claim in ("may repeat", "writes") if claim in claims)
+    said = ", ".join(f"“{claim}”" for claim in ("repeatable", "writes") if claim in claims)
     if said and not q.changes:
         yield f"it says {said}; the server says that it only reads: remove the comment"
     elif q.query.verb == "select" and q.changes and not said:
         what = ", ".join(q.changes)
-        yield f"its text only reads; the server says that it {what}: say “-- may repeat: why”, or “-- writes: what”"
+        yield f"its text only reads; the server says that it {what}: say “-- repeatable: why”, or “-- writes: what”"
 
 
 def _untold(q: Described) -> Iterator[str]:
@@ -137,6 +140,14 @@ def made_faces(queries: Sequence[Described | Refused]) -> str | None:
     return faces.faces(described) if len(described) == len(queries) else None
 
 
+def made_marks(queries: Sequence[Described | Refused]) -> str:
+    """Return the text of db/queries/read_only.txt: the queries that are proved to read only, which may be run again."""
+    proved = sorted((q.query.name, fingerprint(q.query.sql)) for q in queries if isinstance(q, Described) and not q.changes)
+    return "# Proved to read only, each with the fingerprint of its text. Made by make schema.\n" + "".join(
+        f"{name} {mark}\n" for name, mark in proved
+    )
+
+
 def type_errors(made: str | None) -> list[str]:
     """Return mypy's findings in the DAOs, checked with this text of faces.pyi (None: with the file)."""
     package = _PACKAGE.name  # relative, so that mypy's cache serves any checkout
@@ -149,24 +160,25 @@ def type_errors(made: str | None) -> list[str]:
     return (done.stdout + done.stderr).splitlines() if done.returncode else []
 
 
-def _is_fresh(made: str) -> bool:
-    return faces.FACES_FILE.exists() and faces.FACES_FILE.read_text("utf-8") == made
+def _is_fresh(made: str, file: Path = faces.FACES_FILE) -> bool:
+    return file.exists() and file.read_text("utf-8") == made
 
 
 def main() -> None:
     """`python -m checks.contract [--write]`"""
     parser = argparse.ArgumentParser(prog="contract", description="Hold queries, rows, DAOs and layout against each other.")
-    parser.add_argument("--write", action="store_true", help="only write tomato_dao/dao/faces.pyi")
+    parser.add_argument("--write", action="store_true", help="only write faces.pyi and read_only.txt")
     write = parser.parse_args().write
     with layout_connection() as connection:
         queries = describe(connection, QUERIES.values())
     found = findings(queries)
     made = made_faces(queries)
+    files = {MARKS_FILE: made_marks(queries)} | ({faces.FACES_FILE: made} if made else {})
     if write and made:
-        faces.FACES_FILE.write_text(made, "utf-8")
+        for file, text in files.items():
+            file.write_text(text, "utf-8")
         return
-    if made and not _is_fresh(made):
-        found.append(f"{short(faces.FACES_FILE)}:1: it is stale: run make schema")
+    found += [f"{short(file)}:1: it is stale: run make schema" for file, text in files.items() if not _is_fresh(text, file)]
     found += type_errors(made)
     for line in found:
         print(line, file=sys.stderr)

@@ -2,7 +2,7 @@
 -- record_class: CombinedLinks
 -- nullable: now
 -- not null: ran, written, pruned
--- may repeat: what is combined already is not due again
+-- repeatable: what is combined already is not due again
 -- Combine all that is due.
 select c.ran, c.written, c.pruned
 from combine_links(coalesce(:now, now())) c;

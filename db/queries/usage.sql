@@ -60,7 +60,7 @@ left join stored s on true;
 -- record_class: AggregatedUsage
 -- nullable: now, started_at
 -- not null: ran, written, pruned, late, waiting
--- may repeat: what is rolled up already is not due again
+-- repeatable: what is rolled up already is not due again
 -- Roll up all that is due.
 select a.ran, a.written, a.pruned, a.late, a.waiting
 from aggregate_usage(coalesce(:now, now()), :started_at) a;

@@ -21,7 +21,8 @@ class Query:
     name: file and name, "hosts.get"; parameters: in order; kind: its suffix, "" many rows, "^" one or none,
     "$" one value, "!" affected rows, "<!" exactly one row; record_class: the class of its rows, or None;
     nullable: parameters (and "result") that may be null; claims: what it says where the server can't know ("not null", "one
-    row", "plan", "twice", "may repeat", "writes"), for the checks; sql: what the server gets; verb: what it does.
+    row", "plan", "twice", "repeatable", "writes"), for the checks; sql: what the server gets; verb: what it does;
+    repeatable: whether a call may be run again where its session has ended, and the server may have carried it out.
     choices: what it leaves open; its sql has all lines then, and its variants are what runs. lines: of a variant, the place in
     the file of each line of its sql.
     """
@@ -38,6 +39,7 @@ class Query:
     path: Path
     line: int
     sql_line: int
+    repeatable: bool
     choices: "Choices | None" = None
     lines: tuple[int, ...] = ()
 

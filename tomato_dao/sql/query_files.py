@@ -1,7 +1,8 @@
 """The named queries of db/queries: read once, checked as they are read, parameters turned into $1, $2, …"""
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -11,6 +12,7 @@ from types import MappingProxyType
 from ..errors import QueryFileError
 from . import marks
 from .choices import Order
+from .lexer import Kind, Unterminated, tokens
 from .query import Query
 
 _NAME = re.compile(r"^--\s*name\s*:\s*(?P<definition>.*?)\s*$")
@@ -20,16 +22,15 @@ _NULLABLE = re.compile(r"^--\s*nullable\s*:\s*(.+?)\s*$")
 _OPTIONAL = re.compile(r"^--\s*optional\s*:\s*(.*?)\s*$")
 _ORDER = re.compile(r"^--\s*order\s*:\s*(.*?)\s*$")
 _MISPLACED = re.compile(r"^--\s*(?:(?:if|after)\s*:.*|order\s*)$")
-_CLAIM = re.compile(r"^--\s*(?P<what>not null|one row|plan|twice|may repeat|writes)\s*:\s*(?P<text>.+?)\s*$")
-# What is no parameter: strings, quoted names, dollar quotes, comments and casts. Then the parameters.
-_TOKEN = re.compile(
-    r"""(?P<skip>(?<!\w)e'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*|/\*(?:/\*.*?\*/|.)*?\*/|::)|:(?P<name>[a-z_]\w*)""",
-    re.DOTALL | re.IGNORECASE,
-)
-_FIRST_WORD = re.compile(r"^(?:[\s(]|--[^\n]*\n|/\*(?:/\*.*?\*/|.)*?\*/)*\w+", re.DOTALL)
+_CLAIM = re.compile(r"^--\s*(?P<what>not null|one row|plan|twice|repeatable|writes)\s*:\s*(?P<text>.+?)\s*$")
+_FIRST_WORD = re.compile(r"[\s(]*\w+")
 _CHANGES = re.compile(
-    r"\b(insert)\s+into\b|(?<!for\s)(?<!key\s)(?<!do\s)\b(update)\b|\b(delete)\s+from\b|\b(merge)\s+into\b", re.IGNORECASE
+    r"\b(insert)\s+into\b|(?<!for\s)(?<!key\s)(?<!do\s)\b(update)\b|\b(delete)\s+from\b|\b(merge)\b(?=.*\busing\b.*\bwhen\b)",
+    re.IGNORECASE,
 )
+_CAST_OR_SLICE = re.compile(r"\[[^\[\]]*:")
+# Stands beside the query files, and names the queries that were proved to read only, each with the fingerprint of its SQL.
+READ_ONLY = "read_only.txt"
 
 
 def load(directory: Path, row_classes: Mapping[str, type] = MappingProxyType({})) -> dict[str, Query]:
@@ -37,20 +38,36 @@ def load(directory: Path, row_classes: Mapping[str, type] = MappingProxyType({})
 
     row_classes: the classes that “-- record_class:” may name (default: none).
 
+    A query may be run again after its session ended where READ_ONLY proves that it only reads, or “-- repeatable:” says why.
+
     Raises QueryFileError, which names file and line, for anything that is wrong in them.
     """
+    proved = _proved(directory / READ_ONLY)
     found: dict[str, Query] = {}
     for path in sorted(directory.glob("*.sql")):
-        for query in _read(path, row_classes):
+        for query in _read(path, row_classes, proved):
             if query.name in found:
                 raise _wrong(path, query.line, f"{query.name} is already defined in line {found[query.name].line}")
             found[query.name] = query
     return found
 
 
-def _read(path: Path, row_classes: Mapping[str, type]) -> Iterator[Query]:
+def fingerprint(sql: str) -> str:
+    """Return what changes with the text of a query, so that a proof holds for this text alone."""
+    return hashlib.sha256(sql.encode()).hexdigest()[:16]
+
+
+def _proved(file: Path) -> Set[tuple[str, str]]:
+    """Return names and fingerprints of the queries that were proved to read only; none where there is no such file."""
+    if not file.exists():
+        return frozenset()
+    lines = (line.split() for line in file.read_text("utf-8").splitlines() if not line.startswith("#"))
+    return {(line[0], line[-1]) for line in lines if line}
+
+
+def _read(path: Path, row_classes: Mapping[str, type], proved: Set[tuple[str, str]]) -> Iterator[Query]:
     try:
-        lines = path.read_text("utf-8").split("\n")
+        lines = path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise QueryFileError(f"{path}: not UTF-8: {error}") from error
     starts = [n for n, line in enumerate(lines) if _NAME.match(line)]
@@ -58,10 +75,10 @@ def _read(path: Path, row_classes: Mapping[str, type]) -> Iterator[Query]:
         if line.strip() and not line.startswith("--"):
             raise _wrong(path, n + 1, "SQL before the first “-- name:”")
     for start, end in pairwise([*starts, len(lines)]):
-        yield _parse(path, start + 1, lines[start:end], row_classes)
+        yield _parse(path, start + 1, lines[start:end], row_classes, proved)
 
 
-def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, type]) -> Query:
+def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, type], proved: Set[tuple[str, str]]) -> Query:
     head = _NAME.match(lines[0])
     definition = _DEFINITION.match(head["definition"]) if head else None
     if definition is None:
@@ -104,17 +121,24 @@ def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, ty
     while body < len(lines) and not lines[body].strip():
         body += 1
     text = "\n".join(lines[body:]).strip().removesuffix(";").rstrip()
-    bare = _TOKEN.sub(lambda m: "" if m["skip"] and m["skip"] != "::" else m[0], text).strip()
-    if not bare:
+    try:
+        sql, used, bare = _number(text, declared, name)
+    except ValueError as error:
+        at = text.count("\n", 0, error.position) if isinstance(error, Unterminated) else 0
+        raise _wrong(path, line + body + at, f"{name}: {error}") from None
+    if not sql.strip() or not (bare.strip() or used):
         raise _wrong(path, line, f"{name} is empty")
-    sql, used = _number(text, declared)
-    if undeclared := used - set(declared):
-        raise _wrong(path, line, f"{name} uses parameters that it does not declare: {', '.join(sorted(undeclared))}")
-    if unused := set(declared) - used:
-        raise _wrong(path, line, f"{name} declares parameters that it does not use: {', '.join(sorted(unused))}")
+    undeclared, unused = used - set(declared), set(declared) - used
+    advice = ""
+    if (undeclared or unused) and _CAST_OR_SLICE.search(text):
+        advice = " (in [1:n] and [:low::n], n is no parameter: in a slice, put blanks around the colon, [:low : :n])"
+    if undeclared:
+        raise _wrong(path, line, f"{name} uses parameters that it does not declare: {', '.join(sorted(undeclared))}{advice}")
+    if unused:
+        raise _wrong(path, line, f"{name} declares parameters that it does not use: {', '.join(sorted(unused))}{advice}")
     if unknown := nullable - set(declared) - {"result"}:
         raise _wrong(path, line, f"{name} says “nullable” of what it does not have: {', '.join(sorted(unknown))}")
-    change = _CHANGES.search(" ".join(bare.split()))
+    change = _CHANGES.search(bare)
     verb = next(g for g in change.groups() if g).lower() if change else "update" if "writes" in claims else "select"
     query = Query(
         name=name,
@@ -124,11 +148,12 @@ def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, ty
         nullable=nullable,
         claims=claims,
         doc="\n".join(doc),
-        sql=_label(sql, name),
+        sql=sql,
         verb="update" if verb == "merge" else verb,
         path=path,
         line=line,
         sql_line=line + body,
+        repeatable="repeatable" in claims or (name, fingerprint(sql)) in proved,
     )
     if not optional and not orders and not marks.may_be_there(text):
         return query
@@ -139,32 +164,46 @@ def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, ty
 
 def _variant(query: Query, name: str, parameters: tuple[str, ...], text: str, lines: tuple[int, ...]) -> Query:
     """The query with some of its lines and parameters."""
-    sql, _ = _number(text, parameters)
-    return replace(query, name=name, parameters=parameters, sql=_label(sql, name), lines=lines)
+    sql, _, _ = _number(text, parameters, name)
+    return replace(query, name=name, parameters=parameters, sql=sql, lines=lines)
 
 
 def _tokens(text: str) -> marks.Tokens:
-    found = list(_TOKEN.finditer(text))
-    parameters = [(token.start(), token["name"]) for token in found if not token["skip"]]
-    return marks.Tokens([token.span() for token in found if token["skip"]], parameters)
+    skipped: list[tuple[int, int]] = []
+    parameters: list[tuple[int, str]] = []
+    at = 0
+    for kind, token in tokens(text):
+        if kind in (Kind.QUOTED, Kind.COMMENT):
+            skipped.append((at, at + len(token)))
+        elif kind is Kind.PARAMETER:
+            parameters.append((at, token[1:]))
+        at += len(token)
+    return marks.Tokens(skipped, parameters)
 
 
-def _number(text: str, declared: tuple[str, ...]) -> tuple[str, set[str]]:
-    """The text with $n for each :name, and the names that it uses."""
+def _number(text: str, declared: tuple[str, ...], label: str) -> tuple[str, set[str], str]:
+    """Return the text with $n for each :name, the names that it uses, and the text without strings and comments.
+
+    The label stands after the first word: leading comments are stripped by PostgreSQL 18.
+    """
+    parts: list[str] = []
+    bare: list[str] = []
     used: set[str] = set()
-
-    def replace(match: re.Match[str]) -> str:
-        if match["skip"]:
-            return match["skip"]
-        used.add(match["name"])
-        return f"${declared.index(match['name']) + 1}" if match["name"] in declared else match[0]
-
-    return _TOKEN.sub(replace, text), used
-
-
-def _label(sql: str, name: str) -> str:
-    """The query's name stands after the first word: leading comments are stripped by PostgreSQL 18."""
-    return _FIRST_WORD.sub(lambda m: f"{m[0]} /* {name} */", sql, count=1)
+    is_labelled = False
+    for kind, token in tokens(text):
+        part = token
+        if kind is Kind.NUMBER:
+            raise ValueError(f"{token} is a parameter without a name: declare one, and write it as :name")
+        if kind is Kind.PARAMETER:
+            used.add(token[1:])
+            if token[1:] in declared:
+                part = f"${declared.index(token[1:]) + 1}"
+        elif kind is Kind.TEXT and not is_labelled and (first := _FIRST_WORD.match(token)):
+            part = f"{first[0]} /* {label} */{token[first.end() :]}"
+            is_labelled = True
+        parts.append(part)
+        bare.append(token if kind is Kind.TEXT else " ")
+    return "".join(parts), used, " ".join("".join(bare).split())
 
 
 def _wrong(path: Path, line: int, message: str) -> QueryFileError:

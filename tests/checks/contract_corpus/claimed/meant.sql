@@ -5,7 +5,7 @@ select nextval('numbers');
 
 -- name: may_be_repeated()
 -- Locks are gone with the session that had them.
--- may repeat: the locks end with the session
+-- repeatable: the locks end with the session
 select t.id from things t for update;
 
 -- name: same_column()

@@ -1,0 +1,102 @@
+"""The tokens of SQL as PostgreSQL's scanner finds them, as far as they decide which :name is a parameter.
+
+Strings, quoted names and comments are told from the rest, since a colon in them means nothing. Words and numbers are read
+whole, since a quote or dollar belongs to the word before it: n$a$ is a name, and E'\\'' a string with an escape.
+"""
+
+import re
+from collections.abc import Iterator
+from enum import Enum, auto
+
+_START = r"[A-Za-z_\x80-\U0010ffff]"
+_WORD = rf"{_START}[A-Za-z0-9_$\x80-\U0010ffff]*+"
+_TAG = rf"(?:{_START}[A-Za-z0-9_\x80-\U0010ffff]*+)?"
+_NUMBER = r"(?:0[xX][0-9A-Fa-f_]++|0[oO][0-7_]++|0[bB][01_]++|[0-9][0-9_]*+(?:\.(?!\.)[0-9_]*+)?(?:[eE][-+]?[0-9][0-9_]*+)?)"
+_ESCAPED = r"'(?:[^'\\]|\\.|'')*+'"
+# A string goes on, and stays of its kind, after a new line with nothing but blanks and comments up to the next quote.
+_GOES_ON = r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+"
+_TOKEN = re.compile(
+    rf"""
+      (?P<quoted>
+        [eE]{_ESCAPED}(?:{_GOES_ON}{_ESCAPED})*+
+        | '(?:[^']|'')*+'
+        | "(?:[^"]|"")*+"
+        | \$(?P<tag>{_TAG})\$.*?\$(?P=tag)\$
+      )
+    | (?P<comment>--[^\n\r]*+)
+    | (?P<nested>/\*)
+    | (?P<open>[eE]?'|"|\${_TAG}\$)
+    | (?P<number>\$[0-9]++)
+    | (?P<parameter>:(?![eEbBxX]'|[uU]&['"]){_WORD})
+    | (?P<opening>\[)
+    | (?P<closing>\])
+    | (?P<text>::|:=|(?:(?![eE]'){_WORD}|{_NUMBER}|[^'"$:/\[\]\-A-Za-z0-9_\x80-\U0010ffff]++)++|.)
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+_VALUE_BEFORE = re.compile(r"[A-Za-z0-9_$.\x80-\U0010ffff'\")\]]")
+
+
+class Kind(Enum):
+    """A token's kind: NUMBER is a parameter by number ($1), TEXT all that needs no distinction."""
+
+    TEXT = auto()
+    QUOTED = auto()
+    COMMENT = auto()
+    PARAMETER = auto()
+    NUMBER = auto()
+
+
+class Unterminated(ValueError):
+    """A string, a quoted name or a comment has no end.
+
+    position: the character at which it begins, counted from 0.
+    """
+
+    def __init__(self, what: str, position: int) -> None:
+        super().__init__(f"{what} has no end")
+        self.position = position
+
+
+def tokens(sql: str) -> Iterator[tuple[Kind, str]]:
+    """Yield the tokens of a text; joined, they are the text again.
+
+    In square brackets a colon right after a value is a slice's, as in [1:n]; anywhere else :n is a parameter.
+
+    Raises Unterminated.
+    """
+    at = depth = 0
+    while match := _TOKEN.match(sql, at):
+        kind, start, at = match.lastgroup, at, match.end()
+        if kind == "text":
+            yield Kind.TEXT, match[0]
+        elif kind == "parameter":
+            if depth and _VALUE_BEFORE.match(sql, start - 1):
+                at = start + 1
+                yield Kind.TEXT, ":"
+            else:
+                yield Kind.PARAMETER, match[0]
+        elif kind == "quoted":
+            yield Kind.QUOTED, match[0]
+        elif kind == "comment":
+            yield Kind.COMMENT, match[0]
+        elif kind == "nested":
+            at = _end_of_comment(sql, start)
+            yield Kind.COMMENT, sql[start:at]
+        elif kind == "open":
+            raise Unterminated(f"what begins with {match[0]}", start)
+        elif kind == "number":
+            yield Kind.NUMBER, match[0]
+        else:
+            depth = depth + 1 if kind == "opening" else max(depth - 1, 0)
+            yield Kind.TEXT, match[0]
+
+
+def _end_of_comment(sql: str, start: int) -> int:
+    depth = 0
+    for mark in _COMMENT_MARK.finditer(sql, start):
+        depth += 1 if mark[0] == "/*" else -1
+        if not depth:
+            return mark.end()
+    raise Unterminated("the comment that begins with /*", start)
