@@ -40,7 +40,7 @@ from .pool import Pool
 from .server import schema
 from .sql import query_files
 from .sql.query import Query
-from .sql.statements import bound
+from .sql.statements import QueryConnection, bound
 from .transactions import Transactions, failed
 
 QUERIES = query_files.load(schema.DB_DIR / "queries", rows.CLASSES)
@@ -126,20 +126,23 @@ class Database(Transactions):
     def _run(self, query: Query, values: Sequence[object]) -> object:
         """The query's rows, or the number of rows that it changed; a driver's error becomes one of ours.
 
-        Where a connection turns out to be dead, a query that only reads is run again on another.
+        Where a connection turns out to be dead, a query that may be repeated is run again on another; any other gets no
+        connection whose end has arrived already.
         """
         pool = self._pool
         inside = pool.local.connection
-        if inside is not None and pool.over:
-            raise Unavailable("the database is closed")
-        connection = inside or pool.lease()
+        if inside is not None:
+            self._inside()
+            if pool.over:
+                raise Unavailable("the database is closed")
+        connection = inside or (pool.lease() if query.repeatable else pool.lease_live())
         try:
             return connection.run(query, values)
         except psycopg.errors.InFailedSqlTransaction as error:
             raise failed(connection) from error
         except psycopg.Error as error:
-            if not connection.ended(error) or inside is not None or query.verb != "select":
-                told = from_driver(error, query.call(values))
+            if not _may_run_again(connection, query, error) or inside is not None:
+                told = from_driver(error, query.call(values), moved=connection.moved)
                 if inside is not None and not (inside.closed and inside.failure):  # the first that ended it counts
                     inside.failure = str(told)
                 raise told from error
@@ -149,15 +152,21 @@ class Database(Transactions):
         return self._run_again(query, values)
 
     def _run_again(self, query: Query, values: Sequence[object]) -> object:
-        """Run a query that only reads on one connection after the other: after a restart of the server all are dead."""
+        """Run a query on one connection after the other: after a restart of the server all are dead."""
         deadline = monotonic() + self._pool.timeout
         for attempts_left in range(self._pool.size, -1, -1):
-            connection = self._pool.lease(max(deadline - monotonic(), 0))
+            lease = self._pool.lease if query.repeatable else self._pool.lease_live
+            connection = lease(max(deadline - monotonic(), 0))
             try:
                 return connection.run(query, values)
             except psycopg.Error as error:
-                if not connection.ended(error) or not attempts_left:
-                    raise from_driver(error, query.call(values)) from error
+                if not _may_run_again(connection, query, error) or not attempts_left:
+                    raise from_driver(error, query.call(values), moved=connection.moved) from error
             finally:
                 self._pool.give_back(connection)
         raise AssertionError("the last attempt returns or raises")
+
+
+def _may_run_again(connection: QueryConnection, query: Query, error: psycopg.Error) -> bool:
+    """Return whether a call's session is over, and the server has done nothing that a second call would do twice."""
+    return connection.ended(error) and (query.repeatable or connection.moved)

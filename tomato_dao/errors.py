@@ -178,8 +178,11 @@ def _singular(word: str) -> str:
     return word if word.endswith("ss") else word.removesuffix("s")
 
 
-def from_driver(error: psycopg.Error, call: Call | None = None) -> TomatoError:
-    """The error to raise for a driver's error (with it as the cause), by its SQLSTATE, constraint and query's verb."""
+def from_driver(error: psycopg.Error, call: Call | None = None, *, moved: bool = False) -> TomatoError:
+    """The error to raise for a driver's error (with it as the cause), by its SQLSTATE, constraint and query's verb.
+
+    moved: whether the session was closed since its server can't be written to any more, and another one can.
+    """
     state = error.sqlstate or ""
     diag = error.diag
     said = one_line(diag.message_primary or str(error).strip().split("\n")[0], 500)
@@ -188,6 +191,8 @@ def from_driver(error: psycopg.Error, call: Call | None = None) -> TomatoError:
     kind = next((_SQLSTATES[state[:n]] for n in (5, 3, 2) if state[:n] in _SQLSTATES), DatabaseFailure)
     if not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         kind = Unavailable
+    if moved:
+        kind, said = Unavailable, f"the server turned read-only, and another is looked for: {said}"
     if diag.constraint_name:
         return _from_constraint(kind, state, diag, said, call or Call("", "", (), {}))
     if call is None or not state:

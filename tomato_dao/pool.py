@@ -4,9 +4,10 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from math import inf
 from time import monotonic, sleep
+from typing import Any
 from weakref import WeakSet, ref
 
 from psycopg import pq
@@ -18,7 +19,7 @@ from .server.capacity import capacity
 from .server.commands import command_line
 from .server.metrics import PoolStats, holders
 from .server.notices import PoolName, log_notice
-from .server.probe import probe, session_settings
+from .server.probe import probe, seeks_writable, session_settings
 from .sql.adapters import adapt
 from .sql.counters import AllCounts
 from .sql.query import Query
@@ -32,7 +33,9 @@ _IDLE_AFTER = 60  # seconds without work after which a connection goes back to p
 # Where the server refuses a connection it is asked again after 1, 2 and 4 seconds, and then from the beginning.
 _BACKOFF = 8
 _ASK = 2  # seconds after which psycopg_pool is asked again, in case it has given up
+_PAUSE = 0.5  # seconds after which psycopg_pool is asked again, where asking failed for a reason of its own
 _IDLE = pq.TransactionStatus.IDLE
+_SOURCE = "select source from pg_settings where name = 'default_transaction_read_only'"
 
 
 class _Waiter:
@@ -48,9 +51,10 @@ class _Waiter:
 
 
 class _Local(threading.local):
-    """Each thread's own: the connection of the transaction that it is in."""
+    """Each thread's own: the connection of the transaction that it is in, and asyncio's task that began it."""
 
     connection: QueryConnection | None = None
+    task: object = None
 
 
 class Pool:
@@ -87,11 +91,15 @@ class Pool:
         self._slow = inf if log_slower_than is None else log_slower_than
         self._prepare = prepare
         self._settings = session_settings(url, application_name, statement_timeout if prepare else None)
+        self._seeks_writable = seeks_writable(self._settings)
+        self._kwargs: dict[str, Any] = {**self._settings, "autocommit": True, "prepare_threshold": None}
+        self._pool: ConnectionPool[QueryConnection] | None
         self._open()
+        self._pool = self._started()
         fork.watch(self)
 
     def _open(self) -> None:
-        """Start without connections: at first, and in a child after a fork."""
+        """Start without connections and threads: at first, and in a child after a fork."""
         self.local = _Local()
         self.over = False  # closed, and the grace has passed: transactions must end
         self.counts = AllCounts()
@@ -105,9 +113,13 @@ class Pool:
         self._closing = False
         self._closed = threading.Event()  # for the thread that tidies
         self._name = PoolName(str(self._settings["application_name"]))
-        self._pool = ConnectionPool(
+        self._pool = None  # until it is needed
+
+    def _started(self) -> ConnectionPool[QueryConnection]:
+        """Return psycopg_pool's pool, at work. Raises Unavailable where its threads or ours can't be started."""
+        pool = ConnectionPool(
             connection_class=QueryConnection,
-            kwargs={**self._settings, "autocommit": True, "prepare_threshold": None},
+            kwargs=self._kwargs,
             name=self._name,
             configure=self._configure,
             min_size=1,
@@ -117,15 +129,23 @@ class Pool:
             reconnect_timeout=_BACKOFF,
             open=False,
         )
-        self._pool.open()
         tidy = threading.Thread(target=_tidy, args=(ref(self), self._closed), name=f"{self._name}-tidy", daemon=True)
-        tidy.start()
+        try:
+            pool.open()
+            tidy.start()
+        except BaseException as error:
+            pool.close()
+            if isinstance(error, RuntimeError):
+                raise Unavailable(_no_thread(error)) from error
+            raise
+        return pool
 
     def after_fork_in_child(self) -> None:
         """The connections are the parent's: leave them, and open new ones."""
         fork.leave_to_parent(self._all)
         # Its threads did not come along, so closing it would wait for them. psycopg_pool 3.3 has no public way to forget it.
-        self._pool._closed = True
+        if self._pool is not None:
+            self._pool._closed = True
         self._lock = threading.RLock()  # a thread of the parent may have had it
         if not self._closing:
             self._open()
@@ -140,6 +160,17 @@ class Pool:
         except IndexError:
             return self._wait(self.timeout if timeout is None else timeout)
 
+    def lease_live(self, timeout: float | None = None) -> QueryConnection:
+        """Return a connection as `lease` does, and none whose session's end has arrived: for what can't be run again."""
+        connection = self.lease(timeout)
+        if not connection.has_ended():
+            return connection
+        deadline = monotonic() + (self.timeout if timeout is None else timeout)
+        while connection.has_ended():
+            self.give_back(connection)
+            connection = self.lease(max(deadline - monotonic(), 0))
+        return connection
+
     def give_back(self, connection: QueryConnection) -> None:
         """End a lease: hand the connection to the next task, keep it, or let psycopg_pool replace it."""
         if connection.pgconn.transaction_status == _IDLE and connection.used_at <= connection.expires_at:
@@ -152,6 +183,8 @@ class Pool:
                 if not self._closing:
                     self._idle.append(connection)
                     return
+        if connection.moved:
+            self._look_for_writable()
         self._return([connection])
 
     def close(self, grace: float) -> None:
@@ -161,7 +194,8 @@ class Pool:
             self._refuse_all("the database is closed")
         self._closed.set()
         self.return_idle()
-        self._pool.close()
+        if self._pool is not None:
+            self._pool.close()
         deadline = monotonic() + grace
         while self._at_work() and monotonic() < deadline:
             sleep(0.01)
@@ -215,6 +249,12 @@ class Pool:
         thread can be started, tasks wait for those at work; where none is at work either, they are told.
         """
         with self._lock:
+            if self._pool is None and self._waiters and not self._closing:
+                try:
+                    self._pool = self._started()
+                except Unavailable as error:
+                    self._refuse_all(str(error))
+                    return
             while self._coming < len(self._waiters) and self._taken < self.size and not self._closing:
                 called_off = threading.Event()
                 fetch = threading.Thread(target=self._fetch, args=(called_off,), name=f"{self._name}-fetch", daemon=True)
@@ -228,7 +268,7 @@ class Pool:
                     self._coming -= 1
                     if not isinstance(error, RuntimeError):
                         raise
-                    refusal = f"no thread can be started to get a connection, as this process is at its limit: {error}"
+                    refusal = _no_thread(error)
                     logger.warning("the pool of %s: %s", self._name, refusal)
                     if not self._taken:
                         self._refuse_all(refusal)
@@ -244,12 +284,16 @@ class Pool:
     def _fetch(self, called_off: threading.Event) -> None:
         """Bring one more connection from psycopg_pool, for as long as somebody waits."""
         with self._lock:  # had by _grow until it is known that the thread counts
-            if called_off.is_set():
+            pool = self._pool
+            if called_off.is_set() or pool is None:
                 return
         while True:
             try:
-                connection = self._pool.getconn()
-            except (PoolTimeout, PoolClosed) as error:
+                connection = pool.getconn()
+            except Exception as error:
+                if not isinstance(error, PoolTimeout | PoolClosed):
+                    logger.warning("the pool of %s asks again for a connection", self._name, exc_info=True)
+                    self._closed.wait(_PAUSE)
                 with self._lock:
                     if isinstance(error, PoolClosed) or not self._waiters:
                         self._taken -= 1
@@ -284,16 +328,41 @@ class Pool:
         """The pool's figures now."""
         connections = len(self._open_now())
         waits, waited = self.counts.waits()
-        idle = min(len(self._idle) + self._pool.get_stats()["pool_available"], connections)
+        kept = self._pool.get_stats()["pool_available"] if self._pool is not None else 0
+        idle = min(len(self._idle) + kept, connections)
         return PoolStats(self.size, connections, idle, len(self._waiters), waits, waited, self.counts.turned_away)
 
     def _return(self, connections: Sequence[QueryConnection]) -> None:
         """Give connections to psycopg_pool, which replaces the broken and old."""
-        for connection in connections:
+        if not connections:
+            return
+        with ExitStack() as all_steps:  # each is done, also where one before it fails
+            all_steps.callback(self._grow)
+            all_steps.callback(self._untake, len(connections))
+            for connection in connections:
+                all_steps.callback(self._put, connection)
+
+    def _put(self, connection: QueryConnection) -> None:
+        if self._pool is not None:
             self._pool.putconn(connection)
+
+    def _untake(self, number: int) -> None:
         with self._lock:
-            self._taken -= len(connections)
-        self._grow()
+            self._taken -= number
+
+    def _look_for_writable(self) -> None:
+        """Leave the server that turned read-only: close the idle sessions, and have new ones looked for elsewhere."""
+        logger.warning(
+            "the pool of %s leaves a server that turned read-only, and looks for one that can be written to", self._name
+        )
+        self._kwargs["target_session_attrs"] = self._seeks_writable
+        idle = []
+        with self._lock, suppress(IndexError):  # a lease may take the last one meanwhile
+            while True:
+                idle.append(self._idle.popleft())
+        for connection in idle:
+            connection.close()
+        self._return(idle)
 
     def return_idle(self, *, unused_since: float = inf) -> None:
         """Give idle connections to psycopg_pool: those unused since a time of the monotonic clock (default: all)."""
@@ -315,11 +384,24 @@ class Pool:
         connection.shapes = self._shapes
         connection.expires_at = monotonic() + _LIFETIME
         connection.slow = self._slow
+        connection.seeks_writable = bool(self._seeks_writable) and not _is_role_read_only(connection)
         self.counts.assign(connection)
         if self._shapes is not None:
             connection.execute("set timezone = 'UTC'")  # a pooler refuses it as an option of the connection, but keeps it
         with self._lock:
             self._all.add(connection)
+
+
+def _is_role_read_only(connection: QueryConnection) -> bool:
+    """Return whether a session is read-only by its role, its database or the URL, so that another server would not help."""
+    if connection.pgconn.parameter_status(b"default_transaction_read_only") != b"on":
+        return False
+    row = connection.execute(_SOURCE).fetchone()
+    return row is None or row[0] not in ("configuration file", "command line")
+
+
+def _no_thread(error: BaseException) -> str:
+    return f"no thread can be started to get a connection, as this process is at its limit: {error}"
 
 
 def _tidy(pool: "ref[Pool]", closed: threading.Event) -> None:

@@ -1,5 +1,6 @@
 """Connections and transactions over one pool that all threads share: what a Database is beside its DAOs."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
@@ -46,20 +47,24 @@ class Transactions:
         """Join this thread's calls into one transaction; nested: savepoints.
 
         isolation, read_only: of the outermost transaction (default: the server's). Whatever leaves the block as an
-        exception rolls it back.
+        exception rolls it back. A transaction that a task of asyncio began is that task's alone: WrongState for others of
+        its thread.
         """
-        outer = self._pool.local.connection
+        outer = self._inside()
         if outer is None:
             with self._outermost(isolation, read_only):
                 yield
         elif isolation is not None or read_only:
             raise InvalidValue("isolation and read_only are for the outermost transaction")
         else:
+            local = self._pool.local
+            outer_task, local.task = local.task, _current_task()
             try:
                 with _our_errors(outer), outer.transaction():
                     yield
                     _check_not_failed(outer)
             finally:
+                local.task = outer_task
                 if outer.pgconn.transaction_status == TransactionStatus.INTRANS:
                     outer.failure = ""
 
@@ -70,7 +75,7 @@ class Transactions:
         transaction's. Nothing but a Conflict is repeated; the last one is raised. Inside a transaction the work is done
         once, in a nested one: what is to be repeated is the whole.
         """
-        if self._pool.local.connection is not None:
+        if self._inside() is not None:
             attempts = 1
         for pause in islice(pauses(0.02, 1), max(attempts - 1, 0)):
             with suppress(Conflict), self.transaction(isolation=isolation):
@@ -84,13 +89,26 @@ class Transactions:
         with ExitStack() as stack:
             connection = self._begin(stack, isolation, read_only)
             try:
-                self._pool.local.connection = connection
+                self._pool.local.connection, self._pool.local.task = connection, _current_task()
                 yield
                 _check_not_failed(connection)
                 if self._pool.over:
                     raise Unavailable("the database is closed")
             finally:
-                self._pool.local.connection = None
+                self._pool.local.connection = self._pool.local.task = None
+
+    def _inside(self) -> QueryConnection | None:
+        """Return the connection of the transaction that the caller is in; None where it is in none.
+
+        Raises WrongState where another task of this thread is in it: it would be committed or rolled back with the other's.
+        """
+        local = self._pool.local
+        if local.task is not None and local.task is not _current_task():
+            raise WrongState(
+                "another asyncio task of this thread is inside transaction(), which belongs to the thread: run the work of each "
+                "task in a thread of its own, as asyncio.to_thread() does, or do not await inside the block"
+            )
+        return local.connection
 
     def _begin(self, stack: ExitStack, isolation: IsolationLevel | None, read_only: bool) -> QueryConnection:
         """A leased connection in a transaction, both ended by the stack; another one where one turns out to be dead."""
@@ -121,10 +139,11 @@ class Transactions:
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
         """The escape hatch: a leased psycopg connection in autocommit mode (inside `transaction()`: its connection)."""
-        if self._pool.local.connection is not None:
-            yield self._pool.local.connection
+        inside = self._inside()
+        if inside is not None:
+            yield inside
             return
-        connection = self._pool.lease()
+        connection = self._pool.lease_live()
         try:
             yield connection
         finally:
@@ -134,6 +153,14 @@ class Transactions:
                 self._pool.give_back(connection)
 
 
+def _current_task() -> object:
+    """Return the task of asyncio that runs now; None where no loop runs in this thread."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
 @contextmanager
 def _our_errors(connection: QueryConnection) -> Iterator[None]:
     try:
@@ -141,8 +168,9 @@ def _our_errors(connection: QueryConnection) -> Iterator[None]:
     except psycopg.errors.InFailedSqlTransaction as error:
         raise failed(connection) from error
     except psycopg.Error as error:
-        told = from_driver(error)
-        if connection.ended(error):
+        is_over = connection.ended(error)
+        told = from_driver(error, moved=connection.moved)
+        if is_over:
             connection.failure = connection.failure or str(told)
         raise told from error
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from time import monotonic, sleep
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
@@ -54,6 +55,22 @@ def connection_settings(url: str, application_name: str) -> dict[str, object]:
         **given,
         "client_encoding": "UTF8",
     }
+
+
+def seeks_writable(settings: Mapping[str, object]) -> str:
+    """Return the target_session_attrs by which libpq looks for a server that can be written to; empty where it doesn't.
+
+    It does where settings or environment ask for it, and among several hosts where they don't ask for another one.
+    """
+    default = {option.keyword.decode(): option.val for option in pq.Conninfo.get_defaults() if option.val}
+
+    def given(name: str) -> str:
+        return str(settings.get(name) or default.get(name, b"").decode())
+
+    attrs = given("target_session_attrs")
+    if attrs in ("read-write", "primary"):
+        return attrs
+    return "read-write" if attrs in ("", "any") and "," in given("host") + given("hostaddr") else ""
 
 
 def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao", path: str = SCHEMA_PATH) -> psycopg.Connection:

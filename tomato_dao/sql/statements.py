@@ -4,6 +4,7 @@ psycopg's cursor costs more than the rest of a call, so statements go through th
 and rows go through psycopg's own adapters, and waiting through psycopg's own wait, so that Ctrl-C and cancellation work.
 """
 
+import select
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -42,6 +43,8 @@ _ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, Re
 _STALE = ("0A", "26", "42", "XX")
 # SQLSTATEs after which the server has ended the session, or is about to.
 _ENDED = ("57P01", "57P02", "57P03", "08")
+_LAST_WORDS = ("FATAL", "PANIC")  # severities of what the server says before it ends a session
+READ_ONLY_TRANSACTION = "25006"  # refused before anything was done
 # What `discard all` undoes, in one round trip; itself it would take our prepared statements along.
 _CLEAN: LiteralString = (
     "close all; reset session authorization; reset all; unlisten *; select pg_advisory_unlock_all(); discard temp"
@@ -63,7 +66,8 @@ class QueryConnection(psycopg.Connection[TupleRow]):
     shapes: where the shapes of queries are kept that are sent as they are, for a server behind a pooler that can't keep
     prepared statements; None where statements are prepared. used_at, expires_at: the pool's, by its monotonic clock.
     counts: what it counts; query, began: what it runs or ran last, and since when; slow: seconds after which a call is logged;
-    failure: what failed in the transaction that it is in, if anything did.
+    failure: what failed in the transaction that it is in, if anything did. seeks_writable: whether the URL has libpq look for
+    a server that can be written to. moved: whether the session was closed since its server can't be any more.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -74,6 +78,12 @@ class QueryConnection(psycopg.Connection[TupleRow]):
         self.query: Query | None = None
         self.failure = ""
         self.slow = inf
+        self.seeks_writable = self.moved = False
+        poll = select.poll()
+        poll.register(self.pgconn.socket, select.POLLIN)
+        self._poll = poll.poll
+        self._last_words: list[str] = []
+        self.add_notice_handler(partial(_note_last_words, self._last_words))
         self._raw_json: RawJson | None = None
         self._statements: dict[Query, Statement] = {}
         self._base_types: dict[int, int] = {}
@@ -118,10 +128,33 @@ class QueryConnection(psycopg.Connection[TupleRow]):
 
     def ended(self, error: psycopg.Error) -> bool:
         """Whether an error means that the session is over; then it is closed."""
-        if not self.broken and not (error.sqlstate or "").startswith(_ENDED):
+        state = error.sqlstate or ""
+        if state == READ_ONLY_TRANSACTION and self._is_server_read_only():
+            self.moved = True
+        elif not self.broken and not state.startswith(_ENDED):
             return False
         self.close()
         return True
+
+    def has_ended(self) -> bool:
+        """Return whether the session's end has arrived already, and close it then. It costs no round trip."""
+        try:
+            while self._poll(0) and not self._last_words:
+                self.pgconn.consume_input()
+                self.pgconn.is_busy()  # reads what has come; last words of the server are a notice
+            if not self._last_words:
+                return False
+        except psycopg.Error:  # the connection was closed without a word
+            pass
+        self.close()
+        return True
+
+    def _is_server_read_only(self) -> bool:
+        """Return whether a server that was looked for to be written to is so no more; not the transaction, or the role."""
+        if not self.seeks_writable or self.read_only:
+            return False
+        status = self.pgconn.parameter_status
+        return status(b"in_hot_standby") == b"on" or status(b"default_transaction_read_only") == b"on"
 
     def clean(self) -> None:
         """Undo what the escape hatch may have set or left in the session; where that fails, the connection is closed."""
@@ -293,6 +326,11 @@ class Statement:
                 invalid.__cause__ = error
                 return invalid
         raise AssertionError("all values can be adapted")
+
+
+def _note_last_words(last_words: list[str], diagnostic: psycopg.errors.Diagnostic) -> None:
+    if diagnostic.severity_nonlocalized in _LAST_WORDS:
+        last_words.append(diagnostic.message_primary or "")
 
 
 def _dump_or_null(dump: Callable[[Any], Buffer | None], value: object) -> Buffer | None:
