@@ -132,8 +132,17 @@ class Events:
             if self._closed:
                 raise Unavailable("the database is closed")
             if self._reader is None:
-                self._reader = _ListeningThread(self._url, self._application_name, self.tell)
-                self._reader.start()
+                reader = _ListeningThread(self._url, self._application_name, self.tell)
+                try:
+                    reader.start()
+                except BaseException as error:
+                    reader.abandon()
+                    if isinstance(error, RuntimeError):
+                        raise Unavailable(
+                            f"no thread can be started to listen, as this process is at its limit: {error}"
+                        ) from error
+                    raise
+                self._reader = reader
             self._queues.add(queue)
         return listener
 
@@ -180,6 +189,13 @@ class _ListeningThread(threading.Thread):
         """Have the thread end, and with it the session."""
         self._end.shutdown(socket.SHUT_RDWR)  # a child's copy would outlive a mere close
         self._end.close()
+
+    def abandon(self) -> None:
+        """Close what it has opened, where it can't be started; where it was, `run` does."""
+        self.end()
+        if not self.is_alive():
+            self._ended.close()
+            self.connection.close()
 
     def run(self) -> None:
         with self._ended:

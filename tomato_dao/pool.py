@@ -300,9 +300,14 @@ class Pool:
                         self._coming -= 1
                         return
             else:
-                with self._lock:
-                    self._coming -= 1
-                self.give_back(connection)
+                try:
+                    with self._lock:
+                        self._coming -= 1
+                    self.give_back(connection)
+                except BaseException:
+                    connection.close()
+                    self._return([connection])
+                    raise
                 return
 
     def _turn_away(self, how: str) -> Unavailable:
@@ -343,8 +348,14 @@ class Pool:
                 all_steps.callback(self._put, connection)
 
     def _put(self, connection: QueryConnection) -> None:
+        """Give a connection to psycopg_pool, and again where that fails: it would keep the place of one that never comes."""
         if self._pool is not None:
-            self._pool.putconn(connection)
+            try:
+                self._pool.putconn(connection)
+            except BaseException:
+                connection.close()
+                self._pool.putconn(connection)
+                raise
 
     def _untake(self, number: int) -> None:
         with self._lock:

@@ -1,5 +1,6 @@
 """A pool that grows while threads are short, or while an interrupt comes: its counts stay right, and no task is forgotten."""
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +9,12 @@ from time import monotonic, sleep
 
 import psycopg
 import pytest
+from psycopg_pool import ConnectionPool
 
-from tests.helpers.session_cases import fill, kill, names, refusing_connections, until_waiting
-from tomato_dao import Database, Unavailable, connect
+from tests.helpers.dao_cases import until
+from tests.helpers.session_cases import BACKENDS, fill, kill, names, refusing_connections, until_waiting
+from tomato_dao import Database, Unavailable, connect, pool
+from tomato_dao.sql.statements import QueryConnection
 
 START = threading.Thread.start
 
@@ -59,16 +63,16 @@ def assert_holds_all(db: Database) -> None:
     until_none_fetches()
     assert (db._pool._taken, db._pool._coming) == (len(db._pool._idle), 0)
     fill(db)
-    pool = db.stats().pool
-    assert (pool.connections, pool.idle, pool.waiting) == (pool.size, pool.size, 0)
-    leases = [db._pool.lease(timeout=5) for _ in range(pool.size)]
+    stats = db.stats().pool
+    assert (stats.connections, stats.idle, stats.waiting) == (stats.size, stats.size, 0)
+    leases = [db._pool.lease(timeout=5) for _ in range(stats.size)]
     with pytest.raises(Unavailable, match="no connection free"):
         db._pool.lease(timeout=0.05)
     assert fetches() == []  # there is no room for one more
     for lease in leases:
         db._pool.give_back(lease)
     until_none_fetches()
-    assert (db._pool._taken, db._pool._coming) == (pool.size, 0)
+    assert (db._pool._taken, db._pool._coming) == (stats.size, 0)
 
 
 def test_a_task_is_told_where_no_thread_can_be_started_for_its_connection(
@@ -128,6 +132,90 @@ def test_an_interrupt_as_the_pool_grows_leaves_its_counts_right(
             monkeypatch.undo()
         assert names(db) == []
         assert_holds_all(db)
+
+
+STEPS = [
+    (threading.Thread, "__init__", MemoryError),
+    (threading.Thread, "start", RuntimeError),
+    (ConnectionPool, "getconn", RuntimeError),
+    (ConnectionPool, "getconn", MemoryError),
+    (ConnectionPool, "putconn", MemoryError),
+    (QueryConnection, "connect", RuntimeError),
+    (QueryConnection, "connect", psycopg.OperationalError),
+    (pool, "adapt", psycopg.OperationalError),
+]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(("owner", "step", "failure"), STEPS, ids=lambda value: getattr(value, "__name__", value))
+def test_a_step_of_growing_that_fails_once_costs_no_place_in_the_pool(
+    tomato_url: str, monkeypatch: pytest.MonkeyPatch, owner: object, step: str, failure: type[Exception]
+) -> None:
+    real = getattr(owner, step)
+    failed: list[str] = []
+
+    def fail_once(*args: object, **kwargs: object) -> object:
+        if not failed:
+            failed.append(step)
+            raise failure("made to fail once")
+        return real(*args, **kwargs)
+
+    with connect(tomato_url, pool_size=2, timeout=5) as db:
+        monkeypatch.setattr(owner, step, fail_once)
+        for _ in range(2):
+            with suppress(Exception), db.connection() as connection:
+                connection.close()
+        monkeypatch.undo()
+        assert failed == [step]
+        assert names(db) == []
+        assert_holds_all(db)
+
+
+def test_connecting_where_no_thread_can_be_started_is_unavailable(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = threading.active_count()
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    with pytest.raises(Unavailable, match="no thread can be started"):
+        connect(tomato_url)
+    monkeypatch.undo()
+    assert threading.active_count() == before
+    with connect(tomato_url) as db:
+        assert names(db) == []
+
+
+def test_listening_where_no_thread_can_be_started_is_unavailable_and_works_later(
+    tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(tomato_url, application_name="short") as db:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_more)
+            with pytest.raises(Unavailable, match="no thread can be started to listen"):
+                db.listen("topologies")
+        until(server, "not exists (select " + BACKENDS + ")", "short events")
+        with db.listen("topologies", timeout=10) as listener:
+            server.execute("notify tomato_changes, 'topology 1 deleted'")
+            assert next(listener).id == 1
+
+
+def test_a_forked_child_without_threads_is_told_and_works_later(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect(tomato_url, pool_size=2) as parent:
+        assert names(parent) == []
+        read, write = os.pipe()
+        if not (child := os.fork()):
+            told = b""
+            try:
+                monkeypatch.setattr(threading.Thread, "start", no_more)
+                with pytest.raises(Unavailable, match="no thread can be started"):
+                    names(parent)
+                monkeypatch.undo()
+                told = str(names(parent)).encode()
+            finally:
+                os.write(write, told)
+                os._exit(0)
+        os.close(write)
+        os.waitpid(child, 0)
+        assert os.read(read, 100) == b"[]"
+        os.close(read)
+        assert names(parent) == []
 
 
 def test_a_task_brings_one_connection(tomato_url: str) -> None:
