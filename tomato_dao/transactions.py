@@ -105,8 +105,8 @@ class Transactions:
         local = self._pool.local
         if local.task is not None and local.task is not _current_task():
             raise WrongState(
-                "another asyncio task of this thread is inside transaction(), which belongs to the thread: run each task's work "
-                "in a thread of its own, as asyncio.to_thread() does, or do not await inside the block"
+                "another asyncio task of this thread is inside transaction(), which belongs to the thread: run each "
+                "task in a thread of its own, as asyncio.to_thread() does, or do not await inside the block"
             )
         return local.connection
 

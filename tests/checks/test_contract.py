@@ -124,6 +124,7 @@ def test_a_query_that_no_dao_uses_is_found_with_all_else_at_once(copy: Path, edi
     assert code == 1
     assert said.startswith("db/queries/quotas.sql:1: quotas.count: no DAO uses it\n")
     assert "tomato_dao/dao/faces.pyi:1: it is stale: run make schema\n" in said
+    assert "db/queries/read_only.txt:1: it is stale: run make schema\n" in said
     assert 'Argument 2 to "list" of "SitesQueries" has incompatible type "str"; expected "int"' in said
 
 

@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from checks.contract import check
+from checks.contract import check, made_marks
 from checks.described import Described
 from tests.helpers.corpus_cases import contradictions, corpus_connection, described, expected, fill, load_corpus, without_claims
 from tests.helpers.join_cases import Seen, made_joins, right_declaration, seen_of, with_claims, wrong_declarations
@@ -60,6 +61,23 @@ def test_a_claim_gets_each_query_through_that_needs_it(corpus: Corpus, connectio
     assert {q.query.name: found for q in corpus["claimed"] if (found := check(q))} == {}
     bare = described(connection, [without_claims(q.query) for q in corpus["claimed"]])
     assert [q.query.name for q in bare if not check(q)] == []
+
+
+def test_only_queries_that_are_proved_to_read_only_may_be_run_again(
+    corpus: Corpus, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    (tmp_path / "changes.sql").write_text(
+        "-- name: merged()!\nmerge into things t using things s on false when matched then do nothing;\n"
+        "-- name: merged_in_cte()\nwith l as (delete from logs returning id) select id from l;\n"
+        "-- name: read()\nselect 1;\n",
+        "utf-8",
+    )
+    writing = [q for q in corpus["wrong"] + corpus["claimed"] if q.query.file in ("changes", "meant") and q.changes]
+    reading = [q for q in corpus["right"] if q.query.verb == "select"]
+    others = described(connection, list(load(tmp_path).values()))
+    marked = {line.split()[0] for line in made_marks([*writing, *reading, *others]).splitlines()[1:]}
+    assert len(writing) > 10
+    assert marked == {q.query.name for q in reading} | {"changes.read"}
 
 
 def test_rows_never_contradict_what_is_proved(corpus: Corpus, connection: psycopg.Connection) -> None:

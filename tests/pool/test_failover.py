@@ -1,0 +1,136 @@
+"""A server that turns read-only under open sessions: the pool looks for the writable one where the URL says to."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from tests.conftest import CHECKOUT
+from tests.helpers.session_cases import fill, names
+from tests.ops.test_commands import run
+from tomato_dao import Database, NotAllowed, Unavailable, connect
+from tomato_dao.ops import embedded
+from tomato_dao.ops.scratch import scratch_database, with_database
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def first_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server of its own."""
+    directory = tmp_path_factory.mktemp("first")
+    try:
+        yield embedded.start(directory)
+    finally:
+        embedded.remove(directory)
+
+
+@pytest.fixture(scope="module")
+def both(first_server: str, tomato_server_url: str, tomato_template: str) -> Iterator[tuple[str, str]]:
+    """The URLs of a database on each of two servers, of one name."""
+    with scratch_database(first_server) as first:
+        name = conninfo_to_dict(first)["dbname"]
+        with psycopg.connect(with_database(tomato_server_url, "postgres"), autocommit=True) as admin:
+            admin.execute(f'create database "{name}" template "{tomato_template}"'.encode())
+            try:
+                yield first, with_database(tomato_server_url, str(name))
+            finally:
+                admin.execute(f'drop database "{name}" with (force)'.encode())
+
+
+@pytest.fixture
+def pair(both: tuple[str, str]) -> Iterator[tuple[str, str]]:
+    """The same; the first server can be written to again afterwards."""
+    yield both
+    set_read_only(both[0], None)
+    for url in both:
+        with psycopg.connect(url, options="-c default_transaction_read_only=off", autocommit=True) as connection:
+            connection.execute("delete from organizations")
+
+
+def hosts(pair: tuple[str, str], **settings: str) -> str:
+    """A URL that names both servers."""
+    first, second = (conninfo_to_dict(url) for url in pair)
+    return make_conninfo(
+        pair[0], host=f"{first['host']},{second['host']}", port=f"{first['port']},{second['port']}", **settings
+    )
+
+
+def set_read_only(url: str, value: str | None) -> None:
+    change = f"set default_transaction_read_only = {value}" if value else "reset default_transaction_read_only"
+    with psycopg.connect(url, autocommit=True, options="-c default_transaction_read_only=off") as connection:
+        connection.execute(f"alter system {change}".encode())
+        connection.execute("select pg_reload_conf()")
+
+
+def turn_read_only(url: str, db: Database) -> None:
+    """Make the server read-only, and wait until all sessions of the pool know."""
+    fill(db)
+    set_read_only(url, "on")
+    with ExitStack() as leases:
+        for connection in [leases.enter_context(db.connection()) for _ in range(db.stats().pool.size)]:
+            while connection.execute("show default_transaction_read_only").fetchone() != ("on",):
+                pass
+
+
+def stored(url: str) -> set[str]:
+    with psycopg.connect(url) as connection:
+        return {name for (name,) in connection.execute("select name from organizations")}
+
+
+@pytest.mark.parametrize("settings", [{"target_session_attrs": "read-write"}, {}], ids=["read-write", "several hosts"])
+def test_writes_go_to_the_writable_server_once_theirs_turned_read_only(
+    pair: tuple[str, str], settings: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(hosts(pair, **settings), pool_size=3, timeout=10) as db:
+        db.organizations.create("before")
+        turn_read_only(pair[0], db)
+        for n in range(4):
+            db.organizations.create(f"after{n}")
+        with db.transaction():
+            db.organizations.create("in a transaction")
+        assert stored(pair[0]) == {"before"}
+        assert stored(pair[1]) == {"after0", "after1", "after2", "after3", "in a transaction"}
+        assert caplog.text.count("leaves a server that turned read-only") == 1
+
+
+def test_a_transaction_on_a_server_that_turned_read_only_is_unavailable_and_succeeds_elsewhere(pair: tuple[str, str]) -> None:
+    def work() -> None:
+        with db.transaction():
+            assert names(db) == []
+            db.organizations.create("made")
+
+    with connect(hosts(pair, target_session_attrs="read-write"), pool_size=2, timeout=10) as db:
+        turn_read_only(pair[0], db)
+        with pytest.raises(Unavailable, match="turned read-only, and another is looked for"):
+            work()
+        work()
+        assert stored(pair[1]) == {"made"}
+
+
+def test_what_is_meant_to_be_read_only_stays_not_allowed(pair: tuple[str, str]) -> None:
+    with connect(hosts(pair, options="-c default_transaction_read_only=on"), pool_size=1) as reader:
+        for _ in range(2):
+            with pytest.raises(NotAllowed):
+                reader.organizations.create("x")
+        assert len(reader._pool._all) == 1
+    with connect(hosts(pair, target_session_attrs="read-write"), pool_size=1) as db:
+
+        def write() -> None:
+            with db.transaction(read_only=True):
+                db.organizations.create("x")
+
+        with pytest.raises(NotAllowed):
+            write()
+        assert len(db._pool._all) == 1
+    with connect(pair[0], pool_size=1) as db:
+        turn_read_only(pair[0], db)
+        with pytest.raises(NotAllowed):  # the URL names no other server
+            db.organizations.create("x")
+
+
+def test_the_query_command_stays_read_only_on_several_hosts(pair: tuple[str, str]) -> None:
+    done = run([str(CHECKOUT / "bin" / "query"), "key_values.set", "key=a", "value=1"], hosts(pair))
+    assert (done.returncode, "say --write" in done.stderr) == (2, True), done.stderr
