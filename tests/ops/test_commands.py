@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from math import inf, nan
 from pathlib import Path
 
 import psycopg
@@ -19,6 +20,7 @@ import tomato_dao
 from tests.conftest import CHECKOUT, World
 from tomato_dao import Database
 from tomato_dao.ops import embedded_command
+from tomato_dao.ops.query import _to_json
 from tomato_dao.server import commands
 
 pytestmark = pytest.mark.slow
@@ -80,6 +82,59 @@ def test_query_prints_rows_as_a_table(tomato_url: str, db: Database, world: Worl
 def test_query_prints_json(tomato_url: str, world: World) -> None:
     (row,) = json.loads(query(tomato_url, "users.get", f"id={world.user.id}", "--json").stdout)
     assert (row["name"], row["flags"], row["password_at"]) == ("alice", [], None)
+
+
+def test_query_prints_valid_json_only(tomato_url: str, world: World, server: psycopg.Connection) -> None:
+    def no_constant(name: str) -> object:
+        raise AssertionError(f"{name} is no JSON")
+
+    server.execute("update quotas set used_traffic = 'Infinity'")
+    (row,) = json.loads(
+        query(tomato_url, "quotas.get", f"user_id={world.user.id}", "--json").stdout, parse_constant=no_constant
+    )
+    assert row["used_traffic"] == "Infinity"
+    assert _to_json([inf, -inf, nan, 1.5, None, True, "\n"]) == '["Infinity", "-Infinity", "NaN", 1.5, null, true, "\\n"]'
+    value = '{"n": 1e400, "i": 1' + "0" * 5000 + ', "f": 0.10000000000000000555, "s": "→ \\ud83d\\ude00 \\n\\"}]"}'
+    assert query(tomato_url, "key_values.set", "key=a", f"value={value}", "--write").returncode == 0
+    for encoding in ("utf-8", "latin-1"):
+        done = run(
+            [str(CHECKOUT / "bin" / "query"), "key_values.get", "key=a", "--json"], tomato_url, PYTHONIOENCODING=encoding
+        )
+        (row,) = json.loads(done.stdout, parse_constant=no_constant, parse_int=str, parse_float=str)
+        (found,) = [cell for cell in row.values() if isinstance(cell, dict)]
+        assert len(found["n"]) == 401
+        assert len(found["i"]) == 5001
+        assert found["f"] == "0.10000000000000000555"
+        assert found["s"] == '→ 😀 \n"}]'
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "euc_jp", "ascii"])
+def test_commands_print_on_any_terminal(tomato_url: str, world: World, server: psycopg.Connection, encoding: str) -> None:
+    server.execute("update sites set name = 'Zürich → 東京'")
+    for command, code in (
+        (["query", "sites.list", "after=0", "limit=1"], 0),
+        (["query", "hosts.get", "id=→"], 2),
+        (["query", "hosts.get_by_name", "name=→"], 0),
+        (["query", "hosts.get_by_name", b"name=\xff"], 2),
+        (["doctor"], None),
+        (["doctor", "--help"], 0),
+        (["load", "/nowhere/→.json"], 1),
+    ):
+        plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONIOENCODING": f"{encoding}:strict"}
+        done = subprocess.run(
+            [sys.executable, "-m", "tomato_dao", *command],
+            cwd=CHECKOUT,
+            env={**os.environ, "DATABASE_URL": tomato_url, **plain},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        said = (done.stdout + done.stderr).decode(encoding, errors="replace")
+        assert code is None or done.returncode == code, said
+        assert "Traceback" not in said
+        assert "Unicode" not in said
+        if command[:2] == ["query", "sites.list"]:
+            assert {"latin-1": "Zürich -> ??", "euc_jp": "Zürich → 東京", "ascii": "Z?rich -> ??"}[encoding] in said
 
 
 def test_query_changes_nothing_unless_told_to(tomato_url: str, db: Database, world: World) -> None:

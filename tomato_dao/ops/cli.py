@@ -1,7 +1,9 @@
 """What all commands share: errors become one line and exit code 1, a closed pipe ends quietly; how figures are written."""
 
 import argparse
+import codecs
 import gc
+import io
 import os
 import re
 import signal
@@ -14,6 +16,7 @@ from typing import NoReturn
 from ..errors import TomatoError
 from ..printable import printable
 
+_IN_ASCII = {"→": "->", "“": '"', "”": '"', "…": "...", "–": "-", "—": "-", "’": "'", "⏎": "\\n", "×": "x", "≥": ">="}
 _PARAMETER = re.compile(r"\bwith (replace|skip_invalid|end_sessions)\b")  # in the library's words
 
 
@@ -31,6 +34,7 @@ def run_command(main: Callable[[], None], name: str) -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, _: sys.exit(128 + number))  # nothing half done stays
     _open_what_is_closed()
+    _print_anywhere()
     try:
         try:
             main()
@@ -70,6 +74,24 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error, and exit with 2."""
         super().error(printable(message, 1000))
+
+
+def _print_anywhere() -> None:
+    """Let standard output and standard error take any text: what their encoding lacks is written in ASCII, or as “?”."""
+    codecs.register_error("in-ascii", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="in-ascii")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replace the first character that can't be encoded; a byte of a file's name that was no text stays as it is."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if "\udc80" <= character <= "\udcff":
+        return bytes([ord(character) - 0xDC00]), error.start + 1
+    return _IN_ASCII.get(character, "?"), error.start + 1
 
 
 def file_name(text: str) -> str:

@@ -1,11 +1,16 @@
 """`tomato-dao query`: lists the named queries, or runs one by hand and prints what it returns."""
 
 import json
+import os
 import re
+import sys
 from collections.abc import Sequence
 from datetime import datetime
+from math import inf, isfinite
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.types.string import TextLoader
 
 from .. import patches
 from ..database import QUERIES
@@ -35,7 +40,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--null", action="append", default=[], metavar="PARAMETER", help="give null, where leaving it out means all"
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON array of objects")
+    parser.add_argument("--json", action="store_true", help="print a JSON array of objects; NaN and infinities are strings")
     parser.add_argument("--write", action="store_true", help="let it change something (default: a read-only transaction)")
     options = parser.parse_intermixed_args(arguments)
     if options.name is None:
@@ -53,8 +58,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
             parser.error(f"{query.base}: {parameter}: {one_line(error.diag.message_primary)}")
         raise from_driver(error, query.call(values)) from error
     if options.json:
-        objects = [dict(zip(columns, row, strict=True)) for row in rows]
-        print(json_escaped(json.dumps(objects, default=_as_text, ensure_ascii=False, indent=2)))
+        _print_json(columns, rows)
     elif query.kind == "!":
         print(counted(int(str(rows[0][0])), "row"))
     elif query.kind and rows:
@@ -94,7 +98,10 @@ def _values(
             parser.error(f"{query.name} takes {_signature(query) or 'no parameters'}, not {pair!r}")
         if name in values:
             parser.error(f"{query.name}: {name} is given twice")
-        values[name] = value
+        try:
+            values[name] = _as_utf8(value)
+        except UnicodeDecodeError:
+            parser.error(f"{query.name}: {name} is no text in UTF-8")
         if name == "patch" and (unknown := _unknown_columns(query, value)):
             parser.error(f"{query.name}: a patch can't have {', '.join(sorted(unknown))}")
     for name in nulls:
@@ -108,6 +115,15 @@ def _values(
 
 def _optional(query: Query) -> Sequence[str]:
     return query.choices.optional if query.choices else ()
+
+
+def _as_utf8(argument: str) -> str:
+    """Return an argument that Python could not decode by the locale, decoded as UTF-8."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(argument).decode()
+    return argument
 
 
 def _unknown_columns(query: Query, patch: str) -> set[str]:
@@ -126,6 +142,8 @@ def _run(query: Query, values: Sequence[object], *, write: bool) -> tuple[list[s
         schema.check(connection)
         connection.execute("set timezone = 'UTC'")
         connection.read_only = not write
+        for name in ("json", "jsonb"):
+            connection.adapters.register_loader(name, _JsonLoader)
         with connection.transaction(), psycopg.RawCursor(connection) as cursor:
             cursor.execute(query.sql.encode(), values)
             if cursor.description is None:
@@ -139,6 +157,43 @@ def _rejected(query: Query, error: psycopg.Error) -> str | None:
     if not number or not isinstance(error, psycopg.DataError):
         return None
     return dict(enumerate(query.parameters, 1)).get(int(number[1]))
+
+
+class _Json(str):
+    """JSON as the server writes it: each number keeps all its digits."""
+
+    __slots__ = ()
+
+
+class _JsonLoader(TextLoader):
+    def load(self, data: Buffer) -> _Json:
+        return _Json(bytes(data).decode())
+
+
+def _print_json(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a JSON array of objects, in ASCII where the output's encoding lacks a character."""
+    objects = []
+    for row in rows:
+        members = dict(zip(columns, row, strict=True))
+        objects.append(",\n".join(f"    {_to_json(name)}: {_to_json(value)}" for name, value in members.items()))
+    text = json_escaped("[" + ",".join(f"\n  {{\n{members}\n  }}" for members in objects) + ("\n]" if objects else "]"))
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:  # only strings have such characters
+        text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    print(text)
+
+
+def _to_json(value: object) -> str:
+    if isinstance(value, _Json):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_to_json, value))}]"
+    if isinstance(value, float) and not isfinite(value):  # JSON has none; as PostgreSQL's to_json writes them
+        return {inf: '"Infinity"', -inf: '"-Infinity"'}.get(value, '"NaN"')
+    if value is None or isinstance(value, str | int | float):
+        return json.dumps(value, ensure_ascii=False)
+    return json.dumps(_as_text(value), ensure_ascii=False)
 
 
 def _print_list() -> None:

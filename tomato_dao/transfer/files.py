@@ -4,6 +4,7 @@ import gzip
 import io
 import itertools
 import os
+import re
 import stat
 import tempfile
 import zlib
@@ -21,6 +22,23 @@ ENDINGS = ("", ".json", ".json.gz", ".json.zst")
 BACKUP = b"PGDMP"  # how a file in pg_dump's custom format begins
 _BUFFER = 1 << 18
 COMPRESSED = _GZIP, _ZSTD = b"\x1f", b"\x28"
+_UTF8_MARK = b"\xef\xbb\xbf"
+_LONGEST_MARK = 8
+# How files begin that are no dump, or one that has to be unpacked or converted first. Of two that fit the first counts.
+_OTHER_FORMATS = {
+    b"PK": "it is a zip archive: unpack it first (unzip)",
+    b"\xfd7zXZ\x00": "it is compressed by xz: unpack it first (xz -d)",
+    b"BZh": "it is compressed by bzip2: unpack it first (bzip2 -d)",
+    b"7z\xbc\xaf\x27\x1c": "it is a 7z archive: unpack it first (7z x)",
+    b"\x04\x22\x4d\x18": "it is compressed by lz4: unpack it first (lz4 -d)",
+    b"\xff\xfe\x00\x00": "it is encoded in UTF-32: convert it first (iconv -f UTF-32 -t UTF-8)",
+    b"\x00\x00\xfe\xff": "it is encoded in UTF-32: convert it first (iconv -f UTF-32 -t UTF-8)",
+    b"\xff\xfe": "it is encoded in UTF-16: convert it first (iconv -f UTF-16 -t UTF-8)",
+    b"\xfe\xff": "it is encoded in UTF-16: convert it first (iconv -f UTF-16 -t UTF-8)",
+    b"[\x00": "it is encoded in UTF-16: convert it first (iconv -f UTF-16LE -t UTF-8)",
+    b"\x00[": "it is encoded in UTF-16: convert it first (iconv -f UTF-16BE -t UTF-8)",
+}
+_ARRAY = re.compile(rb"^[ \t]*\[[ \t\r]*(?:\{|$)", re.MULTILINE)
 
 
 def find(name: str | os.PathLike[str]) -> Path:
@@ -91,9 +109,9 @@ def source(file: str | os.PathLike[str] | IO[bytes] | Source) -> Iterator[Source
 
 
 def chunks(file: IO[bytes]) -> Iterator[bytes]:
-    """What a file holds, decompressed where its first byte says so.
+    """What a file holds, decompressed where its first byte says so, without a mark of its encoding.
 
-    Raises InvalidValue where that fails, Unavailable where reading does.
+    Raises InvalidValue where that fails or it is of another format, Unavailable where reading does.
     """
     source = file if isinstance(file, io.BufferedReader) else io.BufferedReader(_Raw(file), _BUFFER)
     try:
@@ -104,9 +122,12 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
         elif start == _ZSTD:
             text = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
         # A read that is repeated until the buffer is full would not notice an interrupt that comes in between.
-        chunk = text.read1(_BUFFER)
-        if chunk.startswith(BACKUP):
-            raise InvalidValue(f"it is a backup, not a dump: {command_line('restore')} brings it back")
+        chunk = more = text.read1(_BUFFER)
+        while more and len(chunk) < _LONGEST_MARK:
+            more = text.read1(_BUFFER)
+            chunk += more
+        _refuse_other_formats(chunk)
+        chunk = chunk.removeprefix(_UTF8_MARK) or text.read1(_BUFFER)
         while chunk:
             yield chunk
             chunk = text.read1(_BUFFER)
@@ -114,6 +135,20 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
         raise InvalidValue(f"the compressed file is damaged or cut off: {error}") from error
     except OSError as error:
         raise Unavailable(f"reading failed: {error.strerror or error}") from error
+
+
+def _refuse_other_formats(start: bytes) -> None:
+    """Raise InvalidValue for the start of a file that is no dump, and that is known or has a dump further on."""
+    if start.startswith(BACKUP):
+        raise InvalidValue(f"it is a backup, not a dump: {command_line('restore')} brings it back")
+    for mark, said in _OTHER_FORMATS.items():
+        if start.startswith(mark):
+            raise InvalidValue(said)
+    begin = start.removeprefix(_UTF8_MARK).lstrip()
+    if begin[:1] not in (b"[", b"") and (array := _ARRAY.search(begin)):
+        line = start.count(b"\n", 0, len(start) - len(begin) + array.start()) + 1
+        first = begin.split(b"\n", 1)[0].strip()[:60].decode(errors="replace")
+        raise InvalidValue(f"the dump begins in line {line}, after “{first}”: remove what another program wrote before it")
 
 
 class _Raw(io.RawIOBase):
