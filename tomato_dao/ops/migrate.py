@@ -264,30 +264,22 @@ def create_database(url: str, timeout: float = 0) -> None:
     """
     settings = connection_settings(url, "tomato-dao migrate")
     name = str(settings.get("dbname") or settings.get("user") or "")
-    failed = _refusal(settings, timeout)
-    if failed is None:
+    try:
+        connect_to(settings, 0).close()
         return
-    if passes(failed):
-        raise failed
-    try:  # it is closed to us, or not there: the maintenance database tells
+    except Unavailable:  # the server, or the database, is not there, or closed to us: the maintenance database tells
+        pass
+    try:
         maintenance = connect_to({**settings, "dbname": "postgres"}, timeout, CATALOG_PATH)
     except Unavailable as error:
-        raise (error if passes(error) else failed) from None
+        connect_to(settings, 0 if passes(error) else timeout).close()
+        return
     with maintenance:
         check_server(maintenance)
         if maintenance.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
             _create(maintenance, name)
-        elif failed := _refusal(settings, timeout):  # unless another process has made it since
-            raise failed
-
-
-def _refusal(settings: Mapping[str, object], timeout: float) -> Unavailable | None:
-    """Connect, and return how that failed; None where it did not."""
-    try:
-        connect_to(settings, timeout).close()
-    except Unavailable as error:
-        return error
-    return None
+        else:
+            connect_to(settings, timeout).close()  # unless another process has made it since, this tells what is wrong
 
 
 def _create(server: psycopg.Connection, name: str) -> None:

@@ -16,12 +16,16 @@ from .session import CATALOG_PATH, SCHEMA_PATH, look_up_in
 
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT = 5  # seconds, for each address that a host name has
-# libpq tells no SQLSTATE of a connection that was refused, only words.
-_FULL = "too many|connection slots"
-_PASSING = (
-    f"{_FULL}|starting up|shutting down|recovery|not yet accept|administrator command|unexpectedly"
-    "|refused|No such file|reset by peer|timeout expired"
+# libpq tells no SQLSTATE of a connection that was refused, only words, in the server's language. So any refusal may pass that
+# is not known to be final, by libpq or by the words of a server that speaks English.
+_FINAL = re.compile(
+    r"password authentication failed|authentication failed for user|no password supplied|pg_hba\.conf"
+    r'|(database|role|user) ".*" does not exist|no such (database|user)|permission denied|Permission denied|not permitted to log in'
+    r"|Name or service not known|No address associated|nodename nor servname|No such device|is too long"
+    r"|certificate|does not support SSL|invalid response|[Ii]nvalid |[Uu]nrecognized |[Uu]nsupported |cannot be (set|changed)"
 )
+_FULL = "too many|connection slots"
+_TRANSIENT_STATES = ("53", "57P", "08")
 logger = logging.getLogger(__name__)
 
 
@@ -106,7 +110,7 @@ def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEM
             return connection
         except psycopg.OperationalError as error:
             failed = _unreachable(settings, error)
-            if monotonic() + pause > deadline or not passes(failed):
+            if monotonic() + pause > deadline or not _may_pass(error):
                 raise failed from error
         except psycopg.Error as error:
             raise from_driver(error) from error
@@ -119,13 +123,26 @@ def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEM
     raise AssertionError("asks until it returns or raises")
 
 
-def passes(refusal: Unavailable) -> bool:
-    """Whether a server that gave no connection may do so soon: it is at its limit, starting, restarting or failing over."""
-    return bool(re.search(_PASSING, str(refusal)))
+def passes(refusal: TomatoError) -> bool:
+    """Whether a server that gave no connection may do so soon: it is at its limit, starting, restarting or failing over.
+
+    True for whatever is not known to be final.
+    """
+    error = refusal.__cause__
+    return isinstance(error, psycopg.OperationalError) and _may_pass(error)
+
+
+def _may_pass(error: psycopg.OperationalError) -> bool:
+    if error.sqlstate:
+        return error.sqlstate.startswith(_TRANSIENT_STATES)
+    if error.pgconn is not None and error.pgconn.needs_password:
+        return False
+    first, *others = str(error).split("\n- ")  # where there are several, of all hosts that were tried
+    return any(not _FINAL.search(said) for said in others or [first])
 
 
 def is_full(refusal: TomatoError) -> bool:
-    """Whether a server gave no connection since it is at its limit."""
+    """Whether a server says, in English, that it gave no connection since it is at its limit."""
     return bool(re.search(_FULL, str(refusal)))
 
 
@@ -153,7 +170,7 @@ def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError
         advice = f"{command_line('migrate')} makes it"
     elif error.pgconn is not None and error.pgconn.needs_password:
         advice = "give a password in the URL, in PGPASSWORD or in ~/.pgpass"
-    elif error.pgconn is not None and error.pgconn.used_password and not re.search(_PASSING, said):
+    elif error.pgconn is not None and error.pgconn.used_password and not _may_pass(error):
         advice = "check user and password in DATABASE_URL"
     else:
         advice = "check that the server runs and that DATABASE_URL names its host, port, user and database"
