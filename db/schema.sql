@@ -24,10 +24,10 @@ CREATE DOMAIN public.instant AS timestamp with time zone
 
 
 --
--- Name: aggregate_usage(timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+-- Name: aggregate_usage(timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
 --
 
-CREATE FUNCTION public.aggregate_usage(moment timestamp with time zone, OUT ran boolean, OUT written bigint, OUT pruned bigint, OUT late bigint, OUT waiting bigint) RETURNS record
+CREATE FUNCTION public.aggregate_usage(moment timestamp with time zone, started_at timestamp with time zone, OUT ran boolean, OUT written bigint, OUT pruned bigint, OUT late bigint, OUT waiting bigint) RETURNS record
     LANGUAGE plpgsql
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
@@ -38,6 +38,9 @@ declare
   most constant integer := 200000;  -- records that a run takes up, so that a backlog of days can't outlast a time limit
   settled_before timestamptz;
   settled timestamptz;
+  ran_before timestamptz;
+  resumed timestamptz;
+  month_begin constant timestamptz := usage_period_begin('month', usage_period_end('month', moment));
   up_to timestamptz;  -- the end of the last window that this run takes up
   new_ids bigint[];  -- whose records are new
   new_ends timestamptz[];  -- and when each ends
@@ -55,19 +58,28 @@ begin
     return;
   end if;
 
-  select p.settled_at into settled_before from usage_progress p;
-  if not found then
+  select p.settled_at, p.ran_at, p.resumed_at into settled_before, ran_before, resumed from usage_progress p;
+  if ran_before is null then
     perform find_due_usage();
+  end if;
+  -- Nobody ran for longer than a window, or not since the old installation: what hosts measured meanwhile is still to come.
+  if moment > ran_before + interval '5 minutes' or (ran_before is null and settled_before is not null) then
+    resumed := moment;
   end if;
   select usage_period_end('5minutes', max(a.end_at)), count(*) into up_to, counted
   from (select a.end_at from usage_arrivals a order by a.end_at limit most) a;
-  settled := date_bin('5 minutes', moment - interval '15 minutes', 'epoch');
-  if counted = most then
-    settled := least(settled, up_to);
+  if moment < greatest(resumed, started_at) + interval '15 minutes' then
+    settled := coalesce(settled_before, '0001-01-01 00:00:00+00');
+  else
+    settled := date_bin('5 minutes', moment - interval '15 minutes', 'epoch');
+    if counted = most then
+      settled := least(settled, up_to);
+    end if;
+    settled := greatest(settled, settled_before);
   end if;
-  settled := greatest(settled, settled_before);
-  insert into usage_progress as p (settled_at) values (settled)
-  on conflict (id) do update set settled_at = excluded.settled_at where p.settled_at <> excluded.settled_at;
+  insert into usage_progress (settled_at, ran_at, resumed_at) values (settled, greatest(moment, ran_before), resumed)
+  on conflict (id) do update
+    set settled_at = excluded.settled_at, ran_at = excluded.ran_at, resumed_at = excluded.resumed_at;
 
   with taken as (
     delete from usage_arrivals a where a.end_at <= up_to
@@ -202,8 +214,10 @@ begin
       where d.type = step.longer and d.end_at <= moment and (
         d.end_at <= settled or (
           select count(*) * interval '5 minutes' from usage_records r
-          where r.usage_id = d.usage_id and r.type = '5minutes' and r.end_at > settled and r.end_at <= d.end_at
-        ) = d.end_at - settled
+          where
+            r.usage_id = d.usage_id and r.type = '5minutes' and r.end_at <= d.end_at
+            and r.end_at > greatest(settled, usage_period_begin(step.longer, d.end_at))
+        ) = d.end_at - greatest(settled, usage_period_begin(step.longer, d.end_at))
       )
     ),
 
@@ -261,8 +275,9 @@ begin
     from kept k;
     written := written + cardinality(built);
 
-    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record. Records of an
-    -- object that is being removed are passed over: waiting for them could deadlock with the removal.
+    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record; and what was
+    -- settled only now, many windows at once after an outage, before it counts against its user's quota. Records of an object
+    -- that is being removed are passed over: waiting for them could deadlock with the removal.
     delete from usage_records r
     where r.ctid = any(array(
       select held.ctid
@@ -280,7 +295,11 @@ begin
       where old.end_at <= settled and (
         select d.end_at from usage_due d
         where d.type = step.longer and d.end_at = usage_period_end(step.longer, old.end_at) and d.usage_id = o.usage_id
-      ) is null
+      ) is null and (
+        step.type <> '5minutes' or old.end_at <= coalesce(settled_before, 'infinity') or old.end_at <= month_begin or (
+          select (select q.used_at from quotas q where q.user_id = u.id) from users u where u.usage_id = o.usage_id
+        ) < old.end_at is not true
+      )
     ));
     get diagnostics counted = row_count;
     pruned := pruned + counted;
@@ -581,6 +600,63 @@ $$;
 
 
 --
+-- Name: usage_progress; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_progress (
+    id smallint DEFAULT 1 NOT NULL,
+    settled_at public.instant NOT NULL,
+    ran_at public.instant,
+    resumed_at public.instant,
+    CONSTRAINT usage_progress_id_check CHECK ((id = 1))
+);
+
+
+--
+-- Name: usage_records; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_records (
+    usage_id bigint NOT NULL,
+    end_at public.instant NOT NULL,
+    begin_at public.instant NOT NULL,
+    memory double precision DEFAULT 0 NOT NULL,
+    diskspace double precision DEFAULT 0 NOT NULL,
+    traffic double precision DEFAULT 0 NOT NULL,
+    cputime double precision DEFAULT 0 NOT NULL,
+    measurements bigint DEFAULT 0 NOT NULL,
+    type text NOT NULL,
+    CONSTRAINT usage_records_end_at_check CHECK (((end_at)::timestamp with time zone >= (begin_at)::timestamp with time zone)),
+    CONSTRAINT usage_records_measurements_check CHECK ((measurements >= 0)),
+    CONSTRAINT usage_records_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
+);
+
+
+--
+-- Name: current_usage(bigint); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.current_usage(of_usage_id bigint) RETURNS SETOF public.usage_records
+    LANGUAGE sql STABLE ROWS 1
+    BEGIN ATOMIC
+ SELECT r.usage_id,
+     r.end_at,
+     r.begin_at,
+     r.memory,
+     r.diskspace,
+     r.traffic,
+     r.cputime,
+     r.measurements,
+     r.type
+    FROM public.usage_records r
+   WHERE ((r.usage_id = current_usage.of_usage_id) AND (r.type = '5minutes'::text) AND ((r.end_at)::timestamp with time zone > (COALESCE((( SELECT p.settled_at
+            FROM public.usage_progress p))::timestamp with time zone, '-infinity'::timestamp with time zone) - '00:05:00'::interval)))
+   ORDER BY r.end_at DESC
+  LIMIT 1;
+END;
+
+
+--
 -- Name: drop_surplus_error_dumps(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -599,12 +675,91 @@ $$;
 
 
 --
+-- Name: seconds(integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.seconds(duration integer) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN make_interval(secs => (duration)::double precision);
+
+
+--
+-- Name: settings; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.settings (
+    id smallint DEFAULT 1 NOT NULL,
+    host_update_interval integer DEFAULT 60 NOT NULL,
+    resource_sync_interval integer DEFAULT 600 NOT NULL,
+    availability_half_life integer DEFAULT (90 * 86400) NOT NULL,
+    topology_timeout_initial integer DEFAULT 3600 NOT NULL,
+    topology_timeout_default integer DEFAULT (3 * 86400) NOT NULL,
+    topology_timeout_maximum integer DEFAULT (30 * 86400) NOT NULL,
+    topology_timeout_warning integer DEFAULT 86400 NOT NULL,
+    topology_timeout_options integer[] DEFAULT '{86400,259200,1209600,2592000}'::integer[] NOT NULL,
+    quota_memory double precision DEFAULT '10000000000'::numeric NOT NULL,
+    quota_diskspace double precision DEFAULT '100000000000'::numeric NOT NULL,
+    quota_traffic double precision DEFAULT '1620000000000'::numeric NOT NULL,
+    quota_cputime double precision DEFAULT 12960000 NOT NULL,
+    quota_continuous_factor double precision DEFAULT 1 NOT NULL,
+    error_dump_interval integer DEFAULT 1800 NOT NULL,
+    CONSTRAINT settings_availability_half_life_check CHECK (((availability_half_life >= 1) AND (availability_half_life <= 315360000))),
+    CONSTRAINT settings_error_dump_interval_check CHECK (((error_dump_interval >= 1) AND (error_dump_interval <= 315360000))),
+    CONSTRAINT settings_host_update_interval_check CHECK (((host_update_interval >= 1) AND (host_update_interval <= 315360000))),
+    CONSTRAINT settings_id_check CHECK ((id = 1)),
+    CONSTRAINT settings_quota_continuous_factor_check CHECK (((quota_continuous_factor >= (0)::double precision) AND (quota_continuous_factor <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_cputime_check CHECK (((quota_cputime >= (0)::double precision) AND (quota_cputime <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_diskspace_check CHECK (((quota_diskspace >= (0)::double precision) AND (quota_diskspace <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_memory_check CHECK (((quota_memory >= (0)::double precision) AND (quota_memory <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_traffic_check CHECK (((quota_traffic >= (0)::double precision) AND (quota_traffic <= 'Infinity'::double precision))),
+    CONSTRAINT settings_resource_sync_interval_check CHECK (((resource_sync_interval >= 1) AND (resource_sync_interval <= 315360000))),
+    CONSTRAINT settings_topology_timeout_default_check CHECK (((topology_timeout_default >= 1) AND (topology_timeout_default <= 315360000))),
+    CONSTRAINT settings_topology_timeout_initial_check CHECK (((topology_timeout_initial >= 1) AND (topology_timeout_initial <= 315360000))),
+    CONSTRAINT settings_topology_timeout_maximum_check CHECK (((topology_timeout_maximum >= 1) AND (topology_timeout_maximum <= 315360000))),
+    CONSTRAINT settings_topology_timeout_options_check CHECK (((array_position(topology_timeout_options, NULL::integer) IS NULL) AND (0 < ALL (topology_timeout_options)))),
+    CONSTRAINT settings_topology_timeout_warning_check CHECK (((topology_timeout_warning >= 1) AND (topology_timeout_warning <= 315360000)))
+);
+
+
+--
+-- Name: initial_timeout(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.initial_timeout() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (now() + public.seconds(s.topology_timeout_initial))
+    FROM public.settings s;
+END;
+
+
+--
 -- Name: usage_period_end(text, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
 --
 
 CREATE FUNCTION public.usage_period_end(type text, at timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     RETURN CASE type WHEN '5minutes'::text THEN (date_bin('00:05:00'::interval, (at - '00:00:00.000001'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone) + '00:05:00'::interval) ELSE ((date_trunc(type, ((at - '00:00:00.000001'::interval) AT TIME ZONE 'UTC'::text)) + (('1 '::text || type))::interval) AT TIME ZONE 'UTC'::text) END;
+
+
+--
+-- Name: connections; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.connections (
+    id bigint NOT NULL,
+    topology_id bigint NOT NULL,
+    type text DEFAULT 'bridge'::text NOT NULL,
+    state text DEFAULT 'created'::text NOT NULL,
+    host_connection1_id bigint,
+    host_connection2_id bigint,
+    host_element1_id bigint,
+    host_element2_id bigint,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT connections_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT connections_state_check CHECK ((state = ANY (ARRAY['created'::text, 'started'::text])))
+);
 
 
 --
@@ -648,82 +803,6 @@ CREATE TABLE public.host_elements (
 
 
 --
--- Name: usage_due; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.usage_due (
-    type text NOT NULL,
-    end_at public.instant NOT NULL,
-    usage_id bigint NOT NULL,
-    CONSTRAINT usage_due_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
-);
-
-
---
--- Name: usage_records; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.usage_records (
-    usage_id bigint NOT NULL,
-    end_at public.instant NOT NULL,
-    begin_at public.instant NOT NULL,
-    memory double precision DEFAULT 0 NOT NULL,
-    diskspace double precision DEFAULT 0 NOT NULL,
-    traffic double precision DEFAULT 0 NOT NULL,
-    cputime double precision DEFAULT 0 NOT NULL,
-    measurements bigint DEFAULT 0 NOT NULL,
-    type text NOT NULL,
-    CONSTRAINT usage_records_end_at_check CHECK (((end_at)::timestamp with time zone >= (begin_at)::timestamp with time zone)),
-    CONSTRAINT usage_records_measurements_check CHECK ((measurements >= 0)),
-    CONSTRAINT usage_records_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
-);
-
-
---
--- Name: find_due_usage(); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.find_due_usage() RETURNS void
-    LANGUAGE sql
-    SET jit TO 'off'
-    BEGIN ATOMIC
- INSERT INTO public.usage_due (type, end_at, usage_id)  WITH newest AS (
-                  SELECT l.usage_id,
-                     l.type,
-                     max((l.end_at)::timestamp with time zone) AS end_at
-                    FROM public.usage_records l
-                   GROUP BY l.usage_id, l.type
-                 )
-          SELECT DISTINCT s.longer,
-             public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) AS usage_period_end,
-             r.usage_id
-            FROM ((( VALUES ('5minutes'::text,'hour'::text), ('hour'::text,'day'::text), ('day'::text,'month'::text), ('month'::text,'year'::text)) s(type, longer)
-              JOIN public.usage_records r ON ((r.type = s.type)))
-              LEFT JOIN newest ON (((newest.usage_id = r.usage_id) AND (newest.type = s.longer))))
-           WHERE ((public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) > COALESCE(newest.end_at, '-infinity'::timestamp with time zone)) AND (NOT (EXISTS ( SELECT
-                    FROM public.host_elements he
-                   WHERE (he.usage_id = r.usage_id)))) AND (NOT (EXISTS ( SELECT
-                    FROM public.host_connections hc
-                   WHERE (hc.usage_id = r.usage_id))))) ON CONFLICT DO NOTHING;
-END;
-
-
---
--- Name: highest_state(bigint); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.highest_state(of_topology_id bigint) RETURNS TABLE(state text)
-    LANGUAGE sql STABLE ROWS 1
-    BEGIN ATOMIC
- SELECT e.state
-    FROM public.elements e
-   WHERE (e.topology_id = highest_state.of_topology_id)
-   ORDER BY (array_position(ARRAY['started'::text, 'prepared'::text, 'created'::text, 'default'::text], e.state))
-  LIMIT 1;
-END;
-
-
---
 -- Name: hosts; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -748,6 +827,7 @@ CREATE TABLE public.hosts (
     problem_mailed_at public.instant,
     description_text text DEFAULT ''::text NOT NULL,
     usage_id bigint DEFAULT public.new_usage_id(),
+    update_lease_until public.instant,
     sync_lease_until public.instant,
     problem_lease_until public.instant,
     attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
@@ -759,6 +839,269 @@ CREATE TABLE public.hosts (
 
 
 --
+-- Name: organizations; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.organizations (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    homepage_url text DEFAULT ''::text NOT NULL,
+    image_url text DEFAULT ''::text NOT NULL,
+    description_text text DEFAULT ''::text NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT organizations_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT organizations_name_check CHECK (((length(name) <= 50) AND (name !~ '/'::text)))
+);
+
+
+--
+-- Name: topologies; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.topologies (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    site_id bigint,
+    timeout_at public.instant DEFAULT public.initial_timeout() NOT NULL,
+    timeout_step smallint DEFAULT 9 NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    timeout_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT topologies_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT topologies_timeout_step_check CHECK ((timeout_step = ANY (ARRAY[0, 9, 10, 20])))
+);
+
+
+--
+-- Name: topology_permissions; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.topology_permissions (
+    topology_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    role text NOT NULL,
+    CONSTRAINT topology_permissions_role_check CHECK ((role = ANY (ARRAY['user'::text, 'manager'::text, 'owner'::text])))
+);
+
+
+--
+-- Name: topology_sources; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.topology_sources AS
+ SELECT e.topology_id,
+    e.usage_id
+   FROM public.elements e
+  WHERE ((e.host_element_id IS NOT NULL) OR (EXISTS ( SELECT
+           FROM public.host_elements he
+          WHERE (he.element_id = e.id))) OR (EXISTS ( SELECT
+           FROM public.host_connections hc
+          WHERE (hc.element_id = e.id))))
+UNION ALL
+ SELECT c.topology_id,
+    c.usage_id
+   FROM public.connections c
+  WHERE ((COALESCE(c.host_connection1_id, c.host_connection2_id, c.host_element1_id, c.host_element2_id) IS NOT NULL) OR (EXISTS ( SELECT
+           FROM public.host_elements he
+          WHERE (he.connection_id = c.id))) OR (EXISTS ( SELECT
+           FROM public.host_connections hc
+          WHERE (hc.connection_id = c.id))));
+
+
+--
+-- Name: usage_due; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_due (
+    type text NOT NULL,
+    end_at public.instant NOT NULL,
+    usage_id bigint NOT NULL,
+    CONSTRAINT usage_due_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
+);
+
+
+--
+-- Name: users; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.users (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    origin text DEFAULT ''::text NOT NULL,
+    organization_id bigint NOT NULL,
+    realname text DEFAULT ''::text NOT NULL,
+    email text DEFAULT ''::text NOT NULL,
+    flags text[] DEFAULT '{}'::text[] NOT NULL,
+    password_hash text,
+    password_at public.instant,
+    last_login_at public.instant DEFAULT now(),
+    usage_id bigint DEFAULT public.new_usage_id(),
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT users_flags_check CHECK ((array_position(flags, NULL::text) IS NULL))
+);
+
+
+--
+-- Name: usage_sources; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.usage_sources AS
+ SELECT 1 AS level,
+    e.usage_id,
+    he.usage_id AS source_id
+   FROM (public.host_elements he
+     JOIN public.elements e ON ((e.id = he.element_id)))
+UNION ALL
+ SELECT 1 AS level,
+    e.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.host_connections hc
+     JOIN public.elements e ON ((e.id = hc.element_id)))
+UNION ALL
+ SELECT 1 AS level,
+    e.usage_id,
+    he.usage_id AS source_id
+   FROM (public.elements e
+     JOIN public.host_elements he ON ((he.id = e.host_element_id)))
+  WHERE (he.element_id IS DISTINCT FROM e.id)
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    he.usage_id AS source_id
+   FROM (public.host_elements he
+     JOIN public.connections c ON ((c.id = he.connection_id)))
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.host_connections hc
+     JOIN public.connections c ON ((c.id = hc.connection_id)))
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    he.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_elements he ON ((he.id = c.host_element1_id)))
+  WHERE (he.connection_id IS DISTINCT FROM c.id)
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    he.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_elements he ON ((he.id = c.host_element2_id)))
+  WHERE ((he.connection_id IS DISTINCT FROM c.id) AND (c.host_element2_id IS DISTINCT FROM c.host_element1_id))
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_connections hc ON ((hc.id = c.host_connection1_id)))
+  WHERE (hc.connection_id IS DISTINCT FROM c.id)
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_connections hc ON ((hc.id = c.host_connection2_id)))
+  WHERE ((hc.connection_id IS DISTINCT FROM c.id) AND (c.host_connection2_id IS DISTINCT FROM c.host_connection1_id))
+UNION ALL
+ SELECT 1 AS level,
+    h.usage_id,
+    he.usage_id AS source_id
+   FROM (public.host_elements he
+     JOIN public.hosts h ON ((h.id = he.host_id)))
+  WHERE h.enabled
+UNION ALL
+ SELECT 1 AS level,
+    h.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.host_connections hc
+     JOIN public.hosts h ON ((h.id = hc.host_id)))
+  WHERE h.enabled
+UNION ALL
+ SELECT 2 AS level,
+    t.usage_id,
+    s.usage_id AS source_id
+   FROM (public.topologies t
+     JOIN public.topology_sources s ON ((s.topology_id = t.id)))
+UNION ALL
+ SELECT 3 AS level,
+    u.usage_id,
+    t.usage_id AS source_id
+   FROM ((public.topology_permissions p
+     JOIN public.users u ON ((u.id = p.user_id)))
+     JOIN public.topologies t ON ((t.id = p.topology_id)))
+  WHERE ((p.role = 'owner'::text) AND (EXISTS ( SELECT
+           FROM public.topology_sources s
+          WHERE (s.topology_id = t.id))))
+UNION ALL
+ SELECT 4 AS level,
+    o.usage_id,
+    u.usage_id AS source_id
+   FROM (public.users u
+     JOIN public.organizations o ON ((o.id = u.organization_id)))
+  WHERE (EXISTS ( SELECT
+           FROM (public.topology_permissions p
+             JOIN public.topology_sources s ON ((s.topology_id = p.topology_id)))
+          WHERE ((p.user_id = u.id) AND (p.role = 'owner'::text))));
+
+
+--
+-- Name: find_due_usage(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.find_due_usage() RETURNS void
+    LANGUAGE sql
+    SET jit TO 'off'
+    BEGIN ATOMIC
+ INSERT INTO public.usage_due (type, end_at, usage_id)  WITH newest AS MATERIALIZED (
+                  SELECT l.usage_id,
+                     l.type,
+                     max((l.end_at)::timestamp with time zone) AS end_at
+                    FROM public.usage_records l
+                   GROUP BY l.usage_id, l.type
+                 )
+          SELECT DISTINCT '5minutes'::text,
+             public.usage_period_end('5minutes'::text, (r.end_at)::timestamp with time zone) AS usage_period_end,
+             s.usage_id
+            FROM ((public.usage_sources s
+              JOIN public.usage_records r ON (((r.usage_id = s.source_id) AND (r.type = '5minutes'::text))))
+              LEFT JOIN newest n ON (((n.usage_id = s.usage_id) AND (n.type = '5minutes'::text))))
+           WHERE ((s.usage_id IS NOT NULL) AND ((r.end_at)::timestamp with time zone > COALESCE(n.end_at, '-infinity'::timestamp with time zone)))
+         UNION ALL
+          SELECT DISTINCT s.longer,
+             public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) AS usage_period_end,
+             r.usage_id
+            FROM ((( VALUES ('5minutes'::text,'hour'::text), ('hour'::text,'day'::text), ('day'::text,'month'::text), ('month'::text,'year'::text)) s(type, longer)
+              JOIN public.usage_records r ON ((r.type = s.type)))
+              LEFT JOIN newest n ON (((n.usage_id = r.usage_id) AND (n.type = s.longer))))
+           WHERE (((r.end_at)::timestamp with time zone > COALESCE(n.end_at, '-infinity'::timestamp with time zone)) AND (NOT (EXISTS ( SELECT
+                    FROM public.host_elements he
+                   WHERE (he.usage_id = r.usage_id)))) AND (NOT (EXISTS ( SELECT
+                    FROM public.host_connections hc
+                   WHERE (hc.usage_id = r.usage_id))))) ON CONFLICT DO NOTHING;
+END;
+
+
+--
+-- Name: highest_state(bigint); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.highest_state(of_topology_id bigint) RETURNS TABLE(state text)
+    LANGUAGE sql STABLE ROWS 1
+    BEGIN ATOMIC
+ SELECT e.state
+    FROM public.elements e
+   WHERE (e.topology_id = highest_state.of_topology_id)
+   ORDER BY (array_position(ARRAY['started'::text, 'prepared'::text, 'created'::text, 'default'::text], e.state))
+  LIMIT 1;
+END;
+
+
+--
 -- Name: host_after_update(public.hosts, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -766,33 +1109,21 @@ CREATE FUNCTION public.host_after_update(h public.hosts, started_at timestamp wi
     LANGUAGE sql STABLE ROWS 1 PARALLEL SAFE
     AS $$
   select
-    h.availability * f.factor + case when s.problems = '{}' then 1 - f.factor else 0 end,
-    h.component_errors / 2,
     case
+      when h.enabled then h.availability * f.factor + case when s.problems = '{}' then 1 - f.factor else 0 end
+      else h.availability
+    end,
+    case when h.enabled then h.component_errors / 2 else h.component_errors end,
+    case
+      when not h.enabled then h.problem_since
       when s.problems <> '{}' then coalesce(h.problem_since, now())
       when h.problem_mailed_at >= h.problem_since or h.problem_lease_until > now() then h.problem_since
     end
-  from host_status(h, started_at) s
-  cross join (select 0.5 ^ (60 / (90 * 86400)::double precision) as factor) f;
+  from host_status(h, started_at, h.component_errors / 2) s
+  cross join (
+    select 0.5 ^ (select c.host_update_interval / c.availability_half_life::double precision from settings c) as factor
+  ) f;
 $$;
-
-
---
--- Name: host_network_kinds(public.hosts); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.host_network_kinds(h public.hosts) RETURNS SETOF text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    AS $_$
-  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*] ? (@.type() == "string")') k (kind)
-  union all
-  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*].kind') k (kind)
-  union all
-  select k.kind #>> '{}'
-  from jsonb_path_query(h.networks, 'strict $ ? (@.type() == "object").keyvalue().key', silent => true) k (kind)
-  union all
-  select n.kind from network_instances i inner join networks n on n.id = i.network_id where i.host_id = h.id;
-$_$;
 
 
 --
@@ -823,21 +1154,27 @@ CREATE FUNCTION public.host_score(component_errors integer, load double precisio
 
 
 --
--- Name: host_status(public.hosts, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+-- Name: host_status(public.hosts, timestamp with time zone, integer); Type: FUNCTION; Schema: public; Owner: -
 --
 
-CREATE FUNCTION public.host_status(h public.hosts, started_at timestamp with time zone) RETURNS TABLE(problems text[], load double precision)
+CREATE FUNCTION public.host_status(h public.hosts, started_at timestamp with time zone, errors integer DEFAULT NULL::integer) RETURNS TABLE(problems text[], load double precision)
     LANGUAGE sql STABLE ROWS 1 PARALLEL SAFE
     AS $_$
   select
     case
       when not h.enabled then array['not enabled']
-      when coalesce(greatest(h.info_at, started_at) < now() - interval '420 s', true) then array['unreachable']
+      when coalesce(
+          greatest(h.info_at, started_at) < now() - seconds(300 + 2 * (select c.host_update_interval from settings c)), true
+        ) then array['unreachable']
       when jsonb_typeof(h.info) <> 'object' or h.info = '{}' then array['no info']
       else array_remove(array[
         case
-          when coalesce(greatest(h.resources_synced_at, started_at) < now() - interval '1500 s', true)
-            then 'resources: not synced for 1500 s'
+          when coalesce(
+              greatest(h.resources_synced_at, started_at)
+              < now() - seconds(300 + 2 * (select c.resource_sync_interval from settings c)),
+              true
+            )
+            then format('resources: not synced for %s s', 300 + 2 * (select c.resource_sync_interval from settings c))
         end,
         host_problem('uptime', r.uptime < 600, 'less than 600 s'),
         host_problem('clock', r.time_diff > 300, 'off by more than 300 s'),
@@ -848,8 +1185,8 @@ CREATE FUNCTION public.host_status(h public.hosts, started_at timestamp with tim
         host_problem('root disk', r.root_total - r.root_used < 1e6, 'less than 1e6 KiB free'),
         host_problem('data disk', r.data_total - r.data_used < 10e6, 'less than 10e6 KiB free'),
         host_problem('memory', r.memory_total - r.memory_used < 1e6, 'less than 1e6 KiB free'),
-        host_problem('component errors', h.component_errors > 2, 'more than 2'),
-        host_problem('error dumps', r.dumps >= 100, '100 or more')
+        host_problem('component errors', coalesce(errors, h.component_errors) > 2, 'more than 2'),
+        case when h.info ? 'dumps' then host_problem('error dumps', r.dumps >= 100, '100 or more') end
       ], null) || array(
         select p.problem #>> '{}'
         from jsonb_path_query(h.info, '$.problems[*] ? (@ != null)') with ordinality as p (problem, n)
@@ -905,7 +1242,10 @@ CREATE FUNCTION public.host_supports(h public.hosts, element_types text[], conne
     and not exists (
       select from unnest(network_kinds) wanted
       where not exists (
-        select from host_network_kinds(h) offered where offered = wanted or starts_with(offered, wanted || '/')
+        select
+        from network_instances i
+        inner join networks n on n.id = i.network_id
+        where i.host_id = h.id and (n.kind = wanted or starts_with(n.kind, wanted || '/'))
       )
     );
 $$;
@@ -1010,15 +1350,6 @@ $$;
 
 
 --
--- Name: timeout_due_at(smallint, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.timeout_due_at(step smallint, timeout_at timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (CASE step WHEN 0 THEN ((timeout_at AT TIME ZONE 'UTC'::text) - '24:00:00'::interval) WHEN 9 THEN (timeout_at AT TIME ZONE 'UTC'::text) WHEN 10 THEN ((timeout_at AT TIME ZONE 'UTC'::text) + '24:00:00'::interval) ELSE NULL::timestamp without time zone END AT TIME ZONE 'UTC'::text);
-
-
---
 -- Name: usage_beyond(double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1056,26 +1387,6 @@ END;
 
 
 --
--- Name: connections; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.connections (
-    id bigint NOT NULL,
-    topology_id bigint NOT NULL,
-    type text DEFAULT 'bridge'::text NOT NULL,
-    state text DEFAULT 'created'::text NOT NULL,
-    host_connection1_id bigint,
-    host_connection2_id bigint,
-    host_element1_id bigint,
-    host_element2_id bigint,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT connections_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT connections_state_check CHECK ((state = ANY (ARRAY['created'::text, 'started'::text])))
-);
-
-
---
 -- Name: connections_id_seq; Type: SEQUENCE; Schema: public; Owner: -
 --
 
@@ -1110,28 +1421,6 @@ CREATE VIEW public.connections_two_ends AS
 --
 
 COMMENT ON VIEW public.connections_two_ends IS 'connections need exactly two ends';
-
-
---
--- Name: users; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.users (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    origin text DEFAULT ''::text NOT NULL,
-    organization_id bigint NOT NULL,
-    realname text DEFAULT ''::text NOT NULL,
-    email text DEFAULT ''::text NOT NULL,
-    flags text[] DEFAULT '{}'::text[] NOT NULL,
-    password_hash text,
-    password_at public.instant,
-    last_login_at public.instant,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT users_flags_check CHECK ((array_position(flags, NULL::text) IS NULL))
-);
 
 
 --
@@ -1378,24 +1667,6 @@ ALTER TABLE public.networks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 
 --
--- Name: organizations; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.organizations (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    homepage_url text DEFAULT ''::text NOT NULL,
-    image_url text DEFAULT ''::text NOT NULL,
-    description_text text DEFAULT ''::text NOT NULL,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT organizations_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT organizations_name_check CHECK (((length(name) <= 50) AND (name !~ '/'::text)))
-);
-
-
---
 -- Name: organizations_id_seq; Type: SEQUENCE; Schema: public; Owner: -
 --
 
@@ -1494,8 +1765,8 @@ CREATE TABLE public.sites (
     organization_id bigint NOT NULL,
     description text DEFAULT ''::text NOT NULL,
     location text DEFAULT ''::text NOT NULL,
-    longitude double precision DEFAULT 0 NOT NULL,
-    latitude double precision DEFAULT 0 NOT NULL,
+    longitude double precision,
+    latitude double precision,
     description_text text DEFAULT ''::text NOT NULL,
     attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT sites_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
@@ -1594,24 +1865,6 @@ CREATE TABLE public.templates_on_hosts (
 
 
 --
--- Name: topologies; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.topologies (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    site_id bigint,
-    timeout_at public.instant DEFAULT (now() + '01:00:00'::interval) NOT NULL,
-    timeout_step smallint DEFAULT 9 NOT NULL,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    timeout_lease_until public.instant,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT topologies_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT topologies_timeout_step_check CHECK ((timeout_step = ANY (ARRAY[0, 9, 10, 20])))
-);
-
-
---
 -- Name: topologies_id_seq; Type: SEQUENCE; Schema: public; Owner: -
 --
 
@@ -1622,18 +1875,6 @@ ALTER TABLE public.topologies ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-
---
--- Name: topology_permissions; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.topology_permissions (
-    topology_id bigint NOT NULL,
-    user_id bigint NOT NULL,
-    role text NOT NULL,
-    CONSTRAINT topology_permissions_role_check CHECK ((role = ANY (ARRAY['user'::text, 'manager'::text, 'owner'::text])))
 );
 
 
@@ -1669,30 +1910,6 @@ CREATE VIEW public.topology_roles AS
 
 
 --
--- Name: topology_sources; Type: VIEW; Schema: public; Owner: -
---
-
-CREATE VIEW public.topology_sources AS
- SELECT e.topology_id,
-    e.usage_id
-   FROM public.elements e
-  WHERE ((e.host_element_id IS NOT NULL) OR (EXISTS ( SELECT
-           FROM public.host_elements he
-          WHERE (he.element_id = e.id))) OR (EXISTS ( SELECT
-           FROM public.host_connections hc
-          WHERE (hc.element_id = e.id))))
-UNION ALL
- SELECT c.topology_id,
-    c.usage_id
-   FROM public.connections c
-  WHERE ((COALESCE(c.host_connection1_id, c.host_connection2_id, c.host_element1_id, c.host_element2_id) IS NOT NULL) OR (EXISTS ( SELECT
-           FROM public.host_elements he
-          WHERE (he.connection_id = c.id))) OR (EXISTS ( SELECT
-           FROM public.host_connections hc
-          WHERE (hc.connection_id = c.id))));
-
-
---
 -- Name: usage_arrivals; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1700,122 +1917,6 @@ CREATE TABLE public.usage_arrivals (
     end_at public.instant NOT NULL,
     usage_id bigint NOT NULL
 );
-
-
---
--- Name: usage_progress; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.usage_progress (
-    id smallint DEFAULT 1 NOT NULL,
-    settled_at public.instant NOT NULL,
-    CONSTRAINT usage_progress_id_check CHECK ((id = 1))
-);
-
-
---
--- Name: usage_sources; Type: VIEW; Schema: public; Owner: -
---
-
-CREATE VIEW public.usage_sources AS
- SELECT 1 AS level,
-    e.usage_id,
-    he.usage_id AS source_id
-   FROM (public.host_elements he
-     JOIN public.elements e ON ((e.id = he.element_id)))
-UNION ALL
- SELECT 1 AS level,
-    e.usage_id,
-    hc.usage_id AS source_id
-   FROM (public.host_connections hc
-     JOIN public.elements e ON ((e.id = hc.element_id)))
-UNION ALL
- SELECT 1 AS level,
-    e.usage_id,
-    he.usage_id AS source_id
-   FROM (public.elements e
-     JOIN public.host_elements he ON ((he.id = e.host_element_id)))
-  WHERE (he.element_id IS DISTINCT FROM e.id)
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    he.usage_id AS source_id
-   FROM (public.host_elements he
-     JOIN public.connections c ON ((c.id = he.connection_id)))
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    hc.usage_id AS source_id
-   FROM (public.host_connections hc
-     JOIN public.connections c ON ((c.id = hc.connection_id)))
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    he.usage_id AS source_id
-   FROM (public.connections c
-     JOIN public.host_elements he ON ((he.id = c.host_element1_id)))
-  WHERE (he.connection_id IS DISTINCT FROM c.id)
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    he.usage_id AS source_id
-   FROM (public.connections c
-     JOIN public.host_elements he ON ((he.id = c.host_element2_id)))
-  WHERE ((he.connection_id IS DISTINCT FROM c.id) AND (c.host_element2_id IS DISTINCT FROM c.host_element1_id))
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    hc.usage_id AS source_id
-   FROM (public.connections c
-     JOIN public.host_connections hc ON ((hc.id = c.host_connection1_id)))
-  WHERE (hc.connection_id IS DISTINCT FROM c.id)
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    hc.usage_id AS source_id
-   FROM (public.connections c
-     JOIN public.host_connections hc ON ((hc.id = c.host_connection2_id)))
-  WHERE ((hc.connection_id IS DISTINCT FROM c.id) AND (c.host_connection2_id IS DISTINCT FROM c.host_connection1_id))
-UNION ALL
- SELECT 1 AS level,
-    h.usage_id,
-    he.usage_id AS source_id
-   FROM (public.host_elements he
-     JOIN public.hosts h ON ((h.id = he.host_id)))
-  WHERE h.enabled
-UNION ALL
- SELECT 1 AS level,
-    h.usage_id,
-    hc.usage_id AS source_id
-   FROM (public.host_connections hc
-     JOIN public.hosts h ON ((h.id = hc.host_id)))
-  WHERE h.enabled
-UNION ALL
- SELECT 2 AS level,
-    t.usage_id,
-    s.usage_id AS source_id
-   FROM (public.topologies t
-     JOIN public.topology_sources s ON ((s.topology_id = t.id)))
-UNION ALL
- SELECT 3 AS level,
-    u.usage_id,
-    t.usage_id AS source_id
-   FROM ((public.topology_permissions p
-     JOIN public.users u ON ((u.id = p.user_id)))
-     JOIN public.topologies t ON ((t.id = p.topology_id)))
-  WHERE ((p.role = 'owner'::text) AND (EXISTS ( SELECT
-           FROM public.topology_sources s
-          WHERE (s.topology_id = t.id))))
-UNION ALL
- SELECT 4 AS level,
-    o.usage_id,
-    u.usage_id AS source_id
-   FROM (public.users u
-     JOIN public.organizations o ON ((o.id = u.organization_id)))
-  WHERE (EXISTS ( SELECT
-           FROM (public.topology_permissions p
-             JOIN public.topology_sources s ON ((s.topology_id = p.topology_id)))
-          WHERE ((p.user_id = u.id) AND (p.role = 'owner'::text))));
 
 
 --
@@ -2100,6 +2201,14 @@ ALTER TABLE ONLY public.quotas
 
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+
+--
+-- Name: settings settings_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.settings
+    ADD CONSTRAINT settings_pkey PRIMARY KEY (id);
 
 
 --
@@ -2414,6 +2523,13 @@ CREATE INDEX hosts_sync_turn_idx ON public.hosts USING btree (COALESCE((GREATEST
 
 
 --
+-- Name: hosts_update_turn_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX hosts_update_turn_idx ON public.hosts USING btree (COALESCE((GREATEST(info_at, update_lease_until))::timestamp with time zone, '-infinity'::timestamp with time zone)) WHERE enabled;
+
+
+--
 -- Name: link_measurements_site_b_id_idx; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2470,10 +2586,10 @@ CREATE INDEX topologies_site_id_idx ON public.topologies USING btree (site_id);
 
 
 --
--- Name: topologies_timeout_turn_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: topologies_timeout_at_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX topologies_timeout_turn_idx ON public.topologies USING btree (GREATEST(public.timeout_due_at(timeout_step, (timeout_at)::timestamp with time zone), (timeout_lease_until)::timestamp with time zone)) WHERE (timeout_step < 20);
+CREATE INDEX topologies_timeout_at_idx ON public.topologies USING btree (timeout_step, timeout_at) WHERE (timeout_step < 20);
 
 
 --
@@ -2805,7 +2921,7 @@ ALTER TABLE ONLY public.elements
 --
 
 ALTER TABLE ONLY public.error_dumps
-    ADD CONSTRAINT error_dumps_group_id_fkey FOREIGN KEY (group_id) REFERENCES public.error_groups(group_id) ON DELETE CASCADE;
+    ADD CONSTRAINT error_dumps_group_id_fkey FOREIGN KEY (group_id) REFERENCES public.error_groups(group_id);
 
 
 --

@@ -23,7 +23,7 @@ from .dao.networks import Networks
 from .dao.organizations import Organizations
 from .dao.profiles import Profiles
 from .dao.quotas import Quotas
-from .dao.settings import Settings
+from .dao.settings import InstallationSettings
 from .dao.sites import Sites
 from .dao.statistics import Statistics
 from .dao.tasks import Tasks
@@ -81,7 +81,7 @@ class Database(Transactions):
         self.key_values = KeyValues(self._bind("key_values"))
         self.error_groups = ErrorGroups(self._bind("error_groups"))
         self.error_dumps = ErrorDumps(self._bind("error_dumps"))
-        self.settings = Settings(self._bind("settings"))
+        self.settings = InstallationSettings(self._bind("settings"))
 
     def __enter__(self) -> "Database":
         """Return the Database itself. Defined here although inherited: jedi knows no Self of another class."""

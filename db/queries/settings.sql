@@ -1,5 +1,7 @@
 -- name: get()^
 -- record_class: Settings
+-- one row: a check of the table allows only one
+-- not null: topology_timeout_options[]
 -- The settings.
 select
   s.host_update_interval, s.resource_sync_interval, s.availability_half_life, s.topology_timeout_initial,
@@ -9,6 +11,8 @@ from settings s;
 
 -- name: update(patch)^
 -- record_class: Settings
+-- one row: a check of the table allows only one
+-- not null: topology_timeout_options[]
 -- Change the columns that the patch names.
 update settings s set (
   host_update_interval, resource_sync_interval, availability_half_life, topology_timeout_initial,

@@ -3,24 +3,24 @@
 from typing import TYPE_CHECKING
 
 from ..patches import SettingsPatch, checked
-from ..rows import Settings as SettingsRow
+from ..rows import Settings
 from . import found
 
 if TYPE_CHECKING:
     from .faces import SettingsQueries
 
 
-class Settings:
+class InstallationSettings:
     """Settings of the installation: kept in the database, so that all workers follow the same."""
 
     def __init__(self, queries: "SettingsQueries") -> None:
         self._q = queries
 
-    def get(self) -> SettingsRow:
+    def get(self) -> Settings:
         """Return the settings as they are now."""
         return found(self._q.get(), "settings", None)
 
-    def update(self, patch: SettingsPatch) -> SettingsRow:
+    def update(self, patch: SettingsPatch) -> Settings:
         """Change what the patch names, for all workers and from their next call on; return the settings then.
 
         Raises InvalidValue: durations are whole seconds, from 1 to ten years; amounts are not below 0.

@@ -67,9 +67,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         _print_table(columns, rows)
 
 
-def _chosen(
-    parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[str]
-) -> tuple[Query, Sequence[object]]:
+def _chosen(parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[str]) -> tuple[Query, Sequence[object]]:
     """The query, or its variant for what is given, and its values; misuse (exit 2) where they don't fit."""
     values = _values(parser, query, given, nulls)
     missing = [p for p in query.parameters if p not in values and p not in query.nullable and p not in _optional(query)]
@@ -86,9 +84,7 @@ def _chosen(
         parser.error(one_line(error))
 
 
-def _values(
-    parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[str]
-) -> dict[str, str | type[Null]]:
+def _values(parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[str]) -> dict[str, str | type[Null]]:
     """The values by name; misuse (exit 2) where they are not of the query's parameters, or its order."""
     values: dict[str, str | type[Null]] = {}
     names = {*query.parameters, *(["order"] if query.choices and query.choices.orders else [])}

@@ -20,7 +20,7 @@ CONNECT_TIMEOUT = 5  # seconds, for each address that a host name has
 # is not known to be final, by libpq or by the words of a server that speaks English.
 _FINAL = re.compile(
     r"password authentication failed|authentication failed for user|no password supplied|pg_hba\.conf"
-    r'|(database|role|user) ".*" does not exist|no such (database|user)|permission denied|Permission denied|not permitted to log in'
+    r'|(database|role|user) ".*" does not exist|no such (database|user)|[Pp]ermission denied|not permitted to log in'
     r"|Name or service not known|No address associated|nodename nor servname|No such device|is too long"
     r"|certificate|does not support SSL|invalid response|[Ii]nvalid |[Uu]nrecognized |[Uu]nsupported |cannot be (set|changed)"
 )

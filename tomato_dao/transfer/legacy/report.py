@@ -99,7 +99,8 @@ class LegacySummary(Summary):
         ]
         mended = Counter((one.model, one.field, one.became, one.reason) for one in self.mended)
         lines += [
-            f"  {number:,} × {printable(model, 60)}'s {printable(field, 60)} → {printable(became or '“”', 60)}: {printable(reason)}"
+            f"  {number:,} × {printable(model, 60)}'s {printable(field, 60)} → "
+            f"{printable(became or '“”', 60)}: {printable(reason)}"
             for (model, field, became, reason), number in mended.items()
         ]
         return "\n".join([head, *lines])
