@@ -43,7 +43,8 @@ select 1 + c.id % {hosts}, c.id, c.id, 'bridge', 'started' from connections c;
 update connections c set host_connection1_id = hc.id from host_connections hc where hc.connection_id = c.id;
 """
 
-# As much as is kept of everything, in the order of time, as it would have come; the last three windows are still open.
+# As much as is kept of everything, in the order of time, as it would have come; the last three windows are still open for
+# users and organizations.
 HISTORY = """
 alter table usage_records drop constraint usage_records_usage_id_fkey;
 insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
@@ -59,9 +60,14 @@ cross join lateral (
   from generate_series(0, k.kept - 1) n
 ) e
 cross join usage_statistics u
-where (k.type = '5minutes') = exists (
-  select from host_elements he where he.usage_id = u.id union all select from host_connections hc where hc.usage_id = u.id
-) or (k.type = '5minutes' and e.n >= 3)
+where (
+  k.type = '5minutes' or not exists (
+    select from host_elements he where he.usage_id = u.id union all select from host_connections hc where hc.usage_id = u.id
+  )
+) and not (
+  k.type = '5minutes' and e.n < 3
+  and exists (select from users s where s.usage_id = u.id union all select from organizations o where o.usage_id = u.id)
+)
 order by e.end_at, u.id;
 alter table usage_records add constraint usage_records_usage_id_fkey
 foreign key (usage_id) references usage_statistics on delete cascade;

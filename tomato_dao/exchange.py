@@ -59,6 +59,16 @@ _PARENTS = {
     "external_network_endpoint": "external_network",
     "udp_endpoint": None,
 }
+# What frontends expect of an element that doesn't say it.
+_EXPECTED: dict[str, JsonObject] = {
+    "kvmqm": {"site": None},
+    "openvz": {"site": None},
+    "repy": {"site": None},
+    "tinc_vpn": {"mode": "switch"},
+    "tinc_endpoint": {"mode": "switch"},
+    "external_network": {"samenet": False},
+    "udp_endpoint": {"connect": ""},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +109,9 @@ def parse(export: Json | bytes) -> ParsedTopology:
 def build(topology: ExportedTopology) -> JsonObject:
     """The export of a topology, without what is left out at any depth."""
     attrs: JsonObject = {k: v for k, v in topology.attrs.items() if k not in LEFT_OUT_OF_TOPOLOGY}
-    if topology.site_name is not None:
+    if topology.site_name is not None or "site" not in attrs:
         attrs["site"] = topology.site_name
-    elements: list[Json] = [_without(e, LEFT_OUT | LEFT_OUT_OF_ELEMENTS) for e in topology.elements]
+    elements: list[Json] = [_without(_complete(e), LEFT_OUT | LEFT_OUT_OF_ELEMENTS) for e in topology.elements]
     connections: list[Json] = [_without(c, LEFT_OUT) for c in topology.connections]
     return {
         "file_information": {"version": VERSION},
@@ -111,6 +121,11 @@ def build(topology: ExportedTopology) -> JsonObject:
             "connections": connections,
         },
     }
+
+
+def _complete(element: JsonObject) -> Json:
+    expected = _EXPECTED.get(str(element["type"]), {})
+    return element | {"attrs": expected | _object(element["attrs"], "attrs")}
 
 
 def _elements(topology: JsonObject, reported: list[str]) -> list[dict[str, Json]]:

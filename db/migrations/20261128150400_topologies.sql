@@ -252,15 +252,15 @@ create index connections_host_connection2_id_idx on connections (host_connection
 create index connections_host_element1_id_idx on connections (host_element1_id);
 create index connections_host_element2_id_idx on connections (host_element2_id);
 
--- The highest state of a topology's elements; no row if it has none. Several queries share it, and the planner merges it into
--- each.
+-- The highest state of a topology's elements, and “created” if none is prepared or started. Several queries share it, and the
+-- planner merges it into each.
 create function highest_state(of_topology_id bigint) returns table (state text) language sql stable rows 1
 begin atomic
-  select e.state
+  select coalesce((array['created', 'prepared', 'started'])[max(
+    case e.state when 'started' then 3 when 'prepared' then 2 else 1 end
+  )], 'created')
   from elements e
-  where e.topology_id = of_topology_id
-  order by array_position(array['started', 'prepared', 'created', 'default'], e.state)
-  limit 1;
+  where e.topology_id = of_topology_id;
 end;
 
 -- The two elements that a connection links, shared in the same way.

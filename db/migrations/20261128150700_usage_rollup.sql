@@ -40,35 +40,66 @@ begin atomic
   limit 1;
 end;
 
--- Fill usage_due from the records themselves if the books are empty: after the load of an old installation. Its accounting
--- stopped somewhere in the midst: windows that were open are due to all that stand above sources with records newer than
--- their own, and longer periods that are not built yet. Compiling the query just in time would take longer than running it.
-create function find_due_usage() returns void language sql
+-- Fill usage_due from the records themselves if the books are empty: after the load of an old installation, whose accounting
+-- stopped somewhere in its midst. Windows that were open are due to all that stand above sources with newer windows than
+-- their own, level after level; and longer periods that were not built yet. Records are read by key only, and “offset 0” keeps
+-- it so: what was built already is most of the table.
+create function find_due_usage() returns void language plpgsql
 set jit = off
-begin atomic
-  insert into usage_due (type, end_at, usage_id)
-  with newest as materialized (
-    select l.usage_id, l.type, max(l.end_at) as end_at
-    from usage_records l
-    group by l.usage_id, l.type
-  )
+as $$
+begin
+  for depth in 1..4 loop
+    with above as materialized (
+      select
+        u.usage_id,
+        coalesce(
+          (select max(r.end_at) from usage_records r where r.usage_id = u.usage_id and r.type = '5minutes'), '-infinity'
+        ) as newest
+      from (select distinct s.usage_id from usage_sources s where s.level = depth and s.usage_id is not null) u
+    ),
 
-  select distinct '5minutes', usage_period_end('5minutes', r.end_at), s.usage_id
-  from usage_sources s
-  inner join usage_records r on r.usage_id = s.source_id and r.type = '5minutes'
-  left join newest n on n.usage_id = s.usage_id and n.type = '5minutes'
-  where s.usage_id is not null and r.end_at > coalesce(n.end_at, '-infinity')
-  union all
-  select distinct s.longer, usage_period_end(s.longer, r.end_at), r.usage_id
-  from (values ('5minutes', 'hour'), ('hour', 'day'), ('day', 'month'), ('month', 'year')) s (type, longer)
-  inner join usage_records r on r.type = s.type
-  left join newest n on n.usage_id = r.usage_id and n.type = s.longer
+    sources as materialized (
+      select a.usage_id, a.newest, s.source_id
+      from above a
+      inner join usage_sources s on s.usage_id = a.usage_id
+      where s.level = depth and s.source_id is not null
+    )
+
+    insert into usage_due (type, end_at, usage_id)
+    select '5minutes', usage_period_end('5minutes', w.end_at), s.usage_id
+    from sources s
+    cross join lateral (
+      select r.end_at from usage_records r
+      where r.usage_id = s.source_id and r.type = '5minutes' and r.end_at > s.newest
+      offset 0
+    ) w
+    union
+    select '5minutes', d.end_at, s.usage_id
+    from sources s
+    inner join usage_due d on d.usage_id = s.source_id
+    where d.type = '5minutes' and d.end_at > s.newest
+    on conflict do nothing;
+  end loop;
+
+  insert into usage_due (type, end_at, usage_id)
+  select distinct p.longer, usage_period_end(p.longer, w.end_at), u.id
+  from (values ('5minutes', 'hour'), ('hour', 'day'), ('day', 'month'), ('month', 'year')) p (type, longer)
+  cross join usage_statistics u
+  cross join lateral (
+    select r.end_at from usage_records r
+    where
+      r.usage_id = u.id and r.type = p.type
+      and r.end_at > coalesce(
+        (select max(l.end_at) from usage_records l where l.usage_id = u.id and l.type = p.longer), '-infinity'
+      )
+    offset 0
+  ) w
   where
-    r.end_at > coalesce(n.end_at, '-infinity')
-    and not exists (select from host_elements he where he.usage_id = r.usage_id)
-    and not exists (select from host_connections hc where hc.usage_id = r.usage_id)
+    not exists (select from host_elements he where he.usage_id = u.id)
+    and not exists (select from host_connections hc where hc.usage_id = u.id)
   on conflict do nothing;
 end;
+$$;
 
 -- Do all accounting that is due at this moment; see Usage.aggregate in tomato_dao/dao/usage.py.
 --

@@ -75,22 +75,23 @@ delete from templates tp where tp.id = :id;
 
 -- name: readiness(id)^
 -- record_class: TemplateReadiness
--- How many hosts have a template ready, of how many.
-select
-  tp.id as template_id,
-  (select count(*) from templates_on_hosts x where x.template_id = tp.id and x.ready) as ready,
-  (select count(*) from hosts) as hosts
+-- How many hosts have a template ready, of how many that say something about it.
+select tp.id as template_id, count(*) filter (where x.ready) as ready, count(x.host_id) as hosts
 from templates tp
-where tp.id = :id;
+left join templates_on_hosts x on x.template_id = tp.id
+where tp.id = :id
+group by tp.id;
 
 -- name: list_readiness(after, limit)
 -- record_class: TemplateReadiness
--- Of all templates how many hosts have them ready, of how many; by id, after that one.
-select
-  tp.id as template_id,
-  (select count(*) from templates_on_hosts x where x.template_id = tp.id and x.ready) as ready,
-  (select count(*) from hosts) as hosts
+-- Of all templates how many hosts have them ready, of how many that say something about them; by id, after that one.
+select tp.id as template_id, r.ready, r.hosts
 from templates tp
+cross join lateral (
+  select count(*) filter (where x.ready) as ready, count(*) as hosts
+  from templates_on_hosts x
+  where x.template_id = tp.id
+) r
 where tp.id > :after
 order by tp.id
 limit :limit;

@@ -52,7 +52,7 @@ select
   t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, s.state
 from page t
 left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
-left join lateral highest_state(t.id) s on true
+cross join lateral highest_state(t.id) s
 order by t.id;
 
 -- name: list_of_organization(organization_id, asking_user_id, after, limit)
@@ -85,7 +85,7 @@ select
 from page g
 inner join topologies t on t.id = g.topology_id
 left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
-left join lateral highest_state(t.id) s on true
+cross join lateral highest_state(t.id) s
 order by t.id;
 
 -- name: create(name, user_id, site_id, attrs)<!

@@ -1,6 +1,7 @@
 -- name: export(id)^
 -- record_class: ExportedTopology
--- A topology's name, attrs, preferred site, elements and connections, names in place of references.
+-- A topology's name, attrs, preferred site, elements and connections, names in place of references. What its host element or
+-- host connection says counts before what was asked for; where the host's connection runs from the other end, “from” is “to”.
 select
   t.name, t.attrs, s.name as site_name,
   (
@@ -9,7 +10,8 @@ select
         json_agg(
           json_build_object(
             'id', e.id, 'type', e.type, 'parent', e.parent_id,
-            'attrs', e.attrs || jsonb_strip_nulls(
+            'attrs', e.attrs || case when jsonb_typeof(he.attrs -> 'attrs') = 'object' then he.attrs -> 'attrs' else '{}' end
+            || jsonb_strip_nulls(
               jsonb_build_object('template', tp.name, 'profile', pf.name, 'site', es.name)
             )
           )
@@ -21,6 +23,7 @@ select
     left join templates tp on tp.id = e.template_id
     left join profiles pf on pf.id = e.profile_id
     left join sites es on es.id = e.site_id
+    left join host_elements he on he.id = e.host_element_id
     where e.topology_id = t.id
   ) as elements,
   (
@@ -28,14 +31,33 @@ select
       coalesce(
         json_agg(
           json_build_object(
-            'id', c.id, 'type', c.type, 'attrs', c.attrs,
-            'elements', (select json_agg(e.id order by e.id) from elements e where e.connection_id = c.id)
+            'id', c.id, 'type', c.type, 'attrs', c.attrs || coalesce(said.attrs, '{}'), 'elements', ends.ids
           )
           order by c.id
         ),
         '[]'
       )
     from connections c
+    left join host_connections hc on hc.id = c.host_connection1_id
+    left join host_elements far on far.id = c.host_element1_id
+    cross join lateral (
+      select json_agg(e.id order by e.id) as ids, array_agg(near.num order by e.id) as nums
+      from elements e
+      left join host_elements near on near.id = e.host_element_id
+      where e.connection_id = c.id
+    ) ends
+    cross join lateral (
+      select jsonb_object_agg(
+        case
+          when ends.nums[1] < coalesce(far.num, ends.nums[2]) then a.key
+          when a.key ~ '_from$' then regexp_replace(a.key, '_from$', '_to')
+          else regexp_replace(a.key, '_to$', '_from')
+        end,
+        a.value
+      ) as attrs
+      from jsonb_each(case when jsonb_typeof(hc.attrs -> 'attrs') = 'object' then hc.attrs -> 'attrs' end) a
+      where ends.nums[1] is not null and coalesce(far.num, ends.nums[2]) is not null
+    ) said
     where c.topology_id = t.id
   ) as connections
 from topologies t

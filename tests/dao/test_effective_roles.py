@@ -89,14 +89,14 @@ def test_lists_tell_the_asking_users_role_and_the_highest_state(
     assert [t.role for t in db.topologies.list_of_organization(world.organization.id, asking_user_id=alice)] == ["owner"] * 2
     for nobody in (None, NOBODY):
         assert [t.role for t in db.topologies.list(asking_user_id=nobody)] == [None, None]
-    assert db.topologies.list()[0].state is None
+    assert db.topologies.list()[0].state == "created"
     network = db.elements.create(topology.id, "external_network")
     endpoint = db.elements.create(topology.id, "external_network_endpoint", state="default", parent_id=network.id)
     for state in ("created", "prepared", "started", "created"):
         db.elements.update(network.id, {"state": state})
-        assert [t.state for t in db.topologies.list_of_user(alice)] == [state, None]
+        assert [t.state for t in db.topologies.list_of_user(alice)] == [state, "created"]
     db.elements.update(endpoint.id, {"state": "prepared"})
-    assert [t.state for t in db.topologies.list_of_organization(world.organization.id)] == ["prepared", None]
+    assert [t.state for t in db.topologies.list_of_organization(world.organization.id)] == ["prepared", "created"]
     listed = asdict(db.topologies.list()[0])
     assert {k: v for k, v in listed.items() if k not in ("role", "state")} == asdict(db.topologies.get(topology.id))
 

@@ -22,6 +22,11 @@ LEFT_OUT = [
     "custom_template", "timeout", "ipspy_pid", "last_sync", "info_sync_date", "rextfv_supported", "rextfv_status",
     "rextfv_max_size", "diskspace", "ram", "cpus", "restricted",
 ]  # fmt: skip
+# What an export says of an element that doesn't say it.
+EXPECTED: dict[str, dict[str, Any]] = {
+    "kvmqm": {"site": None}, "openvz": {"site": None}, "repy": {"site": None}, "tinc_vpn": {"mode": "switch"},
+    "tinc_endpoint": {"mode": "switch"}, "external_network": {"samenet": False}, "udp_endpoint": {"connect": ""},
+}  # fmt: skip
 SAMPLES = sorted((CHECKOUT / "demo" / "topologies").glob("*.json"))
 
 
@@ -134,13 +139,13 @@ def test_an_export_leaves_out_what_belongs_to_the_installation(db: Database, wor
     made = db.topologies.import_(export_of(vm, _initialized=True, _notes="n", timeout=3), owner_id=world.user.id)
     topology = db.topologies.export(made.topology_id)["topology"]
     assert isinstance(topology, dict)
-    assert topology["attrs"] == {"name": "t", "_notes": "n"}
+    assert topology["attrs"] == {"name": "t", "_notes": "n", "site": None}
     assert topology["elements"] == [
         {
             "id": made.element_ids[1],
             "type": "openvz",
             "parent": None,
-            "attrs": {"name": "a", "inner": {"kept": [{"x": 1}]}},
+            "attrs": {"name": "a", "inner": {"kept": [{"x": 1}]}, "site": None},
         }
     ]
 
@@ -160,8 +165,8 @@ def test_no_key_that_an_export_must_leave_out_gets_out_at_any_depth(db: Database
 
     topology: Any = db.topologies.export(made.topology_id)["topology"]
     kept = at_every_depth([])
-    assert topology["attrs"] == {**kept, "name": "t"}
-    assert [e["attrs"] for e in topology["elements"]] == [kept, kept]
+    assert topology["attrs"] == {**kept, "name": "t", "site": None}
+    assert [e["attrs"] for e in topology["elements"]] == [{**kept, "connect": ""}] * 2
     assert [c["attrs"] for c in topology["connections"]] == [kept]
 
 
@@ -172,8 +177,40 @@ def test_a_connection_keeps_what_only_elements_leave_out(db: Database, world: Wo
     made = db.topologies.import_(export_of(*ends, connections=[connection], **attrs), owner_id=world.user.id)
     topology: Any = db.topologies.export(made.topology_id)["topology"]
     assert topology["connections"][0]["attrs"] == attrs
-    assert topology["elements"][0]["attrs"] == {"_initialized": True}
-    assert topology["attrs"] == {"name": "t", "children": 1, "connection": 2}
+    assert topology["elements"][0]["attrs"] == {"_initialized": True, "connect": ""}
+    assert topology["attrs"] == {"name": "t", "children": 1, "connection": 2, "site": None}
+
+
+@pytest.mark.parametrize("nums", [(1, 2), (2, 1)], ids=["from the first end", "from the other end"])
+def test_what_hosts_run_counts_before_what_was_asked_for(db: Database, world: World, nums: tuple[int, int]) -> None:
+    original = export_of(
+        element(1, "udp_endpoint", name="a", mac="old", _pos=1),
+        element(2, "udp_endpoint"),
+        connections=[{"id": 3, "type": "bridge", "elements": [1, 2], "attrs": {"delay_to": 1, "delay_from": 2, "_x": 3}}],
+    )
+    made = db.topologies.import_(original, owner_id=world.user.id)
+    for id, num, mac in zip(made.element_ids.values(), nums, ("new", None), strict=True):
+        told: dict[str, Any] = {"id": num, "attrs": {"mac": mac, "port": 1} if mac else {}}
+        there = db.host_elements.create(world.host.id, num, element_id=id, type="udp_tunnel", state="started", attrs=told)
+        db.elements.update(id, {"host_element_id": there.id})
+    said: dict[str, Any] = {"attrs": {"delay_to": 5, "bridge": "br0", "to_do": 7}}
+    link = db.host_connections.create(
+        world.host.id, 1, connection_id=made.connection_ids[3], type="bridge", state="started", attrs=said
+    )  # fmt: skip
+    db.connections.update(made.connection_ids[3], {"host_connection1_id": link.id})
+    topology: Any = db.topologies.export(made.topology_id)["topology"]
+    assert topology["elements"][0]["attrs"] == {"name": "a", "mac": "new", "_pos": 1, "connect": ""}
+    turned = {"delay_to": 1, "delay_from": 5} if nums[0] > nums[1] else {"delay_to": 5, "delay_from": 2}
+    assert topology["connections"][0]["attrs"] == {**turned, "_x": 3, "to_do": 7}
+
+
+def test_a_host_component_of_any_attrs_is_no_hindrance(db: Database, world: World) -> None:
+    made = db.topologies.import_(export_of(element(1, "udp_endpoint", name="a")), owner_id=world.user.id)
+    id = made.element_ids[1]
+    there = db.host_elements.create(world.host.id, 1, element_id=id, type="x", state="started", attrs={"attrs": [1]})
+    db.elements.update(id, {"host_element_id": there.id})
+    topology: Any = db.topologies.export(made.topology_id)["topology"]
+    assert topology["elements"][0]["attrs"] == {"name": "a", "connect": ""}
 
 
 def test_a_key_that_means_nothing_is_reported(db: Database, world: World) -> None:
@@ -198,13 +235,13 @@ def assert_round_trip(db: Database, world: World, text: str | bytes) -> None:
     original = json.loads(text)["topology"]
     left_out = {"custom_template", "info_sync_date"}
     assert isinstance(first, dict)
-    assert first["attrs"] == original["attrs"]
+    assert first["attrs"] == {"site": None, **original["attrs"]}
     expected = [
         {
             "id": made.element_ids[e["id"]],
             "type": e["type"],
             "parent": made.element_ids[e["parent"]] if e["parent"] else None,
-            "attrs": {k: v for k, v in e["attrs"].items() if k not in left_out},
+            "attrs": EXPECTED.get(e["type"], {}) | {k: v for k, v in e["attrs"].items() if k not in left_out},
         }
         for e in sorted(original["elements"], key=lambda e: e["id"])
     ]
@@ -307,7 +344,7 @@ def test_any_attrs_survive(db: Database, world: World, attrs: dict[str, Any], na
     made = db.topologies.import_(export_of(element(1, **attrs), name=name, **attrs), owner_id=world.user.id)
     topology = db.topologies.export(made.topology_id)["topology"]
     assert isinstance(topology, dict)
-    assert topology["attrs"] == {**attrs, "name": name}
+    assert topology["attrs"] == {**attrs, "name": name, "site": None}
     assert isinstance(topology["elements"], list)
     assert isinstance(topology["elements"][0], dict)
-    assert topology["elements"][0]["attrs"] == attrs
+    assert topology["elements"][0]["attrs"] == {**attrs, "site": None}

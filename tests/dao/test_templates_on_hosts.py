@@ -91,11 +91,13 @@ def test_lists_are_paged_and_leave_out_what_is_deleted(db: Database, hosts: list
     assert db.templates_on_hosts.list_of_host(hosts[0].id) == [here[0], here[2]]
 
 
-def test_readiness_counts_the_hosts_that_are_ready_of_all(db: Database, hosts: list[Host], templates: list[Template]) -> None:
+def test_readiness_counts_the_hosts_that_are_ready_of_those_that_say_so(
+    db: Database, hosts: list[Host], templates: list[Template]
+) -> None:
     a, b, c = (t.id for t in templates)
     db.templates_on_hosts.set_of_host(hosts[0].id, {a: True, b: True})
     db.templates_on_hosts.set_of_host(hosts[1].id, {a: True, b: False})
-    all_three = [TemplateReadiness(a, 2, 3), TemplateReadiness(b, 1, 3), TemplateReadiness(c, 0, 3)]
+    all_three = [TemplateReadiness(a, 2, 2), TemplateReadiness(b, 1, 2), TemplateReadiness(c, 0, 0)]
     assert [db.templates.readiness(id) for id in (a, b, c)] == all_three == db.templates.list_readiness()
     assert db.templates.list_readiness(after=a, limit=1) == all_three[1:2]
     with refused(NotFound, "template", NOBODY):

@@ -22,7 +22,7 @@ class Template(Row, frozen=True):
 
 
 class TemplateReadiness(Row, frozen=True):
-    """How many hosts have a template ready, of how many hosts."""
+    """How many hosts have a template ready, of how many that say whether they have it."""
 
     template_id: int
     ready: int

@@ -21,10 +21,10 @@ class Topology(Row, frozen=True):
 
 
 class ListedTopology(Topology, frozen=True):
-    """A topology with the role of who asks (None: none) and the highest state of its elements (None where it has none)."""
+    """A topology with the role of who asks (None: none) and the highest state of its elements (created where it has none)."""
 
     role: str | None
-    state: str | None
+    state: str
 
 
 class TopologyPermission(Row, frozen=True):

@@ -33,6 +33,14 @@ def add_record(dump: OldDump, usage_id: int, n: int, kind: str = "5minutes", len
     )  # fmt: skip
 
 
+def go_on(db: Database) -> datetime:
+    """Roll up again, hours later, until what was open is settled; when that was done."""
+    for minutes in range(0, 25, 5):
+        now = STOP + timedelta(hours=3, minutes=minutes)
+        db.usage.aggregate(now=now)
+    return now
+
+
 def ends(db: Database, usage_id: int, kind: str = "5minutes") -> list[datetime]:
     first = datetime.fromtimestamp(0, UTC)
     return [record.end_at for record in db.usage.list(usage_id, kind, since=first, until=STOP + timedelta(days=40))]
@@ -40,8 +48,7 @@ def ends(db: Database, usage_id: int, kind: str = "5minutes") -> list[datetime]:
 
 def test_windows_that_were_open_are_built(db: Database) -> None:
     stopped().load(db)
-    later = STOP + timedelta(hours=3)
-    db.usage.aggregate(now=later)
+    later = go_on(db)
     expected = [datetime.fromtimestamp(NOW + n * WINDOW, UTC) for n in (1, 2, 3)]
     for usage_id in (ELEMENT, TOPOLOGY, USER, ORGANIZATION, HOST):
         assert ends(db, usage_id) == expected
@@ -51,8 +58,7 @@ def test_windows_that_were_open_are_built(db: Database) -> None:
 
 def test_what_was_counted_for_a_quota_is_not_counted_again(db: Database) -> None:
     stopped().load(db)
-    later = STOP + timedelta(hours=3)
-    db.usage.aggregate(now=later)
+    later = go_on(db)
     db.quotas.count_use(now=later)
     quota = db.quotas.get(1)
     assert quota.used_cputime == pytest.approx(0.0 + 2 * 10.0)
@@ -64,7 +70,7 @@ def test_what_the_old_backend_left_out_stays_so(db: Database) -> None:
     add_record(dump, ELEMENT, 2)  # the topology went on to its newest without the second window
     add_record(dump, TOPOLOGY, 2)
     dump.load(db)
-    db.usage.aggregate(now=STOP + timedelta(hours=3))
+    go_on(db)
     assert ends(db, TOPOLOGY) == [datetime.fromtimestamp(NOW + n * WINDOW, UTC) for n in (1, 3)]
 
 
@@ -73,6 +79,6 @@ def test_a_period_that_was_built_is_not_built_again(db: Database) -> None:
     add_record(dump, USER, 900, "hour", 3600)
     dump.fields("usagerecord", 100 * USER + 900).update(begin=NOW, end=NOW + 3600, measurements=1)
     dump.load(db)
-    db.usage.aggregate(now=STOP + timedelta(hours=3))
+    go_on(db)
     (hour,) = db.usage.list(USER, "hour", since=STOP - timedelta(days=1), until=STOP + timedelta(hours=3))
     assert hour.measurements == 1
