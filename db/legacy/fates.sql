@@ -105,7 +105,10 @@ group by f.model, f.columns, f.reason, m.meaning;
 create temp view mended (model, pk, columns, value, became, reason, meaning) as
 select m.model, m.pk, m.columns, m.value, m.became, m.reason, m.meaning
 from (
-  select l.model, l.pk, l.columns, l.value, l.became, l.rule as reason, l.meaning
+  select
+    l.model, l.pk, l.columns, l.value, l.became,
+    -- a reference to what was dropped breaks no rule of its own
+    case when l.round > 1 and l.rule like '%\_fkey' then l.meaning else l.rule end as reason, l.meaning
   from listed l
   where l.costs = 'value'
   union all
