@@ -20,10 +20,14 @@ from tests.fixtures.operations import dropped_afterwards, organizations
 from tests.ops.test_commands import run
 from tomato_dao import Busy, Database, InvalidValue, NotFound, TomatoError, Unavailable
 from tomato_dao.ops import backup
+from tomato_dao.ops import restore as restoring
+from tomato_dao.ops.examinations import examine
+from tomato_dao.ops.leftovers import SCRATCH, claim, restored_as
 from tomato_dao.ops.migrate import create_database
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.roles import make_roles
-from tomato_dao.ops.scratch import drop_database, with_database
+from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
+from tomato_dao.transfer.files import hold
 from tomato_dao.transfer.load import check
 
 pytestmark = pytest.mark.slow
@@ -53,6 +57,40 @@ def test_pruning_spares_the_backups_of_databases_with_similar_names(
     assert backup.backups(name) == files[-1:]
 
 
+def test_what_killed_backups_and_restores_have_left_is_told_and_goes_with_the_next(
+    tomato_url: str, has_roles: bool, saved: Path, server: psycopg.Connection
+) -> None:
+    file = backup.back_up(tomato_url)
+    name = server.info.dbname
+    part = file.with_name(f"{name}-20200101T000000.000000Z.part")
+    part.touch(0o600)
+    left = [restored_as(name), f"{SCRATCH}{'0' * 12}", restored_as(name)]
+    for database in left:
+        create_database(with_database(tomato_url, database))
+    with psycopg.connect(with_database(tomato_url, "postgres"), autocommit=True) as another, part.open("ab") as writing:
+        hold(writing.fileno())
+        claim(another, left[2])  # this restore, and the backup, are at work
+        found = next(finding for finding in examine(server, 1) if finding.topic == "backup")
+        assert (found.figures["left_files"], found.figures["left_databases"]) == ([], sorted(left[:2]))
+        backup.back_up(tomato_url)
+        assert part.exists()
+        writing.close()
+        found = next(finding for finding in examine(server, 1) if finding.topic == "backup")
+        assert (found.level, found.figures["left_files"]) == ("note", [part])
+        assert found.advice == [
+            "bin/backup, which removes what killed ones have left",
+            *(f'drop database "{n}";' for n in sorted(left[:2])),
+        ]
+        backup.back_up(tomato_url)
+        assert not part.exists()
+        server.close()
+        with scratch_database(tomato_url, migrated=False), dropped_afterwards(tomato_url):
+            restore(file, tomato_url)
+        exist = "select datname from pg_database where datname = any(%s)"
+        assert another.execute(exist, [left]).fetchall() == [(left[2],)]
+    drop_database(with_database(tomato_url, left[2]))
+
+
 def test_passwords_reach_no_list_of_processes_and_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "pg_dump"
     program.write_text('#!/bin/sh\necho "$@" "$PGPASSWORD at $PGHOST:$PGPORT/$PGDATABASE as $PGUSER" >&2\nexit 1\n')
@@ -64,11 +102,17 @@ def test_passwords_reach_no_list_of_processes_and_no_message(tmp_path: Path, mon
 
 
 def test_a_restore_refuses_while_workers_are_connected_unless_told_to_end_them(
-    tomato_url: str, saved: Path, db: Database, server: psycopg.Connection, caplog: pytest.LogCaptureFixture
+    tomato_url: str,
+    saved: Path,
+    db: Database,
+    server: psycopg.Connection,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     db.organizations.create("uni")
     file = backup.back_up(tomato_url)
     db.organizations.create("later")
+    monkeypatch.setattr(restoring, "_PATIENCE", 0.1)
     with pytest.raises(Busy, match=r"is in use \(.*tomato-dao: \d.*with end_sessions$"):
         restore(file, tomato_url)
     with dropped_afterwards(tomato_url):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from tests.helpers.lock_cases import line, process
 from tomato_dao import Unavailable
 from tomato_dao.transfer import files
 
@@ -89,3 +90,33 @@ def test_a_directory_of_the_name_does_not_hide_the_file(tmp_path: Path) -> None:
     name.rmdir()
     name.touch()
     assert files.find(name) == name
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from tomato_dao.transfer import files
+with files.written(pathlib.Path(sys.argv[1])) as file:
+    file.write(b"half a dump")
+    print("writing", flush=True)
+    signal.pause()
+"""
+
+
+@pytest.mark.slow
+def test_what_a_killed_dump_has_left_goes_with_the_next_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    path, others = tmp_path / "dump.json", tmp_path / ".dump.json.original"
+    others.touch()
+    with process(KILLED, str(path)) as dead, process(KILLED, str(path)) as alive:
+        assert (line(dead), line(alive)) == ("writing", "writing")
+        dead.kill()
+        dead.wait(60)
+        with files.written(path) as file:
+            file.write(b"a dump")
+        assert alive.poll() is None
+        (left,) = (found for found in tmp_path.iterdir() if found not in (path, others))
+        alive.kill()
+        alive.wait(60)
+    assert left in files.abandoned(tmp_path, r"\..+")
+    with files.written(path) as file:
+        file.write(b"another")
+    assert {found.name for found in tmp_path.iterdir()} == {path.name, others.name}

@@ -19,6 +19,7 @@ from ..printable import one_line, printable
 from ..server.commands import command_line
 from ..server.probe import connection_settings, probe
 from ..server.session import CATALOG_PATH
+from ..transfer.files import abandoned, hold
 from . import embedded, programs
 from .cli import Parser
 from .urls import owner_url
@@ -36,7 +37,8 @@ select exists (
 
 
 def back_up(url: str) -> Path:
-    """Save a database in the directory of backups, and remove the oldest but 5 of it; the file's path.
+    """Save a database in the directory of backups, and remove the oldest but 5 of it, and what
+    backups have left which were killed; the file's path.
 
     Raises Unavailable where there is no pg_dump for the server, TomatoError with its words where it fails.
     """
@@ -48,13 +50,17 @@ def back_up(url: str) -> Path:
     except OSError as error:
         raise Unavailable(f"there can be no directory {directory}: {error.strerror}; name another in BACKUP_DIR") from error
     path = directory / f"{quote(name, safe='')}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"
+    for left in unfinished():
+        left.unlink(missing_ok=True)
     part = path.with_suffix(".part")
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
+        hold(descriptor)
         run_program("pg_dump", version, url, "--format=custom", "--lock-wait-timeout=60s", f"--file={part}")
         part.rename(path)
     finally:
         part.unlink(missing_ok=True)
+        os.close(descriptor)
     for old in backups(name)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
@@ -64,6 +70,12 @@ def backups(database: str) -> list[Path]:
     """The backups of a database, oldest first."""
     own = re.compile(re.escape(quote(database, safe="")) + r"-\d{8}T\d{6}\.\d{6}Z\.dump")
     return sorted(path for path in backup_directory().glob("*.dump") if own.fullmatch(path.name))
+
+
+def unfinished() -> list[Path]:
+    """The files that backups have left which were killed."""
+    directory = backup_directory()
+    return abandoned(directory, r".+-\d{8}T\d{6}\.\d{6}Z\.part") if directory.is_dir() else []
 
 
 def backup_directory() -> Path:

@@ -21,7 +21,8 @@ from ..server.planted import planted
 from ..server.session import CATALOG_PATH, SCHEMA
 from ..sql import query_files
 from ..sql.wording import counted
-from .backup import backup_directory, backups
+from . import leftovers
+from .backup import backup_directory, backups, unfinished
 from .cli import duration, megabytes
 from .roles import APP, OWNER, READER, ROLES
 
@@ -324,8 +325,17 @@ def _backup(connection: psycopg.Connection) -> Finding:
         + (f", {megabytes(row['bytes'])}" if row["bytes"] is not None else "")
         for row in kept
     ]
-    figures: dict[str, Any] = {"kept_databases": kept}
+    parts = unfinished()
+    details += [f"{part}, {megabytes(part.stat().st_size)}, left by a backup that was killed" for part in parts]
+    databases = leftovers.abandoned(
+        connection, f"{leftovers.unfinished(connection.info.dbname)}|^{leftovers.SCRATCH}[0-9a-f]{{12}}$"
+    )
+    details += [f"the database {name}, left by a command that was killed" for name in databases]
+    figures: dict[str, Any] = {"kept_databases": kept, "left_files": parts, "left_databases": databases}
     advice = [f'drop database "{row["name"]}";  -- if nobody needs it' for row in kept if row["seconds"] > OLD]
+    advice += [f'drop database "{name}";' for name in databases]
+    if parts:
+        advice.insert(0, f"{command_line('backup')}, which removes what killed ones have left")
     summary, age = f"none in {backup_directory()}", inf
     if found := backups(connection.info.dbname):
         status = found[-1].stat()

@@ -1,7 +1,6 @@
 """`tomato-dao restore`: a backup becomes a fresh database, which takes the place of the present one by its name."""
 
 import os
-import secrets
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from ..transfer.files import BACKUP, COMPRESSED, opened
 from .backup import run_program
 from .cli import Parser, file_name
 from .examinations import OK, examine_roles
+from .leftovers import claim, drop_abandoned, restored_as, unfinished
 from .privileges import give_to_owner
 from .scratch import drop_database, with_database
 from .urls import owner_url
@@ -68,11 +68,13 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
         raise NotFound(f"there is no file {file}")
     _check_is_backup(file)
     name = str(conninfo_to_dict(url).get("dbname", ""))
-    fresh = f"{name}_restore_{secrets.token_hex(4)}"
+    fresh = restored_as(name)
     try:
         with maintenance(url) as server:
             if not end_sessions:
                 _refuse_while_connected(server, name)
+            drop_abandoned(server, unfinished(name))
+            claim(server, fresh)
             _create(server, fresh, like=name)
             try:
                 version, target = server.info.server_version // 10000, with_database(url, fresh)

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from urllib.parse import quote
 
 import psycopg
@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import Unavailable
 from ..server.probe import maintenance
+from .leftovers import SCRATCH, claim, drop_abandoned
 from .migrate import create_database, migrate
 
 
@@ -21,19 +22,24 @@ def scratch_database(server_url: str, *, migrated: bool = True, template: str | 
     migrated: False for an empty one. template: the database to copy instead, in which nobody may be connected; a copy takes
     0.1 s, the migrations 1.0 s.
 
-    Raises Unavailable where the user may not create databases.
+    Those that were left by processes which were killed are dropped first. Raises Unavailable where the user may not create
+    databases.
     """
-    url = with_database(server_url, f"tomato_scratch_{secrets.token_hex(6)}")
-    if template is None:
-        create_database(url)
-    else:
-        _copy_database(url, template)
-    try:
-        if migrated and template is None:
-            migrate(url)
-        yield url
-    finally:
-        drop_database(url)
+    name = f"{SCRATCH}{secrets.token_hex(6)}"
+    url = with_database(server_url, name)
+    with closing(maintenance(url)) as server:
+        drop_abandoned(server, f"^{SCRATCH}[0-9a-f]{{12}}$")
+        claim(server, name)
+        if template is None:
+            create_database(url)
+        else:
+            _copy_database(server, name, template)
+        try:
+            if migrated and template is None:
+                migrate(url)
+            yield url
+        finally:
+            drop_database(url)
 
 
 def with_database(url: str, name: str) -> str:
@@ -43,13 +49,11 @@ def with_database(url: str, name: str) -> str:
     return f"postgresql:///{quote(name, safe='')}?{query}"
 
 
-def _copy_database(url: str, template: str) -> None:
-    name = str(conninfo_to_dict(url)["dbname"])
-    with maintenance(url) as connection:
-        try:
-            connection.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
-        except psycopg.Error as error:
-            raise Unavailable(f"{template} can't be copied: {error.diag.message_primary}") from error
+def _copy_database(server: psycopg.Connection, name: str, template: str) -> None:
+    try:
+        server.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
+    except psycopg.Error as error:
+        raise Unavailable(f"{template} can't be copied: {error.diag.message_primary}") from error
 
 
 def drop_database(url: str) -> None:

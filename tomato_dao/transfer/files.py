@@ -1,5 +1,6 @@
 """Where a dump is: found, opened, compressed by its name and recognised by its first bytes; written whole or not at all."""
 
+import fcntl
 import gzip
 import io
 import itertools
@@ -9,7 +10,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -170,7 +171,8 @@ class _Raw(io.RawIOBase):
 def written(path: Path) -> Iterator[IO[bytes]]:
     """A file that is there, complete and on disk, once the block ends; compressed by its ending (.gz, .zst), mode 0600.
 
-    Until then it has another name, which goes where the block fails. What is no regular file is written directly.
+    Until then it has another name, which goes where the block fails; what processes that were killed have left of such a file
+    goes first. What is no regular file is written directly.
     Unavailable where that fails.
     """
     try:
@@ -179,14 +181,17 @@ def written(path: Path) -> Iterator[IO[bytes]]:
                 yield output
             return
         path = Path(os.path.realpath(path))
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        for left in abandoned(path.parent, rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part"):
+            left.unlink(missing_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                hold(descriptor)
                 with compressed(file, path.suffix) as output:
                     yield output
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).replace(path)
+                Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -199,6 +204,30 @@ def written(path: Path) -> Iterator[IO[bytes]]:
         raise
     except OSError as error:
         raise Unavailable(f"can't write {path}: {error.strerror}") from error
+
+
+def hold(descriptor: int) -> None:
+    """Mark a file that is being written as in use, for as long as it is open."""
+    with suppress(OSError):  # some file systems have no locks; there, abandoned() finds none either
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def abandoned(directory: Path, pattern: str) -> list[Path]:
+    """Return this user's files in a directory whose names match a regular expression and which nobody `hold`s."""
+    found = []
+    for path in directory.iterdir():
+        if not re.fullmatch(pattern, path.name):
+            continue
+        with suppress(OSError):  # locked, gone, not ours
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                status = os.fstat(descriptor)
+                if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    found.append(path)
+            finally:
+                os.close(descriptor)
+    return found
 
 
 @contextmanager
