@@ -39,7 +39,7 @@ def test_a_task_that_waits_when_the_database_is_closed_is_told_so(single: Databa
         until_waiting(single, 1)
         single.close()
         with pytest.raises(Unavailable, match="closed"):
-            waiting.result(10)
+            waiting.result(60)
 
 
 def test_a_task_that_waits_too_long_is_told_the_figures(tomato_url: str) -> None:
@@ -59,7 +59,7 @@ def test_the_pool_never_holds_more_than_its_size(tomato_url: str, server: psycop
             calls = [threads.submit(db.organizations.create, f"uni{n}") for n in range(12)]
             until(server, *blocked("crowd", 3))
             assert server.execute("select count(*) " + BACKENDS, ["crowd"]).fetchone() == (3,)
-        assert sorted(call.result(10).name for call in calls) == sorted(f"uni{n}" for n in range(12))
+        assert sorted(call.result(60).name for call in calls) == sorted(f"uni{n}" for n in range(12))
         assert server.execute("select count(*) " + BACKENDS, ["crowd"]).fetchone() == (3,)
 
 

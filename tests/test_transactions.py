@@ -179,9 +179,9 @@ def test_a_transaction_is_its_threads_own(db: Database) -> None:
     with ThreadPoolExecutor() as threads:
         with db.transaction():
             db.organizations.create("uni")
-            assert threads.submit(names, db).result(10) == []
-            threads.submit(db.sites.list).result(10)
-        assert threads.submit(names, db).result(10) == ["uni"]
+            assert threads.submit(names, db).result(60) == []
+            threads.submit(db.sites.list).result(60)
+        assert threads.submit(names, db).result(60) == ["uni"]
 
 
 def test_calls_in_a_transaction_share_its_connection(single: Database) -> None:

@@ -172,14 +172,14 @@ def pgbouncer(url: str) -> Iterator[str]:
             process = subprocess.Popen([program, str(config)], stdout=log, stderr=log, cwd=directory, **identity)  # type: ignore[call-overload]
         try:
             pooled = f"postgresql://tomato@/{settings['dbname']}?host={directory}&port=6432"
-            deadline = monotonic() + 10
+            deadline = monotonic() + 60
             while not _answers(pooled):
                 assert process.poll() is None, (Path(directory) / "log").read_text()
                 assert monotonic() < deadline, (Path(directory) / "log").read_text()
             yield pooled
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def _answers(url: str) -> bool:

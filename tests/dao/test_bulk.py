@@ -151,5 +151,5 @@ def test_a_change_of_many_waits_for_others_and_looks_again(
             )
             until(server, BLOCKED, 1)
             db.elements.update(second.id, {"state": "started"})
-        assert change.result(10) == [first.id]
+        assert change.result(60) == [first.id]
     assert {e.state for e in db.elements.list_of_topology(topology.id)} == {"started"}

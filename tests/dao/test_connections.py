@@ -101,12 +101,12 @@ def test_who_waits_for_an_end_that_gets_connected_is_refused(db: Database, net: 
     def first() -> Connection:
         with db.transaction():
             made = db.connections.create(a.id, b.id)
-            first_has_connected.wait(10)
+            first_has_connected.wait(60)
             until(server, BLOCKED, 1)
             return made
 
     def second() -> Connection:
-        first_has_connected.wait(10)
+        first_has_connected.wait(60)
         return db.connections.create(other.id, a.id)
 
     made, refusal = at_once(first, second)
@@ -237,7 +237,7 @@ def test_two_transactions_that_replace_the_same_end_leave_two_ends(db: Database,
     def swap_in(element: Element) -> None:
         with db.transaction(), db.connection() as connection:
             execute_all(connection, [attach(element, net.connection)])
-            both_are_in.wait(10)
+            both_are_in.wait(60)
             execute_all(connection, [detach(net.ends[0])])
 
     results = at_once(*(partial(swap_in, element) for element in net.free))

@@ -144,7 +144,7 @@ def test_whoever_shrinks_a_group_waits_for_it_first(db: Database, server: psycop
             shrinking = threads.submit(db.error_groups.shrink, "g")
             until(server, BLOCKED, 1)
             server.execute("select from error_dumps for update nowait")  # as a new dump locks those that it drops
-        assert shrinking.result(10) == 2
+        assert shrinking.result(60) == 2
 
 
 def test_a_new_dump_shrinks_a_group_that_is_too_large(db: Database, server: psycopg.Connection) -> None:
@@ -280,7 +280,7 @@ def test_whoever_removes_a_dump_waits_for_its_group_first(db: Database, server: 
             server.execute("select from error_dumps for update nowait")  # so that it can be dropped meanwhile
             server.execute("delete from error_dumps")
         with refused(NotFound, "error dump", ("host1", "1")):
-            removal.result(10)
+            removal.result(60)
     assert removed(db) == 1
 
 
@@ -292,7 +292,7 @@ def test_a_transaction_that_cannot_see_the_others_dumps_is_told_so(db: Database)
         with db.transaction(isolation=IsolationLevel.REPEATABLE_READ):
             db.error_groups.list()
             with ThreadPoolExecutor() as threads:
-                threads.submit(store, db, 11).result(10)
+                threads.submit(store, db, 11).result(60)
             store(db, 12)
 
     with pytest.raises(Conflict):
@@ -308,7 +308,7 @@ def test_a_dump_that_comes_while_its_group_goes_brings_it_anew(db: Database, ser
             server.execute("delete from error_groups")
             coming = threads.submit(store, db, 2)
             until(server, BLOCKED, 1)
-        assert coming.result(10) is True
+        assert coming.result(60) is True
     assert (kept(db), removed(db)) == ([2], 0)
 
 
@@ -327,6 +327,6 @@ def test_a_group_does_not_go_while_a_dump_comes(db: Database, server: psycopg.Co
             until(server, BLOCKED, 1)
             going = threads.submit(db.error_groups.delete, "g")
             until(server, BLOCKED, 2)
-        assert coming.result(10) is False
-        assert isinstance(going.exception(10), NotEmpty)
+        assert coming.result(60) is False
+        assert isinstance(going.exception(60), NotEmpty)
     assert kept(db) == [1, 2]

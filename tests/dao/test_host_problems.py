@@ -266,7 +266,7 @@ def test_an_update_of_all_hosts_waits_for_others_and_holds_nobody_up(db: Databas
             update = thread.submit(db.hosts.update_all_availabilities)
             until(connection, BLOCKED, 1)
             db.hosts.count_error("host2")
-        assert update.result(10) == 2
+        assert update.result(60) == 2
     assert [host.component_errors for host in db.hosts.list()] == [2, 0]
     db.hosts.delete("host2")
 

@@ -46,7 +46,7 @@ def meet(db: Database, server: psycopg.Connection) -> Callable[..., object]:
                 waiting = thread.submit(statement)
                 until(server, BLOCKED, 1)
                 then()
-            return waiting.result(10)
+            return waiting.result(60)
 
     return run
 

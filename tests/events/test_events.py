@@ -66,14 +66,14 @@ def test_each_change_of_state_is_heard_once_it_is_made(here: Database, lab: Lab)
         (lambda: here.elements.update(lab.elements[0], {"state": "created"}), Event("element", lab.id, "state")),
         (lambda: here.topologies.delete(lab.id), Event("topology", lab.id, "deleted")),
     ]
-    with here.listen("topologies", "elements", "connections", timeout=10) as listener:
+    with here.listen("topologies", "elements", "connections", timeout=60) as listener:
         for change, event in changes:
             change()
             assert next(listener) == event
 
 
 def test_what_changes_no_state_is_not_heard(here: Database, lab: Lab, watcher: psycopg.Connection) -> None:
-    with here.listen("topologies", "elements", "connections", timeout=10) as listener:
+    with here.listen("topologies", "elements", "connections", timeout=60) as listener:
         here.elements.update(lab.elements[0], {"state": "created", "site_id": None})
         here.elements.set_attrs(lab.elements[0], {"a": 1})
         here.connections.update(lab.connection, {"state": "created"})
@@ -93,7 +93,7 @@ def test_a_bulk_change_is_one_event_for_each_topology(here: Database, owner: int
     watcher.execute(
         "insert into elements (topology_id, type) select t.id, 'kvmqm' from unnest(%s) t (id), generate_series(1, 1000)", [ids]
     )
-    with here.listen("elements", timeout=10) as listener:
+    with here.listen("elements", timeout=60) as listener:
         watcher.execute("update elements set state = 'prepared' where topology_id = %s", [ids[0]])
         assert heard(listener, watcher, "element") == [Event("element", ids[0], "state")]
         with here.transaction(), here.connection() as connection:
@@ -104,7 +104,7 @@ def test_a_bulk_change_is_one_event_for_each_topology(here: Database, owner: int
 
 
 def test_a_listener_hears_only_of_what_it_asked_for(here: Database, lab: Lab, watcher: psycopg.Connection) -> None:
-    with here.listen("connections", timeout=10) as one, here.listen("elements", "topologies", timeout=10) as two:
+    with here.listen("connections", timeout=60) as one, here.listen("elements", "topologies", timeout=60) as two:
         with here.transaction():
             here.elements.update(lab.elements[0], {"state": "started"})
             here.connections.update(lab.connection, {"state": "started"})
@@ -114,7 +114,7 @@ def test_a_listener_hears_only_of_what_it_asked_for(here: Database, lab: Lab, wa
 
 
 def test_what_others_say_on_the_channel_is_not_heard(here: Database, watcher: psycopg.Connection) -> None:
-    with here.listen("topologies", timeout=10) as listener:
+    with here.listen("topologies", timeout=60) as listener:
         for said in ("", "topology", "topology x state", "host 1 state", "topology 1 state deleted", "topologie é"):
             watcher.execute("select pg_notify('tomato_changes', %s)", [said])
         assert heard(listener, watcher) == []
@@ -139,7 +139,7 @@ def test_all_listeners_of_a_process_share_a_session_that_ends_with_the_last(
     here: Database, lab: Lab, watcher: psycopg.Connection
 ) -> None:
     for _ in range(2):
-        listeners = [here.listen("topologies", timeout=10) for _ in range(20)]
+        listeners = [here.listen("topologies", timeout=60) for _ in range(20)]
         here.topologies.update(lab.id, {"timeout_step": 10})
         here.topologies.update(lab.id, {"timeout_step": 20})
         for listener in listeners:
@@ -153,7 +153,7 @@ def test_all_listeners_of_a_process_share_a_session_that_ends_with_the_last(
 
 def test_a_listener_that_is_forgotten_goes_away(here: Database, lab: Lab, watcher: psycopg.Connection) -> None:
     def hear_once() -> Event:
-        for event in here.listen("topologies", timeout=10):
+        for event in here.listen("topologies", timeout=60):
             return event
         raise AssertionError
 
@@ -161,12 +161,12 @@ def test_a_listener_that_is_forgotten_goes_away(here: Database, lab: Lab, watche
         waiting = thread.submit(hear_once)
         until(watcher, "exists (select " + BACKENDS + " and state = 'idle' and query ~ 'listen')", "here events")
         here.topologies.delete(lab.id)
-        assert waiting.result(10) == Event("topology", lab.id, "deleted")
+        assert waiting.result(60) == Event("topology", lab.id, "deleted")
     until(watcher, OVER, "here events")
 
 
 def test_a_loop_ends_after_the_timeout_and_goes_on_where_it_was(here: Database, lab: Lab, watcher: psycopg.Connection) -> None:
-    with here.listen("topologies", timeout=0.05) as listener, here.listen("topologies", timeout=10) as other:
+    with here.listen("topologies", timeout=0.05) as listener, here.listen("topologies", timeout=60) as other:
         assert list(listener) == []
         assert next(listener, None) is None
         here.topologies.delete(lab.id)
@@ -175,7 +175,7 @@ def test_a_loop_ends_after_the_timeout_and_goes_on_where_it_was(here: Database, 
 
 
 def test_a_timeout_of_nothing_gives_what_is_there(here: Database, watcher: psycopg.Connection) -> None:
-    with here.listen("topologies", timeout=0) as listener, here.listen("elements", timeout=10) as other:
+    with here.listen("topologies", timeout=0) as listener, here.listen("elements", timeout=60) as other:
         assert list(listener) == []
         watcher.execute("select pg_notify('tomato_changes', 'topology 1 state')")
         assert heard(other, watcher, "element") == []
@@ -189,7 +189,7 @@ def test_who_waits_is_told_that_it_is_over(lasting_url: str, watcher: psycopg.Co
         waiting = thread.submit(next, listener)
         (listener if end == "listener" else db).close()
         with pytest.raises(Unavailable, match=said):
-            waiting.result(10)
+            waiting.result(60)
         with pytest.raises(Unavailable, match=said):
             next(listener)
         until(watcher, OVER, "ending events")
@@ -199,14 +199,14 @@ def test_who_waits_is_told_that_it_is_over(lasting_url: str, watcher: psycopg.Co
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_listens_anew(here: Database, lab: Lab, watcher: psycopg.Connection) -> None:
-    with here.listen("topologies", timeout=10) as listener:
+    with here.listen("topologies", timeout=60) as listener:
         child = os.fork()
         if child == 0:
             done = False
             with suppress(BaseException):
                 with pytest.raises(Unavailable, match="closed"):
                     next(listener)
-                own = here.listen("topologies", timeout=10)
+                own = here.listen("topologies", timeout=60)
                 here.topologies.update(lab.id, {"timeout_step": 10})
                 done = next(own) == Event("topology", lab.id, "state")
             os._exit(0 if done else 1)
@@ -218,7 +218,7 @@ def test_a_child_listens_anew(here: Database, lab: Lab, watcher: psycopg.Connect
 
 
 def test_a_lost_connection_is_opened_again_and_told(here: Database, lab: Lab, watcher: psycopg.Connection) -> None:
-    with here.listen("topologies", timeout=10) as one, here.listen("elements", timeout=10) as two:
+    with here.listen("topologies", timeout=60) as one, here.listen("elements", timeout=60) as two:
         for step in (10, 20):
             assert watcher.execute("select pg_terminate_backend(pid, 5000) " + BACKENDS, ["here events"]).rowcount == 1
             assert next(one) == next(two) == MISSED
@@ -230,7 +230,7 @@ def test_a_lost_connection_is_opened_again_and_told(here: Database, lab: Lab, wa
 def test_a_lost_connection_is_tried_until_it_can_be_opened(
     here: Database, lasting_url: str, watcher: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with here.listen("topologies", timeout=10) as listener:
+    with here.listen("topologies", timeout=60) as listener:
         with refusing_connections(lasting_url):
             kill(watcher, "here events")
             wait_for_refusals(caplog, 1)
@@ -242,7 +242,7 @@ def test_a_listener_that_is_too_slow_is_told_that_it_missed_events(
     here: Database, watcher: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "_MOST_PENDING", 3)
-    with here.listen("topologies") as slow, here.listen("elements", timeout=10) as other:
+    with here.listen("topologies") as slow, here.listen("elements", timeout=60) as other:
         for n in range(1, 6):
             watcher.execute("select pg_notify('tomato_changes', %s)", [f"topology {n} state"])
         assert heard(other, watcher, "element") == []
@@ -254,7 +254,7 @@ def test_a_quiet_session_is_not_ended(lasting_url: str, watcher: psycopg.Connect
     try:
         with (
             connect(lasting_url) as db,
-            db.listen("topologies", timeout=10) as listener,
+            db.listen("topologies", timeout=60) as listener,
             closing(psycopg.connect(lasting_url, application_name="limited")),
         ):
             until(watcher, OVER, "limited")

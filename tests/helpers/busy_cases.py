@@ -39,7 +39,7 @@ class Load:
     def progress(self, rounds: int) -> None:
         """Wait until they have gone so many rounds more."""
         for _ in range(rounds):
-            if not self._rounds.acquire(timeout=20):
+            if not self._rounds.acquire(timeout=60):
                 self.stop()
                 pytest.fail("the load stands still")
 
@@ -103,7 +103,7 @@ def assert_full_and_usable(db: Database, server: psycopg.Connection, name: str, 
             server.execute("lock table organizations")
             calls = [threads.submit(names, db) for _ in range(size)]
             until(server, *blocked(name, size))
-        assert [call.result(10) for call in calls] == [["uni"]] * size
+        assert [call.result(60) for call in calls] == [["uni"]] * size
     with ExitStack() as leases:
         connections = [leases.enter_context(db.connection()) for _ in range(size)]
         pids = {row[0] for c in connections for row in c.execute("select pg_backend_pid()")}

@@ -24,7 +24,7 @@ def at_once(*calls: Callable[[], object]) -> list[object]:
     start = Barrier(len(calls))
 
     def run(call: Callable[[], object]) -> object:
-        start.wait(10)
+        start.wait(60)
         try:
             return call()
         except TomatoError as error:
@@ -86,8 +86,8 @@ BLOCKED = "count(*) = %s from pg_stat_activity where datname = current_database(
 
 
 def until(server: psycopg.Connection, condition: str, *values: object) -> None:
-    """Wait, 10 seconds at most, until the server says that the condition holds."""
-    deadline = monotonic() + 10
+    """Wait, 60 seconds at most, until the server says that the condition holds."""
+    deadline = monotonic() + 60
     while server.execute(f"select {condition}", values).fetchone() != (True,):
         assert monotonic() < deadline, f"never became true: {condition}"
         sleep(0.005)

@@ -19,8 +19,8 @@ def heard(listener: Listener, watcher: psycopg.Connection, entity: str = "topolo
 
 
 def wait_for_refusals(caplog: pytest.LogCaptureFixture, number: int) -> None:
-    """Wait, 10 seconds at most, until the log has so many tries to open a connection that the server refused."""
-    deadline = monotonic() + 10
+    """Wait, 60 seconds at most, until the log has so many tries to open a connection that the server refused."""
+    deadline = monotonic() + 60
     while sum("not currently accepting connections" in said for said in caplog.messages) < number:
         assert monotonic() < deadline
         sleep(0.005)

@@ -33,20 +33,20 @@ class Worker:
     def leave(self) -> None:
         """Raises what the thread raised."""
         self._told.set()
-        self._work.result(20)
+        self._work.result(60)
 
     def _run(self) -> None:
-        with self._db.exclusive("topology", self._id, wait=15):
+        with self._db.exclusive("topology", self._id, wait=90):
             self.inside.set()
-            self._told.wait(15)
+            self._told.wait(60)
 
 
 @contextmanager
 def process(script: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A Python process, whose input and output are pipes; it is killed at the end, and after 20 seconds."""
+    """A Python process, whose input and output are pipes; it is killed at the end, and after a minute."""
     command = [sys.executable, "-c", script, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
-        guard = threading.Timer(20, started.kill)
+        guard = threading.Timer(60, started.kill)
         guard.start()
         try:
             yield started

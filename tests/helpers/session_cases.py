@@ -40,8 +40,8 @@ def setting(db: Database, name: str) -> str:
 
 
 def until_waiting(db: Database, number: int = 1) -> None:
-    """Wait, 10 seconds at most, until so many tasks wait for a connection of the pool."""
-    deadline = monotonic() + 10
+    """Wait, 60 seconds at most, until so many tasks wait for a connection of the pool."""
+    deadline = monotonic() + 60
     while db.stats().pool.waiting != number:
         assert monotonic() < deadline
         sleep(0.005)

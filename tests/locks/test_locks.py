@@ -24,16 +24,16 @@ def test_a_lock_is_one_workers_across_threads_and_processes(here: Database, ther
         for _ in range(2):
             with here.exclusive("topology", 1):
                 assert not is_free(there, 1)
-                assert not thread.submit(is_free, here, 1).result(10)
+                assert not thread.submit(is_free, here, 1).result(60)
             assert is_free(there, 1)
-            assert thread.submit(is_free, here, 1).result(10)
+            assert thread.submit(is_free, here, 1).result(60)
 
 
 @pytest.mark.parametrize(("wait", "said"), [(0, "has the lock$"), (0.1, "has the lock, after 0.1 s of waiting too$")])
 @pytest.mark.parametrize("holder", ["thread", "process"])
 def test_a_refusal_says_what_is_taken(here: Database, there: Database, holder: str, wait: float, said: str) -> None:
     worker = Worker(here if holder == "thread" else there, 7)
-    assert worker.inside.wait(10)
+    assert worker.inside.wait(60)
     with pytest.raises(Busy, match=f"^topology 7: another worker {said}") as refused:
         here.exclusive("topology", 7, wait=wait).__enter__()
     assert (refused.value.entity, refused.value.key) == ("topology", 7)
@@ -64,10 +64,10 @@ def test_a_thread_that_asks_for_its_own_lock_is_told(here: Database, there: Data
 def test_who_is_refused_takes_the_lock_from_nobody(here: Database) -> None:
     with ThreadPoolExecutor(1) as thread, here.exclusive("topology", 1):
         for _ in range(2):
-            assert not thread.submit(is_free, here, 1).result(10)
+            assert not thread.submit(is_free, here, 1).result(60)
         with pytest.raises(WrongState):
             here.exclusive("topology", 1).__enter__()
-        assert not thread.submit(is_free, here, 1).result(10)
+        assert not thread.submit(is_free, here, 1).result(60)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_waiting_worker_gets_the_lock_once_it_is_free(here: Database, there: D
     with here.exclusive("topology", 1):
         worker = Worker(here if waiting == "thread" else there, 1)
         assert not worker.inside.wait(0.1)
-    assert worker.inside.wait(10)
+    assert worker.inside.wait(60)
     assert not is_free(here, 1)
     worker.leave()
     assert is_free(here, 1)
@@ -107,14 +107,14 @@ def test_of_many_who_want_a_lock_one_has_it_at_a_time(here: Database, there: Dat
 
     def work(n: int) -> None:
         for _ in range(5):
-            with (here, there)[n % 2].exclusive("topology", 1, wait=20):
+            with (here, there)[n % 2].exclusive("topology", 1, wait=60):
                 inside.append(n)
                 here.organizations.list()
                 together.append(len(inside))
                 inside.remove(n)
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(work, range(8), timeout=30))
+        list(threads.map(work, range(8), timeout=60))
     assert together == [1] * 40
 
 
@@ -132,7 +132,7 @@ def test_threads_share_one_session_and_do_not_wait_for_each_other(
     start = threading.Barrier(25)
 
     def work(n: int) -> None:
-        start.wait(10)
+        start.wait(60)
         with ExitStack() as held:
             for id in range(10):
                 held.enter_context(here.exclusive("element", 100 * n + id))
@@ -144,7 +144,7 @@ def test_threads_share_one_session_and_do_not_wait_for_each_other(
         for id in range(5):
             taken.enter_context(there.exclusive("topology", id))
         slow = [Worker(here, id) for id in range(5)]
-        list(threads.map(work, range(25), timeout=15))
+        list(threads.map(work, range(25), timeout=60))
         assert not any(worker.inside.is_set() for worker in slow)
         assert watcher.execute("select count(*) " + BACKENDS, ["here locks"]).fetchone() == (1,)
         taken.close()

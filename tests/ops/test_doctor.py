@@ -83,7 +83,7 @@ def test_the_doctor_names_who_keeps_others_waiting(tomato_url: str, server: psyc
         (locks,) = [f for f in json.loads(doctor(tomato_url, "--json").stdout)["findings"] if f["topic"] == "locks"]
         assert [row["query"] for row in locks["figures"]["waiting"]] == ["organizations.list"]
         assert locks["figures"]["waiting"][0]["blocked_by"] == [server.info.backend_pid]
-    waiting.join(10)
+    waiting.join(60)
 
 
 def test_the_doctor_examines_what_a_plain_user_may_see(app_url: str) -> None:

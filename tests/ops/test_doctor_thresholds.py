@@ -54,7 +54,7 @@ def idle_and_waiting(lasting_url: str) -> Iterator[str]:
             until(server, BLOCKED, 1)
         yield lasting_url
         idle.rollback()
-        done.result(20)
+        done.result(60)
 
 
 def aged(url: str, transaction: int, state: int) -> psycopg.Connection:

@@ -227,7 +227,7 @@ def test_data_of_a_killed_tests_server_is_made_anew(data_dir: Path, for_tests: e
             connection.execute("create database kept")
         first.kill()
     os.kill(int((for_tests.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-    deadline = monotonic() + 30
+    deadline = monotonic() + 60
     while for_tests.running():
         assert monotonic() < deadline
     with embedded.started_for_tests() as url, psycopg.connect(url.replace("/tomato?", "/postgres?")) as connection:

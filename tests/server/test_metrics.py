@@ -1,6 +1,7 @@
 """What a process's calls did: counted without loss, told with names and without values; work that is repeated."""
 
 import os
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +82,7 @@ def test_the_pools_figures(tomato_url: str) -> None:
                 pass
             pool = db.stats().pool
             assert (pool.size, pool.connections, pool.idle, pool.turned_away) == (2, 2, 0, 0)
-        waiting.result(10)
+        waiting.result(60)
         pool = db.stats().pool
         assert (pool.waiting, pool.idle) == (0, 2)
         assert pool.waits == 3
@@ -113,7 +114,7 @@ def test_a_slow_call_is_logged_with_its_name_and_without_its_values(
         with connect(tomato_url, log_slower_than=60) as db:
             run(db, nap, "s3cret")
     (line,) = caplog.messages
-    assert line.startswith(f"slow call: {nap.name} took 0.")
+    assert re.match(rf"slow call: {nap.name} took \d+\.", line)
     assert "s3cret" not in line
 
 
@@ -126,7 +127,7 @@ def test_a_task_that_waits_too_long_is_told_which_queries_hold_the_connections(
         with db.transaction():
             db.users.get(world.user.id)
             ready.set()
-            over.wait(10)
+            over.wait(60)
 
     with connect(tomato_url, pool_size=3, timeout=0.3, application_name="held") as db, ThreadPoolExecutor(3) as threads:
         with server.transaction(), db.connection():
@@ -134,12 +135,12 @@ def test_a_task_that_waits_too_long_is_told_which_queries_hold_the_connections(
             update = threads.submit(db.hosts.update, "host1", {"address": "10.0.0.2"})
             transaction = threads.submit(transact)
             until(server, *blocked("held"))
-            assert ready.wait(10)
+            assert ready.wait(60)
             with pytest.raises(Unavailable) as refused:
                 db.organizations.list()
             over.set()
-        update.result(10)
-        transaction.result(10)
+        update.result(60)
+        transaction.result(60)
         assert db.stats().pool.turned_away == 1
     told = str(refused.value)
     assert told.startswith("no connection free after 0.3 s: all 3 of this process's pool are at work (")
@@ -162,7 +163,7 @@ def test_more_tasks_than_may_wait_are_turned_away_at_once(tomato_url: str) -> No
                 Unavailable, match="the queue has 2 tasks already, which is the limit: all 1 of this process's pool"
             ):
                 db.organizations.list()
-        assert [call.result(10) for call in waiting] == [[], []]
+        assert [call.result(60) for call in waiting] == [[], []]
 
 
 # Work that is repeated.
@@ -181,7 +182,7 @@ def test_work_that_meets_another_is_repeated_until_it_is_done(db: Database, worl
             site = db.sites.get_by_name("lab")
             if not met:
                 met = True
-                meet.wait(10)  # all four have read the same, so only one of them can go on
+                meet.wait(60)  # all four have read the same, so only one of them can go on
             db.sites.update("lab", {"description": str(int(site.description or "0") + 1)})
 
         for _ in range(5):
@@ -204,7 +205,7 @@ def test_of_two_that_deadlock_both_are_done(db: Database, world: World) -> None:
             db.sites.update(first, {"location": first})
             if not met:
                 met = True
-                meet.wait(10)
+                meet.wait(60)
             db.sites.update(second, {"location": first})
 
         return lambda: db.run(work)

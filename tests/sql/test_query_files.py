@@ -317,4 +317,4 @@ def test_a_query_at_work_shows_its_label(world: World, labelled: Database, serve
                 " and state = 'active' and wait_event_type = 'Lock' and query like %s)",
                 "update /* hosts.update */ hosts h set (%",
             )
-        assert update.result(10).address == "10.0.0.2"
+        assert update.result(60).address == "10.0.0.2"

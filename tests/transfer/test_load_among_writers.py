@@ -76,10 +76,10 @@ def test_who_is_waited_for_is_told_and_not_hindered(
         waiter = threads.submit(lock_users, tomato_url)  # which has no lock, so nobody waits for it
         until(server, *blocked("a waiter"))
         load = threads.submit(tomato_dao.load, db, io.BytesIO(text), replace=True)
-        said = heard.get(timeout=30).getMessage()
+        said = heard.get(timeout=60).getMessage()
         assert said == f"the load waits for others' transactions to end: a shell (pid {shell.info.backend_pid})"
         shell.execute("update organizations set description = 'y'")
         shell.commit()
-        waiter.result(30)
-        load.result(30)
+        waiter.result(60)
+        load.result(60)
     assert json.loads(dumped(db)) == json.loads(text)

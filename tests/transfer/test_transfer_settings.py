@@ -109,5 +109,5 @@ def test_a_dump_waits_for_locks_and_its_file_beyond_the_time_limits(
             dump = threads.submit(tomato_dao.dump, limited, file, progress=pause_once)
             until(server, *blocked("odd"))
             time.sleep(2 * LIMIT)
-        dump.result(30)
+        dump.result(60)
     assert file.getvalue() == text
