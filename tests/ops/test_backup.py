@@ -34,7 +34,10 @@ from tomato_dao.transfer.load import check
 pytestmark = pytest.mark.slow
 
 
-def test_a_backup_is_for_its_owner_only_and_the_oldest_go(tomato_url: str, saved: Path) -> None:
+def test_a_backup_is_for_its_owner_only_and_the_oldest_go(
+    tomato_url: str, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "KEPT", 2)
     files = [backup.back_up(tomato_url) for _ in range(backup.KEPT + 1)]
     assert sorted(saved.iterdir()) == files[1:]
     assert stat.S_IMODE(saved.stat().st_mode) == 0o700
