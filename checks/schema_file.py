@@ -1,4 +1,5 @@
-"""db/schema.sql: the layout as dbmate dumps it, for people to read; from the tests' embedded server, with its own pg_dump."""
+"""What the migrations make: db/schema.sql, as dbmate dumps it with the embedded server's own pg_dump, for people to read, and
+db/models.json, its models as a dump's header tells of them, with which a dump is checked without a database."""
 
 import argparse
 import difflib
@@ -7,18 +8,23 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from tomato_dao.errors import TomatoError
 from tomato_dao.ops import embedded, programs
 from tomato_dao.ops.cli import run_command
 from tomato_dao.ops.dbmate import dbmate
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.server import schema
+from tomato_dao.server.probe import probe
+from tomato_dao.transfer.catalog import tables
+from tomato_dao.transfer.dump import described
 
-SCHEMA_FILE = schema.DB_DIR / "schema.sql"
+SCHEMA_FILE, MODELS_FILE = schema.DB_DIR / "schema.sql", schema.DB_DIR / "models.json"
 
 
-def dumped_schema() -> str:
-    """Return what dbmate dumps of a database that has all migrations."""
+def made() -> dict[Path, str]:
+    """Return what the files have to hold, from a database of the tests' embedded server that has all migrations."""
     with (
         embedded.started_for_tests() as server_url,
         scratch_database(server_url) as url,
@@ -27,23 +33,31 @@ def dumped_schema() -> str:
         file = Path(directory, "schema.sql")
         path = os.pathsep.join([os.fspath(programs.binaries()), os.environ.get("PATH", os.defpath)])
         dbmate(url, "--schema-file", os.fspath(file), "dump", path=path)
-        return file.read_text("utf-8")
+        with probe(url) as connection:
+            models = msgspec.json.format(msgspec.json.encode(described(tables(connection)))).decode()
+        return {SCHEMA_FILE: file.read_text("utf-8"), MODELS_FILE: models + "\n"}
 
 
 def main() -> None:
     """`python -m checks.schema_file [--check]`"""
-    parser = argparse.ArgumentParser(prog="schema", description="Write db/schema.sql as the migrations make it.")
-    parser.add_argument("--check", action="store_true", help="only say whether it is up to date (exit 1 where it isn't)")
+    parser = argparse.ArgumentParser(
+        prog="schema", description="Write db/schema.sql and db/models.json as the migrations make them."
+    )
+    parser.add_argument("--check", action="store_true", help="only say whether they are up to date (exit 1 where they aren't)")
     check = parser.parse_args().check
-    made = dumped_schema()
-    if not check:
-        SCHEMA_FILE.write_text(made, "utf-8")
-        return
-    there = SCHEMA_FILE.read_text("utf-8") if SCHEMA_FILE.exists() else ""
-    if made != there:
-        lines = difflib.unified_diff(there.splitlines(), made.splitlines(), "db/schema.sql", "the migrations", lineterm="")
-        print("\n".join(lines), file=sys.stderr)
-        raise TomatoError("db/schema.sql is stale: run make schema")
+    for path, text in made().items():
+        if not check:
+            path.write_text(text, "utf-8")
+            continue
+        there = path.read_text("utf-8") if path.exists() else ""
+        if text != there:
+            name = f"db/{path.name}"
+            print(
+                *difflib.unified_diff(there.splitlines(), text.splitlines(), name, "the migrations", lineterm=""),
+                sep="\n",
+                file=sys.stderr,
+            )
+            raise TomatoError(f"{name} is stale: run make schema")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,23 @@
 """tomato-dao: the ToMaTo backend's database layer. `connect()` gives a `Database` with a DAO per entity."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+import _signal  # type: ignore[import-not-found] # built in, as sys is: while signal is imported, an interrupt may come
+import sys
 
-from .errors import (
+# A command must not show a trace where it is interrupted while it is imported: until run_command hears of interrupts, they end
+# it. While Python looks for the module that it was told to run, its own name for that is -m.
+_program = (getattr(sys, "argv", None) or [""])[0]
+if _program == "-m":
+    _program = "".join(sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1]) if "-m" in sys.orig_argv else ""
+if (
+    _program.rpartition("/")[2] in ("tomato_dao", "tomato-dao")
+    and _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+):
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+from importlib import import_module  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+from .errors import (  # noqa: E402
     AlreadyExists,
     Ambiguous,
     Busy,

@@ -193,6 +193,8 @@ def from_driver(error: psycopg.Error, call: Call | None = None, *, moved: bool =
         kind = Unavailable
     if moved:
         kind, said = Unavailable, f"the server turned read-only, and another is looked for: {said}"
+    if isinstance(error, psycopg.errors.DiskFull):
+        said = f"the server's disk is full ({said}), and nothing of this was stored: free some space there and try again"
     if diag.constraint_name:
         return _from_constraint(kind, state, diag, said, call or Call("", "", (), {}))
     if call is None or not state:

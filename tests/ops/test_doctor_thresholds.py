@@ -149,8 +149,11 @@ def test_missing_and_invalid_indexes_are_bad(server: psycopg.Connection, noted: 
     with pytest.raises(psycopg.errors.UniqueViolation):
         server.execute("create unique index concurrently once on twice (id)")
     found = finding(server, "indexes")
-    assert (found.level, found.details[0]) == ("bad", "once on twice: half made, so no query uses it")
-    assert found.advice == ["reindex index concurrently once;  -- unless somebody is making it now"]
+    assert (found.level, found.details[0]) == (
+        "bad",
+        "index once is invalid (an earlier build failed, or one is still running), so no query of twice uses it",
+    )
+    assert found.advice == ["if none is running, drop index concurrently once; then make migrate"]
     assert len(found.details) == 1 + noted
 
 

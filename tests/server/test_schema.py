@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from checks.schema_file import SCHEMA_FILE, dumped_schema
+from checks.schema_file import made
 from tomato_dao import WrongLayout, connect
 from tomato_dao.errors import TomatoError
 from tomato_dao.ops.dbmate import dbmate
@@ -136,5 +136,6 @@ def test_a_database_that_was_never_migrated_is_refused(tomato_server_url: str) -
         connect(url)
 
 
-def test_the_schema_file_is_up_to_date() -> None:
-    assert SCHEMA_FILE.read_text("utf-8") == dumped_schema()
+def test_the_files_that_the_migrations_make_are_up_to_date() -> None:
+    for path, text in made().items():
+        assert path.read_text("utf-8") == text

@@ -22,6 +22,14 @@ def changed(count: int, entity: str, key: object) -> None:
         raise NotFound(f"{entity} {quoted(key)} does not exist", entity=entity, key=key)
 
 
+def row_of(kind: type[Row], entity: str, given: object) -> Row:
+    """What was given as a row; InvalidValue, with how to make one, where it is of another type."""
+    if not isinstance(given, kind):
+        how = f"{kind.__name__}(**record) makes one of a dict" if isinstance(given, dict) else "see tomato_dao.rows"
+        raise InvalidValue(f"{entity}: a {kind.__name__} is needed, not a {type(given).__name__}: {how}", entity=entity)
+    return given
+
+
 def positive(lease: timedelta) -> timedelta:
     """The lease of a claim; InvalidValue unless it lasts at all."""
     if not isinstance(lease, timedelta) or lease <= timedelta():

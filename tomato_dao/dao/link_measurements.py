@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..rows import LinkMeasurement
+from . import row_of
 
 if TYPE_CHECKING:
     from .faces import LinkMeasurementsQueries
@@ -24,7 +25,7 @@ class LinkMeasurements:
 
     def store(self, measurement: LinkMeasurement) -> bool:
         """Keep a measurement; whether it is new. Raises NotFound (a site), InvalidValue."""
-        m = measurement
+        m = row_of(LinkMeasurement, "link measurement", measurement)
         stored = self._q.store(
             m.site_a_id, m.site_b_id, m.type, m.begin_at, m.end_at, m.loss, m.delay_avg, m.delay_stddev, m.measurements
         )
@@ -32,6 +33,7 @@ class LinkMeasurements:
 
     def store_all(self, measurements: Sequence[LinkMeasurement]) -> int:
         """Keep many measurements at once; how many are new. Raises NotFound (a site), InvalidValue; then none is kept."""
+        measurements = [row_of(LinkMeasurement, "link measurement", m) for m in measurements]
         return self._q.store_all(
             [m.site_a_id for m in measurements],
             [m.site_b_id for m in measurements],

@@ -1,12 +1,15 @@
 """What was used, by whom: beside db/queries/usage.sql and the function aggregate_usage of the layout."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidValue
+from ..printable import quoted
 from ..rows import AggregatedUsage, ImportedUsage, UsageRecord, UsageTotal
+from . import row_of
 
 if TYPE_CHECKING:
     from .faces import UsageQueries
@@ -103,9 +106,10 @@ class Usage:
 
 def _check(record: UsageRecord) -> None:
     """InvalidValue where a host can't have measured that (comparisons with NaN are false)."""
-    r = record
+    r = row_of(UsageRecord, "usage", record)
     amounts = (r.measurements, r.memory, r.diskspace, r.traffic, r.cputime)
-    if r.type == "5minutes" and r.begin_at <= r.end_at and all(0 <= amount < inf for amount in amounts):
-        return
+    with suppress(TypeError):  # from a comparison with what is no number or time
+        if r.type == "5minutes" and r.begin_at <= r.end_at and all(0 <= amount < inf for amount in amounts):
+            return
     rule = "a record is of type 5minutes, ends after it begins, and has values that are finite and not below 0"
-    raise InvalidValue(f"usage: {rule}: {r}", entity="usage", key=r.usage_id)
+    raise InvalidValue(f"usage: {rule}: {quoted(r, 400)}", entity="usage", key=r.usage_id)

@@ -42,8 +42,8 @@ class Users:
         """The user of an id. Raises NotFound."""
         return found(self._q.get(id), "user", id)
 
-    def get_by_name(self, name: str, origin: str) -> User:
-        """The user of a name from a login provider. Raises NotFound."""
+    def get_by_name(self, name: str, origin: str = "") -> User:
+        """The user of a name from a login provider (default: none, as `create` has it). Raises NotFound."""
         return found(self._q.get_by_name(name, origin), "user", f"{name}@{origin}")
 
     def get_unique(self, name: str) -> User:

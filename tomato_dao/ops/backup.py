@@ -14,14 +14,15 @@ from urllib.parse import quote
 import psycopg
 from psycopg import pq
 
-from ..errors import TomatoError, Unavailable
+from ..errors import NotAllowed, TomatoError, Unavailable
 from ..printable import one_line, printable
 from ..server.commands import command_line
 from ..server.probe import connection_settings, probe
-from ..server.session import CATALOG_PATH
+from ..server.session import CATALOG_PATH, SCHEMA
 from ..transfer.files import abandoned, hold
 from . import embedded, programs
 from .cli import Parser
+from .private import make_private
 from .urls import owner_url
 
 KEPT = 5  # backups of a database
@@ -34,19 +35,43 @@ select exists (
     and pg_relation_size(c.oid) > 0
 )
 """
+# Whose the schema is, where this user may not read all that is in it.
+_UNREADABLE = """
+select (
+  select pg_get_userbyid(case n.nspowner when 'pg_database_owner'::regrole::oid then d.datdba else n.nspowner end)
+  from pg_database d
+  where d.datname = current_database()
+)
+from pg_namespace n
+where n.nspname = %s and exists (
+  select from pg_class c
+  where c.relnamespace = n.oid and case c.relkind
+    when 'S' then not has_sequence_privilege(c.oid, 'select')
+    when 'r' then not has_table_privilege(c.oid, 'select')
+    when 'v' then not has_table_privilege(c.oid, 'select')
+    else false
+  end
+)
+"""
 
 
 def back_up(url: str) -> Path:
     """Save a database in the directory of backups, and remove the oldest but 5 of it, and what
     backups have left which were killed; the file's path.
 
-    Raises Unavailable where there is no pg_dump for the server, TomatoError with its words where it fails.
+    Raises NotAllowed where the user may not read all of it, Unavailable where there is no pg_dump for the server, TomatoError
+    with its words where it fails.
     """
     with probe(url, path=CATALOG_PATH) as connection:
         name, version = connection.info.dbname, connection.info.server_version // 10000
+        if (row := connection.execute(_UNREADABLE, [SCHEMA]).fetchone()) and row[0] is not None:
+            raise NotAllowed(
+                f"the user {connection.info.user} may not read all of the database {name}, which a backup needs: "
+                f"name its owner, {row[0]}, in OWNER_DATABASE_URL"
+            )
     directory = backup_directory()
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
     except OSError as error:
         raise Unavailable(f"there can be no directory {directory}: {error.strerror}; name another in BACKUP_DIR") from error
     path = directory / f"{quote(name, safe='')}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"

@@ -8,9 +8,11 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import FrameType
 from typing import NoReturn
 
 from ..errors import TomatoError
@@ -24,40 +26,69 @@ def run_command(main: Callable[[], None], name: str) -> None:
     """Run a command's main; exit 0 where it is fine, 1 with a line on stderr where it failed, 130 with one where it was
     interrupted, 143 or 129 where it was told to end or its terminal went (argparse: 2 for misuse).
 
-    name: of the command, with which such a line begins.
+    name: of the command, with which such a line begins. A second interrupt ends the process at once.
     """
     gc.freeze()  # what is imported stays: looking at it again and again would be a quarter of a short command
     gc.enable()
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _: sys.exit(128 + number))  # nothing half done stays
-    _open_what_is_closed()
-    _print_anywhere()
     try:
+        _hear_signals()
+        _open_what_is_closed()
+        _print_anywhere()
+        code = _outcome(main, name)
+        if signal.getsignal(signal.SIGINT) is _interrupt:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done and told; Python's own end would show a trace
+    except KeyboardInterrupt as interrupt:
+        print(f"{name}: {', '.join(['interrupted', *interrupt.args])}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 130
+    if code:
+        sys.exit(code)
+
+
+def _outcome(main: Callable[[], None], name: str) -> int:
+    """Run main, print what it failed with, and return the exit code."""
+    try:
+        code = 0
         try:
             main()
-        except SystemExit:
-            sys.stdout.flush()
-            raise
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
         sys.stdout.flush()
+        return code
     except TomatoError as error:
         said = _PARAMETER.sub(lambda found: f"with --{found[1].replace('_', '-')}", str(error))
         print(f"{name}: {said}", file=sys.stderr)
-        sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:  # a full disk, or what can't be read
         what = error.filename or "reading or writing failed"
         print(f"{name}: {printable(what)}: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt as interrupt:
-        print(f"{name}: {', '.join(['interrupted', *interrupt.args])}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(130)
+    return 1
+
+
+def _hear_signals() -> None:
+    sys.unraisablehook = _unraisable
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))  # nothing half done stays
+
+
+def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # another one, while the first is told, shall show no trace
+    raise KeyboardInterrupt
+
+
+def _unraisable(found: "sys.UnraisableHookArgs") -> None:
+    """Interrupt again where the interrupt came in a destructor or callback, in which Python only shows what is raised."""
+    if issubclass(found.exc_type, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, _interrupt)
+        main = threading.main_thread().ident or 0
+        threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(found)
 
 
 def _open_what_is_closed() -> None:

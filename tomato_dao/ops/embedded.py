@@ -24,6 +24,7 @@ from ..errors import Unavailable, WrongLayout
 from ..printable import one_line
 from ..server.commands import checkout
 from . import programs
+from .private import make_private
 from .programs import COPY, MAJOR, ROOT_HOME
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there has a new name, which home/data tells)
@@ -142,7 +143,7 @@ class _Server:
         if os.geteuid() != 0:
             return cls(home, None, is_for_tests)
         home = ROOT_HOME / _short(home.resolve())
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             return cls(home, pwd.getpwuid((home / "data").lstat().st_uid), is_for_tests)
         with suppress(KeyError):
             return cls(home, pwd.getpwnam("postgres"), is_for_tests)
@@ -175,11 +176,17 @@ class _Server:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One process at a time starts or stops the server."""
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.user:  # root's own umask may close it to the server's user
-            for directory in (ROOT_HOME, self.home):
-                directory.chmod(0o755)
-        descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            make_private(self.home)
+            if self.user:  # who must enter it
+                for directory in (ROOT_HOME, self.home):
+                    directory.chmod(0o755)
+            descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            os.fchmod(descriptor, 0o600)
+        except OSError as error:
+            place = f"{error.filename or self.home}: {error.strerror}"
+            other = "run it as another user than root" if self.user else "name another directory in TOMATO_DATA_DIR"
+            raise Unavailable(f"the embedded server can't write {place}; {other}, or a server in DATABASE_URL") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -301,6 +308,7 @@ class _Server:
         owner = self._owner()
         with suppress(FileExistsError):
             directory.mkdir(mode=0o700)
+            directory.chmod(0o700)  # whatever the umask is
             if self.user:
                 os.chown(directory, self.user.pw_uid, self.user.pw_gid)
         found = directory.lstat()

@@ -289,7 +289,7 @@ def _indexes(connection: psycopg.Connection) -> Finding:
         r for r in rows(connection, "tables") if r["whole_reads"] > 100 and r["rows_of_whole_reads"] > 10_000 * r["whole_reads"]
     ]
     details = [f"{row['name']} on {row['on_table']}: a foreign key without an index" for row in missing]
-    details += [f"{row['name']} on {row['on_table']}: half made, so no query uses it" for row in invalid]
+    details += [f"{schema.invalid_index(row['name'])}, so no query of {row['on_table']} uses it" for row in invalid]
     details += [f"{r['name']}: read as a whole {r['whole_reads']:,} times; a query may lack an index" for r in read_whole]
     details += [f"{r['name']} on {r['on_table']} ({megabytes(r['bytes'])}): not used" for r in unused if r["bytes"] > LARGE]
     return Finding(
@@ -298,7 +298,7 @@ def _indexes(connection: psycopg.Connection) -> Finding:
         f"{len(missing) or 'no'} missing, {len(unused) or 'none'} unused in {duration(statistics['seconds'])} of statistics",
         details,
         ["a new migration with “create index …”"] * bool(missing)
-        + [f"reindex index concurrently {row['name']};  -- unless somebody is making it now" for row in invalid],
+        + [f"{schema.drop_invalid_index(row['name'])}; then {command_line('migrate')}" for row in invalid],
         {"missing": missing, "invalid": invalid, "unused": unused, "read_whole": read_whole},
     )
 

@@ -37,8 +37,9 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     mode.add_argument(
         "--check",
         action="store_true",
-        help="only read and verify the file, without a database: that it is whole and unchanged, and each value of its type "
-        "(the database's rules, keys and references: on loading); an old backend's dump with all rules, in temporary tables",
+        help="only read and verify the file, without a database: that it is whole and unchanged, and that each record is one "
+        "of this version's schema (the database's rules, keys and references: on loading); an old backend's dump with all "
+        "rules, in temporary tables",
     )
     old = parser.add_argument_group("dumps of the old backend, which are recognised by their content")
     old.add_argument("--format", choices=["legacy"], help="it is one, whatever it looks like")

@@ -67,7 +67,7 @@ where m.version = f.version and m.sha256 is null
 """
 _HAS_HASHES = "select from pg_attribute where attrelid = to_regclass('schema_migrations') and attname = 'sha256'"
 # What "create index concurrently" leaves when it fails, and "if not exists" would then take for an index.
-_HALF_MADE = """
+_INVALID = """
 select i.indexrelid::regclass::text
 from pg_index i
 join pg_class c on c.oid = i.indexrelid
@@ -83,7 +83,7 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
     is “no”; who comes while another process migrates waits for it. Returns the versions that were applied, none where
     nothing was pending. Raises WrongLayout where the database is of a newer or an unreleased layout, a migration was edited
     after it was applied, or others have made objects in the schema, NotAllowed where the user may not migrate it, WrongState
-    where an earlier try has left an index half made, Unavailable where the server or dbmate is missing, TomatoError with
+    where an earlier try has left an invalid index, Unavailable where the server or dbmate is missing, TomatoError with
     dbmate's words and the way back where a migration fails, and which layout it has now.
     """
     url = url or owner_url()
@@ -217,8 +217,8 @@ def _settle(connection: psycopg.Connection) -> None:
 
 
 def _dbmate_with_backup(url: str, connection: psycopg.Connection, owner: str | None, command: str) -> None:
-    if half_made := _half_made(connection):
-        raise WrongState(f"an index of {connection.info.dbname} was left half made, or being made now: first {half_made}")
+    if invalid := _invalid(connection):
+        raise WrongState(f"nothing was migrated in {connection.info.dbname}: {invalid}")
     saved = None
     if os.environ.get("BACKUP") != "no" and holds_rows(connection):
         try:
@@ -245,20 +245,23 @@ def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
     """What became of the layout when dbmate failed."""
     try:
         after = schema.applied(connection)
-        half_made = _half_made(connection)
+        invalid = _invalid(connection)
     except (TomatoError, psycopg.Error):
         return f"the connection is lost: {command_line('migrate status')} tells what was applied"
     far = "the layout is as it was" if after == before else f"the layout is at {after[-1]}, as before that migration"
-    return f"{far}; an index was left half made: first {half_made}" if half_made else far
+    return f"{far}; {invalid}" if invalid else far
 
 
-def _half_made(connection: psycopg.Connection) -> str:
-    """The statements that remove what an index that failed has left."""
-    return "; ".join(f"drop index concurrently {name}" for (name,) in connection.execute(_HALF_MADE))
+def _invalid(connection: psycopg.Connection) -> str:
+    """What indexes that failed have left, and what to do; empty where nothing is."""
+    found = [f"{schema.invalid_index(name)}: {schema.drop_invalid_index(name)}" for (name,) in connection.execute(_INVALID)]
+    return "; ".join([*found, f"then {command_line('migrate')}"]) if found else ""
 
 
 def create_database(url: str, timeout: float = 0) -> None:
-    """Make the database that a URL names, encoded in UTF8, where it isn't there. Raises Unavailable where it can't.
+    """Make the database that a URL names, encoded in UTF8, where it isn't there.
+
+    Raises NotAllowed where the user may not, Unavailable where it can't be made otherwise.
 
     timeout: seconds that a server is waited for which is at its limit or not there.
     """
@@ -287,6 +290,13 @@ def _create(server: psycopg.Connection, name: str) -> None:
         server.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name)))
     except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
         pass  # another process was first
+    except psycopg.errors.InsufficientPrivilege as error:
+        user = server.info.user
+        raise NotAllowed(
+            f"the database {name} is not there, and the user {user} may not make databases; a superuser (postgres) can, in "
+            f'psql: create database "{name}" owner "{user}" encoding \'UTF8\' template template0; or let the user do it: '
+            f'alter role "{user}" createdb'
+        ) from error
     except psycopg.Error as error:
         said = error.diag.message_primary
         raise Unavailable(f"the database {name} is not there and can't be made: {said}") from error

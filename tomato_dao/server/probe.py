@@ -1,6 +1,8 @@
 """Where the database is, how it is connected to, and whether this code can use it."""
 
 import logging
+import os
+import pwd
 import re
 from collections.abc import Mapping
 from time import monotonic, sleep
@@ -12,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from ..errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
 from .backoff import pauses
 from .commands import command_line
-from .session import CATALOG_PATH, SCHEMA_PATH, look_up_in
+from .session import CATALOG_PATH, SCHEMA_PATH, Session, look_up_in
 
 OLDEST_SERVER = 150000
 CONNECT_TIMEOUT = 5  # seconds, for each address that a host name has
@@ -105,7 +107,7 @@ def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEM
     told = False
     for pause in pauses(0.1, 2):
         try:
-            connection = psycopg.connect(autocommit=True, **settings)  # type: ignore[arg-type]
+            connection = Session.connect(autocommit=True, **settings)  # type: ignore[arg-type]
             look_up_in(connection, path)
             return connection
         except psycopg.OperationalError as error:
@@ -168,6 +170,20 @@ def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError
         advice = "it has all the connections that it allows: fewer worker processes or smaller pools leave some free"
     elif re.search('database ".*" does not exist', said):
         advice = f"{command_line('migrate')} makes it"
+    elif re.search("not currently accepting connections", said):
+        advice = "a restore puts a backup in its place now, or somebody has closed it: try again in a moment"
+    elif re.search("Peer authentication failed", said):
+        advice = (
+            "through its socket this server, as Debian sets it up, lets in only who has the same name in the operating system "
+            f"as in the database, and here that is “{_system_user()}”: either run the command as the database's user (sudo -u "
+            "postgres …), or have a role of your own name made (sudo -u postgres createuser --createdb "
+            f"{_system_user()}) and leave the user out of DATABASE_URL, or connect with a password, by host: "
+            "postgresql://user:password@localhost/database"
+        )
+    elif re.search("no pg_hba.conf entry", said):
+        advice = "a line in the server's pg_hba.conf must let this user in from this host"
+    elif re.search('role ".*" does not exist', said):
+        advice = "name a user of the database in DATABASE_URL, or have this one made (sudo -u postgres createuser …)"
     elif error.pgconn is not None and error.pgconn.needs_password:
         advice = "give a password in the URL, in PGPASSWORD or in ~/.pgpass"
     elif error.pgconn is not None and error.pgconn.used_password and not _may_pass(error):
@@ -175,6 +191,14 @@ def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError
     else:
         advice = "check that the server runs and that DATABASE_URL names its host, port, user and database"
     return Unavailable(f"can't connect to {_place(settings)}: {said}; {advice}")
+
+
+def _system_user() -> str:
+    """Return the operating system's name for who runs this, as libpq takes it."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _place(settings: Mapping[str, object]) -> str:

@@ -32,6 +32,16 @@ def recreate() -> str:
     )
 
 
+def invalid_index(name: str) -> str:
+    """Return what is wrong with an index that no query can use. name: quoted as SQL needs it."""
+    return f"index {name} is invalid (an earlier build failed, or one is still running)"
+
+
+def drop_invalid_index(name: str) -> str:
+    """Return the advice for an invalid index: the migration that failed makes it anew."""
+    return f"if none is running, drop index concurrently {name}"
+
+
 def undo_edit() -> str:
     """Return the advice for a migration that was edited after it was applied."""
     return (

@@ -1,8 +1,11 @@
 """A session's own settings: where its names are looked up; and how one outside the pool is asked, for locks and LISTEN."""
 
+import logging
+
 import psycopg
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
+from psycopg.rows import TupleRow
 
 SCHEMA = "public"
 # The schema alone, whatever schema is named like the user; temporary objects, which could stand for those of the schema, last.
@@ -11,6 +14,24 @@ SCHEMA_PATH = f"{SCHEMA},pg_temp"
 # Nothing but PostgreSQL's own: for sessions of owners and superusers that look at what others may have made. In a path with the
 # schema, a function made there with the very types of a call would be taken before a more general one of PostgreSQL's.
 CATALOG_PATH = "pg_catalog,pg_temp"
+
+
+class Session(psycopg.Connection[TupleRow]):
+    """A connection of ours outside the pool."""
+
+
+def _is_no_echo(record: logging.LogRecord) -> bool:
+    """Logging filter: drop psycopg's “error ignored …” of a connection of ours.
+
+    psycopg writes it where a session is lost in a block that another error leaves already, which tells the same.
+    """
+    if not isinstance(record.msg, str) or not record.msg.startswith("error ignored") or not isinstance(record.args, tuple):
+        return True
+    connection = getattr(record.args[0], "connection", record.args[0])  # of a transaction, a COPY, or itself
+    return not type(connection).__module__.startswith(__name__.partition(".")[0])
+
+
+logging.getLogger("psycopg").addFilter(_is_no_echo)
 
 
 def look_up_in(connection: psycopg.Connection, path: str) -> None:

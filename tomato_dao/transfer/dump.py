@@ -66,13 +66,20 @@ def header(tables: Sequence[Table]) -> bytes:
         "format": FORMAT,
         "layout": versions[-1],
         "migrations": versions,
+        **described(tables),
+    }
+    return msgspec.json.encode({"model": "dump.header", "fields": fields})
+
+
+def described(tables: Sequence[Table]) -> dict[str, object]:
+    """What a header tells of tables; db/models.json tells it of this code's schema."""
+    return {
         "models": [table.model for table in tables],
         "keys": {table.model: [column.name for column in table.key] for table in tables},
         "columns": {
             table.model: {column.name: column.kind + "?" * column.nullable for column in table.columns} for table in tables
         },
     }
-    return msgspec.json.encode({"model": "dump.header", "fields": fields})
 
 
 def trailer(counts: Mapping[str, int], sha256: str) -> bytes:

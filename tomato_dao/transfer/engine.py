@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from ..errors import NotAllowed, NotEmpty, WrongState, from_driver
+from ..errors import NotAllowed, NotEmpty, TomatoError, Unavailable, WrongState, from_driver
 from ..printable import one_line
 from ..server import schema
 from ..server.backoff import pauses
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE = 2  # seconds after which is told who holds the tables
 _PIECE = 8 << 20  # bytes of a COPY, after which what the server refuses is known, and whose rows are kept until then
+
+# Classes of SQLSTATEs for which no row is to blame: resources, conflicts, operators, the system.
+_NO_ROWS_FAULT = ("40", "53", "57", "58")
 
 _SETTINGS = """
 set local maintenance_work_mem = '256MB';
@@ -105,7 +108,16 @@ def load_blocks(
         except psycopg.errors.InsufficientPrivilege as error:
             raise owner_needed(error) from error
         except psycopg.Error as error:
-            raise from_driver(error) from error
+            raise failure(error, connection) from error
+
+
+def failure(error: psycopg.Error, connection: psycopg.Connection) -> TomatoError:
+    """The error of a load that the server ended for a reason of its own."""
+    if not isinstance(error, psycopg.errors.DiskFull):
+        return from_driver(error)
+    where = "" if connection.closed else f" {connection.info.dbname} on {connection.info.host}:{connection.info.port}"
+    said = one_line(error.diag.message_primary)
+    return Unavailable(f"the server's disk is full ({said}): the database{where} is unchanged; free space there and load again")
 
 
 def owner_needed(error: psycopg.Error) -> NotAllowed:
@@ -211,6 +223,8 @@ class _Load:
                         return True
                 return False
         except psycopg.Error as error:
+            if (error.sqlstate or "").startswith(_NO_ROWS_FAULT):
+                raise
             rows = [row for block in sent for row in block.text.split(b"\n")]
             lines = [block.line + n for block in sent for n in range(block.rows)]
             raise row_refused(error, table, rows, lines) from error

@@ -169,10 +169,15 @@ def _header(line: bytes) -> Header:
         told = f"the dump is of format {printable(version, 60)}, this tomato-dao reads {FORMAT}"
         raise _wrong(2, f"{told}: load it with the one that wrote it")
     try:
-        first, *others = [_table(model, fields) for model in fields["models"]]
+        first, *others = tables_of(fields)
         return Header([str(version) for version in fields["migrations"]], [first, *others])
     except (ValueError, TypeError, KeyError, AttributeError):
         raise _wrong(2, "the header is damaged") from None
+
+
+def tables_of(described: dict[str, Any]) -> list[Table]:
+    """The tables that a header tells of. ValueError, TypeError, KeyError or AttributeError where it is damaged."""
+    return [_table(model, described) for model in described["models"]]
 
 
 def _table(model: str, fields: dict[str, Any]) -> Table:

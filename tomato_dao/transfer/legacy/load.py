@@ -8,7 +8,6 @@ from typing import IO
 
 import psycopg
 
-from ...errors import from_driver
 from ...server import schema
 from ...server.planted import refuse_planted
 from ...server.session import SCHEMA
@@ -62,7 +61,7 @@ def load_legacy(
         except psycopg.errors.InsufficientPrivilege as error:
             raise engine.owner_needed(error) from error
         except psycopg.Error as error:
-            raise from_driver(error) from error
+            raise engine.failure(error, connection) from error
         finally:
             with suppress(psycopg.Error):
                 connection.rollback()
