@@ -31,7 +31,8 @@ def _is_no_echo(record: logging.LogRecord) -> bool:
     return not type(connection).__module__.startswith(__name__.partition(".")[0])
 
 
-logging.getLogger("psycopg").addFilter(_is_no_echo)
+for _name in ("psycopg", "psycopg.transaction"):  # a logger's filters don't see what its children log
+    logging.getLogger(_name).addFilter(_is_no_echo)
 
 
 def look_up_in(connection: psycopg.Connection, path: str) -> None:
