@@ -11,6 +11,7 @@ from psycopg import pq
 
 from tomato_dao.ops import embedded
 from tomato_dao.ops.scratch import scratch_database
+from tomato_dao.server.probe import probe
 from tomato_dao.sql.query import Query
 
 from . import node_tree
@@ -83,7 +84,7 @@ def layout_connection() -> Iterator[psycopg.Connection]:
     with (
         embedded.started_for_tests() as server_url,
         scratch_database(server_url) as url,
-        psycopg.connect(url, autocommit=True) as connection,
+        probe(url) as connection,
     ):
         yield connection
 
