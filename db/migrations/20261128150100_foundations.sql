@@ -23,8 +23,8 @@ begin atomic
   insert into usage_statistics default values returning id;
 end;
 
--- Bodies of text resolve names when they run, so those that are not merged into a query keep the path of migrations: the schema,
--- then temporary objects. Bodies that begin with “begin atomic” or “return” have resolved theirs.
+-- Bodies of text resolve names when they run, so those that are not merged into a query keep the path of migrations: the
+-- schema, then temporary objects. Bodies that begin with “begin atomic” or “return” have resolved theirs.
 
 -- A trigger function: it removes the usage identities of deleted rows, which no foreign key can do, since the reference
 -- points the other way. Their usage records go with them.

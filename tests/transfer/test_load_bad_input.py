@@ -275,7 +275,7 @@ def test_a_byte_that_was_changed_is_noticed(mask: int) -> None:
 
 def renamed(text: bytes, what: str, *, in_records: bool) -> bytes:
     """A dump in whose header, or also in whose records, a model or column has another name, with a fitting hash."""
-    lines = text.decode().split('{"model":"dump.trailer"')[0].splitlines(keepends=True)
+    lines = text.decode().split('{"model": "dump.trailer"')[0].splitlines(keepends=True)
     changed = [line.replace(f'"{what}"', f'"{what}x"') if n == 1 or in_records else line for n, line in enumerate(lines)]
     return closed("".join(changed))
 
