@@ -282,10 +282,10 @@ def renamed(text: bytes, what: str, *, in_records: bool) -> bytes:
 
 @pytest.mark.parametrize("what", ["homepage_url", "organization"])
 @pytest.mark.parametrize("in_records", [False, True], ids=["header", "header and records"])
-def test_a_check_and_a_load_agree_on_names_that_were_changed(empty: Database, what: str, in_records: bool) -> None:
-    text = renamed(by_hand(empty, [organization(5)]).getvalue(), what, in_records=in_records)
+def test_a_check_and_a_load_agree_on_names_that_were_changed(db: Database, what: str, in_records: bool) -> None:
+    text = renamed(by_hand(db, [organization(5)]).getvalue(), what, in_records=in_records)
     said = []
-    for read in (check, partial(tomato_dao.load, empty)):
+    for read in (check, partial(tomato_dao.load, db)):
         try:
             said.append(str(read(io.BytesIO(text)).rows))
         except TomatoError as error:
