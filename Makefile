@@ -77,6 +77,9 @@ bench: setup ## measure round trips, import and calls
 bench-calls: setup .venv/peers ## compare what a call costs with libpq, psycopg by hand, asyncpg, SQLAlchemy, Django
 	@$(PY) -m benchmarks.calls
 
+bench-filters: setup ## measure what optional parameters cost a call, and save on a million rows
+	@$(PY) -m benchmarks.filters
+
 bench-accounting: setup .venv/peers ## measure a minute's accounting of a large testbed, and Django's for a sample of it
 	@$(PY) -m benchmarks.accounting
 
@@ -122,4 +125,4 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@touch $@
 
 .PHONY: help setup migrate migrate-status rollback new-migration roles demo test test-fast test-long mutants check check-queries check-plans plans format schema
-.PHONY: bench bench-calls bench-accounting bench-dump bench-legacy wheel stop clean
+.PHONY: bench bench-calls bench-filters bench-accounting bench-dump bench-legacy wheel stop clean

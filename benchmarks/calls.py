@@ -11,14 +11,13 @@ import random
 import statistics
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
-
-import psycopg
 
 import tomato_dao
 from benchmarks.__main__ import thirty_elements
 from benchmarks.contestants import Contestant, all_of
+from benchmarks.filters import per_call
+from benchmarks.pinning import pin
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
 
@@ -50,18 +49,20 @@ def main() -> None:
         gc.freeze()
         free = os.sched_getaffinity(0)
         print("µs a call, pinned to one CPU (client and server)")
-        _pin(url, {min(free)})
+        pin(url, {min(free)})
         pinned = _measure(contestants, rounds)
         _print(contestants, pinned)
         threads_pinned = _threads(contestants)
-        _pin(url, free)
+        with tomato_dao.connect(url) as db:
+            static, chosen = per_call(db)
+        pin(url, free)
         print("\nµs a call, not pinned")
         _print(contestants, _measure(contestants, rounds // 3))
         threads_free = _threads(contestants)
         print(f"\npoint reads a second by {THREADS} threads (asyncpg: tasks) over 8 connections")
         for name in threads_pinned:
             print(f"  {name:<36}{threads_pinned[name]:>10,.0f} pinned{threads_free[name]:>10,.0f} not pinned")
-        _goals(pinned, threads_pinned)
+        _goals(pinned, threads_pinned, chosen / static)
         _draw(contestants, pinned)
         for contestant in contestants:
             contestant.close()
@@ -164,20 +165,6 @@ def _run_threads(contestant: Contestant) -> None:
         thread.join()
 
 
-def _pin(url: str, cpus: set[int]) -> None:
-    """Let this process, the server and its sessions run on these CPUs only."""
-    os.sched_setaffinity(0, cpus)
-    with psycopg.connect(url) as connection:
-        pids = {row[0] for row in connection.execute("select pid from pg_stat_activity")}
-        pids.add(int(Path(f"/proc/{connection.info.backend_pid}/stat").read_text().rsplit(")")[1].split()[1]))
-    for pid in pids:
-        with suppress(FileNotFoundError):  # it has ended meanwhile
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                os.sched_setaffinity(int(task.name), cpus)
-    for task in Path("/proc/self/task").iterdir():
-        os.sched_setaffinity(int(task.name), cpus)
-
-
 def _print(contestants: list[Contestant], medians: Medians) -> None:
     print(f"  {'':<36}" + "".join(f"{title:>20}" for title in TITLES.values()))
     for contestant in contestants:
@@ -189,7 +176,7 @@ def _print(contestants: list[Contestant], medians: Medians) -> None:
     print("  (in brackets: the ratio to tomato_dao)")
 
 
-def _goals(medians: Medians, threads: dict[str, float]) -> None:
+def _goals(medians: Medians, threads: dict[str, float], chosen: float) -> None:
     """What was to be reached, and what was."""
 
     def ratio(workload: str, peer: str) -> float:
@@ -207,6 +194,7 @@ def _goals(medians: Medians, threads: dict[str, float]) -> None:
         ("topology in full / Django's ORM", ratio("full", "Django ORM"), "at most 0.1"),
         ("batch of 10,000 / COPY", ratio("large batch", "psycopg COPY"), "at most 2"),
         ("25 threads, calls a second / by hand", threads["tomato_dao"] / threads[hand], "at least 2"),
+        ("filters and order / the same static query", chosen, "at most 1.03"),
     ):
         print(f"  {what:<40}{reached:6.2f}  {bound}")
 

@@ -78,8 +78,9 @@ def _chosen(parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[
     given_ = [None if value is Null else value for value in (values.pop(p, None) for p in required)]
     if query.choices is None:
         return query, given_
+    order = str(values.pop("order", query.choices.default))
     try:
-        return query.choices.choose(given_, values)
+        return query.choices.choose(given_, order, values)
     except InvalidValue as error:
         parser.error(one_line(error))
 

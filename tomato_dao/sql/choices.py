@@ -6,7 +6,7 @@ A variant's text depends on nothing but the names of the parameters that are giv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from ..errors import InvalidValue
 
@@ -64,6 +64,7 @@ class Choices:
     make: Make
     entity: str
     _made: dict[tuple[str, ...], "Query"] = field(default_factory=dict, init=False, repr=False)
+    _found: dict[tuple[str, ...], tuple["Query", Sequence[int]]] = field(default_factory=dict, init=False, repr=False)
     _names: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -81,25 +82,31 @@ class Choices:
         """The optional parameters: filters, and what continues after a row."""
         return tuple(dict.fromkeys(name for names in self._names.values() for name in names))
 
-    def choose(self, required: Sequence[object], chosen: dict[str, Any]) -> tuple["Query", list[object]]:
-        """Return the variant of a call and its values. chosen: the call's keywords, which are used up.
+    def choose(self, required: Sequence[object], order: str, chosen: Mapping[str, object]) -> tuple["Query", Sequence[object]]:
+        """Return the variant of a call and its values. chosen: values of optional parameters; one that is None is left out.
 
         Raises InvalidValue for an unknown order and for parameters that only work with others, TypeError for an unknown one.
         """
-        order = chosen.pop("order", self.default)
-        names = self._names.get(order) if isinstance(order, str) else None
-        if names is None:
-            raise self._refused("order", f"{order!r} is no order of {self.name}: {_listed(self.orders) or 'it has none'}")
         key = [order]
         values = [*required]
-        for name in names:
-            value = chosen.pop(name, None)
+        for name, value in chosen.items():
             if value is not None:
                 key.append(name)
                 values.append(None if value is Null else value)
-        if chosen and (unknown := chosen.keys() - set(self.optional)):  # another order's may be given: this one passes over
-            raise TypeError(f"{self.name}() has no optional parameter {', '.join(map(repr, sorted(unknown)))}")
-        return self._made.get(tuple(key)) or self.variant(order, key[1:]), values
+        query, places = self._found.get(tuple(key)) or self._find(len(required), *key)
+        return query, [values[place] for place in places] if places else values
+
+    def _find(self, required: int, order: str, *given: str) -> tuple["Query", Sequence[int]]:
+        """The variant for parameters as a call names them, and where its values stand among the call's; none: in order."""
+        names = self._names.get(order)
+        if names is None:
+            raise self._refused("order", f"{order!r} is no order of {self.name}: {_listed(self.orders) or 'it has none'}")
+        if unknown := [name for name in given if name not in self.optional]:
+            raise TypeError(f"{self.name}() has no optional parameter {', '.join(map(repr, unknown))}")
+        used = [name for name in names if name in given]  # what only another order continues by is passed over
+        places = [*range(required), *(required + given.index(name) for name in used)]
+        found = (self.variant(order, used), () if places == [*range(required + len(given))] else places)
+        return self._found.setdefault((order, *given), found)
 
     def variant(self, order: str, given: Sequence[str]) -> "Query":
         """Return the query for an order and the parameters that are given, in their order; made once.
@@ -112,6 +119,8 @@ class Choices:
         if useless := self._useless(order, given):
             with_ = min((line.needs for line in self.lines if useless in line.needs), key=len) - {useless}
             raise self._refused(useless, f"{self.name} uses {useless} only together with {_listed(sorted(with_ - set(given)))}")
+        if made := self._made.get((order, *given)):
+            return made
         texts, numbers = zip(*self._text(order, frozenset(given)), strict=True)
         made = self.make(self._label(order, given), (*self.required, *given), "\n".join(texts), numbers)
         return self._made.setdefault((order, *given), made)  # another thread may have been first

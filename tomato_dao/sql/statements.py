@@ -373,15 +373,16 @@ def _function(query: Query, run: Callable[[Query, Sequence[object]], Any]) -> Ca
 
 def _choosing(query: Query, choices: Choices, run: Callable[[Query, Sequence[object]], Any]) -> Callable[..., Any]:
     """The function of a query that leaves something open: required parameters by place, optional ones and the order by name."""
+    first_order = choices.default
 
-    def many(*values: object, **chosen: object) -> Any:
-        return run(*choices.choose(values, chosen))
+    def many(*values: object, order: str = first_order, **chosen: object) -> Any:
+        return run(*choices.choose(values, order, chosen))
 
-    def first(*values: object, **chosen: object) -> Any:
-        rows = run(*choices.choose(values, chosen))
+    def first(*values: object, order: str = first_order, **chosen: object) -> Any:
+        rows = run(*choices.choose(values, order, chosen))
         return rows[0] if rows else None
 
-    def only(*values: object, **chosen: object) -> Any:
-        return run(*choices.choose(values, chosen))[0]
+    def only(*values: object, order: str = first_order, **chosen: object) -> Any:
+        return run(*choices.choose(values, order, chosen))[0]
 
     return {"^": first, "<!": only, "$": only}.get(query.kind, many)
