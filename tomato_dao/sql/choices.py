@@ -6,7 +6,7 @@ A variant's text depends on nothing but the names of the parameters that are giv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from ..errors import InvalidValue
 
@@ -83,18 +83,29 @@ class Choices:
         return tuple(dict.fromkeys(name for names in self._names.values() for name in names))
 
     def choose(self, required: Sequence[object], order: str, chosen: Mapping[str, object]) -> tuple["Query", Sequence[object]]:
-        """Return the variant of a call and its values. chosen: values of optional parameters; one that is None is left out.
+        """Return the variant of a call, and its values, as `caller` finds them."""
+        both: tuple[Query, Sequence[object]] = self.caller(lambda *both: both)(*required, order=order, **chosen)
+        return both
 
-        Raises InvalidValue for an unknown order and for parameters that only work with others, TypeError for an unknown one.
+    def caller(self, run: Callable[["Query", Sequence[object]], Any]) -> Callable[..., Any]:
+        """Return the function that runs the variant of a call: required parameters by place, the others and the order by name.
+
+        An optional parameter that is None is left out. The function raises InvalidValue for an unknown order and for parameters
+        that only work with others, and TypeError for an unknown one.
         """
-        key = [order]
-        values = [*required]
-        for name, value in chosen.items():
-            if value is not None:
-                key.append(name)
-                values.append(None if value is Null else value)
-        query, places = self._found.get(tuple(key)) or self._find(len(required), *key)
-        return query, [values[place] for place in places] if places else values
+        found = self._found
+
+        def call(*values: object, order: str = self.default, **chosen: object) -> Any:
+            key = [order]
+            given = [*values]
+            for name, value in chosen.items():
+                if value is not None:
+                    key.append(name)
+                    given.append(None if value is Null else value)
+            query, places = found.get(tuple(key)) or self._find(len(values), *key)
+            return run(query, [given[place] for place in places] if places else given)
+
+        return call
 
     def _find(self, required: int, order: str, *given: str) -> tuple["Query", Sequence[int]]:
         """The variant for parameters as a call names them, and where its values stand among the call's; none: in order."""

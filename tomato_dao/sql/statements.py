@@ -27,7 +27,6 @@ from psycopg.rows import TupleRow, tuple_row
 
 from ..errors import InvalidValue
 from ..printable import one_line, quoted
-from .choices import Choices
 from .counters import ConnectionCounts, log_slow
 from .query import Query
 from .rows import RawJson, has_raw_json, row_builder
@@ -356,7 +355,7 @@ def bound(queries: Iterable[Query], run: Callable[[Query, Sequence[object]], Any
 
 def _function(query: Query, run: Callable[[Query, Sequence[object]], Any]) -> Callable[..., Any]:
     if query.choices is not None:
-        return _choosing(query, query.choices, run)
+        return _finished(query, query.choices.caller(run))
 
     def many(*values: object) -> Any:
         return run(query, values)
@@ -371,18 +370,14 @@ def _function(query: Query, run: Callable[[Query, Sequence[object]], Any]) -> Ca
     return {"^": first, "<!": only, "$": only}.get(query.kind, many)
 
 
-def _choosing(query: Query, choices: Choices, run: Callable[[Query, Sequence[object]], Any]) -> Callable[..., Any]:
-    """The function of a query that leaves something open: required parameters by place, optional ones and the order by name."""
-    first_order = choices.default
+def _finished(query: Query, many: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a query with choices, by its suffix."""
 
-    def many(*values: object, order: str = first_order, **chosen: object) -> Any:
-        return run(*choices.choose(values, order, chosen))
-
-    def first(*values: object, order: str = first_order, **chosen: object) -> Any:
-        rows = run(*choices.choose(values, order, chosen))
+    def first(*values: object, **chosen: object) -> Any:
+        rows = many(*values, **chosen)
         return rows[0] if rows else None
 
-    def only(*values: object, order: str = first_order, **chosen: object) -> Any:
-        return run(*choices.choose(values, order, chosen))[0]
+    def only(*values: object, **chosen: object) -> Any:
+        return many(*values, **chosen)[0]
 
     return {"^": first, "<!": only, "$": only}.get(query.kind, many)
