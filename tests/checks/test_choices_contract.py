@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from checks import contract, faces
+from checks import contract, faces, plans
 from checks.described import Described, describe
 from tests.helpers.corpus_cases import CLASSES, corpus_connection
 from tomato_dao.sql.query import Query
@@ -128,3 +128,22 @@ def test_optional_parameters_are_keywords_of_a_face(connection: psycopg.Connecti
         "def q(self, limit: int, /, *, kind: str | None = None, name: str | type[Null] | None = None,"
         ' codes: Sequence[str] | None = None, order: Literal["id", "kind"] = "id") -> builtins.list[rows.Thing]: ...'
     )
+
+
+def test_the_plan_of_each_variant_is_looked_at(connection: psycopg.Connection, tmp_path: Path) -> None:
+    select = "select t.id from things t where true\n  and t.id = :id -- if: id\n  and t.size = :size -- if: size"
+    text = f"-- name: q(id, size)\n-- optional: id, size\n{select};\n"
+    (query,) = loaded(tmp_path, text)
+    shown = plans.text(connection, query).split("\n\n")
+    assert [plan.split("\n")[0] for plan in shown] == ["things.q", "things.q[id]", "things.q[size]", "things.q[id,size]"]
+    assert "things_pkey" not in shown[2]
+    assert "things_pkey" in shown[3]
+    with connection.transaction(force_rollback=True):
+        connection.execute("insert into things (id, kind, size) select n, 'k', n from generate_series(1, 20000) n")
+        connection.execute("analyze things")
+        found = [line.split(": ", 1)[1] for line in plans.findings(connection, [query], 1000)]
+        assert found == ["things.q: its plan scans all of things", "things.q[size]: its plan scans all of things"]
+        (claimed,) = loaded(tmp_path, text.replace("-- optional", "-- plan: it is small\n-- optional"))
+        assert list(plans.findings(connection, [claimed], plans.FULL_SIZE)) == []
+        (needless,) = loaded(tmp_path, f"-- name: q(id)\n-- plan: x\n{select.split(' where')[0]} where t.id = :id;\n")
+        assert "remove the comment “plan”" in next(plans.findings(connection, [needless], plans.FULL_SIZE))
