@@ -3,6 +3,63 @@
 -- The rules that a constraint can't express. A rule refuses with an SQLSTATE of class TD (see tomato_dao/errors.py) and
 -- names itself as the constraint. Rules are off during a load.
 
+-- What a topology, an element or a connection begins with where nothing else is said.
+
+-- A trigger function: it names a topology by its id.
+create function name_topology() returns trigger language plpgsql as $$
+begin
+  new.name := 'Topology #' || new.id;
+  return new;
+end;
+$$;
+
+-- A topology has a name.
+create trigger topologies_named
+before insert on topologies
+for each row when (new.name = '')
+execute function name_topology();
+
+-- A trigger function: it names an element by its type and id, an interface by the lowest number that is free in its machine. The
+-- lock makes interfaces that come at the same time see each other.
+create function name_element() returns trigger language plpgsql as $$
+declare
+  own_name text := new.type || new.id;
+begin
+  if new.parent_id is not null then
+    perform from elements where id = new.parent_id for no key update;
+    select 'eth' || min(n) into own_name
+    from generate_series(0, (select count(*) from elements s where s.parent_id = new.parent_id)) n
+    where not exists (select from elements s where s.parent_id = new.parent_id and s.attrs ->> 'name' = 'eth' || n);
+  end if;
+  new.attrs := new.attrs || jsonb_build_object('name', own_name);
+  return new;
+end;
+$$;
+
+-- Machines, their interfaces, switches and networks have names; endpoints need none.
+create trigger elements_named
+before insert on elements
+for each row when (coalesce(new.attrs ->> 'name', '') = '' and new.type !~ '_endpoint$')
+execute function name_element();
+
+-- A trigger function: it gives an element its topology's site.
+create function place_element() returns trigger language plpgsql as $$
+begin
+  select t.site_id into new.site_id from topologies t where t.id = new.topology_id;
+  return new;
+end;
+$$;
+
+-- A machine prefers the site that its topology prefers.
+create trigger elements_placed
+before insert on elements
+for each row when (new.site_id is null and new.type in ('kvmqm', 'openvz', 'repy'))
+execute function place_element();
+
+-- The attrs of a new connection: those that are given, and link emulation that changes nothing yet.
+create function new_connection_attrs(given jsonb) returns jsonb language sql immutable
+return '{"emulation": true, "bandwidth_to": 10000, "bandwidth_from": 10000}'::jsonb || given;
+
 -- A trigger function: it refuses the statement.
 create function refuse_removal() returns trigger language plpgsql
 set search_path from current
@@ -197,3 +254,10 @@ drop trigger elements_connections_removed on elements;
 drop function remove_connections();
 drop trigger elements_removable on elements;
 drop function refuse_removal();
+drop function new_connection_attrs(jsonb);
+drop trigger elements_placed on elements;
+drop function place_element();
+drop trigger elements_named on elements;
+drop function name_element();
+drop trigger topologies_named on topologies;
+drop function name_topology();

@@ -69,7 +69,7 @@ made as (
   select
     min(e.topology_id),
     coalesce(:type, case when bool_or(e.type = 'external_network_endpoint') then 'fixed_bridge' else 'bridge' end),
-    :attrs
+    new_connection_attrs(:attrs)
   from ends e
   having count(*) = 2 and min(e.topology_id) = max(e.topology_id)
   returning

@@ -2,6 +2,19 @@
 -- record_class: ExportedTopology
 -- A topology's name, attrs, preferred site, elements and connections, names in place of references. What its host element or
 -- host connection says counts before what was asked for; where the host's connection runs from the other end, “from” is “to”.
+-- Of templates and profiles it names those that an element runs with: its own, or else the preferred one.
+with preferred_templates as (
+  select distinct on (tp.tech) tp.tech, tp.id
+  from templates tp
+  order by tp.tech, tp.preference desc, tp.id
+),
+
+preferred_profiles as (
+  select distinct on (pf.tech) pf.tech, pf.id
+  from profiles pf
+  order by pf.tech, pf.preference desc, pf.id
+)
+
 select
   t.name, t.attrs, s.name as site_name,
   (
@@ -20,8 +33,10 @@ select
         '[]'
       )
     from elements e
-    left join templates tp on tp.id = e.template_id
-    left join profiles pf on pf.id = e.profile_id
+    left join preferred_templates ptp on ptp.tech = e.type
+    left join templates tp on tp.id = coalesce(e.template_id, ptp.id)
+    left join preferred_profiles ppf on ppf.tech = e.type
+    left join profiles pf on pf.id = coalesce(e.profile_id, ppf.id)
     left join sites es on es.id = e.site_id
     left join host_elements he on he.id = e.host_element_id
     where e.topology_id = t.id
@@ -68,7 +83,8 @@ where t.id = :id;
 -- record_class: ImportedTopology
 -- nullable: site
 -- A new topology of a user's out of an export: elements (id, type, parent, attrs) are created in the order of their old ids,
--- connections (id, type, ends, attrs) between them; known names become references. Names that are unknown, or restricted and
+-- connections (id, type, ends, attrs) between them; known names become references. Elements that have names come first, so
+-- that names are free for the others. Names that are unknown, or restricted and
 -- not for this user, stay in attrs and are reported.
 with given_elements as materialized (
   select
@@ -154,7 +170,7 @@ new_owner as (
 new_connections as (
   insert into connections (id, topology_id, type, attrs)
   overriding system value
-  select g.new_id, t.id, g.type, g.attrs
+  select g.new_id, t.id, g.type, new_connection_attrs(g.attrs)
   from given_connections g
   cross join new_topology t
 ),
@@ -176,6 +192,7 @@ new_elements as (
   cross join new_topology t
   left join given_elements p on p.id = n.parent
   left join given_ends c on c.element = n.id
+  order by coalesce(n.attrs ->> 'name', '') = '', n.id
 )
 
 select

@@ -14,20 +14,22 @@ from tests.helpers.element_cases import ENDPOINTS, INTERFACES, Net, parent_of
 from tomato_dao import Database, InvalidValue, NotFound, WrongState
 from tomato_dao.rows import Connection, Element, replace
 
+EMULATION = {"emulation": True, "bandwidth_to": 10000, "bandwidth_from": 10000}
+
 
 def test_a_connection_has_defaults_and_begins_at_the_lower_id(net: Net) -> None:
     c = net.connection
     a, b = net.ends
-    assert c == Connection(c.id, net.id, "bridge", "created", None, None, None, None, c.usage_id, {}, a.id, b.id)
+    assert c == Connection(c.id, net.id, "bridge", "created", None, None, None, None, c.usage_id, EMULATION, a.id, b.id)
     assert isinstance(c.usage_id, int)
     assert a.connection_id == b.connection_id == c.id
 
 
 def test_a_connection_keeps_what_it_is_given(db: Database, net: Net) -> None:
     low, high = net.free
-    made = db.connections.create(high.id, low.id, type="vpn", attrs={"bandwidth": 10.5})
+    made = db.connections.create(high.id, low.id, type="vpn", attrs={"bandwidth_to": 10.5, "x": 1})
     assert made == replace(
-        net.connection, id=made.id, type="vpn", usage_id=made.usage_id, attrs={"bandwidth": 10.5},
+        net.connection, id=made.id, type="vpn", usage_id=made.usage_id, attrs={**EMULATION, "bandwidth_to": 10.5, "x": 1},
         from_element_id=low.id, to_element_id=high.id,
     )  # fmt: skip
     assert db.connections.get(made.id) == made

@@ -29,7 +29,22 @@ def ids(db: Database, topology_id: int) -> list[int]:
 def test_a_new_element_has_defaults(net: Net) -> None:
     e = net.machine
     assert e == Element(
-        e.id, net.id, "kvmqm", "created", None, None, None, None, None, None, None, None, None, None, e.usage_id, {}
+        e.id,
+        net.id,
+        "kvmqm",
+        "created",
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        e.usage_id,
+        {"name": f"kvmqm{e.id}"},
     )
     assert isinstance(e.usage_id, int)
 
@@ -189,9 +204,10 @@ def test_a_patch_of_an_element_is_checked(db: Database, net: Net) -> None:
 def test_attrs_are_set_and_removed_at_once(db: Database, net: Net) -> None:
     for dao, row in ((db.elements, net.machine), (db.connections, net.connection)):
         any_dao: Any = dao
-        assert any_dao.set_attrs(row.id, {"a": 1, "b": 2}) == {"a": 1, "b": 2}
-        assert any_dao.set_attrs(row.id, {"c": {"d": []}}, ["a", "missing"]) == {"b": 2, "c": {"d": []}}
-        assert any_dao.get(row.id).attrs == {"b": 2, "c": {"d": []}}
+        first = row.attrs
+        assert any_dao.set_attrs(row.id, {"a": 1, "b": 2}) == {**first, "a": 1, "b": 2}
+        assert any_dao.set_attrs(row.id, {"c": {"d": []}}, ["a", "missing"]) == {**first, "b": 2, "c": {"d": []}}
+        assert any_dao.get(row.id).attrs == {**first, "b": 2, "c": {"d": []}}
 
 
 def test_threads_keep_each_others_attrs(db: Database, net: Net) -> None:

@@ -27,6 +27,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "kvmqm": {"site": None}, "openvz": {"site": None}, "repy": {"site": None}, "tinc_vpn": {"mode": "switch"},
     "tinc_endpoint": {"mode": "switch"}, "external_network": {"samenet": False}, "udp_endpoint": {"connect": ""},
 }  # fmt: skip
+EMULATION = {"emulation": True, "bandwidth_to": 10000, "bandwidth_from": 10000}
 SAMPLES = sorted((CHECKOUT / "demo" / "topologies").glob("*.json"))
 
 
@@ -73,7 +74,7 @@ def test_parents_ends_types_and_attrs_are_kept(db: Database, world: World) -> No
     assert elements[made.element_ids[20]].parent_id == made.element_ids[10]
     assert elements[made.element_ids[40]].attrs == {"name": "eth0"}
     (connection,) = full.connections
-    assert (connection.type, connection.attrs) == ("fixed_bridge", {"delay_to": 1.5})
+    assert (connection.type, connection.attrs) == ("fixed_bridge", {**EMULATION, "delay_to": 1.5})
     assert (connection.from_element_id, connection.to_element_id) == (made.element_ids[20], made.element_ids[40])
     assert made.connection_ids == {7: connection.id}
     assert [(p.user_id, p.role) for p in full.permissions] == [(world.user.id, "owner")]
@@ -81,11 +82,11 @@ def test_parents_ends_types_and_attrs_are_kept(db: Database, world: World) -> No
 
 def test_known_names_become_references_and_come_back_as_names(db: Database, world: World, server: psycopg.Connection) -> None:
     add_names(server)
-    original = export_of(element(1, template="debian", profile="normal", site="lab"), site="lab")
+    original = export_of(element(1, name="a", template="debian", profile="normal", site="lab"), site="lab")
     made = db.topologies.import_(original, owner_id=world.user.id)
     assert made.reported == []
     (imported,) = db.elements.list_of_topology(made.topology_id)
-    assert imported.attrs == {}
+    assert imported.attrs == {"name": "a"}
     assert imported.site_id == world.site.id
     assert imported.template_id is not None
     assert imported.profile_id is not None
@@ -95,7 +96,7 @@ def test_known_names_become_references_and_come_back_as_names(db: Database, worl
 
 
 def test_unknown_names_stay_in_attrs_and_are_reported(db: Database, world: World) -> None:
-    original = export_of(element(5, template="gone", profile=None, site=7), site="nowhere")
+    original = export_of(element(5, name="a", template="gone", profile=None, site=7), site="nowhere")
     made = db.topologies.import_(original, owner_id=world.user.id)
     assert made.reported == [
         'topology: unknown site "nowhere"',
@@ -103,7 +104,7 @@ def test_unknown_names_stay_in_attrs_and_are_reported(db: Database, world: World
         'element 5: unknown template "gone"',
     ]
     (imported,) = db.elements.list_of_topology(made.topology_id)
-    assert imported.attrs == {"template": "gone", "profile": None, "site": 7}
+    assert imported.attrs == {"name": "a", "template": "gone", "profile": None, "site": 7}
     assert db.topologies.get(made.topology_id).attrs == {"site": "nowhere"}
 
 
@@ -113,7 +114,7 @@ def test_a_number_names_nothing_even_where_a_name_has_its_digits(
     server.execute("insert into templates (tech, name) values ('openvz', '5'), ('openvz', 'true')")
     server.execute("insert into profiles (tech, name) values ('openvz', '5')")
     db.sites.create("5", organization_id=world.organization.id)
-    original = export_of(element(1, template=5, profile=5, site=5), element(2, template=True), site=5)
+    original = export_of(element(1, name="a", template=5, profile=5, site=5), element(2, name="b", template=True), site=5)
     made = db.topologies.import_(original, owner_id=world.user.id)
     assert made.reported == [
         "element 1: unknown profile 5",
@@ -124,7 +125,8 @@ def test_a_number_names_nothing_even_where_a_name_has_its_digits(
     ]
     first, second = db.elements.list_of_topology(made.topology_id)
     assert (first.template_id, first.profile_id, first.site_id, second.template_id) == (None,) * 4
-    assert (first.attrs, second.attrs) == ({"template": 5, "profile": 5, "site": 5}, {"template": True})
+    assert first.attrs == {"name": "a", "template": 5, "profile": 5, "site": 5}
+    assert second.attrs == {"name": "b", "template": True}
     assert db.topologies.get(made.topology_id).site_id is None
 
 
@@ -156,7 +158,7 @@ def test_no_key_that_an_export_must_leave_out_gets_out_at_any_depth(db: Database
         return {**secrets, "kept": 1, "inner": {**secrets, "kept": [{**secrets, "kept": 2}, [{**secrets, "kept": 3}]]}}
 
     ends = [element(n, "udp_endpoint", **at_every_depth([*LEFT_OUT, "children", "connection"])) for n in (1, 2)]
-    connection = {"id": 3, "type": "bridge", "elements": [1, 2], "attrs": at_every_depth(LEFT_OUT)}
+    connection = {"id": 3, "type": "bridge", "elements": [1, 2], "attrs": {**EMULATION, **at_every_depth(LEFT_OUT)}}
     original = export_of(*ends, connections=[connection], **at_every_depth(LEFT_OUT))
     made = db.topologies.import_(original, owner_id=world.user.id)
     assert db.topologies.get(made.topology_id).attrs == at_every_depth(LEFT_OUT)
@@ -167,16 +169,16 @@ def test_no_key_that_an_export_must_leave_out_gets_out_at_any_depth(db: Database
     kept = at_every_depth([])
     assert topology["attrs"] == {**kept, "name": "t", "site": None}
     assert [e["attrs"] for e in topology["elements"]] == [{**kept, "connect": ""}] * 2
-    assert [c["attrs"] for c in topology["connections"]] == [kept]
+    assert [c["attrs"] for c in topology["connections"]] == [{**EMULATION, **kept}]
 
 
 def test_a_connection_keeps_what_only_elements_leave_out(db: Database, world: World) -> None:
     attrs = {"children": 1, "connection": 2, "_initialized": True}
-    connection = {"id": 3, "type": "bridge", "elements": [1, 2], "attrs": attrs}
+    connection = {"id": 3, "type": "bridge", "elements": [1, 2], "attrs": {**EMULATION, **attrs}}
     ends = [element(n, "udp_endpoint", _initialized=True) for n in (1, 2)]
     made = db.topologies.import_(export_of(*ends, connections=[connection], **attrs), owner_id=world.user.id)
     topology: Any = db.topologies.export(made.topology_id)["topology"]
-    assert topology["connections"][0]["attrs"] == attrs
+    assert topology["connections"][0]["attrs"] == {**EMULATION, **attrs}
     assert topology["elements"][0]["attrs"] == {"_initialized": True, "connect": ""}
     assert topology["attrs"] == {"name": "t", "children": 1, "connection": 2, "site": None}
 
@@ -201,7 +203,7 @@ def test_what_hosts_run_counts_before_what_was_asked_for(db: Database, world: Wo
     topology: Any = db.topologies.export(made.topology_id)["topology"]
     assert topology["elements"][0]["attrs"] == {"name": "a", "mac": "new", "_pos": 1, "connect": ""}
     turned = {"delay_to": 1, "delay_from": 5} if nums[0] > nums[1] else {"delay_to": 5, "delay_from": 2}
-    assert topology["connections"][0]["attrs"] == {**turned, "_x": 3, "to_do": 7}
+    assert topology["connections"][0]["attrs"] == {**EMULATION, **turned, "_x": 3, "to_do": 7}
 
 
 def test_a_host_component_of_any_attrs_is_no_hindrance(db: Database, world: World) -> None:
@@ -251,7 +253,7 @@ def assert_round_trip(db: Database, world: World, text: str | bytes) -> None:
             "id": made.connection_ids[c["id"]],
             "type": c["type"],
             "elements": sorted(made.element_ids[end] for end in c["elements"]),
-            "attrs": c["attrs"],
+            "attrs": {**EMULATION, **c["attrs"]},
         }
         for c in sorted(original["connections"], key=lambda c: c["id"])
     ]
@@ -341,7 +343,8 @@ values = st.recursive(
 @given(attrs=st.dictionaries(texts.map("_{}".format), values, max_size=4), name=texts)
 def test_any_attrs_survive(db: Database, world: World, attrs: dict[str, Any], name: str) -> None:
     attrs.pop("_initialized", None)
-    made = db.topologies.import_(export_of(element(1, **attrs), name=name, **attrs), owner_id=world.user.id)
+    attrs["name"] = name = name or "unnamed"
+    made = db.topologies.import_(export_of(element(1, **attrs), **attrs), owner_id=world.user.id)
     topology = db.topologies.export(made.topology_id)["topology"]
     assert isinstance(topology, dict)
     assert topology["attrs"] == {**attrs, "name": name, "site": None}

@@ -78,7 +78,7 @@ def test_only_the_one_that_is_named_is_changed(pairs: list[Pair]) -> None:
             before, others = pair.get(one), pair.get(other)
             pair.dao.update(*one, pair.patch)
             assert pair.get(one) == replace(before, **pair.patch)
-            assert pair.dao.set_attrs(*one, {str(one): 1}) == {str(one): 1}
+            assert pair.dao.set_attrs(*one, {str(one): 1}) == {**before.attrs, str(one): 1}
             assert pair.get(other) == others
 
 

@@ -53,8 +53,8 @@ def test_a_user_keeps_what_it_is_given(db: Database, world: World) -> None:
         attrs={"_lang": "de"},
     )
     assert made == User(
-        made.id, "bob", "idp", world.organization.id, "Bob Ü", "bob@uni.example", ["debug", "nomails"], None, None, None,
-        made.usage_id, {"_lang": "de"},
+        made.id, "bob", "idp", world.organization.id, "Bob Ü", "bob@uni.example", ["debug", "nomails"], None, None,
+        made.last_login_at, made.usage_id, {"_lang": "de"},
     )  # fmt: skip
     assert isinstance(made.usage_id, int)
     assert db.users.get(made.id) == made == db.users.get_by_name("bob", "idp")
@@ -62,7 +62,8 @@ def test_a_user_keeps_what_it_is_given(db: Database, world: World) -> None:
 
 def test_a_new_user_has_defaults(world: World) -> None:
     u = world.user
-    assert u == User(u.id, "alice", "", world.organization.id, "", "", [], None, None, None, u.usage_id, {})
+    assert u == User(u.id, "alice", "", world.organization.id, "", "", [], None, None, u.last_login_at, u.usage_id, {})
+    assert u.last_login_at is not None
 
 
 def test_flags_can_be_given_as_a_tuple(db: Database, world: World) -> None:

@@ -60,8 +60,9 @@ def set_many_attrs(dao: Any, key: object, prefix: str) -> None:
 
 
 def assert_threads_keep_each_others_attrs(dao: Any, key: object) -> None:
+    first = dao.set_attrs(key, {})
     assert at_once(*(partial(set_many_attrs, dao, key, prefix) for prefix in "abc")) == [None, None, None]
-    left = {f"{prefix}_kept_{n}": n for prefix in "abc" for n in range(20)} | dict.fromkeys(["a19", "b19", "c19"], 19)
+    left = first | {f"{prefix}_kept_{n}": n for prefix in "abc" for n in range(20)} | dict.fromkeys(["a19", "b19", "c19"], 19)
     assert dao.set_attrs(key, {}) == left
 
 

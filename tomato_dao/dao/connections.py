@@ -28,7 +28,8 @@ class Connections:
     ) -> Connection:
         """Connect two elements.
 
-        type: default: fixed_bridge where one is an external_network_endpoint, else bridge.
+        type: default: fixed_bridge where one is an external_network_endpoint, else bridge. attrs: where they say
+        nothing else, they begin as emulation true, bandwidth_to 10000 and bandwidth_from 10000.
 
         Raises NotFound, WrongState where one is connected already, InvalidValue where they are not of one topology or one
         is neither interface nor endpoint.

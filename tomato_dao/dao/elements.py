@@ -39,7 +39,11 @@ class Elements:
         network_instance_id: int | None = None,
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Element:
-        """A new element. Raises NotFound (what it refers to), InvalidValue (type, state, or a parent that can't be)."""
+        """Create an element. Raises NotFound (what it refers to), InvalidValue (type, state, or a parent that can't be).
+
+        site_id: for a machine: default: its topology's. attrs: where they have no name, a machine, switch or network is called
+        by its type and id (“kvmqm17”), an interface by the lowest number that is free in its machine (“eth0”).
+        """
         return self._q.create(
             topology_id,
             type,

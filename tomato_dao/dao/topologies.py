@@ -21,9 +21,11 @@ class Topologies:
         self._exchange = exchange_queries
 
     def create(
-        self, name: str, *, owner_id: int, site_id: int | None = None, attrs: Mapping[str, JsonIn] | None = None
+        self, name: str = "", *, owner_id: int, site_id: int | None = None, attrs: Mapping[str, JsonIn] | None = None
     ) -> Topology:
         """Create a topology with its owner; it times out in an hour (a setting).
+
+        name: default: by its id, as “Topology #5”.
 
         Raises NotFound (the user or the site), InvalidValue.
         """
@@ -92,7 +94,8 @@ class Topologies:
 
         Names of templates, profiles and sites become references. A name that is not known stays in attrs and is reported; so
         does that of a restricted template, profile or kind of network, unless the owner has the flag restricted_templates,
-        restricted_profiles or restricted_networks. A kind always stays in attrs: whoever starts an external network out of it
+        restricted_profiles or restricted_networks. What has no name, no site or no attrs of link emulation begins as in
+        `elements.create` and `connections.create`. A kind always stays in attrs: whoever starts an external network out of it
         checks the user's flag again. Raises InvalidValue, with the place, where the export is wrong, NotFound where there is no
         such owner; then nothing is imported.
         """
@@ -102,5 +105,8 @@ class Topologies:
         return made
 
     def export(self, id: int) -> JsonObject:
-        """A topology in the frontend's format, version 3, without what belongs to this installation. Raises NotFound."""
+        """Return a topology in the frontend's format, version 3, without what belongs to this installation. Raises NotFound.
+
+        Of templates and profiles it names those that an element runs with: its own, or else the preferred one.
+        """
         return exchange.build(found(self._exchange.export(id), "topology", id))
