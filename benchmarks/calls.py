@@ -111,7 +111,7 @@ used as (
 update elements e set
   host_element_id = s.id,
   template_id = case when e.type = 'kvmqm' then 1 + e.id % 20 end,
-  profile_id = case when e.type = 'kvmqm' then 1 + e.id % 9 end
+  profile_id = case when e.type = 'kvmqm' then 21 + e.id % 9 end
 from served s
 where s.element_id = e.id
 """

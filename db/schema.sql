@@ -32,7 +32,6 @@ CREATE FUNCTION public.aggregate_usage(moment timestamp with time zone, started_
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_custom_plan'
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   most constant integer := 200000;  -- records that a run takes up, so that a backlog of days can't outlast a time limit
@@ -317,7 +316,6 @@ $$;
 
 CREATE FUNCTION public.check_flags() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   known constant text[] := array[
@@ -348,7 +346,6 @@ $$;
 
 CREATE FUNCTION public.check_last_owner() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update topologies set name = name where id = old.topology_id;
@@ -362,12 +359,28 @@ $$;
 
 
 --
+-- Name: check_resource_id(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.check_resource_id() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if (select count(*) from resources r where r.id = new.id) > 1 then
+    raise exception 'another resource has the id %', new.id
+    using errcode = 'unique_violation', constraint = 'resources_id_key', table = 'resources';
+  end if;
+  return null;
+end;
+$$;
+
+
+--
 -- Name: check_two_ends(); Type: FUNCTION; Schema: public; Owner: -
 --
 
 CREATE FUNCTION public.check_two_ends() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   ids bigint[];
@@ -401,7 +414,6 @@ CREATE FUNCTION public.combine_links(moment timestamp with time zone, OUT ran bo
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_custom_plan'
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   step record;
@@ -588,7 +600,6 @@ END;
 
 CREATE FUNCTION public.count_removed_dumps() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update error_groups g set removed_dumps = g.removed_dumps + c.gone
@@ -662,7 +673,6 @@ END;
 
 CREATE FUNCTION public.drop_surplus_error_dumps() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update error_groups set removed_dumps = removed_dumps where group_id = new.group_id;
@@ -675,91 +685,12 @@ $$;
 
 
 --
--- Name: seconds(integer); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.seconds(duration integer) RETURNS interval
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN make_interval(secs => (duration)::double precision);
-
-
---
--- Name: settings; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.settings (
-    id smallint DEFAULT 1 NOT NULL,
-    host_update_interval integer DEFAULT 60 NOT NULL,
-    resource_sync_interval integer DEFAULT 600 NOT NULL,
-    availability_half_life integer DEFAULT (90 * 86400) NOT NULL,
-    topology_timeout_initial integer DEFAULT 3600 NOT NULL,
-    topology_timeout_default integer DEFAULT (3 * 86400) NOT NULL,
-    topology_timeout_maximum integer DEFAULT (30 * 86400) NOT NULL,
-    topology_timeout_warning integer DEFAULT 86400 NOT NULL,
-    topology_timeout_options integer[] DEFAULT '{86400,259200,1209600,2592000}'::integer[] NOT NULL,
-    quota_memory double precision DEFAULT '10000000000'::numeric NOT NULL,
-    quota_diskspace double precision DEFAULT '100000000000'::numeric NOT NULL,
-    quota_traffic double precision DEFAULT '1620000000000'::numeric NOT NULL,
-    quota_cputime double precision DEFAULT 12960000 NOT NULL,
-    quota_continuous_factor double precision DEFAULT 1 NOT NULL,
-    error_dump_interval integer DEFAULT 1800 NOT NULL,
-    CONSTRAINT settings_availability_half_life_check CHECK (((availability_half_life >= 1) AND (availability_half_life <= 315360000))),
-    CONSTRAINT settings_error_dump_interval_check CHECK (((error_dump_interval >= 1) AND (error_dump_interval <= 315360000))),
-    CONSTRAINT settings_host_update_interval_check CHECK (((host_update_interval >= 1) AND (host_update_interval <= 315360000))),
-    CONSTRAINT settings_id_check CHECK ((id = 1)),
-    CONSTRAINT settings_quota_continuous_factor_check CHECK (((quota_continuous_factor >= (0)::double precision) AND (quota_continuous_factor <= 'Infinity'::double precision))),
-    CONSTRAINT settings_quota_cputime_check CHECK (((quota_cputime >= (0)::double precision) AND (quota_cputime <= 'Infinity'::double precision))),
-    CONSTRAINT settings_quota_diskspace_check CHECK (((quota_diskspace >= (0)::double precision) AND (quota_diskspace <= 'Infinity'::double precision))),
-    CONSTRAINT settings_quota_memory_check CHECK (((quota_memory >= (0)::double precision) AND (quota_memory <= 'Infinity'::double precision))),
-    CONSTRAINT settings_quota_traffic_check CHECK (((quota_traffic >= (0)::double precision) AND (quota_traffic <= 'Infinity'::double precision))),
-    CONSTRAINT settings_resource_sync_interval_check CHECK (((resource_sync_interval >= 1) AND (resource_sync_interval <= 315360000))),
-    CONSTRAINT settings_topology_timeout_default_check CHECK (((topology_timeout_default >= 1) AND (topology_timeout_default <= 315360000))),
-    CONSTRAINT settings_topology_timeout_initial_check CHECK (((topology_timeout_initial >= 1) AND (topology_timeout_initial <= 315360000))),
-    CONSTRAINT settings_topology_timeout_maximum_check CHECK (((topology_timeout_maximum >= 1) AND (topology_timeout_maximum <= 315360000))),
-    CONSTRAINT settings_topology_timeout_options_check CHECK (((array_position(topology_timeout_options, NULL::integer) IS NULL) AND (0 < ALL (topology_timeout_options)))),
-    CONSTRAINT settings_topology_timeout_warning_check CHECK (((topology_timeout_warning >= 1) AND (topology_timeout_warning <= 315360000)))
-);
-
-
---
--- Name: initial_timeout(); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.initial_timeout() RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT (now() + public.seconds(s.topology_timeout_initial))
-    FROM public.settings s;
-END;
-
-
---
 -- Name: usage_period_end(text, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
 --
 
 CREATE FUNCTION public.usage_period_end(type text, at timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     RETURN CASE type WHEN '5minutes'::text THEN (date_bin('00:05:00'::interval, (at - '00:00:00.000001'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone) + '00:05:00'::interval) ELSE ((date_trunc(type, ((at - '00:00:00.000001'::interval) AT TIME ZONE 'UTC'::text)) + (('1 '::text || type))::interval) AT TIME ZONE 'UTC'::text) END;
-
-
---
--- Name: connections; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.connections (
-    id bigint NOT NULL,
-    topology_id bigint NOT NULL,
-    type text DEFAULT 'bridge'::text NOT NULL,
-    state text DEFAULT 'created'::text NOT NULL,
-    host_connection1_id bigint,
-    host_connection2_id bigint,
-    host_element1_id bigint,
-    host_element2_id bigint,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT connections_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT connections_state_check CHECK ((state = ANY (ARRAY['created'::text, 'started'::text])))
-);
 
 
 --
@@ -803,6 +734,62 @@ CREATE TABLE public.host_elements (
 
 
 --
+-- Name: usage_due; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_due (
+    type text NOT NULL,
+    end_at public.instant NOT NULL,
+    usage_id bigint NOT NULL,
+    CONSTRAINT usage_due_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
+);
+
+
+--
+-- Name: find_due_usage(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.find_due_usage() RETURNS void
+    LANGUAGE sql
+    SET jit TO 'off'
+    BEGIN ATOMIC
+ INSERT INTO public.usage_due (type, end_at, usage_id)  WITH newest AS (
+                  SELECT l.usage_id,
+                     l.type,
+                     max((l.end_at)::timestamp with time zone) AS end_at
+                    FROM public.usage_records l
+                   GROUP BY l.usage_id, l.type
+                 )
+          SELECT DISTINCT s.longer,
+             public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) AS usage_period_end,
+             r.usage_id
+            FROM ((( VALUES ('5minutes'::text,'hour'::text), ('hour'::text,'day'::text), ('day'::text,'month'::text), ('month'::text,'year'::text)) s(type, longer)
+              JOIN public.usage_records r ON ((r.type = s.type)))
+              LEFT JOIN newest ON (((newest.usage_id = r.usage_id) AND (newest.type = s.longer))))
+           WHERE ((public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) > COALESCE(newest.end_at, '-infinity'::timestamp with time zone)) AND (NOT (EXISTS ( SELECT
+                    FROM public.host_elements he
+                   WHERE (he.usage_id = r.usage_id)))) AND (NOT (EXISTS ( SELECT
+                    FROM public.host_connections hc
+                   WHERE (hc.usage_id = r.usage_id))))) ON CONFLICT DO NOTHING;
+END;
+
+
+--
+-- Name: highest_state(bigint); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.highest_state(of_topology_id bigint) RETURNS TABLE(state text)
+    LANGUAGE sql STABLE ROWS 1
+    BEGIN ATOMIC
+ SELECT e.state
+    FROM public.elements e
+   WHERE (e.topology_id = highest_state.of_topology_id)
+   ORDER BY (array_position(ARRAY['started'::text, 'prepared'::text, 'created'::text, 'default'::text], e.state))
+  LIMIT 1;
+END;
+
+
+--
 -- Name: hosts; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -836,269 +823,6 @@ CREATE TABLE public.hosts (
     CONSTRAINT hosts_component_errors_check CHECK ((component_errors >= 0)),
     CONSTRAINT hosts_name_check CHECK (((length(name) <= 255) AND (name !~ '/'::text)))
 );
-
-
---
--- Name: organizations; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.organizations (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    homepage_url text DEFAULT ''::text NOT NULL,
-    image_url text DEFAULT ''::text NOT NULL,
-    description_text text DEFAULT ''::text NOT NULL,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT organizations_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT organizations_name_check CHECK (((length(name) <= 50) AND (name !~ '/'::text)))
-);
-
-
---
--- Name: topologies; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.topologies (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    site_id bigint,
-    timeout_at public.instant DEFAULT public.initial_timeout() NOT NULL,
-    timeout_step smallint DEFAULT 9 NOT NULL,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    timeout_lease_until public.instant,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT topologies_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT topologies_timeout_step_check CHECK ((timeout_step = ANY (ARRAY[0, 9, 10, 20])))
-);
-
-
---
--- Name: topology_permissions; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.topology_permissions (
-    topology_id bigint NOT NULL,
-    user_id bigint NOT NULL,
-    role text NOT NULL,
-    CONSTRAINT topology_permissions_role_check CHECK ((role = ANY (ARRAY['user'::text, 'manager'::text, 'owner'::text])))
-);
-
-
---
--- Name: topology_sources; Type: VIEW; Schema: public; Owner: -
---
-
-CREATE VIEW public.topology_sources AS
- SELECT e.topology_id,
-    e.usage_id
-   FROM public.elements e
-  WHERE ((e.host_element_id IS NOT NULL) OR (EXISTS ( SELECT
-           FROM public.host_elements he
-          WHERE (he.element_id = e.id))) OR (EXISTS ( SELECT
-           FROM public.host_connections hc
-          WHERE (hc.element_id = e.id))))
-UNION ALL
- SELECT c.topology_id,
-    c.usage_id
-   FROM public.connections c
-  WHERE ((COALESCE(c.host_connection1_id, c.host_connection2_id, c.host_element1_id, c.host_element2_id) IS NOT NULL) OR (EXISTS ( SELECT
-           FROM public.host_elements he
-          WHERE (he.connection_id = c.id))) OR (EXISTS ( SELECT
-           FROM public.host_connections hc
-          WHERE (hc.connection_id = c.id))));
-
-
---
--- Name: usage_due; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.usage_due (
-    type text NOT NULL,
-    end_at public.instant NOT NULL,
-    usage_id bigint NOT NULL,
-    CONSTRAINT usage_due_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
-);
-
-
---
--- Name: users; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.users (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    origin text DEFAULT ''::text NOT NULL,
-    organization_id bigint NOT NULL,
-    realname text DEFAULT ''::text NOT NULL,
-    email text DEFAULT ''::text NOT NULL,
-    flags text[] DEFAULT '{}'::text[] NOT NULL,
-    password_hash text,
-    password_at public.instant,
-    last_login_at public.instant DEFAULT now(),
-    usage_id bigint DEFAULT public.new_usage_id(),
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT users_flags_check CHECK ((array_position(flags, NULL::text) IS NULL))
-);
-
-
---
--- Name: usage_sources; Type: VIEW; Schema: public; Owner: -
---
-
-CREATE VIEW public.usage_sources AS
- SELECT 1 AS level,
-    e.usage_id,
-    he.usage_id AS source_id
-   FROM (public.host_elements he
-     JOIN public.elements e ON ((e.id = he.element_id)))
-UNION ALL
- SELECT 1 AS level,
-    e.usage_id,
-    hc.usage_id AS source_id
-   FROM (public.host_connections hc
-     JOIN public.elements e ON ((e.id = hc.element_id)))
-UNION ALL
- SELECT 1 AS level,
-    e.usage_id,
-    he.usage_id AS source_id
-   FROM (public.elements e
-     JOIN public.host_elements he ON ((he.id = e.host_element_id)))
-  WHERE (he.element_id IS DISTINCT FROM e.id)
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    he.usage_id AS source_id
-   FROM (public.host_elements he
-     JOIN public.connections c ON ((c.id = he.connection_id)))
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    hc.usage_id AS source_id
-   FROM (public.host_connections hc
-     JOIN public.connections c ON ((c.id = hc.connection_id)))
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    he.usage_id AS source_id
-   FROM (public.connections c
-     JOIN public.host_elements he ON ((he.id = c.host_element1_id)))
-  WHERE (he.connection_id IS DISTINCT FROM c.id)
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    he.usage_id AS source_id
-   FROM (public.connections c
-     JOIN public.host_elements he ON ((he.id = c.host_element2_id)))
-  WHERE ((he.connection_id IS DISTINCT FROM c.id) AND (c.host_element2_id IS DISTINCT FROM c.host_element1_id))
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    hc.usage_id AS source_id
-   FROM (public.connections c
-     JOIN public.host_connections hc ON ((hc.id = c.host_connection1_id)))
-  WHERE (hc.connection_id IS DISTINCT FROM c.id)
-UNION ALL
- SELECT 1 AS level,
-    c.usage_id,
-    hc.usage_id AS source_id
-   FROM (public.connections c
-     JOIN public.host_connections hc ON ((hc.id = c.host_connection2_id)))
-  WHERE ((hc.connection_id IS DISTINCT FROM c.id) AND (c.host_connection2_id IS DISTINCT FROM c.host_connection1_id))
-UNION ALL
- SELECT 1 AS level,
-    h.usage_id,
-    he.usage_id AS source_id
-   FROM (public.host_elements he
-     JOIN public.hosts h ON ((h.id = he.host_id)))
-  WHERE h.enabled
-UNION ALL
- SELECT 1 AS level,
-    h.usage_id,
-    hc.usage_id AS source_id
-   FROM (public.host_connections hc
-     JOIN public.hosts h ON ((h.id = hc.host_id)))
-  WHERE h.enabled
-UNION ALL
- SELECT 2 AS level,
-    t.usage_id,
-    s.usage_id AS source_id
-   FROM (public.topologies t
-     JOIN public.topology_sources s ON ((s.topology_id = t.id)))
-UNION ALL
- SELECT 3 AS level,
-    u.usage_id,
-    t.usage_id AS source_id
-   FROM ((public.topology_permissions p
-     JOIN public.users u ON ((u.id = p.user_id)))
-     JOIN public.topologies t ON ((t.id = p.topology_id)))
-  WHERE ((p.role = 'owner'::text) AND (EXISTS ( SELECT
-           FROM public.topology_sources s
-          WHERE (s.topology_id = t.id))))
-UNION ALL
- SELECT 4 AS level,
-    o.usage_id,
-    u.usage_id AS source_id
-   FROM (public.users u
-     JOIN public.organizations o ON ((o.id = u.organization_id)))
-  WHERE (EXISTS ( SELECT
-           FROM (public.topology_permissions p
-             JOIN public.topology_sources s ON ((s.topology_id = p.topology_id)))
-          WHERE ((p.user_id = u.id) AND (p.role = 'owner'::text))));
-
-
---
--- Name: find_due_usage(); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.find_due_usage() RETURNS void
-    LANGUAGE sql
-    SET jit TO 'off'
-    BEGIN ATOMIC
- INSERT INTO public.usage_due (type, end_at, usage_id)  WITH newest AS MATERIALIZED (
-                  SELECT l.usage_id,
-                     l.type,
-                     max((l.end_at)::timestamp with time zone) AS end_at
-                    FROM public.usage_records l
-                   GROUP BY l.usage_id, l.type
-                 )
-          SELECT DISTINCT '5minutes'::text,
-             public.usage_period_end('5minutes'::text, (r.end_at)::timestamp with time zone) AS usage_period_end,
-             s.usage_id
-            FROM ((public.usage_sources s
-              JOIN public.usage_records r ON (((r.usage_id = s.source_id) AND (r.type = '5minutes'::text))))
-              LEFT JOIN newest n ON (((n.usage_id = s.usage_id) AND (n.type = '5minutes'::text))))
-           WHERE ((s.usage_id IS NOT NULL) AND ((r.end_at)::timestamp with time zone > COALESCE(n.end_at, '-infinity'::timestamp with time zone)))
-         UNION ALL
-          SELECT DISTINCT s.longer,
-             public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) AS usage_period_end,
-             r.usage_id
-            FROM ((( VALUES ('5minutes'::text,'hour'::text), ('hour'::text,'day'::text), ('day'::text,'month'::text), ('month'::text,'year'::text)) s(type, longer)
-              JOIN public.usage_records r ON ((r.type = s.type)))
-              LEFT JOIN newest n ON (((n.usage_id = r.usage_id) AND (n.type = s.longer))))
-           WHERE (((r.end_at)::timestamp with time zone > COALESCE(n.end_at, '-infinity'::timestamp with time zone)) AND (NOT (EXISTS ( SELECT
-                    FROM public.host_elements he
-                   WHERE (he.usage_id = r.usage_id)))) AND (NOT (EXISTS ( SELECT
-                    FROM public.host_connections hc
-                   WHERE (hc.usage_id = r.usage_id))))) ON CONFLICT DO NOTHING;
-END;
-
-
---
--- Name: highest_state(bigint); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.highest_state(of_topology_id bigint) RETURNS TABLE(state text)
-    LANGUAGE sql STABLE ROWS 1
-    BEGIN ATOMIC
- SELECT e.state
-    FROM public.elements e
-   WHERE (e.topology_id = highest_state.of_topology_id)
-   ORDER BY (array_position(ARRAY['started'::text, 'prepared'::text, 'created'::text, 'default'::text], e.state))
-  LIMIT 1;
-END;
 
 
 --
@@ -1252,6 +976,65 @@ $$;
 
 
 --
+-- Name: seconds(integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.seconds(duration integer) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN make_interval(secs => (duration)::double precision);
+
+
+--
+-- Name: settings; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.settings (
+    id smallint DEFAULT 1 NOT NULL,
+    host_update_interval integer DEFAULT 60 NOT NULL,
+    resource_sync_interval integer DEFAULT 600 NOT NULL,
+    availability_half_life integer DEFAULT (90 * 86400) NOT NULL,
+    topology_timeout_initial integer DEFAULT 3600 NOT NULL,
+    topology_timeout_default integer DEFAULT (3 * 86400) NOT NULL,
+    topology_timeout_maximum integer DEFAULT (30 * 86400) NOT NULL,
+    topology_timeout_warning integer DEFAULT 86400 NOT NULL,
+    topology_timeout_options integer[] DEFAULT '{86400,259200,1209600,2592000}'::integer[] NOT NULL,
+    quota_memory double precision DEFAULT '10000000000'::numeric NOT NULL,
+    quota_diskspace double precision DEFAULT '100000000000'::numeric NOT NULL,
+    quota_traffic double precision DEFAULT '1620000000000'::numeric NOT NULL,
+    quota_cputime double precision DEFAULT 12960000 NOT NULL,
+    quota_continuous_factor double precision DEFAULT 1 NOT NULL,
+    error_dump_interval integer DEFAULT 1800 NOT NULL,
+    CONSTRAINT settings_availability_half_life_check CHECK (((availability_half_life >= 1) AND (availability_half_life <= 315360000))),
+    CONSTRAINT settings_error_dump_interval_check CHECK (((error_dump_interval >= 1) AND (error_dump_interval <= 315360000))),
+    CONSTRAINT settings_host_update_interval_check CHECK (((host_update_interval >= 1) AND (host_update_interval <= 315360000))),
+    CONSTRAINT settings_id_check CHECK ((id = 1)),
+    CONSTRAINT settings_quota_continuous_factor_check CHECK (((quota_continuous_factor >= (0)::double precision) AND (quota_continuous_factor <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_cputime_check CHECK (((quota_cputime >= (0)::double precision) AND (quota_cputime <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_diskspace_check CHECK (((quota_diskspace >= (0)::double precision) AND (quota_diskspace <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_memory_check CHECK (((quota_memory >= (0)::double precision) AND (quota_memory <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_traffic_check CHECK (((quota_traffic >= (0)::double precision) AND (quota_traffic <= 'Infinity'::double precision))),
+    CONSTRAINT settings_resource_sync_interval_check CHECK (((resource_sync_interval >= 1) AND (resource_sync_interval <= 315360000))),
+    CONSTRAINT settings_topology_timeout_default_check CHECK (((topology_timeout_default >= 1) AND (topology_timeout_default <= 315360000))),
+    CONSTRAINT settings_topology_timeout_initial_check CHECK (((topology_timeout_initial >= 1) AND (topology_timeout_initial <= 315360000))),
+    CONSTRAINT settings_topology_timeout_maximum_check CHECK (((topology_timeout_maximum >= 1) AND (topology_timeout_maximum <= 315360000))),
+    CONSTRAINT settings_topology_timeout_options_check CHECK (((array_position(topology_timeout_options, NULL::integer) IS NULL) AND (0 < ALL (topology_timeout_options)))),
+    CONSTRAINT settings_topology_timeout_warning_check CHECK (((topology_timeout_warning >= 1) AND (topology_timeout_warning <= 315360000)))
+);
+
+
+--
+-- Name: initial_timeout(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.initial_timeout() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (now() + public.seconds(s.topology_timeout_initial))
+    FROM public.settings s;
+END;
+
+
+--
 -- Name: largest_usage_records(bigint, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1275,12 +1058,56 @@ END;
 
 
 --
+-- Name: name_element(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.name_element() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+  own_name text := new.type || new.id;
+begin
+  if new.parent_id is not null then
+    perform from elements where id = new.parent_id for no key update;
+    select 'eth' || min(n) into own_name
+    from generate_series(0, (select count(*) from elements s where s.parent_id = new.parent_id)) n
+    where not exists (select from elements s where s.parent_id = new.parent_id and s.attrs ->> 'name' = 'eth' || n);
+  end if;
+  new.attrs := new.attrs || jsonb_build_object('name', own_name);
+  return new;
+end;
+$$;
+
+
+--
+-- Name: name_topology(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.name_topology() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  new.name := 'Topology #' || new.id;
+  return new;
+end;
+$$;
+
+
+--
+-- Name: new_connection_attrs(jsonb); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.new_connection_attrs(given jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    RETURN ('{"emulation": true, "bandwidth_to": 10000, "bandwidth_from": 10000}'::jsonb || given);
+
+
+--
 -- Name: notify_of_component(); Type: FUNCTION; Schema: public; Owner: -
 --
 
 CREATE FUNCTION public.notify_of_component() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   perform pg_notify('tomato_changes', format('%s %s state', tg_argv[0], new.topology_id));
@@ -1295,11 +1122,24 @@ $$;
 
 CREATE FUNCTION public.notify_of_topology() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   perform pg_notify('tomato_changes', format('topology %s %s', old.id, tg_argv[0]));
   return null;
+end;
+$$;
+
+
+--
+-- Name: place_element(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.place_element() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  select t.site_id into new.site_id from topologies t where t.id = new.topology_id;
+  return new;
 end;
 $$;
 
@@ -1310,7 +1150,6 @@ $$;
 
 CREATE FUNCTION public.refuse_removal() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   raise exception 'element % is %', old.id, old.state
@@ -1325,7 +1164,6 @@ $$;
 
 CREATE FUNCTION public.remove_connections() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   delete from connections c using removed r where c.id = r.connection_id;
@@ -1340,7 +1178,6 @@ $$;
 
 CREATE FUNCTION public.remove_usage() RETURNS trigger
     LANGUAGE plpgsql
-    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   delete from usage_statistics u using removed r where u.id = r.usage_id;
@@ -1387,6 +1224,26 @@ END;
 
 
 --
+-- Name: connections; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.connections (
+    id bigint NOT NULL,
+    topology_id bigint NOT NULL,
+    type text DEFAULT 'bridge'::text NOT NULL,
+    state text DEFAULT 'created'::text NOT NULL,
+    host_connection1_id bigint,
+    host_connection2_id bigint,
+    host_element1_id bigint,
+    host_element2_id bigint,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT connections_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT connections_state_check CHECK ((state = ANY (ARRAY['created'::text, 'started'::text])))
+);
+
+
+--
 -- Name: connections_id_seq; Type: SEQUENCE; Schema: public; Owner: -
 --
 
@@ -1421,6 +1278,28 @@ CREATE VIEW public.connections_two_ends AS
 --
 
 COMMENT ON VIEW public.connections_two_ends IS 'connections need exactly two ends';
+
+
+--
+-- Name: users; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.users (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    origin text DEFAULT ''::text NOT NULL,
+    organization_id bigint NOT NULL,
+    realname text DEFAULT ''::text NOT NULL,
+    email text DEFAULT ''::text NOT NULL,
+    flags text[] DEFAULT '{}'::text[] NOT NULL,
+    password_hash text,
+    password_at public.instant,
+    last_login_at public.instant DEFAULT now(),
+    usage_id bigint DEFAULT public.new_usage_id(),
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT users_flags_check CHECK ((array_position(flags, NULL::text) IS NULL))
+);
 
 
 --
@@ -1595,18 +1474,15 @@ CREATE TABLE public.link_measurements (
 
 
 --
--- Name: migration_lock; Type: TABLE; Schema: public; Owner: -
+-- Name: resources_id_seq; Type: SEQUENCE; Schema: public; Owner: -
 --
 
-CREATE TABLE public.migration_lock (
-);
-
-
---
--- Name: TABLE migration_lock; Type: COMMENT; Schema: public; Owner: -
---
-
-COMMENT ON TABLE public.migration_lock IS 'Locked, in share update exclusive mode, by the process that migrates.';
+CREATE SEQUENCE public.resources_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
 
 
 --
@@ -1614,7 +1490,7 @@ COMMENT ON TABLE public.migration_lock IS 'Locked, in share update exclusive mod
 --
 
 CREATE TABLE public.network_instances (
-    id bigint NOT NULL,
+    id bigint DEFAULT nextval('public.resources_id_seq'::regclass) NOT NULL,
     network_id bigint,
     host_id bigint NOT NULL,
     bridge text NOT NULL,
@@ -1624,25 +1500,11 @@ CREATE TABLE public.network_instances (
 
 
 --
--- Name: network_instances_id_seq; Type: SEQUENCE; Schema: public; Owner: -
---
-
-ALTER TABLE public.network_instances ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME public.network_instances_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
-
---
 -- Name: networks; Type: TABLE; Schema: public; Owner: -
 --
 
 CREATE TABLE public.networks (
-    id bigint NOT NULL,
+    id bigint DEFAULT nextval('public.resources_id_seq'::regclass) NOT NULL,
     kind text NOT NULL,
     preference integer DEFAULT 0 NOT NULL,
     label text DEFAULT ''::text NOT NULL,
@@ -1653,16 +1515,20 @@ CREATE TABLE public.networks (
 
 
 --
--- Name: networks_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+-- Name: organizations; Type: TABLE; Schema: public; Owner: -
 --
 
-ALTER TABLE public.networks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME public.networks_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
+CREATE TABLE public.organizations (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    homepage_url text DEFAULT ''::text NOT NULL,
+    image_url text DEFAULT ''::text NOT NULL,
+    description_text text DEFAULT ''::text NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT organizations_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT organizations_name_check CHECK (((length(name) <= 50) AND (name !~ '/'::text)))
 );
 
 
@@ -1685,7 +1551,7 @@ ALTER TABLE public.organizations ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTIT
 --
 
 CREATE TABLE public.profiles (
-    id bigint NOT NULL,
+    id bigint DEFAULT nextval('public.resources_id_seq'::regclass) NOT NULL,
     tech text NOT NULL,
     name text NOT NULL,
     preference integer DEFAULT 0 NOT NULL,
@@ -1700,20 +1566,6 @@ CREATE TABLE public.profiles (
     CONSTRAINT profiles_diskspace_check CHECK (((diskspace >= (0)::double precision) AND (diskspace <= 'Infinity'::double precision))),
     CONSTRAINT profiles_ram_check CHECK (((ram >= (0)::double precision) AND (ram <= 'Infinity'::double precision))),
     CONSTRAINT profiles_tech_check CHECK ((tech = ANY (ARRAY['kvmqm'::text, 'openvz'::text, 'repy'::text])))
-);
-
-
---
--- Name: profiles_id_seq; Type: SEQUENCE; Schema: public; Owner: -
---
-
-ALTER TABLE public.profiles ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME public.profiles_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
 );
 
 
@@ -1746,6 +1598,75 @@ CREATE TABLE public.quotas (
 
 
 --
+-- Name: templates; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.templates (
+    id bigint DEFAULT nextval('public.resources_id_seq'::regclass) NOT NULL,
+    tech text NOT NULL,
+    name text NOT NULL,
+    preference integer DEFAULT 0 NOT NULL,
+    label text DEFAULT ''::text NOT NULL,
+    subtype text DEFAULT ''::text NOT NULL,
+    restricted boolean DEFAULT false NOT NULL,
+    kblang text DEFAULT 'en-us'::text NOT NULL,
+    torrent_data text DEFAULT ''::text NOT NULL,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT templates_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT templates_tech_check CHECK ((tech = ANY (ARRAY['kvmqm'::text, 'openvz'::text, 'repy'::text])))
+);
+
+
+--
+-- Name: resources; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.resources AS
+ SELECT tp.id,
+    'template'::text AS type,
+    (tp.attrs || jsonb_build_object('tech', tp.tech, 'name', tp.name, 'preference', tp.preference, 'label', tp.label, 'subtype', tp.subtype, 'restricted', tp.restricted, 'kblang', tp.kblang)) AS attrs
+   FROM public.templates tp
+UNION ALL
+ SELECT pf.id,
+    'profile'::text AS type,
+    (pf.attrs || jsonb_build_object('tech', pf.tech, 'name', pf.name, 'preference', pf.preference, 'label', pf.label, 'restricted', pf.restricted, 'ram', pf.ram, 'cpus', pf.cpus, 'diskspace', pf.diskspace)) AS attrs
+   FROM public.profiles pf
+UNION ALL
+ SELECT n.id,
+    'network'::text AS type,
+    (n.attrs || jsonb_build_object('kind', n.kind, 'preference', n.preference, 'label', n.label, 'restricted', n.restricted)) AS attrs
+   FROM public.networks n
+UNION ALL
+ SELECT i.id,
+    'network_instance'::text AS type,
+    (i.attrs || jsonb_build_object('network', ( SELECT n.kind
+           FROM public.networks n
+          WHERE (n.id = i.network_id)), 'host', ( SELECT h.name
+           FROM public.hosts h
+          WHERE (h.id = i.host_id)), 'bridge', i.bridge)) AS attrs
+   FROM public.network_instances i;
+
+
+--
+-- Name: resources_twice; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.resources_twice AS
+ SELECT id,
+    string_agg(type, ' and '::text ORDER BY type) AS broken
+   FROM public.resources r
+  GROUP BY id
+ HAVING (count(*) > 1);
+
+
+--
+-- Name: VIEW resources_twice; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON VIEW public.resources_twice IS 'an id names one resource';
+
+
+--
 -- Name: schema_migrations; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1765,8 +1686,8 @@ CREATE TABLE public.sites (
     organization_id bigint NOT NULL,
     description text DEFAULT ''::text NOT NULL,
     location text DEFAULT ''::text NOT NULL,
-    longitude double precision,
-    latitude double precision,
+    longitude double precision DEFAULT 0 NOT NULL,
+    latitude double precision DEFAULT 0 NOT NULL,
     description_text text DEFAULT ''::text NOT NULL,
     attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT sites_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
@@ -1819,40 +1740,6 @@ CREATE TABLE public.tasks (
 
 
 --
--- Name: templates; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.templates (
-    id bigint NOT NULL,
-    tech text NOT NULL,
-    name text NOT NULL,
-    preference integer DEFAULT 0 NOT NULL,
-    label text DEFAULT ''::text NOT NULL,
-    subtype text DEFAULT ''::text NOT NULL,
-    restricted boolean DEFAULT false NOT NULL,
-    kblang text DEFAULT 'en-us'::text NOT NULL,
-    torrent_data text DEFAULT ''::text NOT NULL,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT templates_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT templates_tech_check CHECK ((tech = ANY (ARRAY['kvmqm'::text, 'openvz'::text, 'repy'::text])))
-);
-
-
---
--- Name: templates_id_seq; Type: SEQUENCE; Schema: public; Owner: -
---
-
-ALTER TABLE public.templates ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME public.templates_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
-
---
 -- Name: templates_on_hosts; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1861,6 +1748,24 @@ CREATE TABLE public.templates_on_hosts (
     template_id bigint NOT NULL,
     ready boolean DEFAULT false NOT NULL,
     changed_at public.instant DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: topologies; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.topologies (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    site_id bigint,
+    timeout_at public.instant DEFAULT public.initial_timeout() NOT NULL,
+    timeout_step smallint DEFAULT 9 NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    timeout_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT topologies_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT topologies_timeout_step_check CHECK ((timeout_step = ANY (ARRAY[0, 9, 10, 20])))
 );
 
 
@@ -1875,6 +1780,18 @@ ALTER TABLE public.topologies ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+
+--
+-- Name: topology_permissions; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.topology_permissions (
+    topology_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    role text NOT NULL,
+    CONSTRAINT topology_permissions_role_check CHECK ((role = ANY (ARRAY['user'::text, 'manager'::text, 'owner'::text])))
 );
 
 
@@ -1910,6 +1827,30 @@ CREATE VIEW public.topology_roles AS
 
 
 --
+-- Name: topology_sources; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.topology_sources AS
+ SELECT e.topology_id,
+    e.usage_id
+   FROM public.elements e
+  WHERE ((e.host_element_id IS NOT NULL) OR (EXISTS ( SELECT
+           FROM public.host_elements he
+          WHERE (he.element_id = e.id))) OR (EXISTS ( SELECT
+           FROM public.host_connections hc
+          WHERE (hc.element_id = e.id))))
+UNION ALL
+ SELECT c.topology_id,
+    c.usage_id
+   FROM public.connections c
+  WHERE ((COALESCE(c.host_connection1_id, c.host_connection2_id, c.host_element1_id, c.host_element2_id) IS NOT NULL) OR (EXISTS ( SELECT
+           FROM public.host_elements he
+          WHERE (he.connection_id = c.id))) OR (EXISTS ( SELECT
+           FROM public.host_connections hc
+          WHERE (hc.connection_id = c.id))));
+
+
+--
 -- Name: usage_arrivals; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1917,6 +1858,111 @@ CREATE TABLE public.usage_arrivals (
     end_at public.instant NOT NULL,
     usage_id bigint NOT NULL
 );
+
+
+--
+-- Name: usage_sources; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.usage_sources AS
+ SELECT 1 AS level,
+    e.usage_id,
+    he.usage_id AS source_id
+   FROM (public.host_elements he
+     JOIN public.elements e ON ((e.id = he.element_id)))
+UNION ALL
+ SELECT 1 AS level,
+    e.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.host_connections hc
+     JOIN public.elements e ON ((e.id = hc.element_id)))
+UNION ALL
+ SELECT 1 AS level,
+    e.usage_id,
+    he.usage_id AS source_id
+   FROM (public.elements e
+     JOIN public.host_elements he ON ((he.id = e.host_element_id)))
+  WHERE (he.element_id IS DISTINCT FROM e.id)
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    he.usage_id AS source_id
+   FROM (public.host_elements he
+     JOIN public.connections c ON ((c.id = he.connection_id)))
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.host_connections hc
+     JOIN public.connections c ON ((c.id = hc.connection_id)))
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    he.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_elements he ON ((he.id = c.host_element1_id)))
+  WHERE (he.connection_id IS DISTINCT FROM c.id)
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    he.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_elements he ON ((he.id = c.host_element2_id)))
+  WHERE ((he.connection_id IS DISTINCT FROM c.id) AND (c.host_element2_id IS DISTINCT FROM c.host_element1_id))
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_connections hc ON ((hc.id = c.host_connection1_id)))
+  WHERE (hc.connection_id IS DISTINCT FROM c.id)
+UNION ALL
+ SELECT 1 AS level,
+    c.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.connections c
+     JOIN public.host_connections hc ON ((hc.id = c.host_connection2_id)))
+  WHERE ((hc.connection_id IS DISTINCT FROM c.id) AND (c.host_connection2_id IS DISTINCT FROM c.host_connection1_id))
+UNION ALL
+ SELECT 1 AS level,
+    h.usage_id,
+    he.usage_id AS source_id
+   FROM (public.host_elements he
+     JOIN public.hosts h ON ((h.id = he.host_id)))
+  WHERE h.enabled
+UNION ALL
+ SELECT 1 AS level,
+    h.usage_id,
+    hc.usage_id AS source_id
+   FROM (public.host_connections hc
+     JOIN public.hosts h ON ((h.id = hc.host_id)))
+  WHERE h.enabled
+UNION ALL
+ SELECT 2 AS level,
+    t.usage_id,
+    s.usage_id AS source_id
+   FROM (public.topologies t
+     JOIN public.topology_sources s ON ((s.topology_id = t.id)))
+UNION ALL
+ SELECT 3 AS level,
+    u.usage_id,
+    t.usage_id AS source_id
+   FROM ((public.topology_permissions p
+     JOIN public.users u ON ((u.id = p.user_id)))
+     JOIN public.topologies t ON ((t.id = p.topology_id)))
+  WHERE ((p.role = 'owner'::text) AND (EXISTS ( SELECT
+           FROM public.topology_sources s
+          WHERE (s.topology_id = t.id))))
+UNION ALL
+ SELECT 4 AS level,
+    o.usage_id,
+    u.usage_id AS source_id
+   FROM (public.users u
+     JOIN public.organizations o ON ((o.id = u.organization_id)))
+  WHERE (EXISTS ( SELECT
+           FROM (public.topology_permissions p
+             JOIN public.topology_sources s ON ((s.topology_id = p.topology_id)))
+          WHERE ((p.user_id = u.id) AND (p.role = 'owner'::text))));
 
 
 --
@@ -2663,6 +2709,20 @@ CREATE CONSTRAINT TRIGGER elements_inserted_two_ends AFTER INSERT ON public.elem
 
 
 --
+-- Name: elements elements_named; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER elements_named BEFORE INSERT ON public.elements FOR EACH ROW WHEN (((COALESCE((new.attrs ->> 'name'::text), ''::text) = ''::text) AND (new.type !~ '_endpoint$'::text))) EXECUTE FUNCTION public.name_element();
+
+
+--
+-- Name: elements elements_placed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER elements_placed BEFORE INSERT ON public.elements FOR EACH ROW WHEN (((new.site_id IS NULL) AND (new.type = ANY (ARRAY['kvmqm'::text, 'openvz'::text, 'repy'::text])))) EXECUTE FUNCTION public.place_element();
+
+
+--
 -- Name: elements elements_removable; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -2733,10 +2793,45 @@ CREATE TRIGGER organizations_usage_removed AFTER DELETE ON public.organizations 
 
 
 --
+-- Name: network_instances resources_twice; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER resources_twice AFTER INSERT OR UPDATE OF id ON public.network_instances NOT DEFERRABLE INITIALLY IMMEDIATE FOR EACH ROW EXECUTE FUNCTION public.check_resource_id();
+
+
+--
+-- Name: networks resources_twice; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER resources_twice AFTER INSERT OR UPDATE OF id ON public.networks NOT DEFERRABLE INITIALLY IMMEDIATE FOR EACH ROW EXECUTE FUNCTION public.check_resource_id();
+
+
+--
+-- Name: profiles resources_twice; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER resources_twice AFTER INSERT OR UPDATE OF id ON public.profiles NOT DEFERRABLE INITIALLY IMMEDIATE FOR EACH ROW EXECUTE FUNCTION public.check_resource_id();
+
+
+--
+-- Name: templates resources_twice; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER resources_twice AFTER INSERT OR UPDATE OF id ON public.templates NOT DEFERRABLE INITIALLY IMMEDIATE FOR EACH ROW EXECUTE FUNCTION public.check_resource_id();
+
+
+--
 -- Name: topologies topologies_deleted; Type: TRIGGER; Schema: public; Owner: -
 --
 
 CREATE TRIGGER topologies_deleted AFTER DELETE ON public.topologies FOR EACH ROW EXECUTE FUNCTION public.notify_of_topology('deleted');
+
+
+--
+-- Name: topologies topologies_named; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER topologies_named BEFORE INSERT ON public.topologies FOR EACH ROW WHEN ((new.name = ''::text)) EXECUTE FUNCTION public.name_topology();
 
 
 --

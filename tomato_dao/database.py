@@ -23,6 +23,7 @@ from .dao.networks import Networks
 from .dao.organizations import Organizations
 from .dao.profiles import Profiles
 from .dao.quotas import Quotas
+from .dao.resources import Resources
 from .dao.settings import InstallationSettings
 from .dao.sites import Sites
 from .dao.statistics import Statistics
@@ -81,6 +82,7 @@ class Database(Transactions):
         self.key_values = KeyValues(self._bind("key_values"))
         self.error_groups = ErrorGroups(self._bind("error_groups"))
         self.error_dumps = ErrorDumps(self._bind("error_dumps"))
+        self.resources = Resources(self._bind("resources"))
         self.settings = InstallationSettings(self._bind("settings"))
 
     def __enter__(self) -> "Database":

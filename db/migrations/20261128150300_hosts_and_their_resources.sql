@@ -51,8 +51,12 @@ referencing old table as removed
 for each statement
 execute function remove_usage();
 
+-- Templates, profiles, networks and their instances are resources, which frontends address by their ids alone: these come from
+-- one sequence.
+create sequence resources_id_seq;
+
 create table templates (
-  id bigint generated always as identity primary key,
+  id bigint default nextval('resources_id_seq') primary key,
   tech text not null constraint templates_tech_check check (tech in ('kvmqm', 'openvz', 'repy')),
   name text not null,
   preference integer not null default 0,
@@ -67,7 +71,7 @@ create table templates (
 create index templates_preference_idx on templates (tech, preference desc, id);
 
 create table profiles (
-  id bigint generated always as identity primary key,
+  id bigint default nextval('resources_id_seq') primary key,
   tech text not null constraint profiles_tech_check check (tech in ('kvmqm', 'openvz', 'repy')),
   name text not null,
   preference integer not null default 0,
@@ -82,7 +86,7 @@ create table profiles (
 create index profiles_preference_idx on profiles (tech, preference desc, id);
 
 create table networks (
-  id bigint generated always as identity primary key,
+  id bigint default nextval('resources_id_seq') primary key,
   kind text not null unique,
   preference integer not null default 0,
   label text not null default '',
@@ -94,7 +98,7 @@ create table networks (
 create index networks_kind_prefix_idx on networks (kind collate "C");
 
 create table network_instances (
-  id bigint generated always as identity primary key,
+  id bigint default nextval('resources_id_seq') primary key,
   network_id bigint references networks on delete set null,
   host_id bigint not null references hosts on delete cascade,
   bridge text not null,
@@ -102,6 +106,74 @@ create table network_instances (
   unique (host_id, bridge)
 );
 create index network_instances_network_id_idx on network_instances (network_id);
+
+-- All resources, in the frontends' form: what they are, and all that is known of them but the torrent data.
+create view resources as
+select
+  tp.id, 'template' as type,
+  tp.attrs || jsonb_build_object(
+    'tech', tp.tech, 'name', tp.name, 'preference', tp.preference, 'label', tp.label, 'subtype', tp.subtype,
+    'restricted', tp.restricted, 'kblang', tp.kblang
+  ) as attrs
+from templates tp
+union all
+select
+  pf.id, 'profile',
+  pf.attrs || jsonb_build_object(
+    'tech', pf.tech, 'name', pf.name, 'preference', pf.preference, 'label', pf.label, 'restricted', pf.restricted,
+    'ram', pf.ram, 'cpus', pf.cpus, 'diskspace', pf.diskspace
+  )
+from profiles pf
+union all
+select
+  n.id, 'network',
+  n.attrs || jsonb_build_object(
+    'kind', n.kind, 'preference', n.preference, 'label', n.label, 'restricted', n.restricted
+  )
+from networks n
+union all
+select
+  i.id, 'network_instance',
+  i.attrs || jsonb_build_object(
+    'network', (select n.kind from networks n where n.id = i.network_id),
+    'host', (select h.name from hosts h where h.id = i.host_id),
+    'bridge', i.bridge
+  )
+from network_instances i;
+
+-- A trigger function: an id names at most one resource.
+create function check_resource_id() returns trigger language plpgsql as $$
+begin
+  if (select count(*) from resources r where r.id = new.id) > 1 then
+    raise exception 'another resource has the id %', new.id
+    using errcode = 'unique_violation', constraint = 'resources_id_key', table = 'resources';
+  end if;
+  return null;
+end;
+$$;
+
+-- Ids of the sequence are never there twice; others that are given could be.
+create constraint trigger resources_twice
+after insert or update of id on templates
+for each row execute function check_resource_id();
+create constraint trigger resources_twice
+after insert or update of id on profiles
+for each row execute function check_resource_id();
+create constraint trigger resources_twice
+after insert or update of id on networks
+for each row execute function check_resource_id();
+create constraint trigger resources_twice
+after insert or update of id on network_instances
+for each row execute function check_resource_id();
+
+-- What a load looks at instead, as at connections_two_ends.
+create view resources_twice as
+select r.id, string_agg(r.type, ' and ' order by r.type) as broken
+from resources r
+group by r.id
+having count(*) > 1;
+
+comment on view resources_twice is 'an id names one resource';
 
 create table templates_on_hosts (
   host_id bigint not null references hosts on delete cascade,
@@ -263,8 +335,16 @@ drop function host_status(hosts, timestamptz, integer);
 drop function host_problem(text, boolean, text);
 drop function host_number(text);
 drop table templates_on_hosts;
+drop view resources_twice;
+drop trigger resources_twice on network_instances;
+drop trigger resources_twice on networks;
+drop trigger resources_twice on profiles;
+drop trigger resources_twice on templates;
+drop function check_resource_id();
+drop view resources;
 drop table network_instances;
 drop table networks;
 drop table profiles;
 drop table templates;
+drop sequence resources_id_seq;
 drop table hosts;

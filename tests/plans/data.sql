@@ -49,14 +49,16 @@ select g, (array['kvmqm', 'openvz', 'repy'])[g % 3 + 1], 'template' || g, g from
 
 insert into profiles (id, tech, name, preference, ram, cpus, diskspace)
 overriding system value
-select g, (array['kvmqm', 'openvz', 'repy'])[g % 3 + 1], 'profile' || g, g, 512, 1, 10240 from generate_series(1, 15) g;
+select g + 60, (array['kvmqm', 'openvz', 'repy'])[g % 3 + 1], 'profile' || g, g, 512, 1, 10240 from generate_series(1, 15) g;
 
 insert into networks (id, kind, preference)
 overriding system value
-select g, 'internet/' || g, g from generate_series(1, 20) g;
+select g + 75, 'internet/' || g, g from generate_series(1, 20) g;
+
+alter sequence resources_id_seq restart with 1000;
 
 insert into network_instances (network_id, host_id, bridge)
-select g % 20 + 1, h, 'bridge' || g from sizes s cross join generate_series(1, s.hosts) h cross join generate_series(1, 2) g;
+select g % 20 + 76, h, 'bridge' || g from sizes s cross join generate_series(1, s.hosts) h cross join generate_series(1, 2) g;
 
 insert into templates_on_hosts (host_id, template_id, ready)
 select h, g, h % 10 <> 0 from sizes s cross join generate_series(1, s.hosts) h cross join generate_series(1, 60) g;
@@ -88,7 +90,7 @@ select
   10 * t + k.g, t, k.type, case when t % 3 = 0 then 'started' else 'created' end,
   case when k.parent is not null then 10 * t + k.parent end, case when k.connection is not null then 3 * t + k.connection end,
   case when k.g < 5 and t % 3 = 0 then 5 * t + k.g end, case when k.g < 3 then 3 * (t % 20) + 3 end,
-  case when k.g < 3 and t % 2 = 0 then 3 * (t % 5) + 3 end,
+  case when k.g < 3 and t % 2 = 0 then 3 * (t % 5) + 63 end,
   case when k.g < 3 and t % 100 = 0 then now() + (t % 1440 - 10) * interval '1 minute' end,
   s.n + 10 * t + k.g
 from sizes s

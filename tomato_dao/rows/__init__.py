@@ -24,7 +24,7 @@ from .json import Json, JsonIn, JsonObject
 from .notes import Counts, ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, KeyValue
 from .people import Contact, ExpiredUsers, Quota, TopologyContact, User
 from .places import FullHost, Host, HostCandidate, HostComponent, HostUse, Organization, Site
-from .resources import Network, NetworkInstance, Profile, Template, TemplateOnHost, TemplateReadiness
+from .resources import Network, NetworkInstance, Profile, Resource, Template, TemplateOnHost, TemplateReadiness
 from .settings import Settings
 from .topologies import (
     Connection,
@@ -82,6 +82,7 @@ __all__ = [
     "ProblemNoticeClaim",
     "Profile",
     "Quota",
+    "Resource",
     "Settings",
     "Site",
     "Task",

@@ -6,6 +6,18 @@ from ..sql.rows import Row
 from .json import JsonObject
 
 
+class Resource(Row, frozen=True):
+    """A template, profile, network or network instance, as type says.
+
+    attrs: its own with all that is known of it, by the names that frontends use: tech, name, preference, label, subtype,
+    restricted, kblang, ram, cpus, diskspace, kind, network (its kind), host (its name), bridge.
+    """
+
+    id: int
+    type: str
+    attrs: JsonObject
+
+
 class Template(Row, frozen=True):
     """A disk image; torrent_data is base64."""
 

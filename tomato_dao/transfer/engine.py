@@ -44,12 +44,18 @@ set local array_nulls = on
 """
 
 _IDENTITIES: LiteralString = """
-select c.relname, a.attname, n.nspname, s.relname
-from pg_attribute a
-join pg_class c on c.oid = a.attrelid
-join pg_class s on s.oid = pg_get_serial_sequence(c.oid::regclass::text, a.attname)::regclass
+select n.nspname, s.relname, array_agg(c.relname order by c.relname), array_agg(a.attname order by c.relname)
+from pg_class c
+join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
+join pg_depend p on p.refclassid = 'pg_class'::regclass and (
+  (p.classid = 'pg_attrdef'::regclass and p.objid = d.oid)
+  or (p.classid = 'pg_class'::regclass and p.refobjid = c.oid and p.refobjsubid = a.attnum and p.deptype = 'i')
+)
+join pg_class s on s.relkind = 'S' and s.oid = case when p.deptype = 'i' then p.objid else p.refobjid end
 join pg_namespace n on n.oid = s.relnamespace
-where c.oid = any(%s::regclass[]) and a.attidentity <> '' and not a.attisdropped
+where c.oid = any(%s::regclass[])
+group by n.nspname, s.relname
 order by 1, 2
 """
 
@@ -275,17 +281,18 @@ class _Load:
 
     def _restart_identities(self) -> None:
         """New ids go on after the highest one; in a merge never back."""
-        for table, column, *sequence in self._connection.execute(_IDENTITIES, [self._quoted]).fetchall():
-            highest = sql.SQL("select max({}) from {}").format(sql.Identifier(column), sql.Identifier(table))
+        for schema_name, name, tables, columns in self._connection.execute(_IDENTITIES, [self._quoted]).fetchall():
+            sequence = sql.Identifier(schema_name, name)
+            places = [
+                sql.SQL("(select max({}) from {})").format(sql.Identifier(column), sql.Identifier(table))
+                for table, column in zip(tables, columns, strict=True)
+            ]
+            highest = sql.SQL("select greatest({})").format(sql.SQL(", ").join(places))
             # Not pg_sequence_last_value(): it gives null after a restart, so also after an earlier load.
-            last = sql.SQL("select last_value - (not is_called)::int from {}").format(sql.Identifier(*sequence))
+            last = sql.SQL("select last_value - (not is_called)::int from {}").format(sequence)
             rows = [self._connection.execute(query).fetchone() for query in ([highest, last] if self._merge else [highest])]
             restart = 1 + max(row[0] or 0 for row in rows if row)
-            self._connection.execute(
-                sql.SQL("alter table {} alter column {} restart with {}").format(
-                    sql.Identifier(table), sql.Identifier(column), restart
-                )
-            )
+            self._connection.execute(sql.SQL("alter sequence {} restart with {}").format(sequence, restart))
 
     def _tell(self, doing: str) -> None:
         if self._progress:

@@ -1,0 +1,54 @@
+-- name: get(id)^
+-- record_class: Resource
+-- not null: id, attrs, type
+-- one row: an id names one resource
+-- The resource of that id.
+select r.id, r.type, r.attrs
+from resources r
+where r.id = :id;
+
+-- name: list(after, limit)
+-- record_class: Resource
+-- not null: id, attrs, type
+-- All resources, by id, after that one.
+select r.id, r.type, r.attrs
+from resources r
+where r.id > :after
+order by r.id
+limit :limit;
+
+-- name: list_of_type(type, after, limit)
+-- record_class: Resource
+-- not null: id, attrs, type
+-- The resources of a type, by id, after that one.
+select r.id, r.type, r.attrs
+from resources r
+where r.type = :type and r.id > :after
+order by r.id
+limit :limit;
+
+-- name: delete(id)^
+-- Remove the resource of that id; how many there were.
+with gone as (
+  delete from templates tp where tp.id = :id
+  returning tp.id
+),
+
+gone_profiles as (
+  delete from profiles pf where pf.id = :id
+  returning pf.id
+),
+
+gone_networks as (
+  delete from networks n where n.id = :id
+  returning n.id
+),
+
+gone_instances as (
+  delete from network_instances i where i.id = :id
+  returning i.id
+)
+
+select
+  (select count(*) from gone) + (select count(*) from gone_profiles) + (select count(*) from gone_networks)
+  + (select count(*) from gone_instances) as removed;
