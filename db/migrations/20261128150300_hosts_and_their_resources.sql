@@ -201,8 +201,8 @@ create function host_problem(about text, broken boolean, said text) returns text
 return case when broken then about || ': ' || said when broken is null then about || ': no number' end;
 
 -- A host's problems and its load (0 to 1; null if unknown). Ages count from started_at if the backend started later, so that
--- a restart reports no problems. Sizes are in KiB. The clock's offset counts in both directions. errors: the component errors to
--- judge by, where they are not the host's own.
+-- a restart reports no problems. Sizes are in KiB. The clock's offset counts in both directions. errors: the component
+-- errors to judge by, where they are not the host's own.
 create function host_status(h hosts, started_at timestamptz, errors integer default null)
 returns table (problems text[], load double precision) language sql stable parallel safe rows 1
 as $$

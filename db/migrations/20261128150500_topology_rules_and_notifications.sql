@@ -19,8 +19,8 @@ before insert on topologies
 for each row when (new.name = '')
 execute function name_topology();
 
--- A trigger function: it names an element by its type and id, an interface by the lowest number that is free in its machine. The
--- lock makes interfaces that come at the same time see each other.
+-- A trigger function: it names an element by its type and id, an interface by the lowest number that is free in its machine.
+-- The lock makes interfaces that come at the same time see each other.
 create function name_element() returns trigger language plpgsql as $$
 declare
   own_name text := new.type || new.id;

@@ -23,6 +23,7 @@ limit :limit;
 -- name: create(topology_id, type, state, parent_id, site_id, template_id, profile_id, network_id, network_instance_id, attrs)<!
 -- record_class: Element
 -- nullable: parent_id, site_id, template_id, profile_id, network_id, network_instance_id
+-- one row: its triggers return the row
 -- A new element.
 insert into elements as e (
   topology_id, type, state, parent_id, site_id, template_id, profile_id, network_id, network_instance_id,
@@ -150,7 +151,7 @@ where e.id = :id and e.type in ('kvmqm', 'openvz', 'repy');
 
 -- name: claim_syncs(limit, lease)
 -- record_class: ElementSyncClaim
--- not null: next_sync_at
+-- not null: next_sync_at, lease_until
 -- Machines that are to be looked at, as this worker's for the time of the lease; in turn, by when they were due or tried.
 with due as materialized (
   select e.id

@@ -1,6 +1,5 @@
 -- name: get(id)^
 -- record_class: Resource
--- not null: id, attrs, type
 -- one row: an id names one resource
 -- The resource of that id.
 select r.id, r.type, r.attrs
@@ -9,7 +8,6 @@ where r.id = :id;
 
 -- name: list(after, limit)
 -- record_class: Resource
--- not null: id, attrs, type
 -- All resources, by id, after that one.
 select r.id, r.type, r.attrs
 from resources r
@@ -19,7 +17,6 @@ limit :limit;
 
 -- name: list_of_type(type, after, limit)
 -- record_class: Resource
--- not null: id, attrs, type
 -- The resources of a type, by id, after that one.
 select r.id, r.type, r.attrs
 from resources r

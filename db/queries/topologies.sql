@@ -91,6 +91,7 @@ order by t.id;
 -- name: create(name, user_id, site_id, attrs)<!
 -- record_class: Topology
 -- nullable: site_id
+-- one row: its triggers return the row
 -- A new topology of a user's.
 with made as (
   insert into topologies as t (name, site_id, attrs)
@@ -126,6 +127,7 @@ returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.a
 
 -- name: claim_timeouts(limit, lease)
 -- record_class: TimeoutClaim
+-- not null: lease_until
 -- plan: those that are due are sorted, which are few
 -- Topologies whose timeout asks for something, as this worker's for the time of the lease; in turn, by when they were due or
 -- tried. Each step is due some time before or after the timeout.

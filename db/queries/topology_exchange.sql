@@ -82,6 +82,7 @@ where t.id = :id;
 -- name: import_topology(name, site, attrs, elements, connections, user_id)<!
 -- record_class: ImportedTopology
 -- nullable: site
+-- one row: its triggers return the row
 -- A new topology of a user's out of an export: elements (id, type, parent, attrs) are created in the order of their old ids,
 -- connections (id, type, ends, attrs) between them; known names become references. Elements that have names come first, so
 -- that names are free for the others. Names that are unknown, or restricted and
@@ -138,14 +139,14 @@ named as materialized (
     on pf.tech = g.type and pf.name = g.attrs ->> 'profile' and jsonb_typeof(g.attrs -> 'profile') = 'string'
   left join sites s on s.name = g.attrs ->> 'site' and jsonb_typeof(g.attrs -> 'site') = 'string'
   left join lateral (
-      select n.restricted
-      from networks n
-      where
-        g.type in ('external_network', 'external_network_endpoint') and jsonb_typeof(g.attrs -> 'kind') = 'string'
-        and (n.kind = g.attrs ->> 'kind' or starts_with(n.kind, (g.attrs ->> 'kind') || '/'))
-      order by n.kind = g.attrs ->> 'kind' desc, n.preference desc, n.id
-      limit 1
-    ) nw on true
+    select n.restricted
+    from networks n
+    where
+      g.type in ('external_network', 'external_network_endpoint') and jsonb_typeof(g.attrs -> 'kind') = 'string'
+      and (n.kind = g.attrs ->> 'kind' or starts_with(n.kind, (g.attrs ->> 'kind') || '/'))
+    order by n.kind = g.attrs ->> 'kind' desc, n.preference desc, n.id
+    limit 1
+  ) nw on true
 ),
 
 new_topology as (
