@@ -14,7 +14,7 @@ from tests.helpers.element_cases import ENDPOINTS, INTERFACES, Net, parent_of
 from tomato_dao import Database, InvalidValue, NotFound, WrongState
 from tomato_dao.rows import Connection, Element, replace
 
-EMULATION = {"emulation": True, "bandwidth_to": 10000, "bandwidth_from": 10000}
+EMULATION: dict[str, Any] = {"emulation": True, "bandwidth_to": 10000, "bandwidth_from": 10000}
 
 
 def test_a_connection_has_defaults_and_begins_at_the_lower_id(net: Net) -> None:

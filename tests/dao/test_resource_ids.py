@@ -21,7 +21,7 @@ def one_of_each(db: Database, host_id: int) -> list[Resource]:
     profile = db.profiles.create("kvmqm", "small", ram=512, restricted=True)
     network = db.networks.create("internet", preference=5)
     instance = db.network_instances.create(network.id, host_id, "br0", attrs={"x": 1})
-    common = {"preference": 0, "label": "", "restricted": False}
+    common: dict[str, Any] = {"preference": 0, "label": "", "restricted": False}
     return [
         Resource(
             template.id,
