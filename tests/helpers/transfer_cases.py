@@ -57,9 +57,9 @@ def dumped(db: Database, *, jobs: int = 1) -> bytes:
 
 
 def records(text: bytes) -> list[dict[str, Any]]:
-    """The records of a dump, without header and trailer."""
+    """The records of a dump, without header and trailer, and without the settings, which are always there."""
     found: list[dict[str, Any]] = json.loads(text)
-    return found[1:-1]
+    return [record for record in found[1:-1] if record["model"] != "settings"]
 
 
 def by_hand(db: Database, lines: Iterable[Record], **changes: Any) -> io.BytesIO:

@@ -300,7 +300,7 @@ def test_a_load_notices_cuts_and_changes_too(db: Database, world: World) -> None
     for length in (0, 1, 100, len(text) // 2, len(text) - 200, len(text) - 3, len(text) - 1):
         with pytest.raises(InvalidValue):
             tomato_dao.load(db, io.BytesIO(text[:length]), replace=True)
-    for old, new in ((b'"uni"', b'"una"'), (b"alice", b"alicf"), (b'"pk":1', b'"pk":7')):
+    for old, new in ((b'"uni"', b'"una"'), (b"alice", b"alicf"), (b'"organization","pk":1', b'"organization","pk":7')):
         with pytest.raises(InvalidValue, match="doesn't match the trailer's hash"):
             tomato_dao.load(db, io.BytesIO(text.replace(old, new, 1)), replace=True)
     assert dumped(db) == text
