@@ -23,6 +23,8 @@ import pathlib, sys, tomato_dao
 from tomato_dao.ops.migrate import migrate
 assert "site-packages" in tomato_dao.__file__, tomato_dao.__file__
 assert len(migrate()) > 0
+queries = tomato_dao.database.QUERIES
+assert (queries["sites.list"].repeatable, queries["sites.create"].repeatable) == (True, False)  # the proofs come along
 with tomato_dao.connect() as db:
     print(db.organizations.create("from a wheel").name)
 """

@@ -19,6 +19,7 @@ import pytest
 
 from tests.conftest import CHECKOUT
 from tests.helpers.dao_cases import until
+from tests.helpers.session_cases import fill
 from tests.ops.test_commands import run as run_command
 from tomato_dao import Unavailable, connect
 from tomato_dao.ops import embedded
@@ -189,6 +190,16 @@ def test_a_restart_costs_no_read_and_does_no_write_twice(limited: Path, limited_
         stored = [name for (name,) in server.execute("select name from organizations where name <> 'uni'")]
     assert len(set(stored)) == len(stored)
     assert set(results.written) <= set(stored) <= {*results.written, *results.refused}
+
+
+def test_every_write_after_a_restart_succeeds(limited: Path, limited_url: str) -> None:
+    with connect(limited_url, pool_size=10) as db:
+        fill(db)
+        assert embedded.stop(limited)
+        embedded.start(limited)
+        for n in range(20):
+            db.organizations.create(f"uni{n}")
+        assert len(db.organizations.list()) == 20
 
 
 @contextmanager
