@@ -32,6 +32,7 @@ CREATE FUNCTION public.aggregate_usage(moment timestamp with time zone, started_
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_custom_plan'
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   most constant integer := 200000;  -- records that a run takes up, so that a backlog of days can't outlast a time limit
@@ -316,6 +317,7 @@ $$;
 
 CREATE FUNCTION public.check_flags() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   known constant text[] := array[
@@ -346,6 +348,7 @@ $$;
 
 CREATE FUNCTION public.check_last_owner() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update topologies set name = name where id = old.topology_id;
@@ -381,6 +384,7 @@ $$;
 
 CREATE FUNCTION public.check_two_ends() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   ids bigint[];
@@ -414,6 +418,7 @@ CREATE FUNCTION public.combine_links(moment timestamp with time zone, OUT ran bo
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_custom_plan'
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   step record;
@@ -600,6 +605,7 @@ END;
 
 CREATE FUNCTION public.count_removed_dumps() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update error_groups g set removed_dumps = g.removed_dumps + c.gone
@@ -673,6 +679,7 @@ END;
 
 CREATE FUNCTION public.drop_surplus_error_dumps() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update error_groups set removed_dumps = removed_dumps where group_id = new.group_id;
@@ -685,93 +692,66 @@ $$;
 
 
 --
--- Name: usage_period_end(text, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.usage_period_end(type text, at timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    RETURN CASE type WHEN '5minutes'::text THEN (date_bin('00:05:00'::interval, (at - '00:00:00.000001'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone) + '00:05:00'::interval) ELSE ((date_trunc(type, ((at - '00:00:00.000001'::interval) AT TIME ZONE 'UTC'::text)) + (('1 '::text || type))::interval) AT TIME ZONE 'UTC'::text) END;
-
-
---
--- Name: host_connections; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.host_connections (
-    id bigint NOT NULL,
-    host_id bigint NOT NULL,
-    num bigint NOT NULL,
-    element_id bigint,
-    connection_id bigint,
-    type text NOT NULL,
-    state text NOT NULL,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    orphan_lease_until public.instant,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT host_connections_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT host_connections_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
-);
-
-
---
--- Name: host_elements; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.host_elements (
-    id bigint NOT NULL,
-    host_id bigint NOT NULL,
-    num bigint NOT NULL,
-    element_id bigint,
-    connection_id bigint,
-    type text NOT NULL,
-    state text NOT NULL,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    orphan_lease_until public.instant,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT host_elements_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT host_elements_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
-);
-
-
---
--- Name: usage_due; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.usage_due (
-    type text NOT NULL,
-    end_at public.instant NOT NULL,
-    usage_id bigint NOT NULL,
-    CONSTRAINT usage_due_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
-);
-
-
---
 -- Name: find_due_usage(); Type: FUNCTION; Schema: public; Owner: -
 --
 
 CREATE FUNCTION public.find_due_usage() RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET jit TO 'off'
-    BEGIN ATOMIC
- INSERT INTO public.usage_due (type, end_at, usage_id)  WITH newest AS (
-                  SELECT l.usage_id,
-                     l.type,
-                     max((l.end_at)::timestamp with time zone) AS end_at
-                    FROM public.usage_records l
-                   GROUP BY l.usage_id, l.type
-                 )
-          SELECT DISTINCT s.longer,
-             public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) AS usage_period_end,
-             r.usage_id
-            FROM ((( VALUES ('5minutes'::text,'hour'::text), ('hour'::text,'day'::text), ('day'::text,'month'::text), ('month'::text,'year'::text)) s(type, longer)
-              JOIN public.usage_records r ON ((r.type = s.type)))
-              LEFT JOIN newest ON (((newest.usage_id = r.usage_id) AND (newest.type = s.longer))))
-           WHERE ((public.usage_period_end(s.longer, (r.end_at)::timestamp with time zone) > COALESCE(newest.end_at, '-infinity'::timestamp with time zone)) AND (NOT (EXISTS ( SELECT
-                    FROM public.host_elements he
-                   WHERE (he.usage_id = r.usage_id)))) AND (NOT (EXISTS ( SELECT
-                    FROM public.host_connections hc
-                   WHERE (hc.usage_id = r.usage_id))))) ON CONFLICT DO NOTHING;
-END;
+    AS $$
+begin
+  for depth in 1..4 loop
+    with above as materialized (
+      select
+        u.usage_id,
+        coalesce(
+          (select max(r.end_at) from usage_records r where r.usage_id = u.usage_id and r.type = '5minutes'), '-infinity'
+        ) as newest
+      from (select distinct s.usage_id from usage_sources s where s.level = depth and s.usage_id is not null) u
+    ),
+
+    sources as materialized (
+      select a.usage_id, a.newest, s.source_id
+      from above a
+      inner join usage_sources s on s.usage_id = a.usage_id
+      where s.level = depth and s.source_id is not null
+    )
+
+    insert into usage_due (type, end_at, usage_id)
+    select '5minutes', usage_period_end('5minutes', w.end_at), s.usage_id
+    from sources s
+    cross join lateral (
+      select r.end_at from usage_records r
+      where r.usage_id = s.source_id and r.type = '5minutes' and r.end_at > s.newest
+      offset 0
+    ) w
+    union
+    select '5minutes', d.end_at, s.usage_id
+    from sources s
+    inner join usage_due d on d.usage_id = s.source_id
+    where d.type = '5minutes' and d.end_at > s.newest
+    on conflict do nothing;
+  end loop;
+
+  insert into usage_due (type, end_at, usage_id)
+  select distinct p.longer, usage_period_end(p.longer, w.end_at), u.id
+  from (values ('5minutes', 'hour'), ('hour', 'day'), ('day', 'month'), ('month', 'year')) p (type, longer)
+  cross join usage_statistics u
+  cross join lateral (
+    select r.end_at from usage_records r
+    where
+      r.usage_id = u.id and r.type = p.type
+      and r.end_at > coalesce(
+        (select max(l.end_at) from usage_records l where l.usage_id = u.id and l.type = p.longer), '-infinity'
+      )
+    offset 0
+  ) w
+  where
+    not exists (select from host_elements he where he.usage_id = u.id)
+    and not exists (select from host_connections hc where hc.usage_id = u.id)
+  on conflict do nothing;
+end;
+$$;
 
 
 --
@@ -781,11 +761,14 @@ END;
 CREATE FUNCTION public.highest_state(of_topology_id bigint) RETURNS TABLE(state text)
     LANGUAGE sql STABLE ROWS 1
     BEGIN ATOMIC
- SELECT e.state
+ SELECT COALESCE((ARRAY['created'::text, 'prepared'::text, 'started'::text])[max(
+         CASE e.state
+             WHEN 'started'::text THEN 3
+             WHEN 'prepared'::text THEN 2
+             ELSE 1
+         END)], 'created'::text) AS "coalesce"
     FROM public.elements e
-   WHERE (e.topology_id = highest_state.of_topology_id)
-   ORDER BY (array_position(ARRAY['started'::text, 'prepared'::text, 'created'::text, 'default'::text], e.state))
-  LIMIT 1;
+   WHERE (e.topology_id = highest_state.of_topology_id);
 END;
 
 
@@ -1108,6 +1091,7 @@ CREATE FUNCTION public.new_connection_attrs(given jsonb) RETURNS jsonb
 
 CREATE FUNCTION public.notify_of_component() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   perform pg_notify('tomato_changes', format('%s %s state', tg_argv[0], new.topology_id));
@@ -1122,6 +1106,7 @@ $$;
 
 CREATE FUNCTION public.notify_of_topology() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   perform pg_notify('tomato_changes', format('topology %s %s', old.id, tg_argv[0]));
@@ -1150,6 +1135,7 @@ $$;
 
 CREATE FUNCTION public.refuse_removal() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   raise exception 'element % is %', old.id, old.state
@@ -1164,6 +1150,7 @@ $$;
 
 CREATE FUNCTION public.remove_connections() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   delete from connections c using removed r where c.id = r.connection_id;
@@ -1178,6 +1165,7 @@ $$;
 
 CREATE FUNCTION public.remove_usage() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   delete from usage_statistics u using removed r where u.id = r.usage_id;
@@ -1202,6 +1190,15 @@ CREATE FUNCTION public.usage_beyond(used double precision, free double precision
 CREATE FUNCTION public.usage_period_begin(type text, at timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     RETURN CASE type WHEN '5minutes'::text THEN date_bin('00:05:00'::interval, (at - '00:00:00.000001'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone) ELSE (date_trunc(type, ((at - '00:00:00.000001'::interval) AT TIME ZONE 'UTC'::text)) AT TIME ZONE 'UTC'::text) END;
+
+
+--
+-- Name: usage_period_end(text, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usage_period_end(type text, at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    RETURN CASE type WHEN '5minutes'::text THEN (date_bin('00:05:00'::interval, (at - '00:00:00.000001'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone) + '00:05:00'::interval) ELSE ((date_trunc(type, ((at - '00:00:00.000001'::interval) AT TIME ZONE 'UTC'::text)) + (('1 '::text || type))::interval) AT TIME ZONE 'UTC'::text) END;
 
 
 --
@@ -1383,6 +1380,26 @@ CREATE VIEW public.error_group_summaries AS
 
 
 --
+-- Name: host_connections; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.host_connections (
+    id bigint NOT NULL,
+    host_id bigint NOT NULL,
+    num bigint NOT NULL,
+    element_id bigint,
+    connection_id bigint,
+    type text NOT NULL,
+    state text NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    orphan_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT host_connections_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT host_connections_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
+);
+
+
+--
 -- Name: host_connections_id_seq; Type: SEQUENCE; Schema: public; Owner: -
 --
 
@@ -1393,6 +1410,26 @@ ALTER TABLE public.host_connections ALTER COLUMN id ADD GENERATED ALWAYS AS IDEN
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+
+--
+-- Name: host_elements; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.host_elements (
+    id bigint NOT NULL,
+    host_id bigint NOT NULL,
+    num bigint NOT NULL,
+    element_id bigint,
+    connection_id bigint,
+    type text NOT NULL,
+    state text NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    orphan_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT host_elements_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT host_elements_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
 );
 
 
@@ -1471,6 +1508,21 @@ CREATE TABLE public.link_measurements (
     CONSTRAINT link_measurements_site_a_id_check CHECK ((site_a_id <= site_b_id)),
     CONSTRAINT link_measurements_type_check CHECK ((type = ANY (ARRAY['single'::text, '5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
 );
+
+
+--
+-- Name: migration_lock; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.migration_lock (
+);
+
+
+--
+-- Name: TABLE migration_lock; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.migration_lock IS 'Locked, in share update exclusive mode, by the process that migrates.';
 
 
 --
@@ -1686,8 +1738,8 @@ CREATE TABLE public.sites (
     organization_id bigint NOT NULL,
     description text DEFAULT ''::text NOT NULL,
     location text DEFAULT ''::text NOT NULL,
-    longitude double precision DEFAULT 0 NOT NULL,
-    latitude double precision DEFAULT 0 NOT NULL,
+    longitude double precision,
+    latitude double precision,
     description_text text DEFAULT ''::text NOT NULL,
     attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT sites_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
@@ -1857,6 +1909,18 @@ UNION ALL
 CREATE TABLE public.usage_arrivals (
     end_at public.instant NOT NULL,
     usage_id bigint NOT NULL
+);
+
+
+--
+-- Name: usage_due; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_due (
+    type text NOT NULL,
+    end_at public.instant NOT NULL,
+    usage_id bigint NOT NULL,
+    CONSTRAINT usage_due_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
 );
 
 
