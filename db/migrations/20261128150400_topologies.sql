@@ -256,9 +256,10 @@ create index connections_host_element2_id_idx on connections (host_element2_id);
 -- planner merges it into each.
 create function highest_state(of_topology_id bigint) returns table (state text) language sql stable rows 1
 begin atomic
-  select coalesce((array['created', 'prepared', 'started'])[max(
-    case e.state when 'started' then 3 when 'prepared' then 2 else 1 end
-  )], 'created')
+  select
+    coalesce((array['created', 'prepared', 'started'])[max(
+      case e.state when 'started' then 3 when 'prepared' then 2 else 1 end
+    )], 'created')
   from elements e
   where e.topology_id = of_topology_id;
 end;

@@ -87,11 +87,12 @@ group by tp.id;
 -- Of all templates how many hosts have them ready, of how many that say something about them; by id, after that one.
 select tp.id as template_id, r.ready, r.hosts
 from templates tp
-cross join lateral (
-  select count(*) filter (where x.ready) as ready, count(*) as hosts
-  from templates_on_hosts x
-  where x.template_id = tp.id
-) r
+cross join
+  lateral (
+    select count(*) filter (where x.ready) as ready, count(*) as hosts
+    from templates_on_hosts x
+    where x.template_id = tp.id
+  ) r
 where tp.id > :after
 order by tp.id
 limit :limit;

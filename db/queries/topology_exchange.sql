@@ -55,24 +55,27 @@ select
     from connections c
     left join host_connections hc on hc.id = c.host_connection1_id
     left join host_elements far on far.id = c.host_element1_id
-    cross join lateral (
-      select json_agg(e.id order by e.id) as ids, array_agg(near.num order by e.id) as nums
-      from elements e
-      left join host_elements near on near.id = e.host_element_id
-      where e.connection_id = c.id
-    ) ends
-    cross join lateral (
-      select jsonb_object_agg(
-        case
-          when ends.nums[1] < coalesce(far.num, ends.nums[2]) then a.key
-          when a.key ~ '_from$' then regexp_replace(a.key, '_from$', '_to')
-          else regexp_replace(a.key, '_to$', '_from')
-        end,
-        a.value
-      ) as attrs
-      from jsonb_each(case when jsonb_typeof(hc.attrs -> 'attrs') = 'object' then hc.attrs -> 'attrs' end) a
-      where ends.nums[1] is not null and coalesce(far.num, ends.nums[2]) is not null
-    ) said
+    cross join
+      lateral (
+        select json_agg(e.id order by e.id) as ids, array_agg(near.num order by e.id) as nums
+        from elements e
+        left join host_elements near on near.id = e.host_element_id
+        where e.connection_id = c.id
+      ) ends
+    cross join
+      lateral (
+        select
+          jsonb_object_agg(
+            case
+              when ends.nums[1] < coalesce(far.num, ends.nums[2]) then a.key
+              when a.key ~ '_from$' then regexp_replace(a.key, '_from$', '_to')
+              else regexp_replace(a.key, '_to$', '_from')
+            end,
+            a.value
+          ) as attrs
+        from jsonb_each(case when jsonb_typeof(hc.attrs -> 'attrs') = 'object' then hc.attrs -> 'attrs' end) a
+        where ends.nums[1] is not null and coalesce(far.num, ends.nums[2]) is not null
+      ) said
     where c.topology_id = t.id
   ) as connections
 from topologies t
