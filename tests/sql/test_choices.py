@@ -107,6 +107,7 @@ def head(*lines: str, name: str = "list(a, b)") -> str:
         (head() + "select :a, :b\norder by 1 -- order: x", 3, "that belongs into the head"),
         (head("-- order: x = t.a") + "select :a, :b\norder by t.b -- order", 4, "is that of the first: order by t.a"),
         (head("-- order: x = t.a") + "select :a, :b\norder by t.a limit 1 -- order", 4, "is that of the first: order by t.a"),
+        (head("-- optional: from", name="list(from)") + "select 1\n, :from -- if: from", 2, "from, which is a word of Python"),
         (head("-- order: x = t.a", name="list(order)") + "select :order\norder by t.a -- order", 1, "a parameter called order"),
     ],
 )
@@ -280,13 +281,13 @@ def test_an_unknown_order_is_refused(read: Read, order: Any) -> None:
     ) as refused:
         choices_of(read(DUMPS)).choose([1], order, {})
     assert refused.value.key == "order"
-    with pytest.raises(InvalidValue, match=r"'newest' is no order of things\.list: it has none"):
-        choices_of(read(NESTED)).choose([], "newest", {})
+    with pytest.raises(TypeError, match="order"):
+        bound([read(NESTED)], lambda *both: both, "things").list(order="newest")
 
 
 def test_an_unknown_parameter_is_refused(read: Read) -> None:
-    for unknown in ({"sourcee": "a"}, {"limit": 3}):
-        with pytest.raises(TypeError, match=f"things.list.. has no optional parameter '{next(iter(unknown))}'"):
+    for unknown in ({"sourcee": "a"}, {"limit": 3}, {"sourcee": None}):
+        with pytest.raises(TypeError, match=f"things.list.*'{next(iter(unknown))}'"):
             choices_of(read(DUMPS)).choose([1], "newest", unknown)
 
 
@@ -297,6 +298,22 @@ def test_a_parameter_that_would_have_no_effect_is_refused(read: Read) -> None:
         choices.choose([], "", {"b": 2})
     assert refused.value.key == "b"
     assert [variant.name for variant in read(NESTED).variants()] == ["things.list", "things.list[a]", "things.list[a,b]"]
+
+
+def test_too_few_required_parameters_are_refused(read: Read) -> None:
+    with pytest.raises(TypeError, match="limit"):
+        choices_of(read(DUMPS)).choose([], "newest", {})
+
+
+def test_a_parameter_may_have_any_name(read: Read) -> None:
+    names = ["key", "found", "run", "_run", "__values", "call", "Null", "given", "places"]
+    lines = [f"  and t.x = :{name} -- if: {name}" for name in names[:5]]
+    query = read(
+        f"-- name: list({', '.join(names)})\n-- optional: {', '.join(names[:5])}\nselect 1 from t\nwhere"
+        f" t.y in ({', '.join(f':{name}' for name in names[5:])})\n" + "\n".join(lines)
+    )
+    variant, values = choices_of(query).choose(names[5:], "", {name: name for name in reversed(names[:5])})
+    assert list(variant.parameters) == list(values) == names[5:] + names[:5]
 
 
 def test_half_a_place_to_continue_after_is_refused(read: Read) -> None:

@@ -53,7 +53,7 @@ Make = Callable[[str, tuple[str, ...], str, tuple[int, ...]], "Query"]
 class Choices:
     """What a query leaves open. filters: optional parameters but those of orders; make: makes a variant of a query.
 
-    required: the parameters that every call gives; nullable: optional parameters for which `Null` may be given.
+    required: the parameters that every call gives, in order.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Choices:
     make: Make
     entity: str
     _made: dict[tuple[str, ...], "Query"] = field(default_factory=dict, init=False, repr=False)
-    _found: dict[tuple[str, ...], tuple["Query", Sequence[int]]] = field(default_factory=dict, init=False, repr=False)
+    _found: dict[tuple[str, int], tuple["Query", Sequence[int]]] = field(default_factory=dict, init=False, repr=False)
     _names: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -84,40 +84,48 @@ class Choices:
 
     def choose(self, required: Sequence[object], order: str, chosen: Mapping[str, object]) -> tuple["Query", Sequence[object]]:
         """Return the variant of a call, and its values, as `caller` finds them."""
-        both: tuple[Query, Sequence[object]] = self.caller(lambda *both: both)(*required, order=order, **chosen)
+        named = {"order": order} if self.orders else {}
+        both: tuple[Query, Sequence[object]] = self.caller(lambda *both: both)(*required, **named, **chosen)
         return both
 
     def caller(self, run: Callable[["Query", Sequence[object]], Any]) -> Callable[..., Any]:
         """Return the function that runs the variant of a call: required parameters by place, the others and the order by name.
 
         An optional parameter that is None is left out. The function raises InvalidValue for an unknown order and for parameters
-        that only work with others, and TypeError for an unknown one.
+        that only work with others, and TypeError as any function does for a parameter that it does not have.
         """
-        found = self._found
-
-        def call(*values: object, order: str = self.default, **chosen: object) -> Any:
-            key = [order]
-            given = [*values]
-            for name, value in chosen.items():
-                if value is not None:
-                    key.append(name)
-                    given.append(None if value is Null else value)
-            query, places = found.get(tuple(key)) or self._find(len(values), *key)
-            return run(query, [given[place] for place in places] if places else given)
-
+        # Made of text, as dataclasses makes methods: a loop over keywords takes three times as long (make bench-filters).
+        own = "_" * (1 + max(map(len, (*self.required, *self.optional, "order"))))  # longer than any parameter
+        keywords = [*(f"{name}=None" for name in self.optional), *([f"order={self.default!r}"] if self.orders else [])]
+        positional = [*self.required, "/"] if self.required else []
+        lines = [f"def call({', '.join([*positional, *(['*'] if keywords else []), *keywords])}):"]
+        lines += [f"    {own}values, {own}given = [{', '.join(self.required)}], 0"]
+        for n, name in enumerate(self.optional):
+            lines += [f"    if {name} is not None:", f"        {own}given += {1 << n}"]
+            lines += [f"        {own}values.append(None if {name} is {own}Null else {name})"]
+        key = f"({'order' if self.orders else repr(NO_ORDER)}, {own}given)"
+        lines += [f"    {own}query, {own}places = {own}found.get({key}) or {own}find{key}"]
+        lines += [f"    if {own}places:", f"        {own}values = [{own}values[place] for place in {own}places]"]
+        lines += [f"    return {own}run({own}query, {own}values)"]
+        names: dict[str, Any] = {f"{own}run": run, f"{own}found": self._found, f"{own}find": self._find, f"{own}Null": Null}
+        exec("\n".join(lines), names)  # noqa: S102 (of names only, which the loader has checked)
+        call: Callable[..., Any] = names["call"]
+        call.__name__ = call.__qualname__ = self.name
         return call
 
-    def _find(self, required: int, order: str, *given: str) -> tuple["Query", Sequence[int]]:
-        """The variant for parameters as a call names them, and where its values stand among the call's; none: in order."""
+    def _find(self, order: str, mask: int) -> tuple["Query", Sequence[int]]:
+        """The variant for an order and optional parameters, by their bits, and where its values stand among those given.
+
+        The places are empty where the values stand as they should: another order's parameters are passed over.
+        """
         names = self._names.get(order)
         if names is None:
             raise self._refused("order", f"{order!r} is no order of {self.name}: {_listed(self.orders) or 'it has none'}")
-        if unknown := [name for name in given if name not in self.optional]:
-            raise TypeError(f"{self.name}() has no optional parameter {', '.join(map(repr, unknown))}")
-        used = [name for name in names if name in given]  # what only another order continues by is passed over
-        places = [*range(required), *(required + given.index(name) for name in used)]
-        found = (self.variant(order, used), () if places == [*range(required + len(given))] else places)
-        return self._found.setdefault((order, *given), found)
+        given = [name for n, name in enumerate(self.optional) if mask >> n & 1]
+        used = [name for name in names if name in given]
+        places = [*range(len(self.required)), *(len(self.required) + given.index(name) for name in used)]
+        found = (self.variant(order, used), () if used == given else places)
+        return self._found.setdefault((order, mask), found)
 
     def variant(self, order: str, given: Sequence[str]) -> "Query":
         """Return the query for an order and the parameters that are given, in their order; made once.

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from keyword import iskeyword
 
 from ..errors import QueryFileError
 from .choices import Choices, Line, Make, Order
@@ -94,6 +95,8 @@ def _check_head(head: Head, wrong: Wrong) -> None:
         raise wrong(head.number, f"{head.name} says “optional” of what it does not have: {', '.join(sorted(unknown))}")
     if twice := [name for name, count in Counter(head.optional).items() if count > 1]:
         raise wrong(head.number, f"{head.name} says “optional” of {twice[0]} twice")
+    if words := [name for name in head.parameters if iskeyword(name)]:
+        raise wrong(head.number, f"{head.name} has a parameter {words[0]}, which is a word of Python and can't be a keyword")
     if head.orders and "order" in head.parameters:
         raise wrong(head.number, f"{head.name} has a parameter called order, by which callers name one of its orders")
 
