@@ -257,9 +257,11 @@ create index connections_host_element2_id_idx on connections (host_element2_id);
 create function highest_state(of_topology_id bigint) returns table (state text) language sql stable rows 1
 begin atomic
   select
-    coalesce((array['created', 'prepared', 'started'])[max(
-      case e.state when 'started' then 3 when 'prepared' then 2 else 1 end
-    )], 'created')
+    case
+      when bool_or(e.state = 'started') then 'started'
+      when bool_or(e.state = 'prepared') then 'prepared'
+      else 'created'
+    end
   from elements e
   where e.topology_id = of_topology_id;
 end;
