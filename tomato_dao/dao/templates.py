@@ -54,7 +54,7 @@ class Templates:
         return self._q.list(after, limit, tech=tech)
 
     def readiness(self, id: int) -> TemplateReadiness:
-        """How many hosts have a template ready, of how many hosts. Raises NotFound."""
+        """How many hosts have a template ready, of how many that say whether they have it. Raises NotFound."""
         return found(self._q.readiness(id), "template", id)
 
     def list_readiness(self, *, after: int = 0, limit: int = 100) -> Sequence[TemplateReadiness]:
