@@ -24,19 +24,23 @@ CREATE DOMAIN public.instant AS timestamp with time zone
 
 
 --
--- Name: aggregate_usage(timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+-- Name: aggregate_usage(timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
 --
 
-CREATE FUNCTION public.aggregate_usage(moment timestamp with time zone, OUT ran boolean, OUT written bigint, OUT pruned bigint, OUT late bigint, OUT waiting bigint) RETURNS record
+CREATE FUNCTION public.aggregate_usage(moment timestamp with time zone, started_at timestamp with time zone, OUT ran boolean, OUT written bigint, OUT pruned bigint, OUT late bigint, OUT waiting bigint) RETURNS record
     LANGUAGE plpgsql
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_custom_plan'
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   most constant integer := 200000;  -- records that a run takes up, so that a backlog of days can't outlast a time limit
   settled_before timestamptz;
   settled timestamptz;
+  ran_before timestamptz;
+  resumed timestamptz;
+  month_begin constant timestamptz := usage_period_begin('month', usage_period_end('month', moment));
   up_to timestamptz;  -- the end of the last window that this run takes up
   new_ids bigint[];  -- whose records are new
   new_ends timestamptz[];  -- and when each ends
@@ -54,19 +58,28 @@ begin
     return;
   end if;
 
-  select p.settled_at into settled_before from usage_progress p;
-  if not found then
+  select p.settled_at, p.ran_at, p.resumed_at into settled_before, ran_before, resumed from usage_progress p;
+  if ran_before is null then
     perform find_due_usage();
+  end if;
+  -- Nobody ran for longer than a window, or not since the old installation: what hosts measured meanwhile is still to come.
+  if moment > ran_before + interval '5 minutes' or (ran_before is null and settled_before is not null) then
+    resumed := moment;
   end if;
   select usage_period_end('5minutes', max(a.end_at)), count(*) into up_to, counted
   from (select a.end_at from usage_arrivals a order by a.end_at limit most) a;
-  settled := date_bin('5 minutes', moment - interval '15 minutes', 'epoch');
-  if counted = most then
-    settled := least(settled, up_to);
+  if moment < greatest(resumed, started_at) + interval '15 minutes' then
+    settled := coalesce(settled_before, '0001-01-01 00:00:00+00');
+  else
+    settled := date_bin('5 minutes', moment - interval '15 minutes', 'epoch');
+    if counted = most then
+      settled := least(settled, up_to);
+    end if;
+    settled := greatest(settled, settled_before);
   end if;
-  settled := greatest(settled, settled_before);
-  insert into usage_progress as p (settled_at) values (settled)
-  on conflict (id) do update set settled_at = excluded.settled_at where p.settled_at <> excluded.settled_at;
+  insert into usage_progress (settled_at, ran_at, resumed_at) values (settled, greatest(moment, ran_before), resumed)
+  on conflict (id) do update
+    set settled_at = excluded.settled_at, ran_at = excluded.ran_at, resumed_at = excluded.resumed_at;
 
   with taken as (
     delete from usage_arrivals a where a.end_at <= up_to
@@ -201,8 +214,10 @@ begin
       where d.type = step.longer and d.end_at <= moment and (
         d.end_at <= settled or (
           select count(*) * interval '5 minutes' from usage_records r
-          where r.usage_id = d.usage_id and r.type = '5minutes' and r.end_at > settled and r.end_at <= d.end_at
-        ) = d.end_at - settled
+          where
+            r.usage_id = d.usage_id and r.type = '5minutes' and r.end_at <= d.end_at
+            and r.end_at > greatest(settled, usage_period_begin(step.longer, d.end_at))
+        ) = d.end_at - greatest(settled, usage_period_begin(step.longer, d.end_at))
       )
     ),
 
@@ -260,8 +275,9 @@ begin
     from kept k;
     written := written + cardinality(built);
 
-    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record. Records of an
-    -- object that is being removed are passed over: waiting for them could deadlock with the removal.
+    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record; and what was
+    -- settled only now, many windows at once after an outage, before it counts against its user's quota. Records of an object
+    -- that is being removed are passed over: waiting for them could deadlock with the removal.
     delete from usage_records r
     where r.ctid = any(array(
       select held.ctid
@@ -279,7 +295,11 @@ begin
       where old.end_at <= settled and (
         select d.end_at from usage_due d
         where d.type = step.longer and d.end_at = usage_period_end(step.longer, old.end_at) and d.usage_id = o.usage_id
-      ) is null
+      ) is null and (
+        step.type <> '5minutes' or old.end_at <= coalesce(settled_before, 'infinity') or old.end_at <= month_begin or (
+          select (select q.used_at from quotas q where q.user_id = u.id) from users u where u.usage_id = o.usage_id
+        ) < old.end_at is not true
+      )
     ));
     get diagnostics counted = row_count;
     pruned := pruned + counted;
@@ -297,6 +317,7 @@ $$;
 
 CREATE FUNCTION public.check_flags() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   known constant text[] := array[
@@ -327,6 +348,7 @@ $$;
 
 CREATE FUNCTION public.check_last_owner() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update topologies set name = name where id = old.topology_id;
@@ -340,11 +362,29 @@ $$;
 
 
 --
+-- Name: check_resource_id(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.check_resource_id() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  if (select count(*) from resources r where r.id = new.id) > 1 then
+    raise exception 'another resource has the id %', new.id
+    using errcode = 'unique_violation', constraint = 'resources_id_key', table = 'resources';
+  end if;
+  return null;
+end;
+$$;
+
+
+--
 -- Name: check_two_ends(); Type: FUNCTION; Schema: public; Owner: -
 --
 
 CREATE FUNCTION public.check_two_ends() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   ids bigint[];
@@ -378,6 +418,7 @@ CREATE FUNCTION public.combine_links(moment timestamp with time zone, OUT ran bo
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
     SET plan_cache_mode TO 'force_custom_plan'
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   step record;
@@ -564,6 +605,7 @@ END;
 
 CREATE FUNCTION public.count_removed_dumps() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update error_groups g set removed_dumps = g.removed_dumps + c.gone
@@ -575,11 +617,69 @@ $$;
 
 
 --
+-- Name: usage_progress; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_progress (
+    id smallint DEFAULT 1 NOT NULL,
+    settled_at public.instant NOT NULL,
+    ran_at public.instant,
+    resumed_at public.instant,
+    CONSTRAINT usage_progress_id_check CHECK ((id = 1))
+);
+
+
+--
+-- Name: usage_records; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_records (
+    usage_id bigint NOT NULL,
+    end_at public.instant NOT NULL,
+    begin_at public.instant NOT NULL,
+    memory double precision DEFAULT 0 NOT NULL,
+    diskspace double precision DEFAULT 0 NOT NULL,
+    traffic double precision DEFAULT 0 NOT NULL,
+    cputime double precision DEFAULT 0 NOT NULL,
+    measurements bigint DEFAULT 0 NOT NULL,
+    type text NOT NULL,
+    CONSTRAINT usage_records_end_at_check CHECK (((end_at)::timestamp with time zone >= (begin_at)::timestamp with time zone)),
+    CONSTRAINT usage_records_measurements_check CHECK ((measurements >= 0)),
+    CONSTRAINT usage_records_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
+);
+
+
+--
+-- Name: current_usage(bigint); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.current_usage(of_usage_id bigint) RETURNS SETOF public.usage_records
+    LANGUAGE sql STABLE ROWS 1
+    BEGIN ATOMIC
+ SELECT r.usage_id,
+     r.end_at,
+     r.begin_at,
+     r.memory,
+     r.diskspace,
+     r.traffic,
+     r.cputime,
+     r.measurements,
+     r.type
+    FROM public.usage_records r
+   WHERE ((r.usage_id = current_usage.of_usage_id) AND (r.type = '5minutes'::text) AND ((r.end_at)::timestamp with time zone > (COALESCE((( SELECT p.settled_at
+            FROM public.usage_progress p))::timestamp with time zone, '-infinity'::timestamp with time zone) - '00:05:00'::interval)))
+   ORDER BY r.end_at DESC
+  LIMIT 1;
+END;
+
+
+--
 -- Name: drop_surplus_error_dumps(); Type: FUNCTION; Schema: public; Owner: -
 --
 
 CREATE FUNCTION public.drop_surplus_error_dumps() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   update error_groups set removed_dumps = removed_dumps where group_id = new.group_id;
@@ -697,6 +797,7 @@ CREATE TABLE public.hosts (
     problem_mailed_at public.instant,
     description_text text DEFAULT ''::text NOT NULL,
     usage_id bigint DEFAULT public.new_usage_id(),
+    update_lease_until public.instant,
     sync_lease_until public.instant,
     problem_lease_until public.instant,
     attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
@@ -715,33 +816,21 @@ CREATE FUNCTION public.host_after_update(h public.hosts, started_at timestamp wi
     LANGUAGE sql STABLE ROWS 1 PARALLEL SAFE
     AS $$
   select
-    h.availability * f.factor + case when s.problems = '{}' then 1 - f.factor else 0 end,
-    h.component_errors / 2,
     case
+      when h.enabled then h.availability * f.factor + case when s.problems = '{}' then 1 - f.factor else 0 end
+      else h.availability
+    end,
+    case when h.enabled then h.component_errors / 2 else h.component_errors end,
+    case
+      when not h.enabled then h.problem_since
       when s.problems <> '{}' then coalesce(h.problem_since, now())
       when h.problem_mailed_at >= h.problem_since or h.problem_lease_until > now() then h.problem_since
     end
-  from host_status(h, started_at) s
-  cross join (select 0.5 ^ (60 / (90 * 86400)::double precision) as factor) f;
+  from host_status(h, started_at, h.component_errors / 2) s
+  cross join (
+    select 0.5 ^ (select c.host_update_interval / c.availability_half_life::double precision from settings c) as factor
+  ) f;
 $$;
-
-
---
--- Name: host_network_kinds(public.hosts); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.host_network_kinds(h public.hosts) RETURNS SETOF text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    AS $_$
-  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*] ? (@.type() == "string")') k (kind)
-  union all
-  select k.kind #>> '{}' from jsonb_path_query(h.networks, '$[*].kind') k (kind)
-  union all
-  select k.kind #>> '{}'
-  from jsonb_path_query(h.networks, 'strict $ ? (@.type() == "object").keyvalue().key', silent => true) k (kind)
-  union all
-  select n.kind from network_instances i inner join networks n on n.id = i.network_id where i.host_id = h.id;
-$_$;
 
 
 --
@@ -772,21 +861,27 @@ CREATE FUNCTION public.host_score(component_errors integer, load double precisio
 
 
 --
--- Name: host_status(public.hosts, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
+-- Name: host_status(public.hosts, timestamp with time zone, integer); Type: FUNCTION; Schema: public; Owner: -
 --
 
-CREATE FUNCTION public.host_status(h public.hosts, started_at timestamp with time zone) RETURNS TABLE(problems text[], load double precision)
+CREATE FUNCTION public.host_status(h public.hosts, started_at timestamp with time zone, errors integer DEFAULT NULL::integer) RETURNS TABLE(problems text[], load double precision)
     LANGUAGE sql STABLE ROWS 1 PARALLEL SAFE
     AS $_$
   select
     case
       when not h.enabled then array['not enabled']
-      when coalesce(greatest(h.info_at, started_at) < now() - interval '420 s', true) then array['unreachable']
+      when coalesce(
+          greatest(h.info_at, started_at) < now() - seconds(300 + 2 * (select c.host_update_interval from settings c)), true
+        ) then array['unreachable']
       when jsonb_typeof(h.info) <> 'object' or h.info = '{}' then array['no info']
       else array_remove(array[
         case
-          when coalesce(greatest(h.resources_synced_at, started_at) < now() - interval '1500 s', true)
-            then 'resources: not synced for 1500 s'
+          when coalesce(
+              greatest(h.resources_synced_at, started_at)
+              < now() - seconds(300 + 2 * (select c.resource_sync_interval from settings c)),
+              true
+            )
+            then format('resources: not synced for %s s', 300 + 2 * (select c.resource_sync_interval from settings c))
         end,
         host_problem('uptime', r.uptime < 600, 'less than 600 s'),
         host_problem('clock', r.time_diff > 300, 'off by more than 300 s'),
@@ -797,8 +892,8 @@ CREATE FUNCTION public.host_status(h public.hosts, started_at timestamp with tim
         host_problem('root disk', r.root_total - r.root_used < 1e6, 'less than 1e6 KiB free'),
         host_problem('data disk', r.data_total - r.data_used < 10e6, 'less than 10e6 KiB free'),
         host_problem('memory', r.memory_total - r.memory_used < 1e6, 'less than 1e6 KiB free'),
-        host_problem('component errors', h.component_errors > 2, 'more than 2'),
-        host_problem('error dumps', r.dumps >= 100, '100 or more')
+        host_problem('component errors', coalesce(errors, h.component_errors) > 2, 'more than 2'),
+        case when h.info ? 'dumps' then host_problem('error dumps', r.dumps >= 100, '100 or more') end
       ], null) || array(
         select p.problem #>> '{}'
         from jsonb_path_query(h.info, '$.problems[*] ? (@ != null)') with ordinality as p (problem, n)
@@ -854,30 +949,72 @@ CREATE FUNCTION public.host_supports(h public.hosts, element_types text[], conne
     and not exists (
       select from unnest(network_kinds) wanted
       where not exists (
-        select from host_network_kinds(h) offered where offered = wanted or starts_with(offered, wanted || '/')
+        select
+        from network_instances i
+        inner join networks n on n.id = i.network_id
+        where i.host_id = h.id and (n.kind = wanted or starts_with(n.kind, wanted || '/'))
       )
     );
 $$;
 
 
 --
--- Name: usage_records; Type: TABLE; Schema: public; Owner: -
+-- Name: seconds(integer); Type: FUNCTION; Schema: public; Owner: -
 --
 
-CREATE TABLE public.usage_records (
-    usage_id bigint NOT NULL,
-    end_at public.instant NOT NULL,
-    begin_at public.instant NOT NULL,
-    memory double precision DEFAULT 0 NOT NULL,
-    diskspace double precision DEFAULT 0 NOT NULL,
-    traffic double precision DEFAULT 0 NOT NULL,
-    cputime double precision DEFAULT 0 NOT NULL,
-    measurements bigint DEFAULT 0 NOT NULL,
-    type text NOT NULL,
-    CONSTRAINT usage_records_end_at_check CHECK (((end_at)::timestamp with time zone >= (begin_at)::timestamp with time zone)),
-    CONSTRAINT usage_records_measurements_check CHECK ((measurements >= 0)),
-    CONSTRAINT usage_records_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
+CREATE FUNCTION public.seconds(duration integer) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN make_interval(secs => (duration)::double precision);
+
+
+--
+-- Name: settings; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.settings (
+    id smallint DEFAULT 1 NOT NULL,
+    host_update_interval integer DEFAULT 60 NOT NULL,
+    resource_sync_interval integer DEFAULT 600 NOT NULL,
+    availability_half_life integer DEFAULT (90 * 86400) NOT NULL,
+    topology_timeout_initial integer DEFAULT 3600 NOT NULL,
+    topology_timeout_default integer DEFAULT (3 * 86400) NOT NULL,
+    topology_timeout_maximum integer DEFAULT (30 * 86400) NOT NULL,
+    topology_timeout_warning integer DEFAULT 86400 NOT NULL,
+    topology_timeout_options integer[] DEFAULT '{86400,259200,1209600,2592000}'::integer[] NOT NULL,
+    quota_memory double precision DEFAULT '10000000000'::numeric NOT NULL,
+    quota_diskspace double precision DEFAULT '100000000000'::numeric NOT NULL,
+    quota_traffic double precision DEFAULT '1620000000000'::numeric NOT NULL,
+    quota_cputime double precision DEFAULT 12960000 NOT NULL,
+    quota_continuous_factor double precision DEFAULT 1 NOT NULL,
+    error_dump_interval integer DEFAULT 1800 NOT NULL,
+    CONSTRAINT settings_availability_half_life_check CHECK (((availability_half_life >= 1) AND (availability_half_life <= 315360000))),
+    CONSTRAINT settings_error_dump_interval_check CHECK (((error_dump_interval >= 1) AND (error_dump_interval <= 315360000))),
+    CONSTRAINT settings_host_update_interval_check CHECK (((host_update_interval >= 1) AND (host_update_interval <= 315360000))),
+    CONSTRAINT settings_id_check CHECK ((id = 1)),
+    CONSTRAINT settings_quota_continuous_factor_check CHECK (((quota_continuous_factor >= (0)::double precision) AND (quota_continuous_factor <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_cputime_check CHECK (((quota_cputime >= (0)::double precision) AND (quota_cputime <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_diskspace_check CHECK (((quota_diskspace >= (0)::double precision) AND (quota_diskspace <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_memory_check CHECK (((quota_memory >= (0)::double precision) AND (quota_memory <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_traffic_check CHECK (((quota_traffic >= (0)::double precision) AND (quota_traffic <= 'Infinity'::double precision))),
+    CONSTRAINT settings_resource_sync_interval_check CHECK (((resource_sync_interval >= 1) AND (resource_sync_interval <= 315360000))),
+    CONSTRAINT settings_topology_timeout_default_check CHECK (((topology_timeout_default >= 1) AND (topology_timeout_default <= 315360000))),
+    CONSTRAINT settings_topology_timeout_initial_check CHECK (((topology_timeout_initial >= 1) AND (topology_timeout_initial <= 315360000))),
+    CONSTRAINT settings_topology_timeout_maximum_check CHECK (((topology_timeout_maximum >= 1) AND (topology_timeout_maximum <= 315360000))),
+    CONSTRAINT settings_topology_timeout_options_check CHECK (((array_position(topology_timeout_options, NULL::integer) IS NULL) AND (0 < ALL (topology_timeout_options)))),
+    CONSTRAINT settings_topology_timeout_warning_check CHECK (((topology_timeout_warning >= 1) AND (topology_timeout_warning <= 315360000)))
 );
+
+
+--
+-- Name: initial_timeout(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.initial_timeout() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (now() + public.seconds(s.topology_timeout_initial))
+    FROM public.settings s;
+END;
 
 
 --
@@ -904,11 +1041,57 @@ END;
 
 
 --
+-- Name: name_element(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.name_element() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+  own_name text := new.type || new.id;
+begin
+  if new.parent_id is not null then
+    perform from elements where id = new.parent_id for no key update;
+    select 'eth' || min(n) into own_name
+    from generate_series(0, (select count(*) from elements s where s.parent_id = new.parent_id)) n
+    where not exists (select from elements s where s.parent_id = new.parent_id and s.attrs ->> 'name' = 'eth' || n);
+  end if;
+  new.attrs := new.attrs || jsonb_build_object('name', own_name);
+  return new;
+end;
+$$;
+
+
+--
+-- Name: name_topology(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.name_topology() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  new.name := 'Topology #' || new.id;
+  return new;
+end;
+$$;
+
+
+--
+-- Name: new_connection_attrs(jsonb); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.new_connection_attrs(given jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    RETURN ('{"emulation": true, "bandwidth_to": 10000, "bandwidth_from": 10000}'::jsonb || given);
+
+
+--
 -- Name: notify_of_component(); Type: FUNCTION; Schema: public; Owner: -
 --
 
 CREATE FUNCTION public.notify_of_component() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   perform pg_notify('tomato_changes', format('%s %s state', tg_argv[0], new.topology_id));
@@ -923,10 +1106,25 @@ $$;
 
 CREATE FUNCTION public.notify_of_topology() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   perform pg_notify('tomato_changes', format('topology %s %s', old.id, tg_argv[0]));
   return null;
+end;
+$$;
+
+
+--
+-- Name: place_element(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.place_element() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  select t.site_id into new.site_id from topologies t where t.id = new.topology_id;
+  return new;
 end;
 $$;
 
@@ -937,6 +1135,7 @@ $$;
 
 CREATE FUNCTION public.refuse_removal() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   raise exception 'element % is %', old.id, old.state
@@ -951,6 +1150,7 @@ $$;
 
 CREATE FUNCTION public.remove_connections() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   delete from connections c using removed r where c.id = r.connection_id;
@@ -965,21 +1165,13 @@ $$;
 
 CREATE FUNCTION public.remove_usage() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   delete from usage_statistics u using removed r where u.id = r.usage_id;
   return null;
 end;
 $$;
-
-
---
--- Name: timeout_due_at(smallint, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.timeout_due_at(step smallint, timeout_at timestamp with time zone) RETURNS timestamp with time zone
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN (CASE step WHEN 0 THEN ((timeout_at AT TIME ZONE 'UTC'::text) - '24:00:00'::interval) WHEN 9 THEN (timeout_at AT TIME ZONE 'UTC'::text) WHEN 10 THEN ((timeout_at AT TIME ZONE 'UTC'::text) + '24:00:00'::interval) ELSE NULL::timestamp without time zone END AT TIME ZONE 'UTC'::text);
 
 
 --
@@ -1099,7 +1291,7 @@ CREATE TABLE public.users (
     flags text[] DEFAULT '{}'::text[] NOT NULL,
     password_hash text,
     password_at public.instant,
-    last_login_at public.instant,
+    last_login_at public.instant DEFAULT now(),
     usage_id bigint DEFAULT public.new_usage_id(),
     attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
@@ -1319,11 +1511,38 @@ CREATE TABLE public.link_measurements (
 
 
 --
+-- Name: migration_lock; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.migration_lock (
+);
+
+
+--
+-- Name: TABLE migration_lock; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.migration_lock IS 'Locked, in share update exclusive mode, by the process that migrates.';
+
+
+--
+-- Name: resources_id_seq; Type: SEQUENCE; Schema: public; Owner: -
+--
+
+CREATE SEQUENCE public.resources_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
 -- Name: network_instances; Type: TABLE; Schema: public; Owner: -
 --
 
 CREATE TABLE public.network_instances (
-    id bigint NOT NULL,
+    id bigint DEFAULT nextval('public.resources_id_seq'::regclass) NOT NULL,
     network_id bigint,
     host_id bigint NOT NULL,
     bridge text NOT NULL,
@@ -1333,45 +1552,17 @@ CREATE TABLE public.network_instances (
 
 
 --
--- Name: network_instances_id_seq; Type: SEQUENCE; Schema: public; Owner: -
---
-
-ALTER TABLE public.network_instances ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME public.network_instances_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
-
---
 -- Name: networks; Type: TABLE; Schema: public; Owner: -
 --
 
 CREATE TABLE public.networks (
-    id bigint NOT NULL,
+    id bigint DEFAULT nextval('public.resources_id_seq'::regclass) NOT NULL,
     kind text NOT NULL,
     preference integer DEFAULT 0 NOT NULL,
     label text DEFAULT ''::text NOT NULL,
     restricted boolean DEFAULT false NOT NULL,
     attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT networks_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text))
-);
-
-
---
--- Name: networks_id_seq; Type: SEQUENCE; Schema: public; Owner: -
---
-
-ALTER TABLE public.networks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME public.networks_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
 );
 
 
@@ -1412,7 +1603,7 @@ ALTER TABLE public.organizations ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTIT
 --
 
 CREATE TABLE public.profiles (
-    id bigint NOT NULL,
+    id bigint DEFAULT nextval('public.resources_id_seq'::regclass) NOT NULL,
     tech text NOT NULL,
     name text NOT NULL,
     preference integer DEFAULT 0 NOT NULL,
@@ -1427,20 +1618,6 @@ CREATE TABLE public.profiles (
     CONSTRAINT profiles_diskspace_check CHECK (((diskspace >= (0)::double precision) AND (diskspace <= 'Infinity'::double precision))),
     CONSTRAINT profiles_ram_check CHECK (((ram >= (0)::double precision) AND (ram <= 'Infinity'::double precision))),
     CONSTRAINT profiles_tech_check CHECK ((tech = ANY (ARRAY['kvmqm'::text, 'openvz'::text, 'repy'::text])))
-);
-
-
---
--- Name: profiles_id_seq; Type: SEQUENCE; Schema: public; Owner: -
---
-
-ALTER TABLE public.profiles ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME public.profiles_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
 );
 
 
@@ -1470,6 +1647,75 @@ CREATE TABLE public.quotas (
     CONSTRAINT quotas_used_memory_check CHECK (((used_memory >= (0)::double precision) AND (used_memory <= 'Infinity'::double precision))),
     CONSTRAINT quotas_used_traffic_check CHECK (((used_traffic >= (0)::double precision) AND (used_traffic <= 'Infinity'::double precision)))
 );
+
+
+--
+-- Name: templates; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.templates (
+    id bigint DEFAULT nextval('public.resources_id_seq'::regclass) NOT NULL,
+    tech text NOT NULL,
+    name text NOT NULL,
+    preference integer DEFAULT 0 NOT NULL,
+    label text DEFAULT ''::text NOT NULL,
+    subtype text DEFAULT ''::text NOT NULL,
+    restricted boolean DEFAULT false NOT NULL,
+    kblang text DEFAULT 'en-us'::text NOT NULL,
+    torrent_data text DEFAULT ''::text NOT NULL,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT templates_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT templates_tech_check CHECK ((tech = ANY (ARRAY['kvmqm'::text, 'openvz'::text, 'repy'::text])))
+);
+
+
+--
+-- Name: resources; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.resources AS
+ SELECT tp.id,
+    'template'::text AS type,
+    (tp.attrs || jsonb_build_object('tech', tp.tech, 'name', tp.name, 'preference', tp.preference, 'label', tp.label, 'subtype', tp.subtype, 'restricted', tp.restricted, 'kblang', tp.kblang)) AS attrs
+   FROM public.templates tp
+UNION ALL
+ SELECT pf.id,
+    'profile'::text AS type,
+    (pf.attrs || jsonb_build_object('tech', pf.tech, 'name', pf.name, 'preference', pf.preference, 'label', pf.label, 'restricted', pf.restricted, 'ram', pf.ram, 'cpus', pf.cpus, 'diskspace', pf.diskspace)) AS attrs
+   FROM public.profiles pf
+UNION ALL
+ SELECT n.id,
+    'network'::text AS type,
+    (n.attrs || jsonb_build_object('kind', n.kind, 'preference', n.preference, 'label', n.label, 'restricted', n.restricted)) AS attrs
+   FROM public.networks n
+UNION ALL
+ SELECT i.id,
+    'network_instance'::text AS type,
+    (i.attrs || jsonb_build_object('network', ( SELECT n.kind
+           FROM public.networks n
+          WHERE (n.id = i.network_id)), 'host', ( SELECT h.name
+           FROM public.hosts h
+          WHERE (h.id = i.host_id)), 'bridge', i.bridge)) AS attrs
+   FROM public.network_instances i;
+
+
+--
+-- Name: resources_twice; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.resources_twice AS
+ SELECT id,
+    string_agg(type, ' and '::text ORDER BY type) AS broken
+   FROM public.resources r
+  GROUP BY id
+ HAVING (count(*) > 1);
+
+
+--
+-- Name: VIEW resources_twice; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON VIEW public.resources_twice IS 'an id names one resource';
 
 
 --
@@ -1546,40 +1792,6 @@ CREATE TABLE public.tasks (
 
 
 --
--- Name: templates; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.templates (
-    id bigint NOT NULL,
-    tech text NOT NULL,
-    name text NOT NULL,
-    preference integer DEFAULT 0 NOT NULL,
-    label text DEFAULT ''::text NOT NULL,
-    subtype text DEFAULT ''::text NOT NULL,
-    restricted boolean DEFAULT false NOT NULL,
-    kblang text DEFAULT 'en-us'::text NOT NULL,
-    torrent_data text DEFAULT ''::text NOT NULL,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT templates_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT templates_tech_check CHECK ((tech = ANY (ARRAY['kvmqm'::text, 'openvz'::text, 'repy'::text])))
-);
-
-
---
--- Name: templates_id_seq; Type: SEQUENCE; Schema: public; Owner: -
---
-
-ALTER TABLE public.templates ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME public.templates_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
-
---
 -- Name: templates_on_hosts; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -1599,7 +1811,7 @@ CREATE TABLE public.topologies (
     id bigint NOT NULL,
     name text NOT NULL,
     site_id bigint,
-    timeout_at public.instant DEFAULT (now() + '01:00:00'::interval) NOT NULL,
+    timeout_at public.instant DEFAULT public.initial_timeout() NOT NULL,
     timeout_step smallint DEFAULT 9 NOT NULL,
     usage_id bigint DEFAULT public.new_usage_id(),
     timeout_lease_until public.instant,
@@ -1709,17 +1921,6 @@ CREATE TABLE public.usage_due (
     end_at public.instant NOT NULL,
     usage_id bigint NOT NULL,
     CONSTRAINT usage_due_type_check CHECK ((type = ANY (ARRAY['5minutes'::text, 'hour'::text, 'day'::text, 'month'::text, 'year'::text])))
-);
-
-
---
--- Name: usage_progress; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.usage_progress (
-    id smallint DEFAULT 1 NOT NULL,
-    settled_at public.instant NOT NULL,
-    CONSTRAINT usage_progress_id_check CHECK ((id = 1))
 );
 
 
@@ -2113,6 +2314,14 @@ ALTER TABLE ONLY public.schema_migrations
 
 
 --
+-- Name: settings settings_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.settings
+    ADD CONSTRAINT settings_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: sites sites_name_key; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -2424,6 +2633,13 @@ CREATE INDEX hosts_sync_turn_idx ON public.hosts USING btree (COALESCE((GREATEST
 
 
 --
+-- Name: hosts_update_turn_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX hosts_update_turn_idx ON public.hosts USING btree (COALESCE((GREATEST(info_at, update_lease_until))::timestamp with time zone, '-infinity'::timestamp with time zone)) WHERE enabled;
+
+
+--
 -- Name: link_measurements_site_b_id_idx; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2480,10 +2696,10 @@ CREATE INDEX topologies_site_id_idx ON public.topologies USING btree (site_id);
 
 
 --
--- Name: topologies_timeout_turn_idx; Type: INDEX; Schema: public; Owner: -
+-- Name: topologies_timeout_at_idx; Type: INDEX; Schema: public; Owner: -
 --
 
-CREATE INDEX topologies_timeout_turn_idx ON public.topologies USING btree (GREATEST(public.timeout_due_at(timeout_step, (timeout_at)::timestamp with time zone), (timeout_lease_until)::timestamp with time zone)) WHERE (timeout_step < 20);
+CREATE INDEX topologies_timeout_at_idx ON public.topologies USING btree (timeout_step, timeout_at) WHERE (timeout_step < 20);
 
 
 --
@@ -2557,6 +2773,20 @@ CREATE CONSTRAINT TRIGGER elements_inserted_two_ends AFTER INSERT ON public.elem
 
 
 --
+-- Name: elements elements_named; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER elements_named BEFORE INSERT ON public.elements FOR EACH ROW WHEN (((COALESCE((new.attrs ->> 'name'::text), ''::text) = ''::text) AND (new.type !~ '_endpoint$'::text))) EXECUTE FUNCTION public.name_element();
+
+
+--
+-- Name: elements elements_placed; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER elements_placed BEFORE INSERT ON public.elements FOR EACH ROW WHEN (((new.site_id IS NULL) AND (new.type = ANY (ARRAY['kvmqm'::text, 'openvz'::text, 'repy'::text])))) EXECUTE FUNCTION public.place_element();
+
+
+--
 -- Name: elements elements_removable; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -2627,10 +2857,45 @@ CREATE TRIGGER organizations_usage_removed AFTER DELETE ON public.organizations 
 
 
 --
+-- Name: network_instances resources_twice; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER resources_twice AFTER INSERT OR UPDATE OF id ON public.network_instances NOT DEFERRABLE INITIALLY IMMEDIATE FOR EACH ROW EXECUTE FUNCTION public.check_resource_id();
+
+
+--
+-- Name: networks resources_twice; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER resources_twice AFTER INSERT OR UPDATE OF id ON public.networks NOT DEFERRABLE INITIALLY IMMEDIATE FOR EACH ROW EXECUTE FUNCTION public.check_resource_id();
+
+
+--
+-- Name: profiles resources_twice; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER resources_twice AFTER INSERT OR UPDATE OF id ON public.profiles NOT DEFERRABLE INITIALLY IMMEDIATE FOR EACH ROW EXECUTE FUNCTION public.check_resource_id();
+
+
+--
+-- Name: templates resources_twice; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER resources_twice AFTER INSERT OR UPDATE OF id ON public.templates NOT DEFERRABLE INITIALLY IMMEDIATE FOR EACH ROW EXECUTE FUNCTION public.check_resource_id();
+
+
+--
 -- Name: topologies topologies_deleted; Type: TRIGGER; Schema: public; Owner: -
 --
 
 CREATE TRIGGER topologies_deleted AFTER DELETE ON public.topologies FOR EACH ROW EXECUTE FUNCTION public.notify_of_topology('deleted');
+
+
+--
+-- Name: topologies topologies_named; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER topologies_named BEFORE INSERT ON public.topologies FOR EACH ROW WHEN ((new.name = ''::text)) EXECUTE FUNCTION public.name_topology();
 
 
 --
@@ -2815,7 +3080,7 @@ ALTER TABLE ONLY public.elements
 --
 
 ALTER TABLE ONLY public.error_dumps
-    ADD CONSTRAINT error_dumps_group_id_fkey FOREIGN KEY (group_id) REFERENCES public.error_groups(group_id) ON DELETE CASCADE;
+    ADD CONSTRAINT error_dumps_group_id_fkey FOREIGN KEY (group_id) REFERENCES public.error_groups(group_id);
 
 
 --
