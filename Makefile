@@ -50,6 +50,7 @@ check: .venv/dev check-queries ## format, lint, types, queries, generated files 
 	@$(PY) -m checks.schema_file --check
 	@said=$$(.venv/bin/lint-imports --no-cache --no-logo) || { echo "$$said" >&2; exit 1; }
 	@$(PY) -m checks.imports --check
+	@$(PY) -m checks.schema_pages --check
 	@$(PY) -m mypy
 
 check-queries: .venv/dev ## hold queries, rows, DAOs and layout against each other
@@ -66,10 +67,15 @@ format: .venv/dev ## format Python and SQL
 	@$(PY) -m ruff format .
 	@$(PY) -W ignore -m sqlfluff fix $(SQLFLUFF)
 
-schema: .venv/dev ## write what is generated: db/schema.sql, tomato_dao/dao/faces.pyi, the picture of imports
+schema: .venv/dev ## write what is generated: db/schema.sql, tomato_dao/dao/faces.pyi, the pictures and tables in docs/
 	@$(PY) -m checks.schema_file
 	@$(PY) -m checks.contract --write
 	@$(PY) -m checks.imports
+	@$(PY) -m checks.schema_pages
+
+docs: .venv/docs ## build the documentation as a site in docs/_build
+	@$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build
+	@echo "docs/_build/index.html"
 
 bench: setup ## measure round trips, import and calls
 	@$(PY) -m benchmarks
@@ -101,7 +107,7 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@if [ -f .venv/installed ]; then $(PY) -m tomato_dao embedded remove; \
 	else echo "clean: not set up, so no embedded server was looked for (make setup clean does)" >&2; fi
 	@if [ -d var ]; then find var -mindepth 1 -maxdepth 1 ! -name backups -exec rm -rf {} +; fi
-	@rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv dist build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: requirements.lock pyproject.toml
@@ -117,6 +123,11 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 .venv/dev: .venv/installed requirements-dev.lock
 	@echo "adding the tools for tests and checks to .venv …" >&2
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# what builds the documentation
+.venv/docs: .venv/installed requirements-docs.lock
+	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-docs.lock
 	@touch $@
 
 # what benchmarks compare with

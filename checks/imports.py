@@ -1,4 +1,4 @@
-"""The picture of who imports whom in docs/architecture.md, drawn from the code; import-linter holds the rule itself."""
+"""The picture of who imports whom, docs/imports.svg, drawn from the code; import-linter holds the rule itself."""
 
 import argparse
 from pathlib import Path
@@ -8,8 +8,8 @@ import grimp
 from tomato_dao.errors import TomatoError
 from tomato_dao.ops.cli import run_command
 
-PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
-_BEGIN, _END = "<!-- imports: made by make schema -->\n", "<!-- end of imports -->\n"
+PICTURE = Path(__file__).parents[1] / "docs" / "imports.svg"
+_WIDTH, _ROW, _HIGH = 620, 74, 30
 # Modules that belong together are drawn as one box.
 _TOGETHER = {
     "connecting": "connecting, testing",
@@ -21,6 +21,8 @@ _TOGETHER = {
     "exchange": "patches, exchange",
 }
 _ENGINE = ("transactions, locks, events", "pool", "server", "sql", "errors", "printable")
+# Boxes that share a row, from left to right.
+_ACROSS = ("transactions, locks, events", "dao", "pool", "patches, exchange", "server", "rows")
 _DOMAIN = ("dao", "patches, exchange", "rows")
 
 
@@ -59,29 +61,53 @@ def _follows(arrow: tuple[str, str], arrows: set[tuple[str, str]]) -> bool:
 
 
 def picture() -> str:
-    """Return the graph in Mermaid's language, which code hosts and editors draw."""
-    found = sorted(arrows())
-    names = sorted({name for arrow in found for name in arrow})
-    ids = {name: name.split(",")[0] for name in names}
-    lines = ["flowchart TD"]
-    for title, group in (("engine", _ENGINE), ("domain", _DOMAIN)):
-        lines += [f"  subgraph {title}", *(f'    {ids[name]}["{name}"]' for name in group if name in ids), "  end"]
-    lines += [f'  {ids[name]}["{name}"]' for name in names if name not in (*_ENGINE, *_DOMAIN)]
-    lines += [f"  {ids[one]} --> {ids[other]}" for one, other in found]
-    return "```mermaid\n" + "\n".join(lines) + "\n```\n"
+    """Return the graph as SVG: each box stands above all that it imports, and an arrow points at what is imported."""
+    found = arrows()
+    names = {name for arrow in found for name in arrow}
+    rank: dict[str, int] = {}
+    while len(rank) < len(names):
+        for name in names - rank.keys():
+            below = [other for one, other in found if one == name]
+            if all(other in rank for other in below):
+                rank[name] = 1 + max((rank[other] for other in below), default=-1)
+    height = (max(rank.values()) + 1) * _ROW
+    places = {}
+    for name in sorted(names):
+        row = [other for other in _ACROSS if rank.get(other) == rank[name]] or sorted(n for n in names if rank[n] == rank[name])
+        step = _WIDTH / (len(row) + 1)
+        places[name] = (round(step * (row.index(name) + 1)), height - (rank[name] + 1) * _ROW + 12)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height + 4}" font-family="sans-serif" font-size="13">',
+        f'<rect width="{_WIDTH}" height="{height + 4}" fill="#ffffff"/>',
+        '<marker id="a" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0,0 10,5 0,10z" fill="#57606a"/></marker>',
+    ]
+    for one, other in sorted(found):
+        (x1, y1), (x2, y2) = places[one], places[other]
+        lines.append(
+            f'<path d="M{x1},{y1 + _HIGH} C{x1},{y1 + _HIGH + 30} {x2},{y2 - 34} {x2},{y2 - 1}" fill="none" '
+            'stroke="#57606a" marker-end="url(#a)"/>'
+        )
+    for name, (x, y) in sorted(places.items()):
+        wide = 8 * len(name) + 24
+        fill = "#dbe5f1" if name in _ENGINE else "#e2f0d9" if name in _DOMAIN else "#f6f8fa"
+        lines.append(
+            f'<rect x="{x - wide // 2}" y="{y}" width="{wide}" height="{_HIGH}" rx="4" fill="{fill}" stroke="#57606a"/>'
+            f'<text x="{x}" y="{y + 19}" text-anchor="middle">{name}</text>'
+        )
+    return "\n".join([*lines, "</svg>"]) + "\n"
 
 
 def main() -> None:
     """Run `python -m checks.imports [--check]`."""
-    parser = argparse.ArgumentParser(prog="imports", description="Draw who imports whom into docs/architecture.md.")
+    parser = argparse.ArgumentParser(prog="imports", description="Draw who imports whom into docs/imports.svg.")
     parser.add_argument("--check", action="store_true", help="only say whether it is up to date (exit 1 where it isn't)")
     check = parser.parse_args().check
-    before, rest = PAGE.read_text("utf-8").split(_BEGIN)
-    text = f"{before}{_BEGIN}{picture()}{_END}{rest.partition(_END)[2]}"
+    text = picture()
     if not check:
-        PAGE.write_text(text, "utf-8")
-    elif text != PAGE.read_text("utf-8"):
-        raise TomatoError("the picture in docs/architecture.md is stale: run make schema")
+        PICTURE.write_text(text, "utf-8")
+    elif text != PICTURE.read_text("utf-8"):
+        raise TomatoError("docs/imports.svg is stale: run make schema")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What the documentation says is what happens."""
+"""Tests of README.md and docs/."""

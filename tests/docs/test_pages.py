@@ -1,0 +1,56 @@
+"""Links between pages, and from docstrings to pages, lead somewhere; every error has a section."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import tomato_dao
+from tomato_dao.errors import TomatoError
+
+CHECKOUT = Path(__file__).parents[2]
+PAGES = [
+    *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(page for page in sorted((CHECKOUT / "docs").rglob("*.md")) if "_build" not in page.parts),
+]
+CODE = [path for folder in ("tomato_dao", "checks", "db") for path in sorted((CHECKOUT / folder).rglob("*.*"))]
+_LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)")
+_REFERENCE = re.compile(r"\b(docs/[\w/-]+\.md)(?:#([\w-]+))?")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as code hosts and Sphinx make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", re.sub(r"[`*]", "", heading)).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: os.fspath(page.relative_to(CHECKOUT)))
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    for path, anchor in _LINK.findall(page.read_text("utf-8")):
+        target = page.parent / path if path else page
+        assert target.exists(), f"{path} does not exist"
+        if anchor:
+            assert anchor in anchors(target), f"{path or page.name} has no heading #{anchor}"
+
+
+def test_references_to_pages_in_code_lead_somewhere() -> None:
+    for path in CODE:
+        if path.suffix not in (".py", ".pyi", ".sql"):
+            continue
+        for page, anchor in _REFERENCE.findall(path.read_text("utf-8")):
+            assert (CHECKOUT / page).exists(), f"{path.relative_to(CHECKOUT)}: {page} does not exist"
+            assert not anchor or anchor in anchors(CHECKOUT / page), f"{path.relative_to(CHECKOUT)}: {page} has no #{anchor}"
+
+
+def test_every_error_has_a_section_and_a_place_in_the_tree() -> None:
+    text = (CHECKOUT / "docs" / "errors.md").read_text("utf-8")
+    classes = {
+        c.__name__
+        for name in dir(tomato_dao)
+        if isinstance(c := getattr(tomato_dao, name), type) and issubclass(c, TomatoError)
+    }
+    for name in classes - {"TomatoError"}:
+        assert f"\n## {name}\n" in text
+        assert f"── {name} " in text
+    assert set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == classes - {"TomatoError"}
