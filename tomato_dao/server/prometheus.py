@@ -14,7 +14,7 @@ class _HasStats(Protocol):
 
 
 class StatsCollector(Collector):
-    """What a Database does, as metrics tomato_dao_…; they are added up when they are asked for."""
+    """Prometheus metrics of a Database, whose names begin with `tomato_dao`; they are added up when they are collected."""
 
     def __init__(self, db: _HasStats) -> None:
         self._db = db
