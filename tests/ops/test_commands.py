@@ -39,7 +39,7 @@ def run(command: list[str], url: str, **environment: str) -> subprocess.Complete
         env={**outside, "DATABASE_URL": url, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

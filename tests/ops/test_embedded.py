@@ -275,7 +275,7 @@ def test_what_somebody_else_put_in_memory_is_left_alone(data_dir: Path, for_test
 def command(data_dir: Path, *arguments: str, url: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "TOMATO_DATA_DIR": str(data_dir), "DATABASE_URL": url}
     program: list[str | Path] = [CHECKOUT / "bin" / "embedded", *arguments]
-    return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_status_tells_if_the_server_runs_and_where(made: Path) -> None:

@@ -32,7 +32,7 @@ DUMP, LOAD = str(CHECKOUT / "bin" / "dump"), str(CHECKOUT / "bin" / "load")
 
 def run(url: str, *command: str, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "DATABASE_URL": url, "OWNER_DATABASE_URL": ""}
-    return subprocess.run(command, env=environment, cwd=cwd or "/", input=stdin, capture_output=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, cwd=cwd or "/", input=stdin, capture_output=True, timeout=300, check=False)
 
 
 def refused(done: subprocess.CompletedProcess[bytes]) -> str:

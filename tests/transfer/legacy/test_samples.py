@@ -303,7 +303,7 @@ def test_another_layout_is_refused(db: Database) -> None:
 def load(url: str, *arguments: str, text: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
     command = [sys.executable, "-m", "tomato_dao", "load", *arguments]
     return subprocess.run(
-        command, input=text, env={"DATABASE_URL": url, "PYTHONPATH": str(CHECKOUT)}, capture_output=True, timeout=60
+        command, input=text, env={"DATABASE_URL": url, "PYTHONPATH": str(CHECKOUT)}, capture_output=True, timeout=300
     )
 
 
