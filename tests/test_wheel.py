@@ -140,7 +140,7 @@ def test_the_command_migrates_examines_queries_dumps_and_loads(python: Path, tom
         for arguments in (["dump", "--output", file], ["load", "--replace", file]):
             done = tomato_dao(python, tmp_path, url, *arguments)
             assert (done.returncode, done.stdout) == (0, ""), done.stderr
-            assert done.stderr.startswith(f"{arguments[0]}: 1 row in ")
+            assert done.stderr.startswith(f"{arguments[0]}: 2 rows in ")
         restored = tomato_dao(python, tmp_path, url, "restore", file)
         assert restored.returncode == 1
         assert f"“tomato-dao load {file}” loads it" in restored.stderr

@@ -126,6 +126,7 @@ declare
   new_ends timestamptz[];  -- and when each ends
   grown bigint[] := '{}';  -- who has new records of a type
   built bigint[];
+  reopened bigint[] := '{}';  -- who has records that were kept open through an outage, and are settled now
   step record;
   counted bigint;
 begin
@@ -160,6 +161,12 @@ begin
   insert into usage_progress (settled_at, ran_at, resumed_at) values (settled, greatest(moment, ran_before), resumed)
   on conflict (id) do update
     set settled_at = excluded.settled_at, ran_at = excluded.ran_at, resumed_at = excluded.resumed_at;
+
+  if settled > settled_before + interval '5 minutes' then
+    reopened := array(
+      select distinct r.usage_id from usage_records r where r.end_at > settled_before and r.end_at <= settled
+    );
+  end if;
 
   with taken as (
     delete from usage_arrivals a where a.end_at <= up_to
@@ -361,7 +368,7 @@ begin
     delete from usage_records r
     where r.ctid = any(array(
       select held.ctid
-      from (select distinct u.usage_id from unnest(grown || built) u (usage_id) order by u.usage_id) o
+      from (select distinct u.usage_id from unnest(grown || built || reopened) u (usage_id) order by u.usage_id) o
       cross join lateral (
         select r.ctid, r.end_at
         from usage_records r

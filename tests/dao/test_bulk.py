@@ -39,16 +39,16 @@ def test_many_are_created_in_the_order_that_they_are_given(
     server.execute("insert into templates (tech, name) values ('kvmqm', 'x')")
     server.execute("insert into profiles (tech, name) values ('kvmqm', 'x')")
     server.execute("insert into networks (kind) values ('internet')")
-    server.execute("insert into network_instances (network_id, host_id, bridge) values (1, %s, 'br0')", [world.host.id])
+    server.execute("insert into network_instances (network_id, host_id, bridge) values (3, %s, 'br0')", [world.host.id])
     full: NewElement = {
         "type": "kvmqm",
         "state": "started",
         "parent_id": None,
         "site_id": world.site.id,
         "template_id": 1,
-        "profile_id": 1,
-        "network_id": 1,
-        "network_instance_id": 1,
+        "profile_id": 2,
+        "network_id": 3,
+        "network_instance_id": 4,
         "attrs": {"name": "vm0", "list": [1.5, None]},
     }
     rest: list[NewElement] = [{"type": MACHINES[n % 3], "attrs": {"n": n}} for n in range(500)]
@@ -57,7 +57,9 @@ def test_many_are_created_in_the_order_that_they_are_given(
     assert list(made) == list(db.elements.list_of_topology(topology.id))
     given: dict[str, Any] = dict(full)
     assert {key: getattr(made[0], key) for key in given} == given
-    assert [(e.type, e.state, e.attrs) for e in made[1:]] == [(MACHINES[n % 3], "created", {"n": n}) for n in range(500)]
+    assert [(e.type, e.state, e.attrs) for e in made[1:]] == [
+        (MACHINES[n % 3], "created", {"n": n, "name": f"{e.type}{e.id}"}) for n, e in enumerate(made[1:])
+    ]
     assert len({e.usage_id for e in made}) == 501
     assert db.elements.create_many(topology.id, []) == []
 

@@ -13,7 +13,7 @@ MADE = """
 insert into templates (tech, name) values ('kvmqm', 'a'), ('repy', 'a'), ('repy', 'b');
 insert into profiles (tech, name) values ('kvmqm', 'a'), ('repy', 'a');
 insert into networks (kind) values ('internet');
-insert into network_instances (network_id, host_id, bridge) select 1, id, n::text from hosts, generate_series(1, 4) n;
+insert into network_instances (network_id, host_id, bridge) select 6, id, n::text from hosts, generate_series(1, 4) n;
 insert into error_groups (group_id) values ('g'), ('h');
 insert into error_dumps (source, dump_id, group_id, at) select 's', n::text, 'g', now() from generate_series(1, 5) n;
 insert into key_values (key, value) select n::text, 'null' from generate_series(1, 6) n;
