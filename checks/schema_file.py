@@ -17,6 +17,7 @@ from tomato_dao.ops.dbmate import dbmate
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.server import schema
 from tomato_dao.server.probe import probe
+from tomato_dao.server.target import target_of
 from tomato_dao.transfer.catalog import tables
 from tomato_dao.transfer.dump import described
 
@@ -32,8 +33,8 @@ def made() -> dict[Path, str]:
     ):
         file = Path(directory, "schema.sql")
         path = os.pathsep.join([os.fspath(programs.binaries()), os.environ.get("PATH", os.defpath)])
-        dbmate(url, "--schema-file", os.fspath(file), "dump", path=path)
         with probe(url) as connection:
+            dbmate(target_of(connection), "--schema-file", os.fspath(file), "dump", path=path)
             models = msgspec.json.format(msgspec.json.encode(described(tables(connection)))).decode()
         return {SCHEMA_FILE: file.read_text("utf-8"), MODELS_FILE: models + "\n"}
 

@@ -19,7 +19,8 @@ from .server.capacity import capacity
 from .server.commands import command_line
 from .server.metrics import PoolStats, holders
 from .server.notices import PoolName, log_notice
-from .server.probe import probe, seeks_writable, session_settings
+from .server.probe import probe, seeks_writable, session_settings, takes_options
+from .sql import pins
 from .sql.adapters import adapt
 from .sql.counters import AllCounts
 from .sql.query import Query
@@ -81,7 +82,10 @@ class Pool:
         if size < 1:
             raise InvalidValue(f"a pool has at least one connection, not {size}")
         with probe(url, timeout) as connection:
+            if prepare and not takes_options(connection):
+                raise Unavailable("the pooler in between takes no settings of a session: connect with prepare=False")
             schema.check(connection)
+            version = connection.info.server_version
             if prepare and (shortage := capacity(connection).shortage(size)):
                 logger.warning("%s", shortage)
         self.size = size
@@ -90,7 +94,7 @@ class Pool:
         self._max_waiting = inf if max_waiting is None else max_waiting
         self._slow = inf if log_slower_than is None else log_slower_than
         self._prepare = prepare
-        self._settings = session_settings(url, application_name, statement_timeout if prepare else None)
+        self._settings = session_settings(url, application_name, statement_timeout if prepare else None, version)
         self._seeks_writable = seeks_writable(self._settings)
         self._kwargs: dict[str, Any] = {**self._settings, "autocommit": True, "prepare_threshold": None}
         self._pool: ConnectionPool[QueryConnection] | None
@@ -397,8 +401,7 @@ class Pool:
         connection.slow = self._slow
         connection.seeks_writable = bool(self._seeks_writable) and not _is_role_read_only(connection)
         self.counts.assign(connection)
-        if self._shapes is not None:
-            connection.execute("set timezone = 'UTC'")  # a pooler refuses it as an option of the connection, but keeps it
+        pins.settle(connection)
         with self._lock:
             self._all.add(connection)
 

@@ -13,13 +13,14 @@ from psycopg.conninfo import conninfo_to_dict
 from . import Database, connect
 from .ops import embedded
 from .ops.scratch import scratch_database
+from .server.target import server_of
 
 
 @pytest.fixture(scope="session")
 def tomato_server_url() -> Iterator[str]:
     """The URL of the server that tests run on."""
     if url := os.environ.get("DATABASE_URL"):
-        yield url
+        yield server_of(url)
     else:
         with embedded.started_for_tests() as url:
             yield url

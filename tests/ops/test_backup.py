@@ -28,6 +28,7 @@ from tomato_dao.ops.migrate import create_database
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.roles import make_roles
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
+from tomato_dao.server.target import Target
 from tomato_dao.transfer.files import hold
 from tomato_dao.transfer.load import check
 
@@ -120,8 +121,10 @@ def test_passwords_reach_no_list_of_processes_and_no_message(tmp_path: Path, mon
     program.write_text('#!/bin/sh\necho "$@" "$PGPASSWORD at $PGHOST:$PGPORT/$PGDATABASE as $PGUSER" >&2\nexit 1\n')
     program.chmod(0o700)
     monkeypatch.setattr(backup, "_program", lambda *_: program)
+    settings = {"host": "db.example", "port": "5433", "user": "me", "dbname": "tomato"}
+    target = Target(settings, "s3cret", None, encrypted=True, version=150000, identity="", has_temporary_tables=True)
     with pytest.raises(TomatoError) as failed:
-        backup.run_program("pg_dump", 15, "postgresql://me:s3cret@db.example:5433/tomato", "--format=custom")
+        backup.run_program("pg_dump", target, "--format=custom")
     assert str(failed.value) == "pg_dump failed: --no-password --format=custom … at db.example:5433/tomato as me"
 
 

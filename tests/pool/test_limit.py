@@ -305,7 +305,8 @@ def test_20_processes_that_start_at_once_without_a_database_all_work(limited: Pa
         environment = {**os.environ, "DBMATE": str(counting)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.stdout == f"{[0] * 20}\n", done.stderr
-        assert len((tmp_path / "runs").read_text().splitlines()) == 1
+        runs = (tmp_path / "runs").read_text().splitlines()
+        assert len([run for run in runs if "pg_temp" not in run]) == 1
         with psycopg.connect(url) as connection:
             assert schema.applied(connection) == schema.known()
     finally:

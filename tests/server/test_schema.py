@@ -12,6 +12,8 @@ from tomato_dao.ops.dbmate import dbmate
 from tomato_dao.ops.migrate import migrate
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.server import schema
+from tomato_dao.server.probe import probe
+from tomato_dao.server.target import Target, target_of
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +46,11 @@ order by 1, 2
 """
 
 
+def reached(url: str) -> Target:
+    with probe(url) as connection:
+        return target_of(connection)
+
+
 def catalog(url: str) -> list[tuple[object, ...]]:
     with psycopg.connect(url) as connection:
         return connection.execute(CATALOG).fetchall()
@@ -60,10 +67,10 @@ def test_each_down_undoes_just_its_own_up_and_all_can_be_done_again(
         for file in files:
             states.append(catalog(url))
             (tmp_path / "migrations" / file.name).write_text(file.read_text("utf-8"), "utf-8")
-            dbmate(url, "migrate")
+            dbmate(reached(url), "migrate")
         up = catalog(url)
         for state in reversed(states):
-            dbmate(url, "rollback")
+            dbmate(reached(url), "rollback")
             assert catalog(url) == state
         assert states[0] == []
         migrate(url)

@@ -5,20 +5,21 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
-from psycopg import pq
 
 from ..errors import NotAllowed, TomatoError, Unavailable
 from ..printable import one_line, printable
 from ..server.commands import command_line
-from ..server.probe import connection_settings, probe
+from ..server.probe import probe
 from ..server.session import CATALOG_PATH, SCHEMA
+from ..server.target import Target, target_of
+from ..transfer import limits
 from ..transfer.files import abandoned, hold
 from . import embedded, programs
 from .cli import Parser
@@ -63,32 +64,50 @@ def back_up(url: str) -> Path:
     with its words where it fails.
     """
     with probe(url, path=CATALOG_PATH) as connection:
-        name, version = connection.info.dbname, connection.info.server_version // 10000
+        target = target_of(connection)
+        name = target.database
         if (row := connection.execute(_UNREADABLE, [SCHEMA]).fetchone()) and row[0] is not None:
             raise NotAllowed(
                 f"the user {connection.info.user} may not read all of the database {name}, which a backup needs: "
                 f"name its owner, {row[0]}, in OWNER_DATABASE_URL"
             )
+        path = _place(name)
+        for left in unfinished():
+            left.unlink(missing_ok=True)
+        part = path.with_suffix(".part")
+        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            hold(descriptor)
+            with _snapshot(connection) as snapshot:
+                options = ["--format=custom", "--lock-wait-timeout=60s", f"--snapshot={snapshot}", f"--file={part}"]
+                run_program("pg_dump", target, *options)
+            part.rename(path)
+        finally:
+            part.unlink(missing_ok=True)
+            os.close(descriptor)
+    for old in backups(name)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
+    """A snapshot for as long as the block: pg_dump finds it in this database alone, and fails in any other."""
+    connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+    with connection.transaction():
+        limits.lift(connection)
+        (snapshot,) = connection.execute("select pg_export_snapshot()").fetchone() or ("",)
+        yield snapshot
+
+
+def _place(database: str) -> Path:
+    """The file of a new backup, in the directory of backups, which is made where it isn't there."""
     directory = backup_directory()
     try:
         make_private(directory)
     except OSError as error:
         raise Unavailable(f"there can be no directory {directory}: {error.strerror}; name another in BACKUP_DIR") from error
-    path = directory / f"{quote(name, safe='')}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"
-    for left in unfinished():
-        left.unlink(missing_ok=True)
-    part = path.with_suffix(".part")
-    descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        hold(descriptor)
-        run_program("pg_dump", version, url, "--format=custom", "--lock-wait-timeout=60s", f"--file={part}")
-        part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)
-        os.close(descriptor)
-    for old in backups(name)[:-KEPT]:
-        old.unlink(missing_ok=True)
-    return path
+    return directory / f"{quote(database, safe='')}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"
 
 
 def backups(database: str) -> list[Path]:
@@ -114,20 +133,18 @@ def holds_rows(connection: psycopg.Connection) -> bool:
     return connection.execute(_HOLDS_ROWS).fetchone() == (True,)
 
 
-def run_program(name: str, version: int, url: str, *arguments: str) -> None:
-    """Run pg_dump or pg_restore for a server of a major version; TomatoError with its words where it fails.
+def run_program(name: str, target: Target, *arguments: str) -> None:
+    """Run pg_dump or pg_restore on a database; TomatoError with its words where it fails.
 
     It learns of the database from its environment only, so that no password is in the list of processes.
     """
-    settings = connection_settings(url, f"tomato-dao {name}")
-    variables = {o.keyword.decode(): o.envvar.decode() for o in pq.Conninfo.get_defaults() if o.envvar}
-    environment = {**os.environ, **{variables[k]: str(v) for k, v in settings.items() if k in variables}}
-    command = [os.fspath(_program(name, version)), "--no-password", *arguments]
+    command = [os.fspath(_program(name, target.version // 10000)), "--no-password", *arguments]
+    environment = target.environment(f"tomato-dao {name}")
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = one_line(done.stderr, 2000) or "it said nothing"
-        if password := settings.get("password"):
-            said = said.replace(str(password), "…")
+        if target.password:
+            said = said.replace(target.password, "…")
         raise TomatoError(f"{name} failed: {said}")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..errors import Unavailable
 from ..printable import printable
 from ..server.probe import maintenance, probe
+from ..server.target import target_of
 from . import embedded, programs
 from .cli import Parser
 
@@ -59,7 +60,7 @@ def _print_status() -> bool:
     print(f"data directory  {printable(status.data, None)}")
     print(f"log             {printable(status.log, None)}")
     print(f"URL             {status.url}")
-    if os.environ.get("DATABASE_URL"):
+    if os.environ.get("DATABASE_URL", "").strip():
         print("DATABASE_URL is set: commands use the server that it names, not this one")
     return status.running
 
@@ -67,8 +68,9 @@ def _print_status() -> bool:
 def _psql(arguments: Sequence[str]) -> None:
     """Become a psql on the server's database; Unavailable where the embedded server comes without one."""
     url = embedded.start()
-    probe(url).close()  # its error says what to do where there is no database yet
+    with probe(url) as connection:  # its error says what to do where there is no database yet
+        target = target_of(connection)
     psql = programs.binaries() / "psql"
     if not os.access(psql, os.X_OK):
         raise Unavailable(f"the embedded server comes without psql; with one of your own: psql {shlex.quote(url)}")
-    os.execv(psql, [os.fspath(psql), f"--dbname={url}", *arguments])  # noqa: S606 (no shell is meant)
+    os.execve(psql, [os.fspath(psql), *arguments], target.environment("psql"))  # noqa: S606 (no shell is meant)

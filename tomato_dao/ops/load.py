@@ -1,7 +1,6 @@
 """`tomato-dao load`: loads what `tomato-dao dump` or the old backend wrote, all or nothing."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..transfer.load import check, load
 from ..transfer.report import Report, Summary
 from .cli import Parser, file_name, interrupted_as, period
 from .progress import shown
-from .urls import database_url
+from .urls import owner_url
 
 _NOTHING = "nothing was loaded"
 
@@ -99,5 +98,4 @@ def _write(report: str | None, summary: LegacySummary) -> None:
 
 
 def _database(connections: int) -> Transactions:
-    url = os.environ.get("OWNER_DATABASE_URL") or database_url()
-    return Transactions(Pool(url, size=connections, application_name="tomato-dao load"))
+    return Transactions(Pool(owner_url(), size=connections, application_name="tomato-dao load"))

@@ -19,13 +19,14 @@ from ..server import schema
 from ..server.backoff import pauses
 from ..server.commands import checkout, command_line
 from ..server.planted import refuse_planted
-from ..server.probe import check_server, connect_to, connection_settings, passes, probe
-from ..server.session import CATALOG_PATH, SCHEMA_PATH
+from ..server.probe import connect_to, connection_settings, database_name, maintenance, passes, probe
+from ..server.session import SCHEMA_PATH
+from ..server.target import target_of
 from .backup import back_up, holds_rows
 from .cli import Parser
 from .dbmate import dbmate
 from .privileges import restore_privileges
-from .urls import owner_url
+from .urls import owner_url, owner_url_for
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +110,8 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
 
 def migrate_for(url: str, timeout: float) -> None:
     """Bring the database of a worker's URL to this code's layout, as its owner: OWNER_DATABASE_URL, where it is set."""
-    owner = os.environ.get("OWNER_DATABASE_URL") or url
-    names = [connection_settings(u, "").get("dbname") for u in (owner, url)]
+    owner = owner_url_for(url)
+    names = [database_name(owner), database_name(url)]
     if names[0] != names[1]:
         raise InvalidValue(f"OWNER_DATABASE_URL names the database {names[0]}, but {names[1]} is to be migrated")
     migrate(owner, timeout)
@@ -228,7 +229,7 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, owner: str | N
         logger.info("saved %s", printable(saved, None))
     before = _applied(connection)
     try:
-        dbmate(url, command, role=owner)
+        dbmate(target_of(connection), command, role=owner)
     except TomatoError as error:
         with suppress(TomatoError, psycopg.Error), probe(url) as another:  # this one's transaction ends with a rollback
             _settle(another)
@@ -266,28 +267,27 @@ def create_database(url: str, timeout: float = 0) -> None:
     timeout: seconds that a server is waited for which is at its limit or not there.
     """
     settings = connection_settings(url, "tomato-dao migrate")
-    name = str(settings.get("dbname") or settings.get("user") or "")
     try:
         connect_to(settings, 0).close()
         return
     except Unavailable:  # the server, or the database, is not there, or closed to us: the maintenance database tells
         pass
     try:
-        maintenance = connect_to({**settings, "dbname": "postgres"}, timeout, CATALOG_PATH)
+        server = maintenance(url, timeout)
     except Unavailable as error:
         connect_to(settings, 0 if passes(error) else timeout).close()
         return
-    with maintenance:
-        check_server(maintenance)
-        if maintenance.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
-            _create(maintenance, name)
+    name = database_name(url)
+    with server:
+        if server.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
+            _create(server, name)
         else:
             connect_to(settings, timeout).close()  # unless another process has made it since, this tells what is wrong
 
 
 def _create(server: psycopg.Connection, name: str) -> None:
     try:
-        server.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name)))
+        create_utf8(server, name)
     except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
         pass  # another process was first
     except psycopg.errors.InsufficientPrivilege as error:
@@ -300,6 +300,21 @@ def _create(server: psycopg.Connection, name: str) -> None:
     except psycopg.Error as error:
         said = error.diag.message_primary
         raise Unavailable(f"the database {name} is not there and can't be made: {said}") from error
+
+
+def create_utf8(server: psycopg.Connection, name: str) -> None:
+    """Make an empty database that is encoded in UTF8, whatever the other databases of the server are.
+
+    Its locale is the server's, where that can be of UTF8, else C.UTF-8, or C where the server's machine has no such.
+    """
+    create = sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name))
+    try:
+        server.execute(create)
+    except psycopg.errors.InvalidParameterValue:  # encoding and locale do not match
+        try:
+            server.execute(create + sql.SQL(" locale 'C.UTF-8'"))
+        except psycopg.errors.WrongObjectType:
+            server.execute(create + sql.SQL(" locale 'C'"))
 
 
 def _status() -> None:

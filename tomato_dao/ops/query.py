@@ -137,7 +137,6 @@ def _run(query: Query, values: Sequence[object], *, write: bool) -> tuple[list[s
     """The names of the columns, and the rows; of a query that returns none, the number of rows that it changed."""
     with probe(database_url()) as connection:
         schema.check(connection)
-        connection.execute("set timezone = 'UTC'")
         connection.read_only = not write
         for name in ("json", "jsonb"):
             connection.adapters.register_loader(name, _JsonLoader)

@@ -9,20 +9,23 @@ from time import monotonic, sleep
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, from_driver
 from ..printable import one_line, printable
 from ..server import schema
 from ..server.commands import command_line
 from ..server.planted import refuse_planted
-from ..server.probe import maintenance, probe
+from ..server.probe import database_name, maintenance, probe
 from ..server.session import CATALOG_PATH
+from ..server.target import target_of
+from ..transfer import limits
 from ..transfer.files import BACKUP, COMPRESSED, opened
 from .backup import run_program
 from .cli import Parser, file_name
 from .examinations import OK, examine_roles
 from .leftovers import claim, drop_abandoned, restored_as, unfinished
+from .migrate import create_utf8
 from .privileges import give_to_owner
 from .scratch import drop_database, with_database
 from .urls import owner_url
@@ -67,7 +70,7 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
     if not file.is_file():
         raise NotFound(f"there is no file {file}")
     _check_is_backup(file)
-    name = str(conninfo_to_dict(url).get("dbname", ""))
+    name = database_name(url)
     fresh = restored_as(name)
     try:
         with maintenance(url) as server:
@@ -77,15 +80,17 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
             claim(server, fresh)
             _create(server, fresh, like=name)
             try:
-                version, target = server.info.server_version // 10000, with_database(url, fresh)
                 superuser = server.info.parameter_status("is_superuser") == "on"
                 options = ["--exit-on-error", f"--dbname={make_conninfo(dbname=fresh)}"]
                 if not superuser:
                     options.append("--no-owner")  # all becomes the user's own
-                run_program("pg_restore", version, target, *options, os.fspath(file.absolute()))
-                with probe(target, path=CATALOG_PATH) as restored:
+                # no other server has a database of this name
+                with probe(with_database(url, fresh), path=CATALOG_PATH) as restored:
+                    run_program("pg_restore", target_of(restored), *options, os.fspath(file.absolute()))
                     give_to_owner(restored)
-                    restored.execute("analyze")
+                    with restored.transaction():
+                        limits.lift(restored)
+                        restored.execute("analyze")
                 return _swap(server, name, fresh, end_sessions=end_sessions)
             except BaseException:
                 drop_database(with_database(url, fresh))
@@ -121,7 +126,7 @@ def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
     """An empty database with another's owner and privileges, if there is that other."""
     database = sql.Identifier(name)
     try:
-        server.execute(sql.SQL("create database {} encoding 'UTF8' template template0").format(database))
+        create_utf8(server, name)
     except psycopg.errors.InsufficientPrivilege as error:
         raise NotAllowed(
             f"{server.info.user} may not create databases, which a restore needs (alter role … createdb)"
@@ -177,7 +182,8 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     kept = restore(Path(options.file), url, end_sessions=options.end_sessions)
     print(f"restored {printable(options.file, None)}")
     if kept:
-        server = {name: str(value) for name, value in conninfo_to_dict(url).items() if name in ("host", "port", "user")}
+        with maintenance(url) as connection:
+            server = {name: target_of(connection).settings[name] for name in ("host", "port", "user")}
         drop = shlex.join(["psql", make_conninfo(**server, dbname="postgres"), "-c", f'drop database "{kept}"'])
         print(f"the database before is kept as {printable(kept)}; once nobody needs it, drop it:\n  {printable(drop, None)}")
     try:

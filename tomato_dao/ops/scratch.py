@@ -44,7 +44,7 @@ def scratch_database(server_url: str, *, migrated: bool = True, template: str | 
 
 def with_database(url: str, name: str) -> str:
     """The URL of another database of the same server."""
-    settings = {k: str(v) for k, v in conninfo_to_dict(url).items() if v is not None and k != "dbname"}
+    settings = {k: str(v) for k, v in conninfo_to_dict(url.strip()).items() if v is not None and k != "dbname"}
     query = "&".join(f"{quote(k)}={quote(v, safe='')}" for k, v in settings.items())
     return f"postgresql:///{quote(name, safe='')}?{query}"
 

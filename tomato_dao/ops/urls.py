@@ -5,7 +5,7 @@ import os
 
 def database_url() -> str:
     """Where the database is: DATABASE_URL, else that of the embedded server, which is started where it isn't running."""
-    if url := os.environ.get("DATABASE_URL"):
+    if url := _named("DATABASE_URL"):
         return url
     from . import embedded  # needs the extra of that name, and costs 5 ms
 
@@ -14,9 +14,19 @@ def database_url() -> str:
 
 def direct_database_url() -> str | None:
     """Where sessions that a pooler must not share are opened: DIRECT_DATABASE_URL, which goes with DATABASE_URL."""
-    return os.environ.get("DIRECT_DATABASE_URL") if os.environ.get("DATABASE_URL") else None
+    return _named("DIRECT_DATABASE_URL") if _named("DATABASE_URL") else None
 
 
 def owner_url() -> str:
     """Who migrates, loads and restores: OWNER_DATABASE_URL, else as `database_url`."""
-    return os.environ.get("OWNER_DATABASE_URL") or database_url()
+    return _named("OWNER_DATABASE_URL") or database_url()
+
+
+def owner_url_for(url: str) -> str:
+    """Who migrates the database of a worker's URL: OWNER_DATABASE_URL, else the worker itself."""
+    return _named("OWNER_DATABASE_URL") or url
+
+
+def _named(variable: str) -> str | None:
+    """A URL of the environment, without the newline or blank that a file or a shell may have left around it."""
+    return os.environ.get(variable, "").strip() or None

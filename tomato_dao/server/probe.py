@@ -1,17 +1,20 @@
 """Where the database is, how it is connected to, and whether this code can use it."""
 
 import logging
+import math
 import os
 import pwd
 import re
 from collections.abc import Mapping
 from time import monotonic, sleep
+from types import MappingProxyType
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
+from ..sql import pins
 from .backoff import pauses
 from .commands import command_line
 from .session import CATALOG_PATH, SCHEMA_PATH, Session, look_up_in
@@ -28,29 +31,44 @@ _FINAL = re.compile(
 )
 _FULL = "too many|connection slots"
 _TRANSIENT_STATES = ("53", "57P", "08")
+# What poolers say, in English, of settings that a session is to be opened with.
+_TAKES_NO_OPTIONS = "unsupported startup parameter|support command-line options"
 logger = logging.getLogger(__name__)
 
 
-def session_settings(url: str, application_name: str, statement_timeout: float | None) -> dict[str, object]:
-    """The settings of a pooled connection; without a timeout none that a pooler in transaction mode would refuse."""
-    settings = connection_settings(url, application_name)
-    if statement_timeout is not None:
-        milliseconds = round(statement_timeout * 1000)
-        # Compiling a plan costs more than any of our statements.
-        limits = f"-c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds}"
-        ours = f"{limits} -c timezone=UTC -c jit=off"
-        settings["options"] = f"{ours} {settings.get('options', '')} -c search_path={SCHEMA_PATH}"
-    return settings
+def session_settings(
+    url: str, application_name: str, statement_timeout: float | None, server_version: int = 0
+) -> dict[str, object]:
+    """The settings of a pooled connection; without a timeout none that a pooler in transaction mode would refuse.
+
+    server_version: as libpq tells it; some limits are known to later servers only.
+    """
+    if statement_timeout is None:
+        settings = connection_settings(url, application_name)
+        del settings["options"]
+        if options := _given_options(conninfo_to_dict(url)):
+            settings["options"] = options
+        return settings
+    milliseconds = str(math.ceil(statement_timeout * 1000))  # 0 would be none
+    limits = {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
+    if server_version >= 170000:
+        limits["transaction_timeout"] = "0"
+    return connection_settings(url, application_name, limits)
 
 
-def connection_settings(url: str, application_name: str) -> dict[str, object]:
-    """What libpq is given for a URL: the URL's own settings win. InvalidValue, without the URL, where it isn't one."""
+def connection_settings(url: str, application_name: str, limits: Mapping[str, str] = MappingProxyType({})) -> dict[str, object]:
+    """What libpq is given for a URL: the URL's own settings win, but for those that all sessions pin.
+
+    limits: settings that the URL's options may override. Raises InvalidValue, without the URL, where it isn't one.
+    """
     try:
-        given = conninfo_to_dict(url)
+        given = conninfo_to_dict(url.strip())
     except psycopg.ProgrammingError:
         raise InvalidValue("the database URL is not of the form postgresql://user@host:port/database") from None
-    if any("@" in str(given.get(name, "")) for name in ("host", "port", "dbname")):
+    outside = [str(given.get(name, "")) for name in ("host", "port", "dbname")]
+    if any("@" in text and not text.startswith("/") for text in outside):
         raise InvalidValue("the database URL has an @ or / in its password: write them as %40 and %2F")
+    options = [pins.options(limits), _given_options(given), pins.options(pins.PINNED)]
     return {
         "application_name": application_name,
         "connect_timeout": CONNECT_TIMEOUT,
@@ -60,6 +78,7 @@ def connection_settings(url: str, application_name: str) -> dict[str, object]:
         "tcp_user_timeout": 60000,
         **given,
         "client_encoding": "UTF8",
+        "options": " ".join(filter(None, options)),
     }
 
 
@@ -79,6 +98,29 @@ def seeks_writable(settings: Mapping[str, object]) -> str:
     return "read-write" if attrs in ("", "any") and "," in given("host") + given("hostaddr") else ""
 
 
+def resolved(settings: Mapping[str, object]) -> dict[str, str]:
+    """Return what libpq makes of connection settings, by way of service files and PG* variables; no server is waited for."""
+    pgconn = pq.PGconn.connect_start(make_conninfo(**settings).encode())  # type: ignore[arg-type]
+    try:
+        return {option.keyword.decode(): option.val.decode() for option in pgconn.info if option.val is not None}
+    finally:
+        pgconn.finish()
+
+
+def database_name(url: str) -> str:
+    """Return the name of the database that a URL means, which need not be there."""
+    return resolved(connection_settings(url, "tomato-dao")).get("dbname", "")
+
+
+def _given_options(given: Mapping[str, object]) -> str:
+    """The user's own options: of the URL, else of its service, else of the environment."""
+    if "options" in given:
+        return str(given["options"])
+    if "service" in given or "PGSERVICE" in os.environ:
+        return resolved(given).get("options", "")
+    return os.environ.get("PGOPTIONS", "")
+
+
 def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao", path: str = SCHEMA_PATH) -> psycopg.Connection:
     """A connection, outside the pool, to a server that this code can use.
 
@@ -90,6 +132,7 @@ def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao",
     connection = connect_to(connection_settings(url, application_name), timeout, path)
     try:
         check_server(connection)
+        _check_encoding(connection)
     except WrongLayout:
         connection.close()
         raise
@@ -97,8 +140,27 @@ def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao",
 
 
 def maintenance(url: str, timeout: float = 0) -> psycopg.Connection:
-    """A connection to the database postgres of a URL's server, for work on databases and roles; as `probe` otherwise."""
-    return probe(make_conninfo(url, dbname="postgres"), timeout, path=CATALOG_PATH)
+    """A connection to the database “postgres” of a URL's server, in which databases and roles are made, without time limits.
+
+    It may have any encoding: only the encoding of the databases that are made there matters. timeout, Unavailable and
+    WrongLayout are those of `probe`.
+    """
+    limits = {"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+    settings = {**connection_settings(url, "tomato-dao", limits), "dbname": "postgres"}
+    connection = connect_to(settings, timeout, CATALOG_PATH)
+    try:
+        check_server(connection)
+        if connection.info.server_version >= 170000 and takes_options(connection):
+            connection.execute("set transaction_timeout = 0")
+    except WrongLayout:
+        connection.close()
+        raise
+    return connection
+
+
+def takes_options(connection: psycopg.Connection) -> bool:
+    """Whether the session has the settings with which it was to be opened: a pooler in transaction mode takes none."""
+    return "options" in connection.info.get_parameters()
 
 
 def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEMA_PATH) -> psycopg.Connection:
@@ -107,7 +169,7 @@ def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEM
     told = False
     for pause in pauses(0.1, 2):
         try:
-            connection = Session.connect(autocommit=True, **settings)  # type: ignore[arg-type]
+            connection = _connected(settings)
             look_up_in(connection, path)
             return connection
         except psycopg.OperationalError as error:
@@ -123,6 +185,20 @@ def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEM
             told = True
         sleep(pause)
     raise AssertionError("asks until it returns or raises")
+
+
+def _connected(settings: Mapping[str, object]) -> psycopg.Connection:
+    """A session with its settings; without options behind a pooler that takes none, where they are ours alone."""
+    try:
+        connection = Session.connect(autocommit=True, **settings)  # type: ignore[arg-type]
+    except psycopg.OperationalError as error:
+        users = pins.without_ours(str(settings.get("options", "")))
+        if users or not re.search(_TAKES_NO_OPTIONS, str(error)):
+            raise
+        without = {name: value for name, value in settings.items() if name != "options"}
+        connection = Session.connect(autocommit=True, **without)  # type: ignore[arg-type]
+    pins.settle(connection)
+    return connection
 
 
 def passes(refusal: TomatoError) -> bool:
@@ -149,13 +225,16 @@ def is_full(refusal: TomatoError) -> bool:
 
 
 def check_server(connection: psycopg.Connection) -> None:
-    """WrongLayout for a server that is too old or a database of another encoding."""
+    """WrongLayout for a server that is too old."""
     version = connection.info.server_version
     if version < OLDEST_SERVER:
         raise WrongLayout(
             f"the server at {_place(connection.info.get_parameters())} is PostgreSQL {version // 10000}; "
             "tomato-dao needs 15 or later: upgrade the server, or point DATABASE_URL at another"
         )
+
+
+def _check_encoding(connection: psycopg.Connection) -> None:
     if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
         raise WrongLayout(
             f"the database {connection.info.dbname} is encoded in {encoding}; tomato-dao needs UTF8: create it anew with "

@@ -7,10 +7,12 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.rows import TupleRow
 
-SCHEMA = "public"
+from ..sql import pins
+from ..sql.pins import SCHEMA as SCHEMA
+
 # The schema alone, whatever schema is named like the user; temporary objects, which could stand for those of the schema, last.
 # PostgreSQL's own come before all others by themselves.
-SCHEMA_PATH = f"{SCHEMA},pg_temp"
+SCHEMA_PATH = pins.PINNED["search_path"]
 # Nothing but PostgreSQL's own: for sessions of owners and superusers that look at what others may have made. In a path with the
 # schema, a function made there with the very types of a call would be taken before a more general one of PostgreSQL's.
 CATALOG_PATH = "pg_catalog,pg_temp"

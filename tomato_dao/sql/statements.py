@@ -27,6 +27,7 @@ from psycopg.rows import TupleRow, tuple_row
 
 from ..errors import InvalidValue
 from ..printable import one_line, quoted
+from . import pins
 from .counters import ConnectionCounts, log_slow
 from .query import Query
 from .rows import RawJson, has_raw_json, row_builder
@@ -164,7 +165,8 @@ class QueryConnection(psycopg.Connection[TupleRow]):
             self.autocommit = True
             self.isolation_level = self.read_only = self.deferrable = None
             self.row_factory = tuple_row
-            self.execute(_CLEAN if self.shapes is None else f"{_CLEAN}; set timezone = 'UTC'")
+            self.execute(_CLEAN)
+            pins.settle(self)
         except psycopg.Error:
             self.close()
 

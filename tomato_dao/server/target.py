@@ -1,0 +1,133 @@
+"""One database for all programs: the one that a session of ours has reached, told to each in words that it can't misread.
+
+libpq, pg_dump, psql and dbmate each read URLs, service files and PG* variables in their own way. So a session is opened first;
+children then get the host, port, user and database that it has, and none of the variables that could lead them elsewhere.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import LiteralString
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg import pq
+
+from .probe import maintenance, takes_options
+
+# Names the database among all that there are: another server's has another system identifier. Where that is closed to us, the
+# server's start is the next best. db/guard asks the same.
+_IDENTITY: LiteralString = """
+select format('%s/%s/%s', {}, d.oid, d.datname) from pg_database d where d.datname = current_database()
+"""
+_SYSTEM: LiteralString = "(select c.system_identifier from pg_control_system() c)"
+_STARTED: LiteralString = "extract(epoch from pg_postmaster_start_time())"
+_MAY_HAVE_TEMPORARY_TABLES = "select has_database_privilege(current_database(), 'temporary')"
+_MAY_KNOW_SYSTEM = "select has_function_privilege('pg_control_system()', 'execute')"
+# Settings that have done their work once there is a session, and those that are the child's own.
+_DONE = ("service", "servicefile", "target_session_attrs", "load_balance_hosts", "connect_timeout")
+_OWN = ("options", "application_name", "client_encoding", "password")
+# What lib/pq, which dbmate uses, reads in a URL and means the same by.
+_FOR_DBMATE = ("sslmode", "sslrootcert", "sslcert", "sslkey")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A database as a session has reached it.
+
+    settings: what libpq is to be given to reach it again, without the password. options: the session's, None where a pooler
+    takes none. encrypted: whether the session is. version: the server's, as libpq tells it. identity: which database of which
+    server it is, as `identity_of` tells. has_temporary_tables: whether its user may have some.
+    """
+
+    settings: dict[str, str]
+    password: str | None
+    options: str | None
+    encrypted: bool
+    version: int
+    identity: str
+    has_temporary_tables: bool
+
+    @property
+    def database(self) -> str:
+        """The database's name."""
+        return self.settings["dbname"]
+
+    def url(self, database: str | None = None) -> str:
+        """Return a URL, with the password, of the database or of another one of the server: for this process alone."""
+        settings = {**self.settings, "dbname": database or self.database}
+        if self.password:
+            settings["password"] = self.password
+        return f"postgresql://?{urlencode(settings, quote_via=quote)}"
+
+    def environment(self, application_name: str) -> dict[str, str]:
+        """Return the environment of a child that uses libpq: this process's, with this database and no other."""
+        variables = {option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar}
+        told = {variables[name]: value for name, value in self.settings.items() if name in variables}
+        told |= {"PGAPPNAME": application_name, "PGCLIENTENCODING": "UTF8", "PGCONNECT_TIMEOUT": "5"}
+        if self.password:
+            told["PGPASSWORD"] = self.password
+        if self.options:
+            told["PGOPTIONS"] = self.options
+        return {**_outside(), **told}
+
+    def environment_for_dbmate(self, options: str) -> dict[str, str]:
+        """Return the environment of dbmate: a URL without the password, since dbmate passes it on as an argument.
+
+        options: what PGOPTIONS adds to the session's settings.
+        """
+        settings = {name: self.settings[name] for name in _FOR_DBMATE if name in self.settings}
+        if settings.get("sslmode") in ("prefer", "allow"):  # not every dbmate 2 knows these
+            settings["sslmode"] = "require" if self.encrypted else "disable"
+        host, port = self.settings["host"], self.settings["port"]
+        user, name = quote(self.settings["user"], safe=""), quote(self.database, safe="")
+        if host.startswith("/"):
+            settings |= {"socket": host, "port": port, "sslmode": "disable"}
+            place = ""
+        else:
+            if settings.get("sslmode") != "verify-full":
+                host = self.settings.get("hostaddr") or host  # a name may have several addresses
+            place = f"{f'[{host}]' if ':' in host else host}:{port}"
+        url = f"postgres://{user}@{place}/{name}?{urlencode(settings, quote_via=quote)}"
+        told = {"DATABASE_URL": url}
+        if self.options is not None:
+            told["PGOPTIONS"] = f"{self.options} {options}"
+        if self.password:
+            told["PGPASSWORD"] = self.password
+        return {**_outside(), **told}
+
+
+def target_of(connection: psycopg.Connection) -> Target:
+    """Return the database that a session is in."""
+    pgconn = connection.pgconn
+    given = {option.keyword.decode(): option.val.decode() for option in pgconn.info if option.val is not None}
+    settings = {name: value for name, value in given.items() if name not in (*_DONE, *_OWN)}
+    info = connection.info
+    settings |= {"host": info.host, "port": str(info.port), "user": info.user, "dbname": info.dbname}
+    settings["hostaddr"] = "" if info.host.startswith("/") else info.hostaddr
+    return Target(
+        settings=settings,
+        password=info.password or None,
+        options=given.get("options") if takes_options(connection) else None,
+        encrypted=bool(pgconn.ssl_in_use),
+        version=info.server_version,
+        identity=identity_of(connection),
+        has_temporary_tables=connection.execute(_MAY_HAVE_TEMPORARY_TABLES).fetchone() == (True,),
+    )
+
+
+def identity_of(connection: psycopg.Connection) -> str:
+    """Return system identifier, number and name of the database that a session is in."""
+    may = connection.execute(_MAY_KNOW_SYSTEM).fetchone() == (True,)
+    (identity,) = connection.execute(_IDENTITY.format(_SYSTEM if may else _STARTED)).fetchone() or ("",)
+    return str(identity)
+
+
+def server_of(url: str) -> str:
+    """Return the URL of the server that a URL means, with its database “postgres”, whatever the environment says later."""
+    with maintenance(url) as connection:
+        return target_of(connection).url()
+
+
+def _outside() -> dict[str, str]:
+    """This process's environment without what tells libpq, or dbmate, of a database."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DBMATE_", "DATABASE_URL"))}
