@@ -42,7 +42,7 @@ union all
 select 'type', t.typname, format_type(t.typbasetype, t.typtypmod), null, null, null
 from pg_type t
 where t.typnamespace = 'public'::regnamespace and t.typtype = 'd'
-order by 1, 2
+order by 1, 2, 3, 4, 5, 6
 """
 
 
