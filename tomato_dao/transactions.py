@@ -46,9 +46,9 @@ class Transactions:
     def transaction(self, *, isolation: IsolationLevel | None = None, read_only: bool = False) -> Iterator[None]:
         """Join this thread's calls into one transaction; nested: savepoints.
 
-        isolation, read_only: of the outermost transaction (default: the server's). Whatever leaves the block as an
-        exception rolls it back. A transaction that a task of asyncio began is that task's alone: WrongState for others of
-        its thread.
+        isolation, read_only: of the outermost transaction (default: read committed, and what the role has). Whatever leaves
+        the block as an exception rolls it back. A transaction that a task of asyncio began is that task's alone: WrongState
+        for others of its thread.
         """
         outer = self._inside()
         if outer is None:

@@ -47,9 +47,6 @@ begin
 end;
 $$;
 
-alter role tomato_owner set search_path = public, pg_temp;
-alter role tomato_app set search_path = public, pg_temp;
-alter role tomato_reader set search_path = public, pg_temp;
 
 -- The owner may end the workers' sessions for a restore.
 grant tomato_app, tomato_reader, pg_monitor to tomato_owner;

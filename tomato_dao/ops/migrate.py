@@ -22,6 +22,7 @@ from ..server.planted import refuse_planted
 from ..server.probe import connect_to, connection_settings, database_name, maintenance, passes, probe
 from ..server.session import SCHEMA_PATH
 from ..server.target import target_of
+from ..transfer import limits
 from .backup import back_up, holds_rows
 from .cli import Parser
 from .dbmate import dbmate
@@ -146,7 +147,7 @@ def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, s
                 owner = _owner(connection)
                 make_migration_lock(connection, owner)
                 with connection.transaction():
-                    connection.execute("set local idle_in_transaction_session_timeout = 0")
+                    limits.lift(connection)
                     connection.execute(f"set local search_path = {SCHEMA_PATH}".encode())  # a pooler may change the session
                     if owner:
                         connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))

@@ -5,6 +5,7 @@ from itertools import islice
 from time import sleep
 
 import psycopg
+from psycopg import sql
 
 from ..errors import NotAllowed, TomatoError, from_driver
 from ..server.backoff import pauses
@@ -12,6 +13,8 @@ from ..server.commands import command_line
 from ..server.planted import refuse_planted
 from ..server.probe import probe
 from ..server.session import CATALOG_PATH
+from ..sql import pins
+from ..transfer import limits
 from .cli import Parser
 from .migrate import create_database, lock_migrations, make_migration_lock
 from .privileges import script
@@ -53,14 +56,25 @@ def _run_scripts(connection: psycopg.Connection) -> None:
     for pause in islice(pauses(0.1, 1), 5):
         try:
             with connection.transaction():
+                limits.lift(connection)
                 lock_migrations(connection)
                 for name in ("roles", "ownership", "privileges"):
                     connection.execute(script(name))
+                _pin_settings(connection)
             return
         except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject, psycopg.errors.InternalError_) as error:
             conflict = error
             sleep(pause)
     raise conflict
+
+
+def _pin_settings(connection: psycopg.Connection) -> None:
+    """Give the roles the settings that sessions pin, for those behind a pooler, which can't."""
+    pin = sql.SQL("alter role {} set {} = {}")
+    for role in map(sql.Identifier, ROLES):
+        for name, value in pins.PINNED.items():
+            values = sql.SQL(", ").join(map(sql.Literal, value.split(",")))
+            connection.execute(pin.format(role, sql.Identifier(name), values))
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:

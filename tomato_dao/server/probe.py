@@ -68,6 +68,8 @@ def connection_settings(url: str, application_name: str, limits: Mapping[str, st
     outside = [str(given.get(name, "")) for name in ("host", "port", "dbname")]
     if any("@" in text and not text.startswith("/") for text in outside):
         raise InvalidValue("the database URL has an @ or / in its password: write them as %40 and %2F")
+    if "search_path" in str(given.get("options", "")):
+        raise InvalidValue(f"the tables are in the schema {pins.SCHEMA}: leave search_path out of the database URL's options")
     options = [pins.options(limits), _given_options(given), pins.options(pins.PINNED)]
     return {
         "application_name": application_name,

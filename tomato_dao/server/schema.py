@@ -8,11 +8,20 @@ from pathlib import Path
 import psycopg
 
 from ..errors import NotAllowed, WrongLayout, from_driver
+from ..sql import pins
 from .commands import command_line
 
 _PACKAGE = Path(__file__).parents[1]
 # A wheel carries db/ inside the package; in a checkout it stands beside it.
 DB_DIR = _PACKAGE / "db" if (_PACKAGE / "db").is_dir() else _PACKAGE.parent / "db"
+
+# Ours is known by its hashes: other programs have tables of that name.
+_ELSEWHERE = """
+select c.relnamespace::regnamespace::text
+from pg_class c
+join pg_attribute a on a.attrelid = c.oid and a.attname = 'sha256'
+where c.relname = 'schema_migrations' and c.relkind = 'r'
+"""
 
 
 # Reading a view, or a table with policies, would run what its owner has put there. (All types are PostgreSQL's own.)
@@ -109,6 +118,7 @@ def applied(connection: psycopg.Connection) -> list[str]:
     try:
         is_ours = connection.execute(_IS_PLAIN).fetchone()
         if is_ours is None:
+            _refuse_elsewhere(connection)
             return []
         if is_ours != (True,):
             raise WrongLayout(
@@ -122,6 +132,15 @@ def applied(connection: psycopg.Connection) -> list[str]:
         ) from error
     except psycopg.Error as error:
         raise from_driver(error) from error
+
+
+def _refuse_elsewhere(connection: psycopg.Connection) -> None:
+    """Raise WrongLayout if the tables are in another schema: sessions with another search_path may have put them there."""
+    if found := connection.execute(_ELSEWHERE).fetchone():
+        raise WrongLayout(
+            f"the tables of the database {connection.info.dbname} are in the schema {found[0]}, and tomato-dao looks in "
+            f"{pins.SCHEMA} only: rename {found[0]} to {pins.SCHEMA}, once that is dropped or has another name"
+        )
 
 
 def refuse_unknown(versions: Sequence[str], database: str) -> None:
