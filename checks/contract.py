@@ -15,7 +15,7 @@ from tomato_dao.database import QUERIES
 from tomato_dao.errors import TomatoError
 from tomato_dao.ops.cli import run_command
 from tomato_dao.server import schema
-from tomato_dao.sql.query_files import READ_ONLY, fingerprint
+from tomato_dao.sql.query_files import READ_ONLY, fingerprint, strays
 from tomato_dao.sql.wording import counted
 
 from . import faces, uses
@@ -171,7 +171,9 @@ def main() -> None:
     write = parser.parse_args().write
     with layout_connection() as connection:
         queries = describe(connection, QUERIES.values())
-    found = findings(queries)
+    stray = "it holds no query of a DAO, and is not read: rename or remove it"
+    found = [f"{short(path)}:1: {stray}" for path in strays(schema.DB_DIR / "queries")]
+    found += findings(queries)
     made = made_faces(queries)
     files = {MARKS_FILE: made_marks(queries)} | ({faces.FACES_FILE: made} if made else {})
     if write and made:

@@ -31,7 +31,7 @@ def unfrozen(directory: Path) -> list[str]:
     if faulty := [" ".join(words) for words in lines if len(words) != 2]:
         return [f"{os.path.relpath(list_file)}: a line has a hash and a file name, not {faulty[0]!r}"]
     released = {name: sha256 for sha256, name in lines}
-    found = {path.name: path for path in sorted(directory.glob("*.sql"))}
+    found = {path.name: path for path in schema.files(directory)}
     faults = {}
     for name in sorted(released.keys() | found.keys()):
         if name not in found:
@@ -44,6 +44,19 @@ def unfrozen(directory: Path) -> list[str]:
     if list(released) != sorted(released):
         faults[_RELEASED] = "its lines are not in the order of the versions"
     return [f"{os.path.relpath(directory / name)}: {fault}" for name, fault in faults.items()]
+
+
+def misnamed(directory: Path) -> list[str]:
+    """Return what lies among a directory's migrations and is none, and migrations of one version, a line each."""
+    files = schema.files(directory)
+    versions = [schema.version_of(path) for path in files]
+    wrong = [
+        (path, "it is no migration by its name, and is not applied: rename or remove it") for path in schema.strays(directory)
+    ]
+    for path, version in zip(files, versions, strict=True):
+        if versions.count(version) > 1:
+            wrong.append((path, "another migration has the same version: give one a later one"))
+    return [f"{os.path.relpath(path)}: {fault}" for path, fault in wrong]
 
 
 def findings(file: Path) -> list[str]:
@@ -65,7 +78,7 @@ def findings(file: Path) -> list[str]:
 def main() -> None:
     """`python -m checks.migration_lint`"""
     changed = unfrozen(schema.DB_DIR / "migrations")
-    found = [line for file in schema.files() for line in findings(file)]
+    found = [*misnamed(schema.DB_DIR / "migrations"), *(line for file in schema.files() for line in findings(file))]
     for line in [*changed, *found]:
         print(line, file=sys.stderr)
     if changed:

@@ -37,6 +37,17 @@ def test_released_migrations_as_they_were_and_later_ones_are_fine(directory: Pat
     assert told(directory) == []
 
 
+def test_what_lies_among_migrations_and_is_none_is_ignored_or_named(directory: Path) -> None:
+    named = ["20270201000000_b (1).sql", "20270301000000_C.sql", "scratch.sql"]
+    for name in [*named, "._x.sql", "20270201000000_b.sql~"]:
+        (directory / name).write_text("select nonsense")
+    (directory / ".#x.sql").symlink_to("somebody@nowhere.1")
+    (directory / "20270101000000_again.sql").write_text("-- migrate:up\n")
+    assert [path.name for path in schema.files(directory)] == sorted([*NAMES, "20270101000000_again.sql"])
+    names = [Path(line.partition(": ")[0]).name for line in migration_lint.misnamed(directory)]
+    assert names == [*named, "20270101000000_a.sql", "20270101000000_again.sql"]
+
+
 def test_an_edited_released_migration_is_refused_by_name(directory: Path) -> None:
     with (directory / NAMES[0]).open("a") as file:
         file.write("-- a comment\n")

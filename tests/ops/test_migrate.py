@@ -300,3 +300,16 @@ def test_a_new_migration_has_a_place_for_its_way_back(next_migration: Path) -> N
     for name in ("Host", "a/b", "../x", ""):
         with pytest.raises(InvalidValue):
             migrate._new(name)
+
+
+def test_what_lies_among_migrations_and_is_none_keeps_nobody_from_anything(
+    tomato_url: str, next_migration: Path, saved: Path, server: psycopg.Connection
+) -> None:
+    server.execute("insert into organizations (name) values ('uni')")
+    for name in (NEXT.replace(".sql", " (1).sql"), "scratch.sql", f"._{NEXT}", "20000101000000_Old.sql"):
+        next_migration.with_name(name).write_text("select nonsense")
+    next_migration.with_name(f".#{NEXT}").symlink_to("somebody@nowhere.1")
+    assert migrate.migrate(tomato_url) == [NEXT.partition("_")[0]]
+    assert len(list(saved.iterdir())) == 1
+    assert organizations(tomato_url) == ["uni"]
+    assert migrate.roll_back(tomato_url) == NEXT.partition("_")[0]

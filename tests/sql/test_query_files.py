@@ -19,7 +19,7 @@ from tomato_dao import Database, TomatoError, connect, rows
 from tomato_dao.database import QUERIES
 from tomato_dao.errors import QueryFileError
 from tomato_dao.sql.query import Query
-from tomato_dao.sql.query_files import load
+from tomato_dao.sql.query_files import load, strays
 
 Load = Callable[[str], dict[str, Query]]
 FILES = sorted((CHECKOUT / "db" / "queries").glob("*.sql"))
@@ -63,7 +63,6 @@ def one(read: Load) -> Callable[[str], Query]:
         ("-- name: a()\n-- Nothing but words.\n\n-- name: b()\nselect 1;\n", 1, "things.a is empty"),
         ("-- name: a()\n-- Words.\n\n/* more\nwords */\n  -- and more\n;\n", 1, "things.a is empty"),
         ("-- The things.\nselect 1;\n\n-- name: a()\nselect 1;\n", 2, "SQL before the first"),
-        ("select 1;\n", 1, "SQL before the first"),
         ("-- name: a b\nselect 1;\n", 1, "not a definition"),
         ("-- name:\nselect 1;\n", 1, "not a definition"),
         ("-- name: a(x\nselect :x;\n", 1, "not a definition"),
@@ -102,6 +101,19 @@ def test_a_directory_without_files_has_no_queries(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "\n", "-- Nothing here yet.\n\n"])
 def test_a_file_without_queries_has_none(read: Load, text: str) -> None:
     assert read(text) == {}
+
+
+def test_what_lies_among_query_files_and_is_none_is_ignored_or_named(tmp_path: Path) -> None:
+    (tmp_path / "things.sql").write_text("-- name: get()\nselect 1;\n")
+    (tmp_path / "later.sql").write_text("-- Nothing here yet.\n")
+    named = ["Things.sql", "scratch.sql", "things (1).sql", "things-old.sql"]
+    for name in named:
+        (tmp_path / name).write_text("select nonsense\n" if name == "scratch.sql" else "-- name: get()\nselect 2;\n")
+    (tmp_path / "._things.sql").write_bytes(b"\x00\x05\x16\x07\xff")
+    (tmp_path / ".#things.sql").symlink_to("somebody@nowhere.1")
+    (tmp_path / "things.sql~").write_text("select 1;\n")
+    assert list(load(tmp_path)) == ["things.get"]
+    assert [path.name for path in strays(tmp_path)] == named
 
 
 def test_a_query_is_all_that_its_head_says(one: Callable[[str], Query], tmp_path: Path) -> None:

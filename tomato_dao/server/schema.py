@@ -1,6 +1,7 @@
 """Which layout this code needs (its migrations), and whether a database has it."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ _PACKAGE = Path(__file__).parents[1]
 # A wheel carries db/ inside the package; in a checkout it stands beside it.
 DB_DIR = _PACKAGE / "db" if (_PACKAGE / "db").is_dir() else _PACKAGE.parent / "db"
 
+_MIGRATION = re.compile(r"\d+_[a-z0-9_]+\.sql")  # as dbmate, and “migrate new”, name them
 # Ours is known by its hashes: other programs have tables of that name.
 _ELSEWHERE = """
 select c.relnamespace::regnamespace::text
@@ -103,9 +105,15 @@ def version_of(path: Path) -> str:
     return path.name.partition("_")[0]
 
 
-def files() -> list[Path]:
-    """This code's migrations, oldest first."""
-    return sorted((DB_DIR / "migrations").glob("*.sql"))
+def files(directory: Path | None = None) -> list[Path]:
+    """This code's migrations, oldest first, or those of another directory; what else lies there is none of ours."""
+    return sorted(path for path in (directory or DB_DIR / "migrations").iterdir() if _MIGRATION.fullmatch(path.name))
+
+
+def strays(directory: Path) -> list[Path]:
+    """Return what lies among migrations and is none, but for hidden files: a copy, or one whose name is not a migration's."""
+    found = set(files(directory))
+    return [path for path in sorted(directory.glob("[!.]*.sql")) if path not in found]
 
 
 def file_hash(path: Path) -> str:

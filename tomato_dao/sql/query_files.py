@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -15,6 +15,7 @@ from .choices import Order
 from .lexer import Kind, Unterminated, tokens
 from .query import Query
 
+_FILE_NAME = re.compile(r"[a-z][a-z0-9_]*\.sql")
 _NAME = re.compile(r"^--\s*name\s*:\s*(?P<definition>.*?)\s*$")
 _DEFINITION = re.compile(r"^(?P<name>[a-z]\w*)\s*(?:\((?P<parameters>[\w\s,]*)\))?\s*(?P<kind>\^|\$|!|<!|)$")
 _RECORD_CLASS = re.compile(r"^--\s*record_class\s*:\s*(\w+)\s*$")
@@ -44,7 +45,7 @@ def load(directory: Path, row_classes: Mapping[str, type] = MappingProxyType({})
     """
     proved = _proved(directory / READ_ONLY)
     found: dict[str, Query] = {}
-    for path in sorted(directory.glob("*.sql")):
+    for path in sorted(filter(_is_query_file, directory.iterdir())):
         for query in _read(path, row_classes, proved):
             if query.name in found:
                 raise _wrong(path, query.line, f"{query.name} is already defined in line {found[query.name].line}")
@@ -65,13 +66,35 @@ def _proved(file: Path) -> Set[tuple[str, str]]:
     return {(line[0], line[-1]) for line in lines if line}
 
 
-def _read(path: Path, row_classes: Mapping[str, type], proved: Set[tuple[str, str]]) -> Iterator[Query]:
+def strays(directory: Path) -> list[Path]:
+    """Return what lies among query files and is none: by its name, or since it has SQL and no “-- name:”; not hidden files."""
+    return [
+        path
+        for path in sorted(directory.glob("[!.]*.sql"))
+        if not _is_query_file(path) or not (any(_NAME.match(line) for line in _lines(path)) or _is_comment(_lines(path)))
+    ]
+
+
+def _is_query_file(path: Path) -> bool:
+    """Whether a DAO can have the file's queries; no copy, and nothing that an editor or an archive has left."""
+    return bool(_FILE_NAME.fullmatch(path.name))
+
+
+def _is_comment(lines: Sequence[str]) -> bool:
+    return all(line.startswith("--") or not line.strip() for line in lines)
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text("utf-8-sig").split("\n")
+        return path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise QueryFileError(f"{path}: not UTF-8: {error}") from error
+
+
+def _read(path: Path, row_classes: Mapping[str, type], proved: Set[tuple[str, str]]) -> Iterator[Query]:
+    lines = _lines(path)
     starts = [n for n, line in enumerate(lines) if _NAME.match(line)]
-    for n, line in enumerate(lines[: starts[0] if starts else None]):
+    for n, line in enumerate(lines[: starts[0] if starts else 0]):  # without any it is somebody's notes, which checks name
         if line.strip() and not line.startswith("--"):
             raise _wrong(path, n + 1, "SQL before the first “-- name:”")
     for start, end in pairwise([*starts, len(lines)]):
