@@ -130,7 +130,9 @@ def test_a_server_whose_socket_was_tidied_away_is_found_again(made: Path) -> Non
 
 
 def test_the_environment_of_other_servers_does_not_lead_astray(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGPORT", "5555")
+    others = {"PGHOSTADDR": "127.0.0.9", "PGHOST": "nowhere.invalid", "PGPORT": "5555", "PGUSER": "nobody", "PGDATABASE": "x"}
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
     assert answers(embedded.start(made))
 
 

@@ -25,8 +25,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server = embedded._Server.of(tmp_path / "cluster")
     with server.lock():
         server._private(server.data)
-        options = ["-U", "tomato", "--auth=trust", f"--encoding={request.param}", "--locale=C", "--no-sync"]
-        server.run("initdb", "-D", str(server.data), *options)
+        server.initdb(server.data, f"--encoding={request.param}", "--locale=C", "--no-sync")
     try:
         yield embedded.start(tmp_path / "cluster")
     finally:

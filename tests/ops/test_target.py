@@ -16,7 +16,7 @@ from tomato_dao.ops import backup, programs
 from tomato_dao.ops.dbmate import dbmate
 from tomato_dao.ops.migrate import migrate, migrate_for, roll_back
 from tomato_dao.ops.scratch import scratch_database
-from tomato_dao.server.probe import probe
+from tomato_dao.server.probe import maintenance, probe
 from tomato_dao.server.target import Target, server_of, target_of
 
 pytestmark = pytest.mark.slow
@@ -124,7 +124,7 @@ def test_a_program_that_finds_itself_elsewhere_writes_nothing(
         dbmate(astray, "migrate")
     assert tables(another) == 0
     monkeypatch.setattr(backup, "target_of", lambda _: astray)
-    with pytest.raises(TomatoError, match="snapshot"):
+    with pytest.raises(TomatoError, match="SNAPSHOT"):
         backup.back_up(tomato_url)
     assert list(saved.iterdir()) == []
 
@@ -136,5 +136,6 @@ def test_the_plugins_server_stays_the_same_when_the_environment_changes(
     server = server_of("postgresql://")
     monkeypatch.setenv("PGSERVICE", "another")
     monkeypatch.setenv("PGHOSTADDR", "127.0.0.9")
-    found = reached(server)
+    with maintenance(server) as connection:
+        found = target_of(connection)
     assert (found.database, found.settings["host"]) == ("postgres", services["mine"].settings["host"])

@@ -9,8 +9,8 @@ import fcntl
 import hashlib
 import os
 import pwd
-import shlex
 import shutil
+import signal
 import socket
 import stat
 import tempfile
@@ -18,10 +18,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from urllib.parse import quote
 
 from ..errors import Unavailable, WrongLayout
 from ..printable import one_line
+from ..server.backoff import pauses
 from ..server.commands import checkout
 from . import programs
 from .private import make_private
@@ -31,6 +33,8 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there has a new name, whi
 _ROOM = 2 << 30  # bytes that tests may need
 _SOCKET_NAME = ".s.PGSQL.5432"
 _LONGEST_SOCKET = 107  # bytes of a Unix socket's path
+_START, _STOP = 60, 60  # seconds that a server may take for it
+_LEFT_BEHIND = "pre-existing shared memory block"
 
 
 def start(data_dir: Path | None = None) -> str:
@@ -122,7 +126,14 @@ def default_data_dir() -> Path:
         return Path(given)
     if place := checkout():
         return place / "var"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "tomato-dao"
+    if given := os.environ.get("XDG_DATA_HOME"):
+        return Path(given) / "tomato-dao"
+    try:
+        return Path.home() / ".local" / "share" / "tomato-dao"
+    except RuntimeError as error:  # neither HOME nor an entry in passwd
+        raise Unavailable(
+            "there is no home directory for the embedded server's data: name a place in TOMATO_DATA_DIR"
+        ) from error
 
 
 def tests_dir() -> Path:
@@ -143,11 +154,12 @@ class _Server:
         if os.geteuid() != 0:
             return cls(home, None, is_for_tests)
         home = ROOT_HOME / _short(home.resolve())
-        with suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(FileNotFoundError, NotADirectoryError, KeyError):
             return cls(home, pwd.getpwuid((home / "data").lstat().st_uid), is_for_tests)
-        with suppress(KeyError):
-            return cls(home, pwd.getpwnam("postgres"), is_for_tests)
-        return cls(home, pwd.getpwnam("nobody"), is_for_tests)
+        for name in ("postgres", "nobody"):
+            with suppress(KeyError):
+                return cls(home, pwd.getpwnam(name), is_for_tests)
+        raise Unavailable("the embedded server does not run as root, and there is neither a user postgres nor nobody to run it")
 
     @property
     def data(self) -> Path:
@@ -156,7 +168,8 @@ class _Server:
     def running(self) -> bool:
         """Whether it accepts connections now."""
         with suppress(OSError, ValueError, IndexError):
-            if (self.data / "postmaster.pid").read_text().split("\n")[7].strip() != "ready":
+            lines = (self.data / "postmaster.pid").read_text().split("\n")
+            if lines[7].strip() != "ready" or not _lives(int(lines[0])):
                 return False
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(os.fspath(self.socket_dir() / _SOCKET_NAME))
@@ -164,14 +177,15 @@ class _Server:
         return False
 
     def socket_dir(self) -> Path:
-        """run/, or a short private directory where that path is too long for a socket."""
+        """run/, or a short private directory where that path is too long, or too strange, for a socket."""
         run = self.home / "run"
-        if len(os.fsencode(run / _SOCKET_NAME)) <= _LONGEST_SOCKET:
-            return run
+        if len(os.fsencode(run / _SOCKET_NAME)) <= _LONGEST_SOCKET and programs.PLAIN.fullmatch(os.fspath(run)):
+            return run  # libpq would take a comma for the end of a host, and more
         return Path("/tmp") / f"tomato-dao-{os.geteuid()}-{_short(run)}"  # noqa: S108 (checked by _private)
 
     def url(self) -> str:
-        return f"postgresql://tomato@/tomato?host={quote(os.fspath(self.socket_dir()), safe='')}&port=5432"
+        place = f"host={quote(os.fspath(self.socket_dir()), safe='')}&port=5432"
+        return f"postgresql://tomato@/tomato?{place}&hostaddr="  # which PGHOSTADDR would be otherwise
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -220,11 +234,16 @@ class _Server:
         else:
             self._private(self.data)
             self._private(new)
-        self.run(
-            "initdb", "-D", str(new), "-U", "tomato", "--auth=trust", "--encoding=UTF8",
-            "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions", *(["--no-sync"] if self.is_for_tests else []),
-        )  # fmt: skip
+        self.initdb(new, "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8")
         new.rename(self.data)
+
+    def initdb(self, data: Path, *options: str) -> None:
+        """Fill a data directory; Unavailable, with what initdb said, where it fails."""
+        sync = ["--no-sync"] if self.is_for_tests else []
+        done = programs.initdb(self.user, "-D", str(data), "-U", "tomato", "--auth=trust", "--no-instructions", *sync, *options)
+        if done.returncode != 0:
+            said = one_line((done.stderr or b"").decode(errors="replace"), 2000)
+            raise Unavailable(f"the embedded server's initdb failed in {self.home}: {said or 'it said nothing'}")
 
     def launch(self) -> None:
         """Start the server and wait until it accepts connections."""
@@ -232,30 +251,60 @@ class _Server:
         run, sockets = self.home / "run", self.socket_dir()
         self._private(run)
         self._private(sockets)
-        quoted = '"' + os.fspath(sockets).replace('"', '""') + '"'
         settings = [
             "listen_addresses=",
-            f"unix_socket_directories={quoted}",
+            f'unix_socket_directories="{sockets}"',
             "unix_socket_permissions=0700",
             "shared_buffers=256MB",
         ]
         if self.is_for_tests:
             settings += ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
-        options = shlex.join(word for setting in settings for word in ("-c", setting))
-        self.run("pg_ctl", "start", "-D", str(self.data), "-l", str(run / "log"), "-o", options, "-w", "-t", "60")
+        options = [word for setting in settings for word in ("-c", setting)]
+        deadline = monotonic() + _START
+        for pause in pauses(0.02, 0.2):
+            said = self._try_to_start(run / "log", options, deadline)
+            if said is None:
+                return
+            # What a server that was killed has left may need a moment to go: its sessions and its memory.
+            if _LEFT_BEHIND not in said or monotonic() > deadline:
+                raise Unavailable(f"the embedded server did not start in {self.home}: {said or 'it said nothing'}")
+            sleep(pause)
+
+    def _try_to_start(self, log: Path, options: list[str], deadline: float) -> str | None:
+        """Start the server; None where it accepts connections, else the end of what it said."""
+        before = log.stat().st_size if log.exists() else 0
+        process = programs.start(self.user, log, "-D", str(self.data), *options)
+        for pause in pauses(0.01, 0.1):
+            if self.running() and self._process() == process:
+                return None
+            if not _lives(process) or monotonic() > deadline:
+                if _lives(process):
+                    os.kill(process, signal.SIGQUIT)
+                with suppress(OSError), log.open("rb") as text:
+                    text.seek(before)
+                    return " / ".join(text.read().decode(errors="replace").splitlines()[-3:])
+                return ""
+            sleep(pause)
+        raise AssertionError("waits until it returns")
 
     def stop(self) -> bool:
         """Stop the server; False where none runs."""
-        if not self._is_ours(self.data) or programs.run(self.user, "pg_ctl", "status", "-D", str(self.data)).returncode != 0:
+        process = self._process()
+        if process is None:
             return False
-        self.run("pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w")
+        os.kill(process, signal.SIGINT)  # ends all sessions
+        if not _wait_until_gone(process, _STOP):
+            raise Unavailable(
+                f"the embedded server in {self.home} does not stop: its process {process} still runs after {_STOP} s"
+            )
         self.forget_socket()
         return True
 
     def discard(self) -> None:
         """Remove the data and the socket, whatever state the server is in."""
-        if self._is_ours(self.data):
-            programs.run(self.user, "pg_ctl", "stop", "-D", str(self.data), "-m", "immediate", "-t", "10")
+        if process := self._process():
+            os.kill(process, signal.SIGQUIT)
+            _wait_until_gone(process, 10)
         self.forget(self.data)
         shutil.rmtree(self.socket_dir(), ignore_errors=True)
 
@@ -274,17 +323,23 @@ class _Server:
             with suppress(OSError):
                 sockets.rmdir()
 
-    def run(self, program: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs as the server's user; Unavailable, with what it said, where it fails."""
-        done = programs.run(self.user, program, *arguments)
-        if done.returncode != 0:
-            said = one_line((done.stderr or b"").decode(errors="replace"), 2000) or self._end_of_log()
-            raise Unavailable(f"the embedded server's {program} failed in {self.home}: {said or 'it said nothing'}")
+    def _process(self) -> int | None:
+        """The server's process; None where there is none, and what the last one has left is removed.
 
-    def _end_of_log(self) -> str:
-        with suppress(OSError):
-            return " / ".join((self.home / "run" / "log").read_text(errors="replace").splitlines()[-3:])
-        return ""
+        Its number may be that of a zombie, where nobody reaps what was killed (a container's first process may not), or of
+        another program by now. PostgreSQL would take either for a running server.
+        """
+        file = self.data / "postmaster.pid"
+        if not self._is_ours(self.data):
+            return None
+        with suppress(OSError, ValueError, IndexError):
+            process = int(file.read_text().split("\n")[0])
+            if _lives(process) and _works_in(process, self.data):
+                return process
+            if process > 0:
+                file.unlink()
+                (self.socket_dir() / f"{_SOCKET_NAME}.lock").unlink(missing_ok=True)
+        return None
 
     def _owner(self) -> int:
         return self.user.pw_uid if self.user else os.geteuid()
@@ -316,6 +371,42 @@ class _Server:
             raise Unavailable(
                 f"{directory} must be a directory of user {owner} with mode 0700; remove it or set TOMATO_DATA_DIR"
             )
+
+
+def _lives(process: int) -> bool:
+    """Whether a process runs: one that was killed and is not reaped does not."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return not Path("/proc/self/stat").exists()  # other systems have no such files
+    return state not in "ZX"
+
+
+def _works_in(process: int, data: Path) -> bool:
+    """Whether a process may be the server of these data, in which it has its working directory."""
+    try:
+        return Path(f"/proc/{process}/cwd").readlink() == data.resolve()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # somebody else's
+
+
+def _wait_until_gone(process: int, seconds: float) -> bool:
+    deadline = monotonic() + seconds
+    for pause in pauses(0.01, 0.1):
+        if not _lives(process):
+            return True
+        if monotonic() > deadline:
+            return False
+        sleep(pause)
+    raise AssertionError("waits until it returns")
 
 
 def _has_room() -> bool:

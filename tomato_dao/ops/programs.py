@@ -5,8 +5,10 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +16,10 @@ from pathlib import Path
 from ..errors import Unavailable
 
 MAJOR = "18"
+PLAIN = re.compile(r"[\w/.+~ -]+", re.ASCII)  # paths that shells, URLs and PostgreSQL's lists read as they are
 ROOT_HOME = Path("/var/lib/tomato-dao")  # where that user can reach what is root's
 COPY = "postgresql-"  # with which the names of copies of the programs begin there
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
 
 def binaries() -> Path:
@@ -29,19 +33,72 @@ def binaries() -> Path:
     return Path(spec.submodule_search_locations[0]) / f"pginstall{MAJOR}" / "bin"
 
 
-def run(user: pwd.struct_passwd | None, program: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+def _run(user: pwd.struct_passwd | None, program: Path, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
     """Run a program as a user (None: this process's own); what became of it."""
     done: subprocess.CompletedProcess[bytes] = subprocess.run(
-        [_reachable(user) / program, *arguments],
+        [program, *arguments],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,  # the server inherits it: a pipe would stay open for as long as the server runs
-        stderr=subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         cwd="/",
-        env={"PATH": os.defpath, "LC_ALL": "C"},
+        env=_ENVIRONMENT,
         check=False,
         **_identity(user),  # type: ignore[call-overload]
     )
     return done
+
+
+def initdb(user: pwd.struct_passwd | None, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run initdb as a user, also from a path that a shell would read otherwise, and for a user without an entry in passwd.
+
+    initdb runs postgres by way of a shell, with its path between double quotes, and both want to know their user's name,
+    although they are told another: then a copy of them does it, in a plain path, that asks for anybody's name instead.
+    """
+    installed = _reachable(user)
+    has_name = _has_name(user.pw_uid if user else os.geteuid())
+    if has_name and PLAIN.fullmatch(os.fspath(installed)):
+        return _run(user, installed / "initdb", *arguments)
+    package = installed.parents[1]
+    with tempfile.TemporaryDirectory(prefix="tomato-dao-programs-") as directory:
+        copy = Path(directory, package.name)
+        shutil.copytree(installed.parent, copy / installed.parent.name, ignore=shutil.ignore_patterns("include"))
+        libraries = package.with_name(f"{package.name}.libs")  # the programs find these by their place
+        if libraries.is_dir():
+            shutil.copytree(libraries, Path(directory, libraries.name))
+        if user:
+            for path in [Path(directory), *Path(directory).rglob("*")]:
+                os.chown(path, user.pw_uid, user.pw_gid)
+        programs = copy / installed.parent.name / "bin"
+        for program in (programs / "initdb", programs / "postgres") if not has_name else ():
+            program.write_bytes(program.read_bytes().replace(b"\0getpwuid\0", b"\0getpwent\0"))  # functions of the C library
+        return _run(user, programs / "initdb", *arguments)
+
+
+def start(user: pwd.struct_passwd | None, log: Path, *arguments: str) -> int:
+    """Start a postgres that goes on by itself as a user, and return its process id. What it says is added to the log.
+
+    Not by pg_ctl, which has a shell read the paths.
+    """
+    program = os.fspath(_reachable(user) / "postgres")
+    script = '"$@" < /dev/null >> "$0" 2>&1 & echo $!'  # its parent, the shell, ends at once
+    started = subprocess.run(
+        ["/bin/sh", "-c", script, os.fspath(log), program, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        cwd="/",
+        env=_ENVIRONMENT,
+        start_new_session=True,
+        check=True,
+        **_identity(user),  # type: ignore[call-overload]
+    )
+    return int(started.stdout)
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        return bool(pwd.getpwuid(uid))
+    except KeyError:
+        return False
 
 
 def _identity(user: pwd.struct_passwd | None) -> dict[str, object]:
