@@ -5,6 +5,7 @@ from .events import Events
 from .locks import Locks
 from .ops.urls import database_url, direct_database_url
 from .pool import Pool
+from .server import arguments
 
 
 def connect(
@@ -25,17 +26,20 @@ def connect(
     `exclusive` and `listen`, where a pooler in transaction mode is in between). pool_size: how many connections this
     process holds at most. timeout: seconds that a call waits for one of them, and that a server which is at its limit,
     starting or not there is waited for, also here. max_waiting: how many calls may wait at once; one more is refused at
-    once (default: any number). statement_timeout: seconds that a statement may run, and a transaction may idle.
+    once (default: any number). statement_timeout: seconds that a statement may run, and a transaction may idle (0: any number).
     application_name: how the server shows this process. prepare: False for a server behind a transaction pooler that
     can't keep prepared statements; the timeout is the role's then. log_slower_than: seconds after which a call gets a
     warning in the log (default: never). migrate: bring the database to this code's layout first, where it isn't, as
     OWNER_DATABASE_URL where that is set; any number of processes may do it at once.
 
-    Raises Unavailable where the server can't be reached, WrongLayout where it, its encoding or its layout doesn't fit,
-    NotAllowed where it would have to be migrated and the user may not.
+    Raises InvalidValue for a parameter that can't be, Unavailable where the server can't be reached, WrongLayout where it,
+    its encoding or its layout doesn't fit, NotAllowed where it would have to be migrated and the user may not.
     """
+    if url is not None:
+        url = arguments.url(url)
     direct_url = url or direct_database_url()
     url = url or database_url()
+    arguments.seconds("timeout", timeout)
     if migrate:
         from .ops.migrate import migrate_for  # costs 10 ms that most programs do not need
 

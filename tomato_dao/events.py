@@ -15,7 +15,7 @@ import psycopg
 
 from .errors import InvalidValue, TomatoError, Unavailable, from_driver
 from .printable import one_line, quoted
-from .server import fork
+from .server import arguments, fork
 from .server.backoff import pauses
 from .server.probe import probe
 from .server.session import ask
@@ -124,8 +124,8 @@ class Events:
         """See `Database.listen`."""
         if not entities or not all(isinstance(name, str) and name in _ENTITIES for name in entities):
             raise InvalidValue(f"one listens for some of {', '.join(_ENTITIES)}, not for {quoted(entities)}")
-        if timeout is not None and not (isinstance(timeout, int | float) and 0 <= timeout <= threading.TIMEOUT_MAX):
-            raise InvalidValue(f"timeout is 0 or more seconds, not {quoted(timeout)}")
+        if timeout is not None:
+            arguments.seconds("timeout", timeout)
         queue = _Queue(frozenset(_ENTITIES[name] for name in entities), deque())
         listener = Listener(self, queue, timeout)
         with self._guard:

@@ -107,7 +107,14 @@ def parse(export: Json | bytes) -> ParsedTopology:
 
 
 def build(topology: ExportedTopology) -> JsonObject:
-    """The export of a topology, without what is left out at any depth."""
+    """The export of a topology, without what is left out at any depth. Raises InvalidValue where it is nested too deeply."""
+    try:
+        return _built(topology)
+    except RecursionError as error:
+        raise _wrong(f"topology {topology.name}", "has attributes that are nested too deeply to be exported") from error
+
+
+def _built(topology: ExportedTopology) -> JsonObject:
     attrs: JsonObject = {k: v for k, v in topology.attrs.items() if k not in LEFT_OUT_OF_TOPOLOGY}
     if topology.site_name is not None or "site" not in attrs:
         attrs["site"] = topology.site_name

@@ -11,7 +11,7 @@ from psycopg.pq import TransactionStatus
 
 from .errors import Busy, InvalidValue, LockLost, Unavailable, WrongState, from_driver
 from .printable import quoted
-from .server import fork
+from .server import arguments, fork
 from .server.backoff import pauses
 from .server.probe import probe
 from .server.session import ask
@@ -92,12 +92,11 @@ class Locks:
     @contextmanager
     def hold(self, kind: Kind, id: int, wait: float) -> Iterator[Lock]:
         """See `Database.exclusive`."""
-        if kind not in _KINDS:
+        if not isinstance(kind, str) or kind not in _KINDS:
             raise InvalidValue(f"a lock is on a {', '.join(_KINDS[:-1])} or {_KINDS[-1]}, not on {quoted(kind)}")
         if not isinstance(id, int) or not 0 <= id < 1 << _ID_BITS:
             raise InvalidValue(f"{kind}: {quoted(id)} is no id", entity=kind, key=id)
-        if not isinstance(wait, int | float) or not 0 <= wait <= threading.TIMEOUT_MAX:
-            raise InvalidValue(f"{kind} {id}: wait is 0 or more seconds, not {quoted(wait)}", entity=kind, key=id)
+        arguments.seconds(f"{kind} {id}: wait", wait)
         lock = Lock(self, kind, id)
         try:
             self._take(lock, wait)

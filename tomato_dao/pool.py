@@ -13,8 +13,8 @@ from weakref import WeakSet, ref
 from psycopg import pq
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from .errors import InvalidValue, Unavailable
-from .server import fork, schema
+from .errors import Unavailable
+from .server import arguments, fork, schema
 from .server.capacity import capacity
 from .server.commands import command_line
 from .server.metrics import PoolStats, holders
@@ -79,8 +79,12 @@ class Pool:
         log_slower_than: float | None = None,
     ) -> None:
         """What the parameters are, and what it raises, is told by `tomato_dao.connect`."""
-        if size < 1:
-            raise InvalidValue(f"a pool has at least one connection, not {size}")
+        self.size = arguments.count("a pool's size", size, 1)
+        self.timeout = arguments.seconds("timeout", timeout)
+        self._max_waiting = inf if max_waiting is None else arguments.count("max_waiting", max_waiting, 0)
+        self._slow = inf if log_slower_than is None else arguments.seconds("log_slower_than", log_slower_than)
+        arguments.limit("statement_timeout", statement_timeout)
+        arguments.text("application_name", application_name)
         with probe(url, timeout) as connection:
             if prepare and not takes_options(connection):
                 raise Unavailable("the pooler in between takes no settings of a session: connect with prepare=False")
@@ -88,11 +92,7 @@ class Pool:
             version = connection.info.server_version
             if prepare and (shortage := capacity(connection).shortage(size)):
                 logger.warning("%s", shortage)
-        self.size = size
         self._url = url
-        self.timeout = timeout
-        self._max_waiting = inf if max_waiting is None else max_waiting
-        self._slow = inf if log_slower_than is None else log_slower_than
         self._prepare = prepare
         self._settings = session_settings(url, application_name, statement_timeout if prepare else None, version)
         self._seeks_writable = seeks_writable(self._settings)

@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 
 from .errors import Conflict, InvalidValue, Unavailable, WrongState, from_driver
 from .pool import Pool
+from .server import arguments
 from .server.backoff import pauses
 from .server.metrics import Stats
 from .sql.statements import QueryConnection
@@ -40,7 +41,7 @@ class Transactions:
 
     def close(self, grace: float = 5) -> None:
         """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable."""
-        self._pool.close(grace)
+        self._pool.close(arguments.seconds("grace", grace))
 
     @contextmanager
     def transaction(self, *, isolation: IsolationLevel | None = None, read_only: bool = False) -> Iterator[None]:
@@ -50,6 +51,8 @@ class Transactions:
         the block as an exception rolls it back. A transaction that a task of asyncio began is that task's alone: WrongState
         for others of its thread.
         """
+        if isolation is not None and not isinstance(isolation, IsolationLevel):
+            raise InvalidValue(f"isolation is one of psycopg.IsolationLevel, not a {type(isolation).__name__}")
         outer = self._inside()
         if outer is None:
             with self._outermost(isolation, read_only):
@@ -75,6 +78,9 @@ class Transactions:
         transaction's. Nothing but a Conflict is repeated; the last one is raised. Inside a transaction the work is done
         once, in a nested one: what is to be repeated is the whole.
         """
+        arguments.count("attempts", attempts, 0)
+        if not callable(work):
+            raise InvalidValue(f"work is a function without parameters, not a {type(work).__name__}")
         if self._inside() is not None:
             attempts = 1
         for pause in islice(pauses(0.02, 1), max(attempts - 1, 0)):

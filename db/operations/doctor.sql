@@ -15,7 +15,11 @@ select
   current_setting('track_counts') as track_counts,
   current_setting('shared_memory_type') as shared_memory_type,
   pg_size_bytes(current_setting('shared_memory_size')) as shared_memory_bytes,
-  pg_is_in_recovery() as standby;
+  pg_is_in_recovery() as standby,
+  d.setting as default_transaction_read_only,
+  d.source as read_only_by
+from pg_settings d
+where d.name = 'default_transaction_read_only';
 
 -- name: sessions()
 -- Who is connected to any database: by application and state.

@@ -299,3 +299,21 @@ def test_a_server_without_the_roles_gets_a_note(lasting_url: str, has_roles: boo
             server.execute(sql.SQL("alter role {} rename to {}").format(sql.Identifier(role), sql.Identifier(f"not_{role}")))
         found = examine_roles(server)
     assert (found.level, found.advice) == ("note", ["make roles"])
+
+
+def test_a_database_or_a_server_that_is_read_only_is_told(tomato_url: str, server: psycopg.Connection) -> None:
+    database = sql.Identifier(server.info.dbname)
+    with psycopg.connect(tomato_url) as connection:
+        assert "read-only" not in finding(connection, "server").summary
+    server.execute(sql.SQL("alter database {} set default_transaction_read_only = on").format(database))
+    with psycopg.connect(tomato_url) as connection:
+        found = finding(connection, "server")
+    assert (found.level, found.summary.endswith(", read-only")) == ("bad", True)
+    reset = f"alter database {database.as_string()} reset default_transaction_read_only;  -- no worker can write"
+    assert found.advice[-1] == reset
+    with psycopg.connect(tomato_url, autocommit=True) as connection:
+        connection.execute("set transaction_read_only = off")
+        connection.execute("set default_transaction_read_only = off")
+        connection.execute(reset)
+    with psycopg.connect(make_conninfo(tomato_url, options="-c default_transaction_read_only=on")) as connection:
+        assert "read-only" not in finding(connection, "server").summary  # the session's own wish

@@ -62,6 +62,8 @@ class Elements:
 
         Raises as `create` does, and says which of the list can't be, counted from 0.
         """
+        if not isinstance(elements, list | tuple):
+            raise InvalidValue(f"elements are a list, not a {type(elements).__name__}", entity="element", key="elements")
         for n, element in enumerate(elements):
             try:
                 given = checked(NewElement, "element", element)

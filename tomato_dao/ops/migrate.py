@@ -15,7 +15,7 @@ from psycopg import sql
 
 from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongState, from_driver
 from ..printable import printable, quoted
-from ..server import schema
+from ..server import arguments, schema
 from ..server.backoff import pauses
 from ..server.commands import checkout, command_line
 from ..server.planted import refuse_planted
@@ -89,6 +89,7 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
     dbmate's words and the way back where a migration fails, and which layout it has now.
     """
     url = url or owner_url()
+    arguments.seconds("timeout", timeout)
     create_database(url, timeout)
     with probe(url, timeout) as connection:
         refuse_planted(connection)

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, from_driver
 from ..printable import one_line, printable
-from ..server import schema
+from ..server import arguments, schema
 from ..server.commands import command_line
 from ..server.planted import refuse_planted
 from ..server.probe import database_name, maintenance, probe
@@ -67,6 +67,7 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
     TomatoError with pg_restore's words where it fails.
     """
     url = url or owner_url()
+    file = arguments.path("a backup", file)
     if not file.is_file():
         raise NotFound(f"there is no file {file}")
     _check_is_backup(file)

@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
 from ..sql import pins
+from . import arguments
 from .backoff import pauses
 from .commands import command_line
 from .session import CATALOG_PATH, SCHEMA_PATH, Session, look_up_in
@@ -62,7 +63,7 @@ def connection_settings(url: str, application_name: str, limits: Mapping[str, st
     limits: settings that the URL's options may override. Raises InvalidValue, without the URL, where it isn't one.
     """
     try:
-        given = conninfo_to_dict(url.strip())
+        given = conninfo_to_dict(arguments.url(url))
     except psycopg.ProgrammingError:
         raise InvalidValue("the database URL is not of the form postgresql://user@host:port/database") from None
     outside = [str(given.get(name, "")) for name in ("host", "port", "dbname")]

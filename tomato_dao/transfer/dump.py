@@ -4,14 +4,13 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO
 
 import msgspec
 import psycopg
 
 from ..errors import InvalidValue, from_driver
-from ..server import schema
+from ..server import arguments, schema
 from ..transactions import Transactions
 from . import files, snapshot
 from .catalog import Table
@@ -35,10 +34,11 @@ def dump(
     where a migration waits, WrongState inside of `transaction()`.
     """
     if isinstance(file, str | os.PathLike):
-        with files.written(Path(file)) as output:
+        with files.written(arguments.path("a dump", file)) as output:
             return dump(db, output, jobs=jobs, progress=progress)
-    if jobs < 1:
-        raise InvalidValue(f"a dump has at least one job, not {jobs}")
+    arguments.count("a dump's jobs", jobs, 1)
+    if not hasattr(file, "write"):
+        raise InvalidValue(f"a dump goes into a file or to a path, not a {type(file).__name__}")
     start = time.monotonic()
     body = _Body(file)
     try:

@@ -17,6 +17,7 @@ from typing import IO, Any
 import zstandard
 
 from ..errors import InvalidValue, NotFound, Unavailable
+from ..server import arguments
 from ..server.commands import command_line
 
 ENDINGS = ("", ".json", ".json.gz", ".json.zst")
@@ -100,10 +101,10 @@ def source(file: str | os.PathLike[str] | IO[bytes] | Source) -> Iterator[Source
     """A file to read: of that name (also without its ending), or open already."""
     if isinstance(file, Source):
         yield file
-    elif not isinstance(file, str | os.PathLike):
+    elif not isinstance(file, str | os.PathLike) and hasattr(file, "read"):
         yield Source(file, lambda: None)
     else:
-        with opened(find(file)) as stream:
+        with opened(find(arguments.path("a dump", file))) as stream:
             status = os.fstat(stream.fileno())
             size = status.st_size if stat.S_ISREG(status.st_mode) else 0
             yield Source(stream, lambda: stream.tell() / size if size else None)
