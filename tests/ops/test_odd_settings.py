@@ -15,8 +15,8 @@ from psycopg.conninfo import make_conninfo
 import tomato_dao
 from tests.fixtures.operations import NEXT, dropped_afterwards, organizations
 from tests.helpers.transfer_cases import records
-from tests.test_unprepared import flows, plain
-from tomato_dao import Database, InvalidValue, WrongLayout, connect
+from tests.test_unprepared import flows, pgbouncer, plain
+from tomato_dao import Database, InvalidValue, Unavailable, WrongLayout, connect
 from tomato_dao.ops import backup, examinations, query
 from tomato_dao.ops.migrate import migrate, roll_back
 from tomato_dao.ops.restore import restore
@@ -243,3 +243,13 @@ def test_another_schema_is_refused_with_what_to_do(tomato_url: str, server: psyc
     for refused in (connect, migrate):
         with pytest.raises(WrongLayout, match="are in the schema elsewhere, and tomato-dao looks in public only"):
             refused(tomato_url)
+
+
+def test_a_pooler_keeps_what_it_can_and_is_told_of(odd_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGOPTIONS")  # which it refuses
+    with pgbouncer(odd_url) as pooled:
+        with connect(pooled, pool_size=1, prepare=False) as db, db.connection() as connection:
+            kept = {name: connection.execute(f"show {name}").fetchone() for name in ("timezone", "datestyle")}
+            assert kept == {"timezone": ("UTC",), "datestyle": ("ISO, MDY",)}
+        with pytest.raises(Unavailable, match="connect with prepare=False"):
+            connect(pooled)

@@ -139,7 +139,7 @@ def run_program(name: str, target: Target, *arguments: str) -> None:
     It learns of the database from its environment only, so that no password is in the list of processes.
     """
     command = [os.fspath(_program(name, target.version // 10000)), "--no-password", *arguments]
-    environment = target.environment(f"tomato-dao {name}")
+    environment = {**target.environment(f"tomato-dao {name}"), "LC_ALL": "C"}  # its words are looked at
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = one_line(done.stderr, 2000) or "it said nothing"
