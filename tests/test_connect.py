@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongLayout, connect
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
-from tomato_dao.server import schema
+from tomato_dao.server import probe, schema
 
 
 def everything_said(error: BaseException) -> str:
@@ -126,3 +126,9 @@ def test_locks_and_listeners_go_where_the_database_is_without_a_direct_url(
             "select array_agg(a.application_name order by a.application_name) from pg_stat_activity a"
             " where a.datname = current_database() and a.application_name like 'here %'"
         ).fetchone() == (["here events", "here locks"],)
+
+
+def test_a_server_that_is_too_old_is_refused_with_what_to_do(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "OLDEST_SERVER", 990000)
+    with pytest.raises(WrongLayout, match=r"is PostgreSQL \d+; tomato-dao needs 15 or later: upgrade the server"):
+        connect(tomato_url)
