@@ -56,7 +56,7 @@ def dbmate(target: Target, *arguments: str, path: str | None = None, role: str |
 def _run(target: Target, environment: dict[str, str], migrations: Path, *arguments: str) -> str:
     """Run dbmate in the directory of its migrations, whose path may hold what it would read as a list."""
     options = [] if "dump" in arguments else ["--no-dump-schema"]
-    command = [program(), "--env-file", os.devnull, "--migrations-dir", ".", *options, *arguments]
+    command = [os.fspath(Path(program()).absolute()), "--env-file", os.devnull, "--migrations-dir", ".", *options, *arguments]
     done = subprocess.run(command, env=environment, cwd=migrations, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = one_line(done.stderr or done.stdout, 2000)
