@@ -233,6 +233,7 @@ def test_an_interrupted_run_is_made_up_for_by_the_next(db: Database) -> None:
     assert_alike(testbed.records(), list(testbed.model.records.values()))
 
 
+@pytest.mark.long
 def test_a_year_in_steps_of_five_minutes_leaves_what_is_kept_and_loses_nothing(
     db: Database, server: psycopg.Connection
 ) -> None:

@@ -28,7 +28,7 @@ def test_a_pool_of_one_recovers_after_a_time_without_any_connection(
 ) -> None:
     monkeypatch.setattr("tomato_dao.pool._ASK", 0.1)
     monkeypatch.setattr("tomato_dao.pool._BACKOFF", 0.1)
-    with connect(tomato_url, pool_size=1, timeout=20, application_name="lost") as db:
+    with connect(tomato_url, pool_size=1, timeout=2, application_name="lost") as db:
         assert names(db) == []
         before = set(threading.enumerate())
         for n in range(2):

@@ -31,6 +31,7 @@ def test_memory_does_not_grow_with_the_rows(tomato_url: str, server: psycopg.Con
         assert peak_memory(tomato_url, *command) < MOST, command
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("before", "count", "jobs"), [(0, 1000, "1"), (60000, 300, "2")])
 def test_rows_that_were_compressed_are_no_exception(
     tomato_url: str, server: psycopg.Connection, before: int, count: int, jobs: str
@@ -44,6 +45,7 @@ def test_rows_that_were_compressed_are_no_exception(
     assert peak_memory(tomato_url, "dump", "--jobs", jobs) < MOST
 
 
+@pytest.mark.long
 def test_many_small_rows_beside_a_large_one_are_no_exception(tomato_url: str, server: psycopg.Connection) -> None:
     server.execute("insert into key_values (key, value) select n, '1' from generate_series(1, 400000) n")
     server.execute("alter table key_values alter value set storage external")
@@ -52,6 +54,7 @@ def test_many_small_rows_beside_a_large_one_are_no_exception(tomato_url: str, se
         assert peak_memory(tomato_url, *command) < MOST, command
 
 
+@pytest.mark.long
 def test_a_large_row_needs_four_times_its_size(tomato_url: str, db: Database, tmp_path: Path) -> None:
     file = tmp_path / "dump.json"
     size = 64
