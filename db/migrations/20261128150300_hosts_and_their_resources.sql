@@ -142,7 +142,7 @@ select
 from network_instances i;
 
 -- A trigger function: an id names at most one resource.
-create function check_resource_id() returns trigger language plpgsql as $$
+create function check_resource_id() returns trigger language plpgsql set search_path from current as $$
 begin
   if (select count(*) from resources r where r.id = new.id) > 1 then
     raise exception 'another resource has the id %', new.id

@@ -6,7 +6,7 @@
 -- What a topology, an element or a connection begins with where nothing else is said.
 
 -- A trigger function: it names a topology by its id.
-create function name_topology() returns trigger language plpgsql as $$
+create function name_topology() returns trigger language plpgsql set search_path from current as $$
 begin
   new.name := 'Topology #' || new.id;
   return new;
@@ -21,7 +21,7 @@ execute function name_topology();
 
 -- A trigger function: it names an element by its type and id, an interface by the lowest number that is free in its machine.
 -- The lock makes interfaces that come at the same time see each other.
-create function name_element() returns trigger language plpgsql as $$
+create function name_element() returns trigger language plpgsql set search_path from current as $$
 declare
   own_name text := new.type || new.id;
 begin
@@ -43,7 +43,7 @@ for each row when (coalesce(new.attrs ->> 'name', '') = '' and new.type !~ '_end
 execute function name_element();
 
 -- A trigger function: it gives an element its topology's site.
-create function place_element() returns trigger language plpgsql as $$
+create function place_element() returns trigger language plpgsql set search_path from current as $$
 begin
   select t.site_id into new.site_id from topologies t where t.id = new.topology_id;
   return new;

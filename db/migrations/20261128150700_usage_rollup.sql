@@ -46,6 +46,7 @@ end;
 -- it so: what was built already is most of the table.
 create function find_due_usage() returns void language plpgsql
 set jit = off
+set search_path from current
 as $$
 begin
   for depth in 1..4 loop

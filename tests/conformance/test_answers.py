@@ -51,16 +51,6 @@ DOCUMENTED = [
 WAITING = [
     Rule("lists come newest first", r"lists \d+/\d+", lambda d: isinstance(d.ours, int)),
     Rule(
-        "a connection at an external network is a fixed bridge",
-        r"(infos|exports) \d+/connections/\d+/type",
-        lambda d: (d.old, d.ours) == ("fixed_bridge", "bridge"),
-    ),
-    Rule(
-        "exports name the effective template and profile",
-        r"exports \d+/elements/\d+/attrs/(template|profile)",
-        lambda d: d.ours == ABSENT,
-    ),
-    Rule(
         "counts tell what is active, and the sums of hosts",
         r"statistics (usage|resources)/(topologies_active|users_active_30days|availability|cpus|diskspace|load|memory)",
         lambda d: d.ours == ABSENT,

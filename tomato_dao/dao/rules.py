@@ -48,6 +48,7 @@ _RULES: dict[str, tuple[type[TomatoError], str]] = {
             "error_dump_interval",
         )
     },
+    "settings_id_check": (InvalidValue, "there is one row of settings"),
     "settings_topology_timeout_options_check": (InvalidValue, "an option is 1 second or more"),
     "link_measurements_type_check": (InvalidValue, "a type is single, 5minutes, hour, day, month or year"),
     "link_measurements_loss_check": (InvalidValue, "a loss is a fraction, from 0 to 1"),
@@ -65,6 +66,7 @@ _USES = ("memory", "diskspace", "traffic", "cputime")
 _NOT_NEGATIVE = [
     *(f"quotas_{kind}_{use}" for kind in ("monthly", "used") for use in _USES),
     "quotas_continuous_factor",
+    *(f"settings_quota_{name}" for name in (*_USES, "continuous_factor")),
     *(f"profiles_{limit}" for limit in ("ram", "cpus", "diskspace")),
     "hosts_component_errors",
     "usage_records_measurements",
