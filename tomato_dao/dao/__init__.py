@@ -1,5 +1,6 @@
 """The DAOs: one thin class per entity, whose methods are one named query each; faces.pyi tells their types."""
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -7,6 +8,8 @@ from ..errors import InvalidValue, LockLost, NotFound
 from ..printable import quoted
 
 Row = TypeVar("Row")
+Key = TypeVar("Key")
+PAGE = 500  # rows that iterating fetches at a time
 
 
 def found(row: Row | None, entity: str, key: object) -> Row:
@@ -49,3 +52,13 @@ def finished(count: int, entity: str, key: object) -> None:
     if count == 0:
         text = f"{entity} {quoted(key)} is not this worker's any more: its lease ran out, or it was changed or removed"
         raise LockLost(text, entity=entity, key=key)
+
+
+def every(page: Callable[[Key, int], Sequence[Row]], key: Callable[[Row], Key], after: Key) -> Iterator[Row]:
+    """The rows of all pages, each of which begins after the last one's key.
+
+    A row that stays comes once; whether one comes that is made or removed meanwhile depends on where the pages are.
+    """
+    while rows := page(after, PAGE):
+        yield from rows
+        after = key(rows[-1])

@@ -44,7 +44,7 @@ class Connections:
         return found(self._q.get(id), "connection", id)
 
     def list_of_topology(self, topology_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Connection]:
-        """Connections of a topology, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of a topology's connections by id: at most `limit` of those with an id above `after`."""
         return self._q.list_of_topology(topology_id, after, limit)
 
     def update(self, id: int, patch: ConnectionPatch) -> Connection:

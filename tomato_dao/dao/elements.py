@@ -97,7 +97,7 @@ class Elements:
         return found(self._q.get(id), "element", id)
 
     def list_of_topology(self, topology_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Element]:
-        """Elements of a topology, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of a topology's elements by id: at most `limit` of those with an id above `after`."""
         return self._q.list_of_topology(topology_id, after, limit)
 
     def list_children(self, parent_id: int) -> Sequence[Element]:

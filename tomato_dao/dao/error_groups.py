@@ -1,11 +1,11 @@
 """Error groups: beside db/queries/error_groups.sql."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..patches import ErrorGroupPatch, checked
 from ..rows import ErrorGroup, ErrorGroupSummary
-from . import changed, found
+from . import changed, every, found
 
 if TYPE_CHECKING:
     from .faces import ErrorGroupsQueries
@@ -26,11 +26,18 @@ class ErrorGroups:
         return found(self._q.summary(group_id), "error group", group_id)
 
     def list(self, *, after: str | None = None, limit: int = 100) -> Sequence[ErrorGroup]:
-        """All, by id: at most `limit` of those with an id above `after` (None: of all)."""
+        """Return a page of groups by id: at most `limit` of those with an id above `after` (None: of all).
+
+        `iterate` goes over all.
+        """
         return self._q.list(after, limit)
 
+    def iterate(self) -> Iterator[ErrorGroup]:
+        """Iterate over all groups, by id; a page is fetched at a time."""
+        return every(lambda after, limit: self._q.list(after, limit), lambda row: row.group_id, None)
+
     def list_summaries(self, *, after: str | None = None, limit: int = 100) -> Sequence[ErrorGroupSummary]:
-        """The summaries of all, by id: at most `limit` of those with an id above `after` (None: of all)."""
+        """Return a page of summaries, of the groups that `list` gives; the next one is that after the last group_id."""
         return self._q.list_summaries(after, limit)
 
     def update(self, group_id: str, patch: ErrorGroupPatch) -> ErrorGroup:

@@ -45,11 +45,11 @@ class HostComponents:
         return found(self._q.get_by_num(host_id, num), self._entity, (host_id, num))
 
     def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 100) -> Sequence[HostComponent]:
-        """Those on a host, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of those on a host by id: at most `limit` of those with an id above `after`."""
         return self._q.list_of_host(host_id, after, limit)
 
     def list_uses_of_host(self, host_id: int, *, after: int = 0, limit: int = 100) -> Sequence[HostUse]:
-        """Who uses a host: those on it with their topology, by id, at most `limit` of those with an id above `after`."""
+        """Return a page of those on a host with their topology, which tells who uses it, as `list_of_host` does."""
         return self._q.list_uses_of_host(host_id, after, limit)
 
     def list_of_element(self, element_id: int) -> Sequence[HostComponent]:

@@ -1,6 +1,6 @@
 """Hosts: beside db/queries/hosts.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from ..errors import InvalidValue
 from ..patches import HostPatch, checked
 from ..printable import quoted
 from ..rows import FullHost, Host, HostCandidate, HostSyncClaim, HostUpdateClaim, JsonIn, JsonObject, ProblemNoticeClaim
-from . import changed, finished, found, positive
+from . import changed, every, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import HostsQueries
@@ -47,14 +47,21 @@ class Hosts:
         return found(self._q.get_by_name(name), "host", name)
 
     def list(self, *, started_at: datetime | None = None, after: int = 0, limit: int = 100) -> Sequence[FullHost]:
-        """All, with problems and load, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of hosts, with problems and load, by id: at most `limit` of those with an id above `after`.
+
+        `iterate` goes over all.
+        """
         return self._q.list(started_at, after, limit)
 
     def list_of_site(
         self, site_id: int, *, started_at: datetime | None = None, after: int = 0, limit: int = 100
     ) -> Sequence[FullHost]:
-        """Hosts of a site, with problems and load, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of a site's hosts, as `list` does; `iterate` goes over all."""
         return self._q.list(started_at, after, limit, site_id=site_id)
+
+    def iterate(self, *, site_id: int | None = None, started_at: datetime | None = None) -> Iterator[FullHost]:
+        """Iterate over all hosts, or a site's, by id; a page is fetched at a time."""
+        return every(lambda after, limit: self._q.list(started_at, after, limit, site_id=site_id), lambda row: row.id, 0)
 
     def update(self, name: str, patch: HostPatch) -> Host:
         """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""

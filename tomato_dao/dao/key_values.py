@@ -1,10 +1,10 @@
 """Key values: beside db/queries/key_values.sql."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..rows import Json, JsonIn, KeyValue
-from . import changed, found
+from . import changed, every, found
 
 if TYPE_CHECKING:
     from .faces import KeyValuesQueries
@@ -21,8 +21,15 @@ class KeyValues:
         return found(self._q.get(key), "key value", key).value
 
     def list(self, *, after: str | None = None, limit: int = 100) -> Sequence[KeyValue]:
-        """All, by key: at most `limit` of those with a key above `after` (None: of all)."""
+        """Return a page of notes by key: at most `limit` of those with a key above `after` (None: of all).
+
+        `iterate` goes over all.
+        """
         return self._q.list(after, limit)
+
+    def iterate(self) -> Iterator[KeyValue]:
+        """Iterate over all notes, by key; a page is fetched at a time."""
+        return every(lambda after, limit: self._q.list(after, limit), lambda row: row.key, None)
 
     def set(self, key: str, value: JsonIn) -> None:
         """Note a value under a key, instead of the one that is there. Raises InvalidValue."""

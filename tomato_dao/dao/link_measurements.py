@@ -56,5 +56,5 @@ class LinkMeasurements:
         until: datetime = _LAST,
         limit: int = 1000,
     ) -> Sequence[LinkMeasurement]:
-        """Those of a type between two sites, by their end: at most `limit` that end after `after`, at `until` at the latest."""
+        """Return a page of a type between two sites, by end: at most `limit` that end after `after`, until `until`."""
         return self._q.list_between(site_a_id, site_b_id, type, after, until, limit)

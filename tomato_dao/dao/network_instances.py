@@ -1,11 +1,11 @@
 """Network instances: beside db/queries/network_instances.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..patches import NetworkInstancePatch, checked
 from ..rows import JsonIn, JsonObject, NetworkInstance
-from . import changed, found
+from . import changed, every, found
 
 if TYPE_CHECKING:
     from .faces import NetworkInstancesQueries
@@ -32,15 +32,21 @@ class NetworkInstances:
         return found(self._q.of_kind(host_id, kind), "network instance", (host_id, kind))
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[NetworkInstance]:
-        """All, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of those on hosts by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
         return self._q.list(after, limit)
 
+    def iterate(self, *, host_id: int | None = None, network_id: int | None = None) -> Iterator[NetworkInstance]:
+        """Iterate over all network instances, or those on a host, of a network or both, by id; a page is fetched at a time."""
+        return every(
+            lambda after, limit: self._q.list(after, limit, host_id=host_id, network_id=network_id), lambda row: row.id, 0
+        )
+
     def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 100) -> Sequence[NetworkInstance]:
-        """Those on a host, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of a host's network instances, as `list` does; `iterate` goes over all."""
         return self._q.list(after, limit, host_id=host_id)
 
     def list_of_network(self, network_id: int, *, after: int = 0, limit: int = 100) -> Sequence[NetworkInstance]:
-        """Those of a network, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of a network's instances, as `list` does; `iterate` goes over all."""
         return self._q.list(after, limit, network_id=network_id)
 
     def update(self, id: int, patch: NetworkInstancePatch) -> NetworkInstance:

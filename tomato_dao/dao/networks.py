@@ -1,11 +1,11 @@
 """Networks: beside db/queries/networks.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..patches import NetworkPatch, checked
 from ..rows import JsonIn, JsonObject, Network
-from . import changed, found
+from . import changed, every, found
 
 if TYPE_CHECKING:
     from .faces import NetworksQueries
@@ -38,8 +38,12 @@ class Networks:
         return found(self._q.get_by_kind(kind), "network", kind)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Network]:
-        """All, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of networks by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
         return self._q.list(after, limit)
+
+    def iterate(self) -> Iterator[Network]:
+        """Iterate over all networks, by id; a page is fetched at a time."""
+        return every(lambda after, limit: self._q.list(after, limit), lambda row: row.id, 0)
 
     def list_by_kind(self, kind: str) -> Sequence[Network]:
         """Those of a kind x, and of any kind x/…, highest preference first."""

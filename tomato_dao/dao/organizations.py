@@ -1,11 +1,11 @@
 """Organizations: beside db/queries/organizations.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..patches import OrganizationPatch, checked
 from ..rows import JsonIn, JsonObject, Organization
-from . import changed, found
+from . import changed, every, found
 
 if TYPE_CHECKING:
     from .faces import OrganizationsQueries
@@ -39,8 +39,12 @@ class Organizations:
         return found(self._q.get_by_name(name), "organization", name)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Organization]:
-        """All, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of organizations by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
         return self._q.list(after, limit)
+
+    def iterate(self) -> Iterator[Organization]:
+        """Iterate over all organizations, by id; a page is fetched at a time."""
+        return every(lambda after, limit: self._q.list(after, limit), lambda row: row.id, 0)
 
     def update(self, name: str, patch: OrganizationPatch) -> Organization:
         """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""

@@ -1,11 +1,11 @@
 """Profiles: beside db/queries/profiles.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..patches import ProfilePatch, checked
 from ..rows import JsonIn, JsonObject, Profile
-from . import changed, found
+from . import changed, every, found
 
 if TYPE_CHECKING:
     from .faces import ProfilesQueries
@@ -50,11 +50,15 @@ class Profiles:
         return found(self._q.preferred(tech), "profile of tech", tech)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Profile]:
-        """All, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of profiles by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
         return self._q.list(after, limit)
 
+    def iterate(self, *, tech: str | None = None) -> Iterator[Profile]:
+        """Iterate over all profiles, or a tech's, by id; a page is fetched at a time."""
+        return every(lambda after, limit: self._q.list(after, limit, tech=tech), lambda row: row.id, 0)
+
     def list_of_tech(self, tech: str, *, after: int = 0, limit: int = 100) -> Sequence[Profile]:
-        """Profiles of a tech, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of a tech's profiles, as `list` does; `iterate` goes over all."""
         return self._q.list(after, limit, tech=tech)
 
     def update(self, id: int, patch: ProfilePatch) -> Profile:

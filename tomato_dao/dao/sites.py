@@ -1,11 +1,11 @@
 """Sites: beside db/queries/sites.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..patches import SitePatch, checked
 from ..rows import JsonIn, JsonObject, Site
-from . import changed, found
+from . import changed, every, found
 
 if TYPE_CHECKING:
     from .faces import SitesQueries
@@ -44,11 +44,15 @@ class Sites:
         return found(self._q.get_by_name(name), "site", name)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Site]:
-        """All, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of sites by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
         return self._q.list(after, limit)
 
+    def iterate(self, *, organization_id: int | None = None) -> Iterator[Site]:
+        """Iterate over all sites, or an organization's, by id; a page is fetched at a time."""
+        return every(lambda after, limit: self._q.list(after, limit, organization_id=organization_id), lambda row: row.id, 0)
+
     def list_of_organization(self, organization_id: int, *, after: int = 0, limit: int = 100) -> Sequence[Site]:
-        """Sites of an organization, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of an organization's sites, as `list` does; `iterate` goes over all."""
         return self._q.list(after, limit, organization_id=organization_id)
 
     def update(self, name: str, patch: SitePatch) -> Site:

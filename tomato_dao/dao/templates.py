@@ -1,11 +1,11 @@
 """Templates: beside db/queries/templates.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..patches import TemplatePatch, checked
 from ..rows import JsonIn, JsonObject, Template, TemplateReadiness
-from . import changed, found
+from . import changed, every, found
 
 if TYPE_CHECKING:
     from .faces import TemplatesQueries
@@ -46,11 +46,15 @@ class Templates:
         return found(self._q.preferred(tech), "template of tech", tech)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Template]:
-        """All, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of templates by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
         return self._q.list(after, limit)
 
+    def iterate(self, *, tech: str | None = None) -> Iterator[Template]:
+        """Iterate over all templates, or a tech's, by id; a page is fetched at a time."""
+        return every(lambda after, limit: self._q.list(after, limit, tech=tech), lambda row: row.id, 0)
+
     def list_of_tech(self, tech: str, *, after: int = 0, limit: int = 100) -> Sequence[Template]:
-        """Templates of a tech, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of a tech's templates, as `list` does; `iterate` goes over all."""
         return self._q.list(after, limit, tech=tech)
 
     def readiness(self, id: int) -> TemplateReadiness:
@@ -58,7 +62,7 @@ class Templates:
         return found(self._q.readiness(id), "template", id)
 
     def list_readiness(self, *, after: int = 0, limit: int = 100) -> Sequence[TemplateReadiness]:
-        """The readiness of all, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of readiness, of the templates that `list` gives; the next one is that after the last template_id."""
         return self._q.list_readiness(after, limit)
 
     def update(self, id: int, patch: TemplatePatch) -> Template:

@@ -21,11 +21,11 @@ class TemplatesOnHosts:
         return found(self._q.get(host_id, template_id), "template on host", (host_id, template_id))
 
     def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[TemplateOnHost]:
-        """Those on a host, by template: at most `limit` of those of a template with an id above `after`."""
+        """Return a page of those on a host by template: at most `limit` of those of a template with an id above `after`."""
         return self._q.list_of_host(host_id, after, limit)
 
     def list_of_template(self, template_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[TemplateOnHost]:
-        """Those of a template, by host: at most `limit` of those on a host with an id above `after`."""
+        """Return a page of those of a template by host: at most `limit` of those on a host with an id above `after`."""
         return self._q.list_of_template(template_id, after, limit)
 
     def set(self, host_id: int, template_id: int, ready: bool) -> TemplateOnHost:

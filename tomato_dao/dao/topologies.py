@@ -1,13 +1,13 @@
 """Topologies: beside db/queries/topologies.sql and, for import and export, topology_exchange.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .. import exchange
 from ..patches import TopologyPatch, checked
 from ..rows import FullTopology, ImportedTopology, Json, JsonIn, JsonObject, ListedTopology, TimeoutClaim, Topology
-from . import changed, finished, found, positive
+from . import changed, every, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import TopologiesQueries, TopologyExchangeQueries
@@ -40,19 +40,28 @@ class Topologies:
         return found(self._q.full(id), "topology", id)
 
     def list(self, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100) -> Sequence[ListedTopology]:
-        """All, by id: at most `limit` of those with an id above `after`, each with the role of the user who asks."""
+        """Return a page of topologies by id, each with the role of the user who asks; `iterate` goes over all.
+
+        It is at most `limit` of those with an id above `after`.
+        """
         return self._q.list(asking_user_id, after, limit)
+
+    def iterate(self, *, asking_user_id: int | None = None) -> Iterator[ListedTopology]:
+        """Iterate over all topologies, as `list` gives them; a page is fetched at a time."""
+        return every(
+            lambda after, limit: self.list(asking_user_id=asking_user_id, after=after, limit=limit), lambda row: row.id, 0
+        )
 
     def list_of_user(
         self, user_id: int, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100
     ) -> Sequence[ListedTopology]:
-        """Those on which a user has an explicit permission, as `list` gives them."""
+        """Return a page of those on which a user has an explicit permission, as `list` does."""
         return self._q.list(asking_user_id, after, limit, user_id=user_id)
 
     def list_of_organization(
         self, organization_id: int, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100
     ) -> Sequence[ListedTopology]:
-        """Those with an owner in an organization, as `list` gives them."""
+        """Return a page of those with an owner in an organization, as `list` does."""
         return self._q.list_of_organization(organization_id, asking_user_id, after, limit)
 
     def update(self, id: int, patch: TopologyPatch) -> Topology:

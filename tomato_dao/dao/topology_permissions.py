@@ -26,7 +26,7 @@ class TopologyPermissions:
         return self._q.list_of_topology(topology_id)
 
     def list_of_user(self, user_id: int, *, after: int = 0, limit: int = 100) -> Sequence[TopologyPermission]:
-        """Permissions of a user, by topology: at most `limit` of those on a topology with an id above `after`."""
+        """Return a page of a user's permissions by topology: at most `limit` of those with a topology's id above `after`."""
         return self._q.list_of_user(user_id, after, limit)
 
     def set(self, topology_id: int, user_id: int, role: str) -> TopologyPermission:

@@ -1,6 +1,6 @@
 """Users: beside db/queries/users.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from ..errors import Ambiguous
 from ..patches import UserPatch, checked
 from ..printable import quoted
 from ..rows import ExpiredUsers, JsonIn, JsonObject, User
-from . import changed, found, not_negative
+from . import changed, every, found, not_negative
 
 if TYPE_CHECKING:
     from .faces import UsersQueries
@@ -59,17 +59,23 @@ class Users:
         return self._q.list_by_name(name)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[User]:
-        """All, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of users by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
         return self._q.list(after, limit)
 
+    def iterate(self, *, organization_id: int | None = None, flag: str | None = None) -> Iterator[User]:
+        """Iterate over all users, or those of an organization, with a flag or both, by id; a page is fetched at a time."""
+        return every(
+            lambda after, limit: self._q.list(after, limit, organization_id=organization_id, flag=flag), lambda row: row.id, 0
+        )
+
     def list_of_organization(self, organization_id: int, *, after: int = 0, limit: int = 100) -> Sequence[User]:
-        """Users of an organization, by id: at most `limit` of those with an id above `after`."""
+        """Return a page of an organization's users, as `list` does; `iterate` goes over all."""
         return self._q.list(after, limit, organization_id=organization_id)
 
     def list_by_flag(
         self, flag: str, *, organization_id: int | None = None, after: int = 0, limit: int = 100
     ) -> Sequence[User]:
-        """List users that have a flag, by id: at most `limit` of those with an id above `after`.
+        """Return a page of the users that have a flag, as `list` does; `iterate` goes over all.
 
         organization_id: that of the users (default: any).
         """
