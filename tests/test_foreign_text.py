@@ -70,7 +70,7 @@ def calls(db: Database, world: World) -> Iterator[Callable[[], object]]:
     yield lambda: db.organizations.create(EVIL)
     yield lambda: db.users.create("u", organization_id=world.organization.id, flags=[EVIL])
     yield lambda: db.users.update(world.user.id, {EVIL: 1})  # type: ignore[misc]
-    yield lambda: db.users.get_unique(EVIL)
+    yield lambda: db.users.get_by_name(EVIL)
     yield lambda: db.hosts.get(10**5000)
     yield lambda: db.exclusive(EVIL, 1).__enter__()  # type: ignore[arg-type]
     yield lambda: db.listen(EVIL)  # type: ignore[arg-type]

@@ -98,18 +98,22 @@ class Database(Transactions):
         super().close(grace)
         self._locks.close()
 
-    def exclusive(self, kind: Kind, id: int, *, wait: float = 0) -> AbstractContextManager[Lock]:
+    def exclusive(self, kind: Kind, id: int, *, wait: float = 0, reentrant: bool = False) -> AbstractContextManager[Lock]:
         """Have a topology, element or connection to oneself, among all processes, while in the block (DOMAIN.md).
 
         kind: "topology", "element" or "connection". id: which one; whether it exists is not asked. wait: seconds to wait for
         whoever has it. Locks are independent of each other and of rows: nobody is kept from reading or writing. They belong
         to a thread, and are no part of `transaction()`: take the lock around it, so that it is committed when others come.
 
+        reentrant: let a thread that has the lock in once more, as functions need that call each other (default: WrongState).
+        The outermost block frees it; the others give the outermost's lock. Tasks of asyncio are not let in to each other.
+
         Raises Busy where another worker has it (for so long), WrongState where this thread has, InvalidValue, and Unavailable
         where there is no server. Where the session of this process's locks ends, others may get them: leaving the block
-        raises LockLost then, or gives a note to the error that the block raised; `as lock` has a `check()` that tells earlier.
+        raises LockLost then, or gives a note to the error that the block raised; `as lock` has a `check()` that tells earlier,
+        and nested work is not let in.
         """
-        return self._locks.hold(kind, id, wait)
+        return self._locks.hold(kind, id, wait, reentrant)
 
     def listen(self, *entities: Entities, timeout: float | None = None) -> Listener:
         """Wait for changes of state, and of "topologies" for deletions, from now on: `for event in db.listen("elements"): …`

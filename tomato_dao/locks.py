@@ -13,6 +13,7 @@ from .errors import Busy, InvalidValue, LockLost, Unavailable, WrongState, from_
 from .printable import quoted
 from .server import arguments, fork
 from .server.backoff import pauses
+from .server.caller import current_task
 from .server.probe import probe
 from .server.session import ask
 
@@ -44,6 +45,7 @@ class Lock:
         self.id = id
         self.key = (_KINDS.index(kind) + 1) << _ID_BITS | id
         self.thread = threading.get_ident()
+        self.task = current_task()
         self.connection: psycopg.Connection | None = None  # whose session has the lock, or may have it
         self._locks = locks
 
@@ -90,7 +92,7 @@ class Locks:
             self._guard.notify_all()
 
     @contextmanager
-    def hold(self, kind: Kind, id: int, wait: float) -> Iterator[Lock]:
+    def hold(self, kind: Kind, id: int, wait: float, reentrant: bool) -> Iterator[Lock]:
         """See `Database.exclusive`."""
         if not isinstance(kind, str) or kind not in _KINDS:
             raise InvalidValue(f"a lock is on a {', '.join(_KINDS[:-1])} or {_KINDS[-1]}, not on {quoted(kind)}")
@@ -98,6 +100,10 @@ class Locks:
             raise InvalidValue(f"{kind}: {quoted(id)} is no id", entity=kind, key=id)
         arguments.seconds(f"{kind} {id}: wait", wait)
         lock = Lock(self, kind, id)
+        if reentrant and (outer := self._own(lock)):
+            outer.check()
+            yield outer
+            return
         try:
             self._take(lock, wait)
             yield lock
@@ -109,6 +115,17 @@ class Locks:
                     error.add_note(str(lost))
             raise
         self._free(lock)
+
+    def _own(self, lock: Lock) -> Lock | None:
+        """The lock of that key that the caller has; WrongState where another task of this thread has it."""
+        with self._guard:
+            outer = self._turns.get(lock.key)
+        if outer is None or outer.thread != lock.thread:
+            return None
+        if outer.task is not lock.task:
+            text = f"{lock}: another asyncio task of this thread has the lock: run each task in a thread of its own"
+            raise WrongState(text, entity=lock.kind, key=lock.id)
+        return outer
 
     def ask(self, lock: Lock, statement: bytes) -> bytes | None:
         """A value from the lock's session; LockLost where it is over."""
@@ -125,7 +142,9 @@ class Locks:
         with self._guard:
             other = self._turns.get(lock.key)
             if other is not None and other.thread == lock.thread:
-                raise WrongState(f"{lock}: this thread has the lock already", entity=lock.kind, key=lock.id)
+                raise WrongState(
+                    f"{lock}: this thread has the lock already (reentrant=True lets it in)", entity=lock.kind, key=lock.id
+                )
             if not self._guard.wait_for(lambda: self._closed or lock.key not in self._turns, wait):
                 raise _busy(lock, wait)
             self._turns[lock.key] = lock

@@ -1,6 +1,5 @@
 """Connections and transactions over one pool that all threads share: what a Database is beside its DAOs."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
@@ -17,6 +16,7 @@ from .errors import Conflict, InvalidValue, Unavailable, WrongState, from_driver
 from .pool import Pool
 from .server import arguments
 from .server.backoff import pauses
+from .server.caller import current_task
 from .server.metrics import Stats
 from .sql.statements import QueryConnection
 
@@ -61,7 +61,7 @@ class Transactions:
             raise InvalidValue("isolation and read_only are for the outermost transaction")
         else:
             local = self._pool.local
-            outer_task, local.task = local.task, _current_task()
+            outer_task, local.task = local.task, current_task()
             try:
                 with _our_errors(outer), outer.transaction():
                     yield
@@ -95,7 +95,7 @@ class Transactions:
         with ExitStack() as stack:
             connection = self._begin(stack, isolation, read_only)
             try:
-                self._pool.local.connection, self._pool.local.task = connection, _current_task()
+                self._pool.local.connection, self._pool.local.task = connection, current_task()
                 yield
                 _check_not_failed(connection)
                 if self._pool.over:
@@ -109,7 +109,7 @@ class Transactions:
         Raises WrongState where another task of this thread is in it: it would be committed or rolled back with the other's.
         """
         local = self._pool.local
-        if local.task is not None and local.task is not _current_task():
+        if local.task is not None and local.task is not current_task():
             raise WrongState(
                 "another asyncio task of this thread is inside transaction(), which belongs to the thread: run each "
                 "task in a thread of its own, as asyncio.to_thread() does, or do not await inside the block"
@@ -157,14 +157,6 @@ class Transactions:
                 connection.clean()
             finally:
                 self._pool.give_back(connection)
-
-
-def _current_task() -> object:
-    """Return the task of asyncio that runs now; None where no loop runs in this thread."""
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
 
 
 @contextmanager

@@ -317,7 +317,7 @@ def get_user(here: Loaded, question: str) -> Any:
     """The answer to one question, a name with or without origin."""
     name, with_origin, origin = question.partition("@")
     try:
-        return (here.db.users.get_by_name(name, origin) if with_origin else here.db.users.get_unique(name)).id
+        return here.db.users.get_by_name(name, origin if with_origin else None).id
     except Ambiguous:
         return "ambiguous"
     except NotFound:

@@ -92,15 +92,17 @@ def test_a_user_that_moves_to_an_origin_which_has_its_name_is_told_both(db: Data
 
 
 def test_a_name_alone_finds_the_only_user_of_that_name(db: Database, world: World) -> None:
-    assert db.users.get_unique("alice") == world.user
+    assert db.users.get_by_name("alice") == world.user
     with refused(NotFound, "user", "bob", r"^user 'bob' does not exist$"):
-        db.users.get_unique("bob")
+        db.users.get_by_name("bob")
 
 
 def test_a_name_in_two_origins_is_ambiguous(db: Database, world: World) -> None:
     other = db.users.create("alice", organization_id=world.organization.id, origin="idp")
     with refused(Ambiguous, "user", "alice", r"^user 'alice' exists in the origins '', 'idp'$"):
-        db.users.get_unique("alice")
+        db.users.get_by_name("alice")
+    assert db.users.get_by_name("alice", origin="") == world.user
+    assert db.users.get_by_name("alice", origin="idp") == other
     assert db.users.list_by_name("alice") == [world.user, other]
     assert db.users.list_by_name("bob") == []
 

@@ -1,8 +1,9 @@
 """Exclusive work: one worker has a lock, across threads and processes; nothing else waits."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import psycopg
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from tests.conftest import World
 from tests.helpers.dao_cases import refused, until
 from tests.helpers.lock_cases import Worker, is_free
-from tests.helpers.session_cases import BACKENDS, LOCKS
+from tests.helpers.session_cases import BACKENDS, LOCKS, kill
 from tests.test_unprepared import pgbouncer
-from tomato_dao import Busy, Database, InvalidValue, WrongState, connect
+from tomato_dao import Busy, Database, InvalidValue, LockLost, WrongState, connect
 from tomato_dao.locks import Kind
 
 HIGHEST = 2**60 - 1  # id that can be locked
@@ -59,6 +60,59 @@ def test_a_thread_that_asks_for_its_own_lock_is_told(here: Database, there: Data
             here.exclusive("topology", 1, wait=60).__enter__()
         assert not is_free(there, 1)
     assert is_free(there, 1)
+
+
+def test_nested_work_of_a_thread_is_let_in_and_the_outermost_block_frees_the_lock(here: Database, there: Database) -> None:
+    with ThreadPoolExecutor(1) as thread, here.exclusive("topology", 1, reentrant=True) as outer:
+        for _ in range(2):
+            with here.exclusive("topology", 1, reentrant=True) as inner, here.exclusive("topology", 1, reentrant=True):
+                inner.check()
+                assert inner is outer
+            with suppress(ZeroDivisionError), here.exclusive("topology", 1, reentrant=True):
+                raise ZeroDivisionError
+            assert not is_free(there, 1)
+            assert not thread.submit(is_free, here, 1).result(60)
+            with here.exclusive("element", 1, reentrant=True):
+                assert not is_free(there, 1, "element")
+            assert is_free(there, 1, "element")
+    assert is_free(there, 1)
+
+
+def test_only_the_thread_that_has_a_lock_is_let_in_again(here: Database) -> None:
+    def enter() -> None:
+        with here.exclusive("topology", 1, reentrant=True):
+            pass
+
+    with ThreadPoolExecutor(1) as thread, here.exclusive("topology", 1):
+        enter()
+        with pytest.raises(Busy):
+            thread.submit(enter).result(60)
+        with pytest.raises(WrongState, match=r"reentrant=True"):
+            here.exclusive("topology", 1).__enter__()
+
+
+def test_a_task_of_asyncio_is_not_let_in_to_anothers_work(here: Database) -> None:
+    async def enter() -> None:
+        with here.exclusive("topology", 1, reentrant=True):
+            await asyncio.sleep(0)
+
+    async def both() -> None:
+        with here.exclusive("topology", 1, reentrant=True):
+            await enter()
+            with pytest.raises(WrongState, match=r"^topology 1: another asyncio task of this thread has the lock"):
+                await asyncio.create_task(enter())
+
+    asyncio.run(both())
+
+
+def test_nested_work_is_not_begun_once_the_lock_is_lost(here: Database, watcher: psycopg.Connection) -> None:
+    with ExitStack() as outer:
+        outer.enter_context(here.exclusive("topology", 1))
+        assert kill(watcher, "here locks") == 1
+        with pytest.raises(LockLost, match=r"^topology 1: the lock is lost"):
+            here.exclusive("topology", 1, reentrant=True).__enter__()
+        with pytest.raises(LockLost):
+            outer.close()
 
 
 def test_who_is_refused_takes_the_lock_from_nobody(here: Database) -> None:

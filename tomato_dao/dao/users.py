@@ -42,12 +42,14 @@ class Users:
         """The user of an id. Raises NotFound."""
         return found(self._q.get(id), "user", id)
 
-    def get_by_name(self, name: str, origin: str = "") -> User:
-        """The user of a name from a login provider (default: none, as `create` has it). Raises NotFound."""
-        return found(self._q.get_by_name(name, origin), "user", f"{name}@{origin}")
+    def get_by_name(self, name: str, origin: str | None = None) -> User:
+        """Return the user of a name.
 
-    def get_unique(self, name: str) -> User:
-        """The user of a name, whatever the login provider. Raises NotFound, Ambiguous where two providers know it."""
+        origin: the login provider, "" where it is none (default: whichever knows the name). Raises NotFound, and Ambiguous
+        where no origin is given and two know the name.
+        """
+        if origin is not None:
+            return found(self._q.get_by_name(name, origin), "user", f"{name}@{origin}")
         users = self.list_by_name(name)
         if len(users) > 1:
             origins = ", ".join(quoted(u.origin) for u in users)
