@@ -166,8 +166,9 @@ class HostComponentPatch(TypedDict, total=False):
 
 
 class TemplatePatch(TypedDict, total=False):
-    """Of a template; its tech stays."""
+    """Of a template."""
 
+    tech: str
     name: str
     preference: int
     label: str
@@ -178,8 +179,9 @@ class TemplatePatch(TypedDict, total=False):
 
 
 class ProfilePatch(TypedDict, total=False):
-    """Of a profile (MB, and CPUs as a fraction); its tech stays."""
+    """Of a profile (MB, and CPUs as a fraction)."""
 
+    tech: str
     name: str
     preference: int
     label: str
@@ -199,9 +201,10 @@ class NetworkPatch(TypedDict, total=False):
 
 
 class NetworkInstancePatch(TypedDict, total=False):
-    """Of a network instance; its host stays."""
+    """Of a network instance; of no network where network_id is null."""
 
     network_id: int | None
+    host_id: int
     bridge: str
 
 

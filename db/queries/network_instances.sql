@@ -36,10 +36,10 @@ returning
 -- record_class: NetworkInstance
 -- Change the columns that the patch names.
 update network_instances i set (
-  network_id, bridge
+  network_id, host_id, bridge
 ) = (
   select
-    r.network_id, r.bridge
+    r.network_id, r.host_id, r.bridge
   from jsonb_populate_record(i, :patch) r
 )
 where i.id = :id

@@ -54,10 +54,10 @@ returning
 -- record_class: Profile
 -- Change the columns that the patch names.
 update profiles pf set (
-  name, preference, label, restricted, ram, cpus, diskspace
+  tech, name, preference, label, restricted, ram, cpus, diskspace
 ) = (
   select
-    r.name, r.preference, r.label, r.restricted, r.ram, r.cpus, r.diskspace
+    r.tech, r.name, r.preference, r.label, r.restricted, r.ram, r.cpus, r.diskspace
   from jsonb_populate_record(pf, :patch) r
 )
 where pf.id = :id

@@ -53,10 +53,10 @@ returning
 -- record_class: Template
 -- Change the columns that the patch names.
 update templates tp set (
-  name, preference, label, subtype, restricted, kblang, torrent_data
+  tech, name, preference, label, subtype, restricted, kblang, torrent_data
 ) = (
   select
-    r.name, r.preference, r.label, r.subtype, r.restricted, r.kblang, r.torrent_data
+    r.tech, r.name, r.preference, r.label, r.subtype, r.restricted, r.kblang, r.torrent_data
   from jsonb_populate_record(tp, :patch) r
 )
 where tp.id = :id

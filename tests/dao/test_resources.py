@@ -40,13 +40,13 @@ def resources(db: Database, world: World) -> list[Resource]:
             db.templates,
             "template",
             db.templates.create("kvmqm", "debian"),
-            common | {"subtype": "linux", "kblang": "de", "torrent_data": "ZA=="},
+            common | {"tech": "openvz", "subtype": "linux", "kblang": "de", "torrent_data": "ZA=="},
         ),
         Resource(
             db.profiles,
             "profile",
             db.profiles.create("kvmqm", "small"),
-            common | {"ram": 512.0, "cpus": 0.25, "diskspace": 10240.0},
+            common | {"tech": "repy", "ram": 512.0, "cpus": 0.25, "diskspace": 10240.0},
         ),
         Resource(
             db.networks,
@@ -58,7 +58,7 @@ def resources(db: Database, world: World) -> list[Resource]:
             db.network_instances,
             "network instance",
             db.network_instances.create(network.id, world.host.id, "br0"),
-            {"network_id": db.networks.create("other").id, "bridge": "br1"},
+            {"network_id": db.networks.create("other").id, "host_id": add_host(db, world, "host3").id, "bridge": "br1"},
         ),
     ]
 
@@ -138,8 +138,11 @@ def test_a_name_is_taken_once_per_tech(db: Database) -> None:
             dao.update(moved.id, {"name": "x"})
         with refused(InvalidValue, entity, "x", f"^{entity}: a tech is kvmqm, openvz or repy: tech is 'xen'$"):
             dao.create("xen", "x")
-        with refused(InvalidValue, entity, "tech", "a patch can't have 'tech'"):
-            dao.update(moved.id, {"tech": "openvz"})
+        with refused(InvalidValue, entity, moved.id, f"^{entity}: a tech is kvmqm, openvz or repy: tech is 'xen'$"):
+            dao.update(moved.id, {"tech": "xen"})
+        with pytest.raises(AlreadyExists, match=f"^{entity} with tech 'openvz', the same name already exists$"):
+            dao.update(dao.get_by_name("kvmqm", "x").id, {"tech": "openvz"})
+        assert dao.update(moved.id, {"tech": "openvz"}) == dao.get_by_name("openvz", "y")
 
 
 def test_a_kind_is_taken_once_and_a_bridge_once_per_host(db: Database, world: World, resources: list[Resource]) -> None:
@@ -151,7 +154,10 @@ def test_a_kind_is_taken_once_and_a_bridge_once_per_host(db: Database, world: Wo
     with refused(AlreadyExists, "network instance", (world.host.id, "br0")):
         db.network_instances.create(network.id, world.host.id, "br0")
     host = add_host(db, world, "host2")
-    assert db.network_instances.create(network.id, host.id, "br0").id != instance.id
+    there = db.network_instances.create(network.id, host.id, "br0")
+    assert there.id != instance.id
+    with pytest.raises(AlreadyExists, match=r"^network instance with host_id .*bridge already exists$"):
+        db.network_instances.update(there.id, {"host_id": world.host.id})
 
 
 def test_a_network_instance_needs_a_host_and_a_network(db: Database, world: World, resources: list[Resource]) -> None:
@@ -162,6 +168,8 @@ def test_a_network_instance_needs_a_host_and_a_network(db: Database, world: Worl
         db.network_instances.create(NOBODY, world.host.id, "br1")
     with refused(NotFound, "network", NOBODY):
         db.network_instances.update(instance.id, {"network_id": NOBODY})
+    with refused(NotFound, "host", NOBODY):
+        db.network_instances.update(instance.id, {"host_id": NOBODY})
     assert db.network_instances.update(instance.id, {"network_id": None}) == replace(instance, network_id=None)
 
 
