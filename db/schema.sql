@@ -1670,6 +1670,7 @@ CREATE TABLE public.templates (
     restricted boolean DEFAULT false NOT NULL,
     kblang text DEFAULT 'en-us'::text NOT NULL,
     torrent_data text DEFAULT ''::text NOT NULL,
+    torrent_data_md5 text GENERATED ALWAYS AS (md5(torrent_data)) STORED NOT NULL,
     attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT templates_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
     CONSTRAINT templates_tech_check CHECK ((tech = ANY (ARRAY['kvmqm'::text, 'openvz'::text, 'repy'::text])))

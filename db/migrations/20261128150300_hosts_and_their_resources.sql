@@ -65,6 +65,7 @@ create table templates (
   restricted boolean not null default false,
   kblang text not null default 'en-us',
   torrent_data text not null default '',
+  torrent_data_md5 text not null generated always as (md5(torrent_data)) stored,
   attrs jsonb not null default '{}' constraint templates_attrs_check check (jsonb_typeof(attrs) = 'object'),
   unique (tech, name)
 );

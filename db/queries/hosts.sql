@@ -18,24 +18,56 @@ select
 from hosts h
 where h.name = :name;
 
--- name: list(site_id, started_at, after, limit)
+-- name: list(site_id, organization_id, started_at, after_id, after_site, after_name, limit)
 -- record_class: FullHost
--- optional: site_id
+-- optional: site_id, organization_id, after_id, after_site, after_name
 -- nullable: started_at
+-- order: id = h.id
+-- order: name = st.name, h.name
 -- not null: problems[]
--- All hosts, or those of a site, with their problems and load, by id, after that one.
+-- All hosts, or those of a site or an organization, with their problems and load, by id or by site and name.
+-- Only the problems of a page are looked for.
+with page as materialized (
+  select h.id
+  from hosts h
+  inner join sites st on st.id = h.site_id
+  where true
+    and h.site_id = :site_id -- if: site_id
+    and st.organization_id = :organization_id -- if: organization_id
+    and (h.id) > (:after_id) -- after: id
+    and (st.name, h.name) > (:after_site, :after_name) -- after: name
+  order by h.id -- order
+  limit :limit
+)
+
 select
   h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
   h.info_at, h.element_types, h.connection_types, h.networks, h.resources_synced_at, h.accounting_at,
   h.dumps_fetched_at, h.problem_since, h.problem_mailed_at, h.description_text, h.usage_id, h.attrs,
-  s.problems, s.load
-from hosts h
+  s.problems, s.load, st.name as site_name, o.name as organization_name
+from page p
+inner join hosts h on h.id = p.id
+inner join sites st on st.id = h.site_id
+inner join organizations o on o.id = st.organization_id
 cross join lateral host_status(h, :started_at) s
-where
-  h.id > :after
-  and h.site_id = :site_id -- if: site_id
-order by h.id
-limit :limit;
+order by h.id -- order
+;
+
+-- name: full(name, started_at)^
+-- record_class: FullHost
+-- nullable: started_at
+-- not null: problems[]
+-- The host of that name, with its problems and load.
+select
+  h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
+  h.info_at, h.element_types, h.connection_types, h.networks, h.resources_synced_at, h.accounting_at,
+  h.dumps_fetched_at, h.problem_since, h.problem_mailed_at, h.description_text, h.usage_id, h.attrs,
+  s.problems, s.load, st.name as site_name, o.name as organization_name
+from hosts h
+inner join sites st on st.id = h.site_id
+inner join organizations o on o.id = st.organization_id
+cross join lateral host_status(h, :started_at) s
+where h.name = :name;
 
 -- name: create(name, address, rpcurl, site_id, enabled, description_text, attrs)<!
 -- record_class: Host

@@ -25,15 +25,28 @@ order by tp.preference desc, tp.id
 limit 1;
 
 -- name: list(tech, after, limit)
--- record_class: Template
+-- record_class: ListedTemplate
 -- optional: tech
--- All templates, or those of a tech, by id, after that one.
+-- All templates, or those of a tech, by id, after that one; without the torrent data.
 select
-  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs
+  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data_md5, tp.attrs
 from templates tp
 where
   tp.id > :after
   and tp.tech = :tech -- if: tech
+order by tp.id
+limit :limit;
+
+-- name: list_of_host(host_id, after, limit)
+-- record_class: TemplateOfHost
+-- All templates, by id, after that one, each with what a host says of it.
+select
+  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data_md5, tp.attrs,
+  x.ready, x.changed_at
+from hosts h
+cross join templates tp
+left join templates_on_hosts x on x.host_id = h.id and x.template_id = tp.id
+where h.id = :host_id and tp.id > :after
 order by tp.id
 limit :limit;
 

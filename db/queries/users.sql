@@ -22,6 +22,22 @@ where
 order by u.id
 limit :limit;
 
+-- name: list_alphabetically(organization_id, flag, after_name, after_origin, limit)
+-- record_class: User
+-- optional: organization_id, flag, after_name, after_origin
+-- order: name = u.name, u.origin
+-- All users, or those of an organization, or with a flag, by name and origin.
+select
+  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
+  u.last_login_at, u.usage_id, u.attrs
+from users u
+where true
+  and u.organization_id = :organization_id -- if: organization_id
+  and u.flags @> array[:flag::text] -- if: flag
+  and (u.name, u.origin) > (:after_name, :after_origin) -- after: name
+order by u.name, u.origin -- order
+limit :limit;
+
 -- name: update(id, patch)^
 -- record_class: User
 -- Change the columns that the patch names. A password that is cached is of now, none has no time.

@@ -140,7 +140,7 @@ def test_lists_have_whole_rows(db: Database, world: World) -> None:
     (listed,) = db.hosts.list()
     assert db.hosts.list_of_site(world.site.id) == [listed]
     assert isinstance(listed, FullHost)
-    assert astuple(listed) == (*astuple(world.host), ["unreachable"], None)
+    assert astuple(listed) == (*astuple(world.host), ["unreachable"], None, "lab", "uni")
 
 
 def test_a_page_of_less_than_nothing_is_refused(places: list[Place]) -> None:

@@ -1,5 +1,6 @@
 """Templates, profiles, networks and their instances: names, preferences, kinds, and which host has what."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from tests.helpers.dao_cases import (
 )
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound
 from tomato_dao.database import QUERIES
-from tomato_dao.rows import Host, Network, NetworkInstance, Profile, Template, replace
+from tomato_dao.rows import Host, ListedTemplate, Network, NetworkInstance, Profile, Template, asdict, replace
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,15 @@ def another(db: Database, world: World, entity: str, name: str) -> Any:
 
 def add_host(db: Database, world: World, name: str) -> Host:
     return db.hosts.create(name, address=name, rpcurl=name, site_id=world.site.id)
+
+
+def listed(row: Any) -> Any:
+    """The row as a list has it: a template without its torrent data, but with what a host says to have of it."""
+    if not isinstance(row, Template):
+        return row
+    fields = asdict(row)
+    digest = hashlib.md5(fields.pop("torrent_data").encode()).hexdigest()  # noqa: S324 (as the hosts do)
+    return ListedTemplate(**fields, torrent_data_md5=digest)
 
 
 def test_a_resource_keeps_what_it_is_given(db: Database, world: World) -> None:
@@ -175,17 +185,25 @@ def test_a_network_instance_needs_a_host_and_a_network(db: Database, world: Worl
 
 def test_resources_are_listed_in_pages_by_id(db: Database, world: World, resources: list[Resource]) -> None:
     for r in resources:
-        rows = [*r.dao.list(), *(another(db, world, r.entity, name) for name in "cab")]
-        assert r.row in rows
+        rows = [*r.dao.list(), *(listed(another(db, world, r.entity, name)) for name in "cab")]
+        assert listed(r.row) in rows
         assert r.dao.list() == rows
         assert r.dao.list(limit=2) == rows[:2]
         assert r.dao.list(after=rows[1].id, limit=2) == rows[2:4]
         assert r.dao.list(after=rows[-1].id) == []
 
 
+def test_a_listed_template_tells_the_md5_of_the_data_that_it_has_now(db: Database) -> None:
+    template = db.templates.create("kvmqm", "debian", torrent_data="ZDg6")
+    assert db.templates.list() == [listed(template)]
+    updated = db.templates.update(template.id, {"torrent_data": "ü"})
+    assert db.templates.list_of_tech("kvmqm") == [listed(updated)]
+    assert db.templates.list()[0].torrent_data_md5 == "c03410a5204b21cd8229ff754688d743"
+
+
 def test_resources_are_listed_by_what_they_are_of(db: Database, world: World, resources: list[Resource]) -> None:
     for r in resources[:2]:
-        rows = [r.dao.create("repy", name) for name in "cab"]
+        rows = [listed(r.dao.create("repy", name)) for name in "cab"]
         assert r.dao.list_of_tech("repy") == rows
         assert r.dao.list_of_tech("repy", after=rows[0].id, limit=1) == rows[1:2]
         assert r.dao.list_of_tech("openvz") == []
@@ -243,7 +261,7 @@ def test_threads_that_create_one_resource_make_one(db: Database, world: World, r
     for r in resources:
         results = at_once(*[partial(another, db, world, r.entity, "new")] * 4)
         assert [type(result) for result in results].count(AlreadyExists) == 3
-        assert r.dao.list()[-1] in results
+        assert r.dao.list()[-1] in map(listed, results)
 
 
 def test_the_highest_preference_is_preferred_and_of_equal_ones_the_oldest(db: Database) -> None:

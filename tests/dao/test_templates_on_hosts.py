@@ -5,7 +5,7 @@ import pytest
 from tests.conftest import World
 from tests.helpers.dao_cases import NOBODY, refused, timed
 from tomato_dao import Database, InvalidValue, NotFound
-from tomato_dao.rows import Host, Template, TemplateOnHost, TemplateReadiness
+from tomato_dao.rows import Host, Template, TemplateOnHost, TemplateReadiness, asdict
 
 
 @pytest.fixture
@@ -89,6 +89,24 @@ def test_lists_are_paged_and_leave_out_what_is_deleted(db: Database, hosts: list
     assert db.templates_on_hosts.list_of_template(templates[1].id, after=hosts[0].id, limit=1) == of_one[1:2]
     db.templates_on_hosts.delete(hosts[0].id, templates[1].id)
     assert db.templates_on_hosts.list_of_host(hosts[0].id) == [here[0], here[2]]
+
+
+def test_all_templates_are_listed_with_what_one_host_says_of_each(
+    db: Database, hosts: list[Host], templates: list[Template]
+) -> None:
+    a, b, c = templates
+    db.templates.update(b.id, {"torrent_data": "ZA=="})
+    there = [db.templates_on_hosts.set(hosts[0].id, t.id, ready) for t, ready in ((a, True), (b, False))]
+    db.templates_on_hosts.set(hosts[1].id, c.id, True)
+    listed = db.templates.list_of_host(hosts[0].id)
+    assert [(t.id, t.ready, t.changed_at) for t in listed] == [
+        (a.id, True, there[0].changed_at), (b.id, False, there[1].changed_at), (c.id, None, None),
+    ]  # fmt: skip
+    for one, template in zip(listed, db.templates.list(), strict=True):
+        assert asdict(template).items() <= asdict(one).items()
+    assert db.templates.list_of_host(hosts[0].id, after=a.id, limit=1) == listed[1:2]
+    assert [t.ready for t in db.templates.list_of_host(hosts[2].id)] == [None] * 3
+    assert db.templates.list_of_host(NOBODY) == []
 
 
 def test_readiness_counts_the_hosts_that_are_ready_of_those_that_say_so(

@@ -46,22 +46,64 @@ class Hosts:
         """The host of a name. Raises NotFound."""
         return found(self._q.get_by_name(name), "host", name)
 
+    def full(self, name: str, *, started_at: datetime | None = None) -> FullHost:
+        """Return the host of a name with problems, load, and the names of site and organization. Raises NotFound."""
+        return found(self._q.full(name, started_at), "host", name)
+
     def list(self, *, started_at: datetime | None = None, after: int = 0, limit: int = 100) -> Sequence[FullHost]:
         """Return a page of hosts, with problems and load, by id: at most `limit` of those with an id above `after`.
 
         `iterate` goes over all.
         """
-        return self._q.list(started_at, after, limit)
+        return self._q.list(started_at, limit, after_id=after)
 
     def list_of_site(
         self, site_id: int, *, started_at: datetime | None = None, after: int = 0, limit: int = 100
     ) -> Sequence[FullHost]:
         """Return a page of a site's hosts, as `list` does; `iterate` goes over all."""
-        return self._q.list(started_at, after, limit, site_id=site_id)
+        return self._q.list(started_at, limit, site_id=site_id, after_id=after)
 
-    def iterate(self, *, site_id: int | None = None, started_at: datetime | None = None) -> Iterator[FullHost]:
-        """Iterate over all hosts, or a site's, by id; a page is fetched at a time."""
-        return every(lambda after, limit: self._q.list(started_at, after, limit, site_id=site_id), lambda row: row.id, 0)
+    def list_of_organization(
+        self, organization_id: int, *, started_at: datetime | None = None, after: int = 0, limit: int = 100
+    ) -> Sequence[FullHost]:
+        """Return a page of the hosts of an organization's sites, as `list` does; `iterate` goes over all."""
+        return self._q.list(started_at, limit, organization_id=organization_id, after_id=after)
+
+    def list_alphabetically(
+        self,
+        *,
+        site_id: int | None = None,
+        organization_id: int | None = None,
+        started_at: datetime | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[FullHost]:
+        """Return a page of hosts, or a site's or an organization's, by the names of site and host.
+
+        after: site_name and name of the last host of the page before (default: the first page).
+        """
+        site_name, name = after or (None, None)
+        return self._q.list(
+            started_at,
+            limit,
+            site_id=site_id,
+            organization_id=organization_id,
+            after_site=site_name,
+            after_name=name,
+            order="name",
+        )
+
+    def iterate(
+        self, *, site_id: int | None = None, organization_id: int | None = None, started_at: datetime | None = None
+    ) -> Iterator[FullHost]:
+        """Iterate over all hosts, or a site's or an organization's, by id; a page is fetched at a time."""
+        return every(
+            lambda after, limit: self._q.list(
+                started_at, limit, site_id=site_id, organization_id=organization_id, after_id=after
+            ),
+            lambda row: row.id,
+            0,
+        )
 
     def update(self, name: str, patch: HostPatch) -> Host:
         """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..patches import TemplatePatch, checked
-from ..rows import JsonIn, JsonObject, Template, TemplateReadiness
+from ..rows import JsonIn, JsonObject, ListedTemplate, Template, TemplateOfHost, TemplateReadiness
 from . import changed, every, found
 
 if TYPE_CHECKING:
@@ -45,17 +45,24 @@ class Templates:
         """The one of a tech with the highest preference; of several the oldest. Raises NotFound where there is none."""
         return found(self._q.preferred(tech), "template of tech", tech)
 
-    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Template]:
-        """Return a page of templates by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
+    def list(self, *, after: int = 0, limit: int = 100) -> Sequence[ListedTemplate]:
+        """Return a page of templates by id: at most `limit` of those with an id above `after`; `iterate` goes over all.
+
+        They are without their torrent data, which can be large, but with its MD5; `get` gives the data.
+        """
         return self._q.list(after, limit)
 
-    def iterate(self, *, tech: str | None = None) -> Iterator[Template]:
+    def iterate(self, *, tech: str | None = None) -> Iterator[ListedTemplate]:
         """Iterate over all templates, or a tech's, by id; a page is fetched at a time."""
         return every(lambda after, limit: self._q.list(after, limit, tech=tech), lambda row: row.id, 0)
 
-    def list_of_tech(self, tech: str, *, after: int = 0, limit: int = 100) -> Sequence[Template]:
+    def list_of_tech(self, tech: str, *, after: int = 0, limit: int = 100) -> Sequence[ListedTemplate]:
         """Return a page of a tech's templates, as `list` does; `iterate` goes over all."""
         return self._q.list(after, limit, tech=tech)
+
+    def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[TemplateOfHost]:
+        """Return a page of all templates by id, as `list` does, each with whether that host has it ready."""
+        return self._q.list_of_host(host_id, after, limit)
 
     def readiness(self, id: int) -> TemplateReadiness:
         """How many hosts have a template ready, of how many that say whether they have it. Raises NotFound."""

@@ -83,6 +83,23 @@ class Users:
         """
         return self._q.list(after, limit, flag=flag, organization_id=organization_id)
 
+    def list_alphabetically(
+        self,
+        *,
+        organization_id: int | None = None,
+        flag: str | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[User]:
+        """Return a page of users, or those of an organization, with a flag or both, by name and origin.
+
+        after: name and origin of the last user of the page before (default: the first page).
+        """
+        name, origin = after or (None, None)
+        return self._q.list_alphabetically(
+            limit, organization_id=organization_id, flag=flag, after_name=name, after_origin=origin
+        )
+
     def update(self, id: int, patch: UserPatch) -> User:
         """Change what the patch names. With a password_hash alone password_at becomes now, or None where the hash is None.
 

@@ -24,7 +24,17 @@ from .json import Json, JsonIn, JsonObject
 from .notes import Counts, ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, KeyValue
 from .people import Contact, ExpiredUsers, Quota, TopologyContact, User
 from .places import FullHost, Host, HostCandidate, HostComponent, HostUse, Organization, Site
-from .resources import Network, NetworkInstance, Profile, Resource, Template, TemplateOnHost, TemplateReadiness
+from .resources import (
+    ListedTemplate,
+    Network,
+    NetworkInstance,
+    Profile,
+    Resource,
+    Template,
+    TemplateOfHost,
+    TemplateOnHost,
+    TemplateReadiness,
+)
 from .settings import Settings
 from .topologies import (
     Connection,
@@ -74,6 +84,7 @@ __all__ = [
     "JsonObject",
     "KeyValue",
     "LinkMeasurement",
+    "ListedTemplate",
     "ListedTopology",
     "Network",
     "NetworkInstance",
@@ -88,6 +99,7 @@ __all__ = [
     "Task",
     "TaskClaim",
     "Template",
+    "TemplateOfHost",
     "TemplateOnHost",
     "TemplateReadiness",
     "TimeoutClaim",

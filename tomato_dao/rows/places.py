@@ -60,10 +60,12 @@ class Host(Row, frozen=True):
 
 
 class FullHost(Host, frozen=True):
-    """A host with what is wrong with it, and its load: 0 to 1, None where nothing is known of it."""
+    """A host with what is wrong with it, its load (0 to 1, None where nothing is known of it), and whose it is."""
 
     problems: list[str]
     load: float | None
+    site_name: str
+    organization_name: str
 
 
 class HostCandidate(Row, frozen=True):

@@ -33,6 +33,28 @@ class Template(Row, frozen=True):
     attrs: JsonObject
 
 
+class ListedTemplate(Row, frozen=True):
+    """A disk image without its torrent data: torrent_data_md5 is the MD5 of that text, in hexadecimal digits."""
+
+    id: int
+    tech: str
+    name: str
+    preference: int
+    label: str
+    subtype: str
+    restricted: bool
+    kblang: str
+    torrent_data_md5: str
+    attrs: JsonObject
+
+
+class TemplateOfHost(ListedTemplate, frozen=True):
+    """A disk image, and whether a host has it ready, and since when that is so; None where the host says nothing of it."""
+
+    ready: bool | None
+    changed_at: datetime | None
+
+
 class TemplateReadiness(Row, frozen=True):
     """How many hosts have a template ready, of how many that say whether they have it."""
 
