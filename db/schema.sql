@@ -374,6 +374,7 @@ $$;
 
 CREATE FUNCTION public.check_resource_id() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   if (select count(*) from resources r where r.id = new.id) > 1 then
@@ -705,6 +706,7 @@ $$;
 CREATE FUNCTION public.find_due_usage() RETURNS void
     LANGUAGE plpgsql
     SET jit TO 'off'
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   for depth in 1..4 loop
@@ -1053,6 +1055,7 @@ END;
 
 CREATE FUNCTION public.name_element() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
   own_name text := new.type || new.id;
@@ -1075,6 +1078,7 @@ $$;
 
 CREATE FUNCTION public.name_topology() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   new.name := 'Topology #' || new.id;
@@ -1128,6 +1132,7 @@ $$;
 
 CREATE FUNCTION public.place_element() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
   select t.site_id into new.site_id from topologies t where t.id = new.topology_id;
