@@ -131,7 +131,7 @@ def _unfit_orders(connection: psycopg.Connection, catalog: Catalog, types: _Type
 
 
 def _together(query: Query, variants: Sequence[Described]) -> Described | Refused:
-    """What holds for all variants of a query, which must take and return the same."""
+    """Return what holds for all variants of a query, which must take and return the same."""
     first = variants[0]
     parameters: dict[str, str] = {}
     for variant in variants:
@@ -156,7 +156,7 @@ def _listed(columns: Sequence[ResultColumn]) -> str:
 
 
 def _any(columns: Sequence[ResultColumn]) -> ResultColumn:
-    """What holds for a column in all variants: it can be null where it can in one."""
+    """Return what holds for a column in all variants: it can be null where it can in one."""
     first = columns[0]
     parts = [column.parts for column in columns]
     has_parts = all(part is not None and len(part) == len(parts[0] or ()) for part in parts)

@@ -89,7 +89,7 @@ def text(connection: psycopg.Connection, query: Query) -> str:
 
 
 def _found(connection: psycopg.Connection, query: Query, large: set[str]) -> dict[str, None]:
-    """What the plan of one statement reads or sorts beyond need."""
+    """Return what the plan of one statement reads or sorts beyond need."""
     return dict.fromkeys(_wasteful(_plan(connection, query), large))
 
 

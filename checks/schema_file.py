@@ -1,5 +1,8 @@
-"""What the migrations make: db/schema.sql, as dbmate dumps it with the embedded server's own pg_dump, for people to read, and
-db/models.json, its models as a dump's header tells of them, with which a dump is checked without a database."""
+"""Files made from the migrations: db/schema.sql for people, and db/models.json, with which dumps are checked.
+
+The first is what dbmate dumps with the embedded server's own pg_dump; the second describes the models as a dump's header does, so that
+a dump is checked without a database.
+"""
 
 import argparse
 import difflib

@@ -57,7 +57,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    """What not every program needs is imported by who asks for it: modules too, as `tomato_dao.rows`."""
+    """Import on first use what not every program needs: modules too, as `tomato_dao.rows`."""
     if name in _MODULES:
         return getattr(import_module(_MODULES[name], __name__), name)
     try:
@@ -69,7 +69,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """What there is, imported or not."""
+    """Return all public names, imported or not."""
     return sorted({*globals(), *__all__})
 
 

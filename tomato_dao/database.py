@@ -99,7 +99,7 @@ class Database(Transactions):
         self._locks.close()
 
     def exclusive(self, kind: Kind, id: int, *, wait: float = 0, reentrant: bool = False) -> AbstractContextManager[Lock]:
-        """Have a topology, element or connection to oneself, among all processes, while in the block (DOMAIN.md).
+        """Have a topology, element or connection to oneself, among all processes, while in the block (docs/guides/locks.md).
 
         kind: "topology", "element" or "connection". id: which one; whether it exists is not asked. wait: seconds to wait for
         whoever has it. Locks are independent of each other and of rows: nobody is kept from reading or writing. They belong

@@ -1,4 +1,4 @@
-"""What a caller can be told: one class per kind of refusal, and one table from SQLSTATE and constraint to them."""
+"""Errors that callers get: one class per kind of refusal, and one table from SQLSTATE and constraint to them."""
 
 import re
 from collections.abc import Mapping
@@ -140,7 +140,7 @@ _MISSING = re.compile(r"\(\w+\)=\((\d+)\)")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What was asked for when it failed: for the message, and for what SQLSTATE alone can't tell.
+    """The call that failed: for the message, and for what SQLSTATE alone can't tell.
 
     entity: what the query is about; verb: select, insert, update or delete; key: the names of the parameters that say which
     one it is about; values: all parameters by name.
@@ -152,7 +152,7 @@ class Call:
     values: Mapping[str, object]
 
     def value(self, column: str) -> object:
-        """What was given for a column, inside a patch or as a parameter; None where it can't be told."""
+        """Return the value given for a column, inside a patch or as a parameter; None where it can't be told."""
         patch = self.values.get("patch")
         if isinstance(patch, Mapping) and column in patch:
             return patch[column]
@@ -237,5 +237,5 @@ def _from_constraint(
 
 
 def rule_of(constraint: str) -> str | None:
-    """What a constraint demands, where its name alone says too little."""
+    """Return what a constraint demands, where its name alone says too little."""
     return _rules[constraint][1] if constraint in _rules else None

@@ -59,7 +59,7 @@ class _Queue:
 
 
 class Listener:
-    """What `db.listen(…)` gives: the events that come while it is there, one after the other.
+    """A listener, from `db.listen(…)`: the events that come while it is there, one after the other.
 
     A loop over it ends after `timeout` seconds without an event, and may be started again: nothing is lost in between.
     `with`, or `close()`, ends it; so does forgetting it. An ended one, also one that a child inherited, is Unavailable.

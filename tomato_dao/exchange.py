@@ -9,7 +9,7 @@ from .printable import printable, quoted
 from .rows import ExportedTopology, Json, JsonIn, JsonObject
 
 VERSION = 3
-# DOMAIN.md, import/export: what an export leaves out at any depth …
+# docs/domain.md#import-and-export: what an export leaves out at any depth …
 LEFT_OUT = frozenset(
     [
         "usage",
@@ -49,7 +49,7 @@ LEFT_OUT = frozenset(
 # … of elements, and of the topology's attrs.
 LEFT_OUT_OF_ELEMENTS = frozenset({"children", "connection"})
 LEFT_OUT_OF_TOPOLOGY = frozenset({"_initialized"})
-# DOMAIN.md, element types: what may stand alone, and what parent the others have.
+# docs/domain.md#topologies: what may stand alone, and what parent the others have.
 _ALONE = frozenset({"kvmqm", "openvz", "repy", "tinc_vpn", "external_network"})
 _PARENTS = {
     "kvmqm_interface": "kvmqm",

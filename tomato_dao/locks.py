@@ -38,7 +38,7 @@ _BEGIN_17 = _BEGIN + b"set local transaction_timeout = 0; "  # which PostgreSQL 
 
 
 class Lock:
-    """What `with db.exclusive(…) as lock` gives."""
+    """A lock that is held: what `with db.exclusive(…) as lock` gives."""
 
     def __init__(self, locks: "Locks", kind: Kind, id: int) -> None:
         self.kind = kind

@@ -1,4 +1,4 @@
-"""What an update may change: a TypedDict per entity, whose absent keys stay as they are and whose None is null."""
+"""Patches: what an update may change, a TypedDict per entity. Absent keys stay as they are, None is null."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from .rows import JsonIn
 
 
 class OrganizationPatch(TypedDict, total=False):
-    """Of an organization."""
+    """Fields that `Organizations.update()` accepts."""
 
     name: str
     description: str
@@ -22,7 +22,7 @@ class OrganizationPatch(TypedDict, total=False):
 
 
 class SitePatch(TypedDict, total=False):
-    """Of a site; longitude and latitude in degrees, null where they are not known."""
+    """Fields that `Sites.update()` accepts; longitude and latitude in degrees, null where they are not known."""
 
     name: str
     organization_id: int
@@ -34,7 +34,7 @@ class SitePatch(TypedDict, total=False):
 
 
 class HostPatch(TypedDict, total=False):
-    """Of a host."""
+    """Fields that `Hosts.update()` accepts."""
 
     name: str
     address: str
@@ -57,7 +57,7 @@ class HostPatch(TypedDict, total=False):
 
 
 class UserPatch(TypedDict, total=False):
-    """Of a user; flags are added and removed one by one."""
+    """Fields that `Users.update()` accepts; flags are added and removed one by one."""
 
     name: str
     origin: str
@@ -71,7 +71,7 @@ class UserPatch(TypedDict, total=False):
 
 
 class QuotaPatch(TypedDict, total=False):
-    """Of a quota (bytes, CPU seconds)."""
+    """Fields that `Quotas.update()` accepts (bytes, CPU seconds)."""
 
     monthly_memory: float
     monthly_diskspace: float
@@ -105,7 +105,7 @@ class SettingsPatch(TypedDict, total=False):
 
 
 class TopologyPatch(TypedDict, total=False):
-    """Of a topology."""
+    """Fields that `Topologies.update()` accepts."""
 
     name: str
     site_id: int | None
@@ -114,7 +114,7 @@ class TopologyPatch(TypedDict, total=False):
 
 
 class ElementPatch(TypedDict, total=False):
-    """Of an element; its type, topology, parent and connection stay."""
+    """Fields that `Elements.update()` accepts; its type, topology, parent and connection stay."""
 
     state: str
     host_element_id: int | None
@@ -145,7 +145,7 @@ class NewElement(_Typed, total=False):
 
 
 class ConnectionPatch(TypedDict, total=False):
-    """Of a connection; its ends stay."""
+    """Fields that `Connections.update()` accepts; its ends stay."""
 
     type: str
     state: str
@@ -156,7 +156,7 @@ class ConnectionPatch(TypedDict, total=False):
 
 
 class HostComponentPatch(TypedDict, total=False):
-    """Of a host element or host connection."""
+    """Fields that `HostComponents.update()` accepts."""
 
     num: int
     element_id: int | None
@@ -166,7 +166,7 @@ class HostComponentPatch(TypedDict, total=False):
 
 
 class TemplatePatch(TypedDict, total=False):
-    """Of a template."""
+    """Fields that `Templates.update()` accepts."""
 
     tech: str
     name: str
@@ -179,7 +179,7 @@ class TemplatePatch(TypedDict, total=False):
 
 
 class ProfilePatch(TypedDict, total=False):
-    """Of a profile (MB, and CPUs as a fraction)."""
+    """Fields that `Profiles.update()` accepts (MB, and CPUs as a fraction)."""
 
     tech: str
     name: str
@@ -192,7 +192,7 @@ class ProfilePatch(TypedDict, total=False):
 
 
 class NetworkPatch(TypedDict, total=False):
-    """Of a network."""
+    """Fields that `Networks.update()` accepts."""
 
     kind: str
     preference: int
@@ -201,7 +201,7 @@ class NetworkPatch(TypedDict, total=False):
 
 
 class NetworkInstancePatch(TypedDict, total=False):
-    """Of a network instance; of no network where network_id is null."""
+    """Fields that `NetworkInstances.update()` accepts; a network_id of null means no network."""
 
     network_id: int | None
     host_id: int
@@ -209,13 +209,13 @@ class NetworkInstancePatch(TypedDict, total=False):
 
 
 class ErrorGroupPatch(TypedDict, total=False):
-    """Of an error group."""
+    """Fields that `ErrorGroups.update()` accepts."""
 
     description: str
 
 
 class ErrorDumpPatch(TypedDict, total=False):
-    """Of an error dump; its group and time stay."""
+    """Fields that `ErrorDumps.update()` accepts; its group and time stay."""
 
     description: JsonIn
     origin: str
@@ -252,7 +252,7 @@ def checked(kind: type, entity: str, patch: Mapping[str, object]) -> dict[str, J
 
 
 def _is_of(value: object, accepted: tuple[type, ...]) -> TypeGuard[JsonIn]:
-    """Whether a value is of one of the classes; of none: of any, and the server says whether it is JSON."""
+    """Return whether a value is of one of the classes; of none: of any, and the server says whether it is JSON."""
     return not accepted or (isinstance(value, accepted) and (not isinstance(value, bool) or bool in accepted))
 
 

@@ -78,7 +78,7 @@ class Pool:
         prepare: bool = True,
         log_slower_than: float | None = None,
     ) -> None:
-        """What the parameters are, and what it raises, is told by `tomato_dao.connect`."""
+        """Open the pool; `tomato_dao.connect` documents the parameters and errors."""
         self.size = arguments.count("a pool's size", size, 1)
         self.timeout = arguments.seconds("timeout", timeout)
         self._max_waiting = inf if max_waiting is None else arguments.count("max_waiting", max_waiting, 0)

@@ -36,7 +36,7 @@ class Transactions:
         self.close()
 
     def stats(self) -> Stats:
-        """What the pool does now, and what the queries have cost so far: calls, errors and seconds by name."""
+        """Return what the pool does now, and what the queries have cost so far: calls, errors and seconds by name."""
         return Stats(self._pool.stats(), self._pool.counts.queries())
 
     def close(self, grace: float = 5) -> None:
@@ -72,7 +72,7 @@ class Transactions:
                     outer.failure = ""
 
     def run(self, work: Callable[[], Result], *, attempts: int = 10, isolation: IsolationLevel | None = None) -> Result:
-        """What a unit of work returns that is done in a transaction, and repeated where another came first (Conflict).
+        """Run *work* in a transaction, retrying on serialization failure or deadlock (Conflict), and return its result.
 
         attempts: how often it is done at most, with growing pauses of random length in between. isolation: the
         transaction's. Nothing but a Conflict is repeated; the last one is raised. Inside a transaction the work is done

@@ -26,7 +26,7 @@ def changed(count: int, entity: str, key: object) -> None:
 
 
 def row_of(kind: type[Row], entity: str, given: object) -> Row:
-    """What was given as a row; InvalidValue, with how to make one, where it is of another type."""
+    """Return what was given as a row; InvalidValue, with how to make one, where it is of another type."""
     if not isinstance(given, kind):
         how = f"{kind.__name__}(**record) makes one of a dict" if isinstance(given, dict) else "see tomato_dao.rows"
         raise InvalidValue(f"{entity}: a {kind.__name__} is needed, not a {type(given).__name__}: {how}", entity=entity)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Elements:
     """Virtual machines and their interfaces, switches, external networks, and endpoints.
 
-    Types and states are those of DOMAIN.md. An interface has a parent of its machine's type; a tinc or external network
-    endpoint may have one; nothing else has.
+    Types and states are those of docs/domain.md#topologies. An interface has a parent of its machine's type; a tinc or external
+    network endpoint may have one; nothing else has.
     """
 
     def __init__(self, queries: "ElementsQueries") -> None:
@@ -126,7 +126,10 @@ class Elements:
         return found(self._q.set_state_of_tree(id, state), "element", id)
 
     def start_sync(self, id: int) -> None:
-        """A machine starts now: it is due to be looked at in a second (DOMAIN.md, VM sync). Raises NotFound."""
+        """Note that a machine starts now: it is due in a second (docs/domain.md#synchronisation-of-machines).
+
+        Raises NotFound.
+        """
         changed(self._q.start_sync(id), "machine", id)
 
     def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[ElementSyncClaim]:
@@ -158,7 +161,7 @@ def _of_list(n: int, error: TomatoError) -> TomatoError:
 
 
 def _fits(detail: str, topology_id: int, element: NewElement) -> bool:
-    """Whether the server refused this element: its detail shows, in any language, the row or the key that can't be.
+    """Return whether the server refused this element: its detail shows, in any language, the row or the key that can't be.
 
     No SQL tells which of many rows is refused, unless they are inserted one by one: 500 in 184 ms instead of 62, or after a
     failure only, by a function of the schema that is longer than this.

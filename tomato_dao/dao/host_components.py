@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class HostComponents:
-    """What hosts really run, and the links between that. When what one serves goes, it stays as an orphan."""
+    """Host elements and host connections: what hosts really run. When what one serves goes, it stays as an orphan."""
 
     def __init__(self, queries: "HostElementsQueries", entity: str) -> None:
         self._q = queries

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Hosts:
     """Machines that run elements; known by their unique names (at most 255 characters, no “/”).
 
-    A host's problems and load are as DOMAIN.md says. What they depend on takes started_at, when the backend started: a host
-    can't be blamed for what the backend did not ask of it before.
+    A host's problems and load are explained in docs/domain.md#hosts. Calls that judge them take started_at, when the backend
+    started: a host can't be blamed for what the backend did not ask of it before.
     """
 
     def __init__(self, queries: "HostsQueries") -> None:
@@ -128,7 +128,7 @@ class Hosts:
         started_at: datetime | None = None,
         limit: int = 100,
     ) -> Sequence[HostCandidate]:
-        """The `limit` best hosts without problems that support all that is asked for, best first (DOMAIN.md, host selection).
+        """Return the `limit` best hosts without problems that support all of it, best first (docs/domain.md#host-selection).
 
         element_types: under their own names or those that they have on hosts. network_kinds: `x` is also satisfied by any
         `x/…`; a host has the kinds of its network instances, whatever it reports. host_bonuses, site_bonuses: what is added to
@@ -227,7 +227,7 @@ class Hosts:
     def claim_problem_notices(
         self, *, limit: int, lease: timedelta, started_at: datetime | None = None
     ) -> Sequence[ProblemNoticeClaim]:
-        """At most `limit` notices of problems, the caller's for the time of the lease (DOMAIN.md, problem notices).
+        """Claim at most `limit` notices of problems for the time of the lease (docs/domain.md#availability-and-notices).
 
         Recipients are all whom the flags name, those with `nomails` too. Only what update_availability has seen counts as a
         problem, and one that is back before its end was told is still the same. Raises InvalidValue.

@@ -1,4 +1,4 @@
-"""What is measured between sites: beside db/queries/links.sql."""
+"""Links between sites: beside db/queries/links.sql."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ class Links:
         self._q = queries
 
     def combine(self, *, now: datetime | None = None) -> CombinedLinks:
-        """Combine single measurements into 5 minutes, these into hours, and so on to years; then prune (DOMAIN.md, accounting).
+        """Combine single measurements into 5 minutes, these into hours, and so on; then prune (docs/domain.md#accounting).
 
         now: the time that it is (default: the server's clock). A UTC-aligned period is combined once, 15 minutes after its end:
         loss is averaged by measurements, delays by measurements·(1 − loss), and plainly where these are all 0; measurements

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Organizations:
-    """Who owns sites and users; known by their unique names (at most 50 characters, no “/”)."""
+    """Organizations own sites and users; known by their unique names (at most 50 characters, no “/”)."""
 
     def __init__(self, queries: "OrganizationsQueries") -> None:
         self._q = queries

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Quotas:
-    """What each user may use a month and has used in this one; comes and goes with the user."""
+    """Quotas: what each user may use a month and has used in this one; they come and go with the user."""
 
     def __init__(self, queries: "QuotasQueries") -> None:
         self._q = queries
@@ -45,7 +45,7 @@ class Quotas:
         return self._q.set(user_id, memory, diskspace, traffic, cputime, continuous_factor)
 
     def count_use(self, *, now: datetime | None = None) -> int:
-        """Count the new 5-minute records of all users against their quotas (DOMAIN.md, accounting).
+        """Count the new 5-minute records of all users against their quotas (docs/domain.md#accounting).
 
         now: the time that it is (default: the server's clock). Counted are the windows that `usage.aggregate` has settled, 15
         minutes after their end, each once: used_at tells up to when. In a new month `used` starts at 0. To be called after

@@ -15,5 +15,5 @@ class Statistics:
         self._q = queries
 
     def counts(self) -> Counts:
-        """How many there are of everything."""
+        """Return how many there are of everything."""
         return self._q.counts()

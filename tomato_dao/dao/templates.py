@@ -65,7 +65,7 @@ class Templates:
         return self._q.list_of_host(host_id, after, limit)
 
     def readiness(self, id: int) -> TemplateReadiness:
-        """How many hosts have a template ready, of how many that say whether they have it. Raises NotFound."""
+        """Return how many hosts have a template ready, of how many that have a row for it. Raises NotFound."""
         return found(self._q.readiness(id), "template", id)
 
     def list_readiness(self, *, after: int = 0, limit: int = 100) -> Sequence[TemplateReadiness]:

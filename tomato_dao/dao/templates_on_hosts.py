@@ -17,7 +17,7 @@ class TemplatesOnHosts:
         self._q = queries
 
     def get(self, host_id: int, template_id: int) -> TemplateOnHost:
-        """How a template is on a host. Raises NotFound."""
+        """Return the state of a template on a host. Raises NotFound."""
         return found(self._q.get(host_id, template_id), "template on host", (host_id, template_id))
 
     def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[TemplateOnHost]:

@@ -73,7 +73,7 @@ class Topologies:
         return found(self._q.set_attrs(id, set, remove), "topology", id)
 
     def renew(self, id: int, period: timedelta) -> Topology:
-        """Let a topology time out after a period from now (DOMAIN.md, timeouts). Raises NotFound, InvalidValue.
+        """Let a topology time out after a period from now (docs/domain.md#timeouts). Raises NotFound, InvalidValue.
 
         period: where it is longer than the settings' topology_timeout_maximum (30 days), that counts. No warning is sent where
         it is not longer than topology_timeout_warning (a day).
@@ -81,14 +81,14 @@ class Topologies:
         return found(self._q.renew(id, period), "topology", id)
 
     def claim_timeouts(self, *, limit: int, lease: timedelta) -> Sequence[TimeoutClaim]:
-        """Claim at most `limit` topologies that are to be warned of, stopped or destroyed (DOMAIN.md, timeouts).
+        """Claim at most `limit` topologies that are to be warned of, stopped or destroyed (docs/domain.md#timeouts).
 
         They are this worker's for the time of the lease; `finish_timeout` moves each on. Raises InvalidValue.
         """
         return self._q.claim_timeouts(limit, positive(lease))
 
     def finish_timeout(self, id: int, lease_until: datetime) -> None:
-        """What was claimed is done: on to the next step. lease_until: the claim's. Raises LockLost, as after a renewal."""
+        """Finish a claimed timeout: go on to the next step. lease_until: the claim's. Raises LockLost, as after a renewal."""
         finished(self._q.finish_timeout(id, lease_until), "topology", id)
 
     def delete(self, id: int) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class TopologyPermissions:
-    """Who may do what on a topology: user < manager < owner. A topology keeps its last owner."""
+    """Permissions of users on topologies: user < manager < owner. A topology keeps its last owner."""
 
     def __init__(self, queries: "TopologyPermissionsQueries") -> None:
         self._q = queries
@@ -38,7 +38,7 @@ class TopologyPermissions:
         changed(self._q.delete(topology_id, user_id), "topology permission", (topology_id, user_id))
 
     def role(self, topology_id: int, user_id: int) -> str | None:
-        """What a user may effectively do: the highest of explicit permission and flags (DOMAIN.md, role of a user).
+        """Return a user's effective role: the highest of explicit permission and flags (docs/domain.md#topologies).
 
         user, manager, owner, or None. Raises NotFound where there is no such topology or user.
         """

@@ -1,4 +1,4 @@
-"""What was used, by whom: beside db/queries/usage.sql and the function aggregate_usage of the layout."""
+"""Usage accounting: beside db/queries/usage.sql and the function aggregate_usage of the schema."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -53,7 +53,7 @@ class Usage:
         )
 
     def aggregate(self, *, now: datetime | None = None, started_at: datetime | None = None) -> AggregatedUsage:
-        """Roll up all that is due: windows of 5 minutes, then longer types, then retention (DOMAIN.md, accounting).
+        """Roll up all that is due: windows of 5 minutes, then longer types, then retention (docs/domain.md#accounting).
 
         now: the time that it is (default: the server's clock). started_at: when the backend started (default: unknown). A new
         record makes its window due for what stands above it: elements, connections and enabled hosts, then topologies, users
@@ -88,7 +88,7 @@ class Usage:
         return self._q.latest(usage_id, type)
 
     def totals_by_user(self, begin: datetime, end: datetime, *, after: int = 0, limit: int = 100) -> Sequence[UsageTotal]:
-        """What users used in a period, for billing, by id: at most `limit` of those with an id above `after`.
+        """Return what users used in a period, for billing, by id: at most `limit` of those with an id above `after`.
 
         Counted are the records that lie in the period as a whole; where a longer one does, the shorter ones in it are not.
         So months are exact once they are over, and a day is for as long as days are kept. cputime, traffic and measurements
@@ -100,7 +100,7 @@ class Usage:
     def totals_by_organization(
         self, begin: datetime, end: datetime, *, after: int = 0, limit: int = 100
     ) -> Sequence[UsageTotal]:
-        """What organizations used in a period, as `totals_by_user` does for users."""
+        """Return what organizations used in a period, as `totals_by_user` does for users."""
         return self._q.totals_by_organization(begin, end, after, limit)
 
 

@@ -112,7 +112,10 @@ class Users:
         return found(self._q.set_attrs(id, set, remove), "user", id)
 
     def add_flag(self, id: int, flag: str) -> Sequence[str]:
-        """Add one flag; the flags then. Raises NotFound, InvalidValue where the flag is unknown (DOMAIN.md, user flags)."""
+        """Add one flag and return the flags then.
+
+        Raises NotFound, InvalidValue where the flag is unknown (docs/domain.md#people-and-places).
+        """
         return found(self._q.add_flag(id, flag), "user", id)
 
     def remove_flag(self, id: int, flag: str) -> Sequence[str]:

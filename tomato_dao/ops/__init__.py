@@ -1,1 +1,1 @@
-"""What operators run: the embedded server, migrations, the schema file, single queries."""
+"""Operators' commands: the embedded server, migrations, the schema file, single queries."""

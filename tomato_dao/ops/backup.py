@@ -129,7 +129,7 @@ def backup_directory() -> Path:
 
 
 def holds_rows(connection: psycopg.Connection) -> bool:
-    """Whether any table of the layout has, or has had, rows."""
+    """Return whether any table of the schema has, or has had, rows."""
     return connection.execute(_HOLDS_ROWS).fetchone() == (True,)
 
 

@@ -1,4 +1,4 @@
-"""What all commands share: errors become one line and exit code 1, a closed pipe ends quietly; how figures are written."""
+"""Common parts of all commands: errors become one line and exit code 1, a closed pipe ends quietly; how figures are written."""
 
 import argparse
 import codecs

@@ -166,7 +166,7 @@ class _Server:
         return self.home / "data"
 
     def running(self) -> bool:
-        """Whether it accepts connections now."""
+        """Return whether the server accepts connections now."""
         with suppress(OSError, ValueError, IndexError):
             lines = (self.data / "postmaster.pid").read_text().split("\n")
             if lines[7].strip() != "ready" or not _lives(int(lines[0])):
@@ -345,7 +345,7 @@ class _Server:
         return self.user.pw_uid if self.user else os.geteuid()
 
     def _is_ours(self, data: Path) -> bool:
-        """Whether data are the server's user's: in memory others could have put theirs at the place of lost ones."""
+        """Return whether data are the server's user's: in memory others could have put theirs at the place of lost ones."""
         with suppress(OSError):
             return data.stat().st_uid == self._owner()
         return False
@@ -374,7 +374,7 @@ class _Server:
 
 
 def _lives(process: int) -> bool:
-    """Whether a process runs: one that was killed and is not reaped does not."""
+    """Return whether a process runs: one that was killed and is not reaped does not."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -389,7 +389,7 @@ def _lives(process: int) -> bool:
 
 
 def _works_in(process: int, data: Path) -> bool:
-    """Whether a process may be the server of these data, in which it has its working directory."""
+    """Return whether a process may be the server of these data, in which it has its working directory."""
     try:
         return Path(f"/proc/{process}/cwd").readlink() == data.resolve()
     except FileNotFoundError:
@@ -410,7 +410,7 @@ def _wait_until_gone(process: int, seconds: float) -> bool:
 
 
 def _has_room() -> bool:
-    """Whether tests' data can be in memory."""
+    """Return whether tests' data can be in memory."""
     with suppress(OSError):
         room = os.statvfs(_MEMORY)
         return os.access(_MEMORY, os.W_OK) and room.f_bavail * room.f_frsize >= _ROOM

@@ -1,4 +1,4 @@
-"""What the doctor examines: each examination looks at one thing and says what it found and what to do."""
+"""The doctor's examinations: each examination looks at one thing and says what it found and what to do."""
 
 import ipaddress
 import os
@@ -39,7 +39,7 @@ OLD = 7 * 86400  # seconds, of a backup and of what a restore has kept
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What an examination found: level ok, note, bad or unknown; a line; more lines; what to do; figures for machines."""
+    """Result of an examination: level ok, note, bad or unknown; a line; more lines; what to do; figures for machines."""
 
     topic: str
     level: str
@@ -72,7 +72,7 @@ def examine(connection: psycopg.Connection, pool_size: int) -> Iterator[Finding]
 
 
 def rows(connection: psycopg.Connection, name: str, *values: object, path: str | None = None) -> list[dict[str, Any]]:
-    """What a query of db/operations/doctor.sql returns.
+    """Return the rows of a query of db/operations/doctor.sql.
 
     path: where it looks names up (default: among PostgreSQL's own).
     """
@@ -86,7 +86,7 @@ def rows(connection: psycopg.Connection, name: str, *values: object, path: str |
 
 
 def steps_for_more_connections(allowed: int, wanted: int, server: dict[str, Any], *, local: bool) -> list[str]:
-    """What an operator types so that a server allows so many connections, and what that costs."""
+    """Return what an operator types so that a server allows so many connections, and what that costs."""
     cost = (wanted - allowed) * _SHARED_PER_CONNECTION
     steps = [
         "fewer worker processes, smaller pools or a pooler cost nothing: try these first; else, as a superuser in psql:",
@@ -199,7 +199,7 @@ def _layout(connection: psycopg.Connection) -> Finding:
 
 
 def examine_roles(connection: psycopg.Connection) -> Finding:
-    """Whether the roles of db/roles have what they need in a database, and nothing else."""
+    """Examine whether the roles of db/roles have what they need in a database, and nothing else."""
     found = {row["name"]: row for row in rows(connection, "roles", list(ROLES))}
     me = f"this is {connection.info.user}"
     if not found:
@@ -368,7 +368,7 @@ def _backup(connection: psycopg.Connection) -> Finding:
 
 
 def is_local(connection: psycopg.Connection) -> bool:
-    """Whether the server is on this machine: a Unix socket, or the loopback address."""
+    """Return whether the server is on this machine: a Unix socket, or the loopback address."""
     host = connection.info.hostaddr or connection.info.host
     try:
         return host.startswith("/") or ipaddress.ip_address(host).is_loopback

@@ -245,7 +245,7 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, owner: str | N
 
 
 def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
-    """What became of the layout when dbmate failed."""
+    """Return which schema version the database has after dbmate failed."""
     try:
         after = schema.applied(connection)
         invalid = _invalid(connection)
@@ -256,7 +256,7 @@ def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
 
 
 def _invalid(connection: psycopg.Connection) -> str:
-    """What indexes that failed have left, and what to do; empty where nothing is."""
+    """Return what failed index builds have left, and what to do; empty where nothing is."""
     found = [f"{schema.invalid_index(name)}: {schema.drop_invalid_index(name)}" for (name,) in connection.execute(_INVALID)]
     return "; ".join([*found, f"then {command_line('migrate')}"]) if found else ""
 

@@ -1,4 +1,4 @@
-"""How far a dump or load is, on a terminal's stderr once it takes longer than two seconds."""
+"""Progress of a dump or load, on a terminal's stderr once it takes longer than two seconds."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ _NO_BAR = "{desc}{postfix} [{elapsed}]"
 
 @contextmanager
 def shown() -> Iterator[Report]:
-    """What tells the terminal, where stderr is one."""
+    """Return the function that reports to the terminal, if stderr is one."""
     if not sys.stderr.isatty() or os.environ.get("TQDM_DISABLE"):
         yield lambda _: None
         return

@@ -4,7 +4,7 @@ import os
 
 
 def database_url() -> str:
-    """Where the database is: DATABASE_URL, else that of the embedded server, which is started where it isn't running."""
+    """Return the database's URL: DATABASE_URL, else that of the embedded server, which is started where it isn't running."""
     if url := _named("DATABASE_URL"):
         return url
     from . import embedded  # needs the extra of that name, and costs 5 ms
@@ -13,17 +13,17 @@ def database_url() -> str:
 
 
 def direct_database_url() -> str | None:
-    """Where sessions that a pooler must not share are opened: DIRECT_DATABASE_URL, which goes with DATABASE_URL."""
+    """Return the URL for sessions that a pooler must not share: DIRECT_DATABASE_URL, which goes with DATABASE_URL."""
     return _named("DIRECT_DATABASE_URL") if _named("DATABASE_URL") else None
 
 
 def owner_url() -> str:
-    """Who migrates, loads and restores: OWNER_DATABASE_URL, else as `database_url`."""
+    """Return the owner's URL, for migrations, loads and restores: OWNER_DATABASE_URL, else as `database_url`."""
     return _named("OWNER_DATABASE_URL") or database_url()
 
 
 def owner_url_for(url: str) -> str:
-    """Who migrates the database of a worker's URL: OWNER_DATABASE_URL, else the worker itself."""
+    """Return the URL that migrates the database of a worker's URL: OWNER_DATABASE_URL, else the worker itself."""
     return _named("OWNER_DATABASE_URL") or url
 
 

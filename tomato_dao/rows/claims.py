@@ -1,4 +1,4 @@
-"""What a worker claims: each is its claimer's until lease_until."""
+"""Claims of workers: each is its claimer's until lease_until."""
 
 from datetime import datetime
 

@@ -55,7 +55,7 @@ class FullErrorDump(ErrorDump, frozen=True):
 
 
 class Counts(Row, frozen=True):
-    """How many there are of everything; elements also by their types and states."""
+    """Counts of everything; elements also by their types and states."""
 
     organizations: int
     sites: int

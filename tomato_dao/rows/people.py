@@ -41,14 +41,14 @@ class TopologyContact(Contact, frozen=True):
 
 
 class ExpiredUsers(Row, frozen=True):
-    """Who was removed, and who is left though expired: a topology has no other owner."""
+    """Users that were removed, and those left though expired: a topology has no other owner."""
 
     removed: tuple[Contact, ...]
     kept: tuple[Contact, ...]
 
 
 class Quota(Row, frozen=True):
-    """What a user may use a month, and has used in this one (bytes, CPU seconds)."""
+    """A user's quota: what may be used a month, and was used in this one (bytes, CPU seconds)."""
 
     user_id: int
     monthly_memory: float

@@ -7,7 +7,7 @@ from .json import Json, JsonObject
 
 
 class Organization(Row, frozen=True):
-    """Who owns sites and users."""
+    """An owner of sites and users."""
 
     id: int
     name: str
@@ -81,7 +81,7 @@ class HostCandidate(Row, frozen=True):
 
 
 class HostComponent(Row, frozen=True):
-    """What a host runs for an element or a connection: a host element or a host connection.
+    """A component of a host that serves an element or a connection: a host element or a host connection.
 
     num is the host's own number for it. Where element_id and connection_id are None it is an orphan.
     """
@@ -98,7 +98,7 @@ class HostComponent(Row, frozen=True):
 
 
 class HostUse(Row, frozen=True):
-    """What a host runs, and for which topology: None for an orphan."""
+    """A component of a host, and its topology: None for an orphan."""
 
     id: int
     num: int

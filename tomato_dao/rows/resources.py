@@ -56,7 +56,7 @@ class TemplateOfHost(ListedTemplate, frozen=True):
 
 
 class TemplateReadiness(Row, frozen=True):
-    """How many hosts have a template ready, of how many that say whether they have it."""
+    """Readiness of a template: how many hosts have it ready, of how many that have a row for it."""
 
     template_id: int
     ready: int
@@ -64,7 +64,7 @@ class TemplateReadiness(Row, frozen=True):
 
 
 class TemplateOnHost(Row, frozen=True):
-    """Whether a host has a template ready, and since when that is so."""
+    """State of a template on a host: ready or not, and since when."""
 
     host_id: int
     template_id: int

@@ -1,4 +1,4 @@
-"""What an installation may set."""
+"""Settings of an installation."""
 
 from ..sql.rows import Row
 

@@ -36,7 +36,7 @@ class TopologyPermission(Row, frozen=True):
 
 
 class TopologyRole(Row, frozen=True):
-    """What a user may effectively do on a topology, and by explicit permission: user, manager, owner, or None."""
+    """A user's effective role on a topology, and the explicit one: user, manager, owner, or None."""
 
     topology_id: int
     user_id: int
@@ -126,7 +126,7 @@ class FullTopology(Topology, frozen=True):
 
 
 class ExportedTopology(Row, frozen=True):
-    """What an export is made of: elements and connections as the export's own objects."""
+    """Parts of an export: elements and connections as the export's own objects."""
 
     name: str
     attrs: JsonObject
@@ -136,7 +136,7 @@ class ExportedTopology(Row, frozen=True):
 
 
 class ImportedTopology(Row, frozen=True):
-    """What an import made: old id → new id of elements and connections, and what could not be turned into a reference."""
+    """Result of an import: old id → new id of elements and connections, and what could not be turned into a reference."""
 
     topology_id: int
     element_ids: dict[int, int]

@@ -1,4 +1,4 @@
-"""What was used, the quality of links, and what became of a roll-up."""
+"""Rows of usage accounting and of link measurements."""
 
 from datetime import datetime
 
@@ -33,7 +33,7 @@ class UsageTotal(Row, frozen=True):
 
 
 class ImportedUsage(Row, frozen=True):
-    """What became of the records of an import; see Usage.import_records."""
+    """Result of an import of records; see Usage.import_records."""
 
     imported: int
     known: int
@@ -43,7 +43,7 @@ class ImportedUsage(Row, frozen=True):
 
 
 class AggregatedUsage(Row, frozen=True):
-    """What a roll-up did; see Usage.aggregate."""
+    """Result of a rollup; see Usage.aggregate."""
 
     ran: bool
     written: int
@@ -70,7 +70,7 @@ class LinkMeasurement(Row, frozen=True):
 
 
 class CombinedLinks(Row, frozen=True):
-    """What combining link measurements did; see Links.combine."""
+    """Result of combining link measurements; see Links.combine."""
 
     ran: bool
     written: int

@@ -1,4 +1,4 @@
-"""What callers give beside values of queries: seconds, counts, names. InvalidValue says what is wrong with one."""
+"""Checks of arguments beside the values of queries: seconds, counts, names. InvalidValue says what is wrong with one."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Who calls: of the callers in one thread, asyncio's tasks are told apart."""
+"""Callers: of those in one thread, asyncio's tasks are told apart."""
 
 import asyncio
 

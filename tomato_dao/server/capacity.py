@@ -1,4 +1,4 @@
-"""How many connections the server allows, keeps for itself and has given away: whether a pool of some size fits."""
+"""The server's connection limit: the connections that it allows, reserves and has given away, and whether a pool fits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Capacity:
 
     @property
     def room(self) -> int:
-        """How many connections a pool can have."""
+        """Return how many connections a pool can have."""
         return max(self.allowed - self.reserved - self.others, 0)
 
     def shortage(self, size: int) -> str:

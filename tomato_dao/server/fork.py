@@ -1,4 +1,4 @@
-"""What a forked child does with what it inherits: its connections are the parent's, so it leaves them and starts anew."""
+"""Forked children and what they inherit: its connections are the parent's, so it leaves them and starts anew."""
 
 import os
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a process's pool does now, and who holds its connections."""
+"""Figures of a process's pool, and of those that hold its connections."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ class PoolStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What a Database has done since it was opened (in a child process: since the fork)."""
+    """Figures of a Database since it was opened (in a child process: since the fork)."""
 
     pool: PoolStats
     queries: dict[str, QueryStats]
 
 
 def holders(connections: Iterable[QueryConnection]) -> str:
-    """What holds connections, longest first: " (hosts.update: 2, for up to 3.1 s; a transaction after hosts.get: 1, …)"."""
+    """Return what holds connections, longest first: " (hosts.update: 2, for up to 3.1 s; a transaction after …)"."""
     now = monotonic()
     found: dict[str, list[float]] = {}
     for connection in connections:

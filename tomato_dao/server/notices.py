@@ -1,4 +1,4 @@
-"""What server and driver say unasked, to the log: a line each."""
+"""Notices of the server and messages of the driver, as one line each in the log."""
 
 import logging
 
@@ -29,7 +29,7 @@ class PoolName(str):
 
 
 def retell(record: logging.LogRecord) -> bool:
-    """Whether psycopg_pool's own words stand: of a lost connection the call tells that used it, of a refused one we do."""
+    """Logging filter: drop or rewrite psycopg_pool's records of lost and refused connections, which calls report themselves."""
     match record.args:
         case (QueryConnection(), *_):
             return False

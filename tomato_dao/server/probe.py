@@ -1,4 +1,4 @@
-"""Where the database is, how it is connected to, and whether this code can use it."""
+"""Connections outside the pool: addresses, settings, refusals, and the check that this code can use the server."""
 
 import logging
 import math
@@ -58,7 +58,7 @@ def session_settings(
 
 
 def connection_settings(url: str, application_name: str, limits: Mapping[str, str] = MappingProxyType({})) -> dict[str, object]:
-    """What libpq is given for a URL: the URL's own settings win, but for those that all sessions pin.
+    """Return the settings that libpq is given for a URL: the URL's own settings win, but for those that all sessions pin.
 
     limits: settings that the URL's options may override. Raises InvalidValue, without the URL, where it isn't one.
     """
@@ -162,7 +162,7 @@ def maintenance(url: str, timeout: float = 0) -> psycopg.Connection:
 
 
 def takes_options(connection: psycopg.Connection) -> bool:
-    """Whether the session has the settings with which it was to be opened: a pooler in transaction mode takes none."""
+    """Return whether the session has the settings with which it was to be opened: a pooler in transaction mode takes none."""
     return "options" in connection.info.get_parameters()
 
 
@@ -205,7 +205,7 @@ def _connected(settings: Mapping[str, object]) -> psycopg.Connection:
 
 
 def passes(refusal: TomatoError) -> bool:
-    """Whether a server that gave no connection may do so soon: it is at its limit, starting, restarting or failing over.
+    """Return whether a server that gave no connection may give one soon: it is full, starting, restarting or failing over.
 
     True for whatever is not known to be final.
     """
@@ -223,7 +223,7 @@ def _may_pass(error: psycopg.OperationalError) -> bool:
 
 
 def is_full(refusal: TomatoError) -> bool:
-    """Whether a server says, in English, that it gave no connection since it is at its limit."""
+    """Return whether a server says, in English, that it gave no connection since it is at its limit."""
     return bool(re.search(_FULL, str(refusal)))
 
 

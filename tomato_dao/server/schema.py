@@ -64,7 +64,7 @@ def undo_edit() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How the migrations of a database or a dump differ from this code's: versions, oldest first.
+    """Difference between the migrations of a database or a dump and from this code's: versions, oldest first.
 
     unknown: those that are not this code's. unreleased: of these, the ones of a schema that was never released. pending:
     this code's that are missing.

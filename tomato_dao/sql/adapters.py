@@ -1,4 +1,4 @@
-"""How values cross between Python and the server: psycopg's adapters, with dumpers that look at what they are given.
+"""Conversion of values between Python and the server: psycopg's adapters, with dumpers that look at what they are given.
 
 psycopg's own dumpers by type trust the value: 2**31 for an int4 would be stored as -2**31, "x" for a boolean as true.
 """

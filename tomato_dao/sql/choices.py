@@ -51,7 +51,7 @@ Make = Callable[[str, tuple[str, ...], str, tuple[int, ...]], "Query"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choices:
-    """What a query leaves open. filters: optional parameters but those of orders; make: makes a variant of a query.
+    """Choices that a query leaves open. filters: optional parameters but those of orders; make: makes a variant of a query.
 
     required: the parameters that every call gives, in order.
     """

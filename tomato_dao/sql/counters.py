@@ -37,7 +37,7 @@ class Tally:
 
 
 class ConnectionCounts:
-    """What one connection counts; the next one counts on when it is gone."""
+    """Counters of one connection; the next one counts on when it is gone."""
 
     __slots__ = ("tallies", "waited", "waits")
 
@@ -71,12 +71,12 @@ class AllCounts:
         finalize(connection, self._free.append, counts).atexit = False
 
     def waits(self) -> tuple[int, float]:
-        """How many tasks have waited, and how many seconds in all."""
+        """Return how many tasks have waited, and how many seconds in all."""
         counts = list(self._all)
         return sum(c.waits for c in counts), sum(c.waited for c in counts)
 
     def queries(self) -> dict[str, QueryStats]:
-        """By the names of the queries that were called."""
+        """Return the figures by the names of the queries that were called."""
         found: dict[str, list[Tally]] = {}
         for counts in list(self._all):
             for query, tally in list(counts.tallies.items()):

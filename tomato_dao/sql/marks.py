@@ -23,7 +23,7 @@ Wrong = Callable[[int, str], QueryFileError]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a query's head says. optional: names; orders: by name; number: the line of the head that names what is optional."""
+    """Annotations at a query's head. optional: names; orders: by name; number: the line that names what is optional."""
 
     name: str
     entity: str

@@ -55,7 +55,7 @@ class Query:
 
     @property
     def entity(self) -> str:
-        """What the query is about, "host"."""
+        """The entity that the query is about, "host"."""
         return entity_of(self.file)
 
     @property

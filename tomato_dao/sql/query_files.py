@@ -76,7 +76,7 @@ def strays(directory: Path) -> list[Path]:
 
 
 def _is_query_file(path: Path) -> bool:
-    """Whether a DAO can have the file's queries; no copy, and nothing that an editor or an archive has left."""
+    """Return whether a DAO can have the file's queries; no copy, and nothing that an editor or an archive has left."""
     return bool(_FILE_NAME.fullmatch(path.name))
 
 

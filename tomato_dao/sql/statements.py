@@ -1,4 +1,4 @@
-"""How a named query runs: prepared once per connection, parameters and results in binary, rows built positionally.
+"""Named queries as they run: prepared once per connection, parameters and results in binary, rows built positionally.
 
 psycopg's cursor costs more than the rest of a call, so statements go through the connection's libpq handle; parameters
 and rows go through psycopg's own adapters, and waiting through psycopg's own wait, so that Ctrl-C and cancellation work.
@@ -53,7 +53,7 @@ _CLEAN: LiteralString = (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the server says of a query: its parameters' types, the same without domains, and its columns' types."""
+    """The server's description of a query: its parameters' types, the same without domains, and its columns' types."""
 
     types: tuple[int, ...]
     parameters: tuple[int, ...]
@@ -127,7 +127,7 @@ class QueryConnection(psycopg.Connection[TupleRow]):
         raise AssertionError("the last attempt returns or raises")
 
     def ended(self, error: psycopg.Error) -> bool:
-        """Whether an error means that the session is over; then it is closed."""
+        """Return whether an error means that the session is over; then close it."""
         state = error.sqlstate or ""
         if state == READ_ONLY_TRANSACTION and self._is_server_read_only():
             self.moved = True
@@ -187,7 +187,7 @@ class QueryConnection(psycopg.Connection[TupleRow]):
                 self._result()
 
     def _has_changed(self, statement: "Statement") -> bool:
-        """Whether the server sees other types in a query than when the statement was made."""
+        """Return whether the server sees other types in a query than when the statement was made."""
         if self.pgconn.transaction_status == pq.TransactionStatus.INERROR:
             return False
         return self._describe_alone(statement.query) != statement.shape
@@ -339,7 +339,7 @@ def _dump_or_null(dump: Callable[[Any], Buffer | None], value: object) -> Buffer
 
 
 def _dump_as_text(transformer: TransformerProtocol, oid: int, value: object) -> Buffer | None:
-    """By psycopg's dumper for the value's own class, unless that is meant for another type of the server."""
+    """Dump by psycopg's dumper for the value's own class, unless that is meant for another type of the server."""
     dumper = transformer.get_dumper(value, PyFormat.TEXT)
     if value is None or dumper.oid not in (0, oid):
         raise TypeError(f"a {type(value).__name__} is of another type")

@@ -1,4 +1,4 @@
-"""How messages word what they count."""
+"""Wording of counts in messages."""
 
 
 def counted(number: int, one: str) -> str:

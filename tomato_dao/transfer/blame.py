@@ -39,7 +39,7 @@ class RowLines:
 
 
 def row_refused(error: psycopg.Error, table: Table, rows: Sequence[bytes], lines: Sequence[int]) -> TomatoError:
-    """What COPY refused, of the rows that it was given."""
+    """Find the rows that COPY refused."""
     found = re.search(rf'COPY "?{re.escape(table.name)}"?\D+(\d+)', (error.diag.context or "").replace("load_", ""))
     if found is None or not 0 < int(found[1]) <= len(rows):
         return from_driver(error, Call(table.model, "insert", (), {}))
@@ -60,7 +60,7 @@ class Search:
         self._staged = staged
 
     def relation(self, table: Table) -> sql.Composable:
-        """Where the file's rows of a table are, in its order."""
+        """Return the temporary table of the file's rows of a table, in its order."""
         return staging(table) if self._staged else sql.Identifier(table.name)
 
     def duplicate(self, table: Table, columns: Sequence[str]) -> AlreadyExists | None:
@@ -159,7 +159,7 @@ class Search:
 
 
 def staging(table: Table) -> sql.Composable:
-    """Where a merge collects the rows of a table."""
+    """Return the temporary table in which a merge collects the rows of a table."""
     return sql.SQL("pg_temp.{}").format(sql.Identifier(f"load_{table.name}"))
 
 

@@ -72,7 +72,7 @@ def header(tables: Sequence[Table]) -> bytes:
 
 
 def described(tables: Sequence[Table]) -> dict[str, object]:
-    """What a header tells of tables; db/models.json tells it of this code's schema."""
+    """Describe tables for a header; db/models.json tells it of this code's schema."""
     return {
         "models": [table.model for table in tables],
         "keys": {table.model: [column.name for column in table.key] for table in tables},

@@ -188,7 +188,7 @@ class _Load:
                 )
 
     def prepare(self) -> None:
-        """What a truncated table gets is appended in its order, whatever space there was."""
+        """Append to a truncated table in the file's order, whatever space there was."""
         if not self._merge:
             names = sql.SQL(", ").join(sql.Identifier(table.name) for table in self.tables if not table.has_defaults)
             self._connection.execute(sql.SQL("truncate {}").format(names))

@@ -1,4 +1,4 @@
-"""Where a dump is: found, opened, compressed by its name and recognised by its first bytes; written whole or not at all."""
+"""Files of dumps: found, opened, compressed by its name and recognised by its first bytes; written whole or not at all."""
 
 import fcntl
 import gzip
@@ -70,7 +70,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 class Source:
-    """What a file holds, decompressed, as chunks of bytes; its start can be looked at before.
+    """Content of a file, decompressed, as chunks of bytes; its start can be looked at before.
 
     part: tells which part of the file (0 to 1) has been read; None where that is unknown.
     """
@@ -84,7 +84,7 @@ class Source:
         return self._chunks
 
     def recognise(self, judge: Callable[[bytes], bool | None]) -> bool:
-        """What `judge` says of the start, of which it is given more and more until that isn't None; at the end False."""
+        """Return what `judge` says of the start, of which it is given more and more until that isn't None; at the end False."""
         start = b""
         verdict = None
         for chunk in self._chunks:
@@ -111,7 +111,7 @@ def source(file: str | os.PathLike[str] | IO[bytes] | Source) -> Iterator[Source
 
 
 def chunks(file: IO[bytes]) -> Iterator[bytes]:
-    """What a file holds, decompressed where its first byte says so, without a mark of its encoding.
+    """Content of a file, decompressed where its first byte says so, without a mark of its encoding.
 
     Raises InvalidValue where that fails or it is of another format, Unavailable where reading does.
     """
@@ -154,7 +154,7 @@ def _refuse_other_formats(start: bytes) -> None:
 
 
 class _Raw(io.RawIOBase):
-    """What can only be read, so that it can be looked at before."""
+    """A stream that can only be read, made so that its start can be looked at."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -233,7 +233,7 @@ def abandoned(directory: Path, pattern: str) -> list[Path]:
 
 @contextmanager
 def compressed(file: IO[bytes], ending: str) -> Iterator[Any]:
-    """What is written here arrives in the file compressed, where the ending says so."""
+    """Write to a file, compressed where the ending says so."""
     if ending == ".gz":
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as output:
             yield output

@@ -26,7 +26,7 @@ _PK = re.compile(rb'"pk": *(\[[^\]]{1,200}\]|"[^"]{1,60}"|[^]},"[]{1,60})').sear
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a dump says of itself: its migrations, and its tables as they were."""
+    """A dump's header: its migrations, and its tables as they were."""
 
     migrations: list[str]
     tables: list[Table]

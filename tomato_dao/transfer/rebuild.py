@@ -1,4 +1,4 @@
-"""What is off during a load: triggers, foreign keys, and, where all rows come anew, indexes and the constraints with one."""
+"""Switching off, during a load, triggers, foreign keys, and, where all rows come anew, indexes and the constraints with one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -56,7 +56,7 @@ def model_of(line: bytes) -> str | None:
 
 
 def members(text: bytes, span: Span) -> dict[str, Span]:
-    """Where in a text the values of an object's members stand. ValueError where it is none, or has one twice."""
+    """Return where in a text the values of an object's members stand. ValueError where it is none, or has one twice."""
     found: dict[str, Span] = {}
     for key, value in scan.parts(text, span):
         name = scan.text_of(key) if key else ""

@@ -1,4 +1,4 @@
-"""What a dump or load tells about itself: how far it is, and what it carried."""
+"""Reports of dumps and loads: how far it is, and what it carried."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ..sql.wording import counted
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What it is doing; which part of that is done (0 to 1; None: unknown); bytes and rows so far."""
+    """Progress: what it is doing; which part of that is done (0 to 1; None: unknown); bytes and rows so far."""
 
     doing: str
     part: float | None
@@ -29,7 +29,7 @@ class Summary:
 
     @property
     def rows(self) -> int:
-        """Of all models."""
+        """Return the sum over all models."""
         return sum(self.models.values())
 
     def __str__(self) -> str:

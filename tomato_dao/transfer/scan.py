@@ -76,7 +76,7 @@ def parts(text: bytes, span: Span | None = None) -> list[tuple[bytes, Span]]:
 
 
 def text_of(string: bytes) -> str:
-    """What a JSON string says. ValueError for U+0000 and half a surrogate pair, which PostgreSQL can't store."""
+    """Return the text of a JSON string. ValueError for U+0000 and half a surrogate pair, which PostgreSQL can't store."""
     try:
         text = msgspec.json.decode(string)
     except msgspec.DecodeError:

@@ -101,7 +101,7 @@ class DumpedLines:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What there is at one moment: the tables, and their lines in pieces of about one size, each to be read after the other."""
+    """The database at one moment: the tables, and their lines in pieces of about one size, each to be read after the other."""
 
     tables: list[Table]
     pieces: Sequence[Iterator[DumpedLines]]
@@ -240,12 +240,12 @@ class _SnapshotReader:
 
     @property
     def socket(self) -> int:
-        """What its connection reads."""
+        """Return the socket that its connection reads."""
         return self._connection.pgconn.socket
 
     @property
     def events(self) -> int:
-        """What is awaited of the socket: nothing while there is enough."""
+        """Return what is awaited of the socket: nothing while there is enough."""
         if self._awaited is None or self._ahead >= self._most:
             return 0
         return (POLLIN if self._awaited & Wait.R else 0) | (POLLOUT if self._awaited & Wait.W else 0)
@@ -259,7 +259,7 @@ class _SnapshotReader:
             self._awaited = None
 
     def take(self) -> DumpedLines | None:
-        """What was found first: some lines, or None at a piece's end."""
+        """Return what was found first: some lines, or None at a piece's end."""
         lines = self.found.popleft()
         if lines:
             self._ahead -= len(lines.text) + _LINES

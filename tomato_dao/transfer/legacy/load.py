@@ -29,7 +29,7 @@ def load_legacy(
     check: bool = False,
     progress: Report | None = None,
 ) -> LegacySummary:
-    """Load a dump of the old backend (DOMAIN.md, the old installation's dump), all or nothing; ids are kept.
+    """Load a dump of the old backend (docs/moving-from-django.md), all or nothing; ids are kept.
 
     db: its user must own the tables; two of its connections are used. file: as for `load`. replace: remove all that is
     in the database first; else it must be empty. skip_invalid: leave out values that break a rule, where there is a default or

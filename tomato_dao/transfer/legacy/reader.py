@@ -35,7 +35,7 @@ class Record:
 
 
 def is_legacy(start: bytes) -> bool | None:
-    """Whether a file that starts so is an old dump: its first model has the app's name; None where more must be seen."""
+    """Return whether a file that starts so is an old dump: its first model has the app's name; None where more must be seen."""
     if not re.match(rb"\s*(\[\s*(\{|$)|$)", start):
         return False
     if found := _MODEL.search(start):

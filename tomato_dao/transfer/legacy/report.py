@@ -1,4 +1,4 @@
-"""What became of an old dump's records, and what in it breaks a rule."""
+"""Reports on the records of an old dump, and on what in it breaks a rule."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -67,7 +67,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class LegacySummary(Summary):
-    """What became of every record of an old dump: per model, read = models (those loaded) + merged + dropped.
+    """Summary of a load of an old dump: per model, read = models (those loaded) + merged + dropped.
 
     refused: what breaks a rule. mended: values that are loaded as others, since nothing else could be made of them. Where what
     is invalid isn't skipped, refused is all that there is to tell.
@@ -81,7 +81,7 @@ class LegacySummary(Summary):
     mended: list[Mended] = field(default_factory=list)
 
     def dropped(self, model: str) -> int:
-        """How many records of a model were dropped."""
+        """Return how many records of a model were dropped."""
         return sum(drop.records for drop in self.drops if drop.model == model)
 
     def __str__(self) -> str:

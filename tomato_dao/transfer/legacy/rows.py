@@ -21,7 +21,7 @@ Refuse = Callable[[str, object, object, "Cost"], None]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What it costs to go on without a value: a record, a value, or a part, which the record that it is for looks after.
+    """Cost of going on without a value: a record, a value, or a part, which the record that it is for looks after.
 
     became: what is there instead. reset: the column that must still be given that.
     """
@@ -49,7 +49,7 @@ class StagedColumn:
 
     @property
     def read(self) -> Reader:
-        """How a value is read for this column; of times 0 is never, where that may be."""
+        """Return how a value is read for this column; of times 0 is never, where that may be."""
         read = READERS[self.type]
         if self.type != "instant" or not self.nullable:
             return read
@@ -62,13 +62,13 @@ class StagedColumn:
 
     @property
     def absent(self) -> str | None:
-        """What an attribute that is not there, or null, becomes."""
+        """Return what an attribute that is not there, or null, becomes."""
         if self.default is not None or self.nullable:
             return self.default
         return {"text": "", "jsonb": "null"}.get(self.type)
 
     def cost(self, name: str) -> Cost:
-        """What it costs to go on without a value for this column, of that name, which is null then."""
+        """Return what it costs to go on without a value for this column, of that name, which is null then."""
         if self.nullable:
             return Cost("value", "null")
         if self.default is not None:
@@ -77,7 +77,7 @@ class StagedColumn:
 
 
 class Rows:
-    """How the records of one model become rows, which have a value per column."""
+    """Conversion of one model's records to rows, which have a value per column."""
 
     def __init__(self, model: Model, columns: Mapping[str, StagedColumn]) -> None:
         self.table = model.table

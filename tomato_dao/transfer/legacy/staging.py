@@ -115,7 +115,7 @@ class Staging:
         self._run("join")
 
     def judge(self, *, skip_invalid: bool) -> list[Refusal]:
-        """What in the file breaks a rule; where that is to be skipped, it is dropped with all that depends on it."""
+        """Return what in the file breaks a rule; where that is to be skipped, it is dropped with all that depends on it."""
         self._tell("checking")
         found = self._find_offences(1)
         refused = self._refused()
@@ -156,7 +156,7 @@ class Staging:
                 yield Block(table, b"\n".join(rows), len(rows), 0)
 
     def summary(self, refused: list[Refusal], seconds: float) -> LegacySummary:
-        """What became of the records, once it is settled."""
+        """Return what became of the records, once it is settled."""
         fates = self._connection.execute("select model, fate, records from counts").fetchall()
         drops = self._connection.execute(
             "select model, columns, reason, meaning, records, pks from drops order by model, reason, columns"
@@ -188,7 +188,7 @@ class Staging:
         return bool(self._one("select exists (select from offences where round = %s)", this_round))
 
     def _refused(self) -> list[Refusal]:
-        """What in the file breaks a rule."""
+        """Return what in the file breaks a rule."""
         rows = self._connection.execute("select model, pk, columns, value, rule, meaning from listed where round = 1")
         return [
             Refusal(model, pk, _fields(model, columns), value, _worded(rule, meaning))
@@ -196,7 +196,7 @@ class Staging:
         ]
 
     def _mended(self) -> list[Mended]:
-        """What is loaded with another value than the file's."""
+        """Return what is loaded with another value than the file's."""
         rows = self._connection.execute("select model, pk, columns, value, became, reason, meaning from mended")
         return [
             Mended(model, pk, _fields(model, columns), value, became, _worded(reason, meaning))

@@ -1,4 +1,4 @@
-"""How a value of the old dump is read for a column of a given type. What can't be read without loss is a ValueError."""
+"""Reading a value of the old dump for a column of a given type. What can't be read without loss is a ValueError."""
 
 import json
 import math
