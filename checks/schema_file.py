@@ -1,7 +1,7 @@
 """Files made from the migrations: db/schema.sql for people, and db/models.json, with which dumps are checked.
 
-The first is what dbmate dumps with the embedded server's own pg_dump; the second describes the models as a dump's header does, so that
-a dump is checked without a database.
+The first is what dbmate dumps with the embedded server's own pg_dump; the second describes the models as a header does, so
+that a dump is checked without a database.
 """
 
 import argparse

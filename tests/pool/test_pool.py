@@ -149,7 +149,7 @@ def test_a_server_that_gives_no_connections_is_told_with_its_reason(
 
 
 def test_a_pool_has_a_connection_at_least(tomato_url: str) -> None:
-    with pytest.raises(InvalidValue, match="a pool.s size is a whole number of 1 or more, not 0"):
+    with pytest.raises(InvalidValue, match=r"a pool.s size is a whole number of 1 or more, not 0"):
         connect(tomato_url, pool_size=0)
 
 
