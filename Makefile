@@ -135,5 +135,5 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help setup migrate migrate-status rollback new-migration roles demo test test-fast test-long mutants check check-queries check-plans plans format schema
+.PHONY: help docs setup migrate migrate-status rollback new-migration roles demo test test-fast test-long mutants check check-queries check-plans plans format schema
 .PHONY: bench bench-calls bench-filters bench-accounting bench-dump bench-legacy wheel stop clean

@@ -124,16 +124,3 @@ def test_a_transaction_that_idles_too_long_is_ended(tomato_url: str, server: psy
         with pytest.raises(Unavailable):
             idle()
         assert names(db) == []
-
-
-def test_a_transaction_that_takes_too_long_is_ended(tomato_url: str, server: psycopg.Connection) -> None:
-    if server.info.server_version < 170000:
-        pytest.skip("transaction_timeout came with PostgreSQL 17")
-    server.execute(f"alter database {server.info.dbname} set transaction_timeout = '100ms'")
-    server.execute("set transaction_timeout = 0")
-    with connect(tomato_url, pool_size=1) as db:
-        with server.transaction():
-            server.execute("lock table organizations")
-            with pytest.raises(Unavailable, match="transaction timeout"), db.transaction():
-                db.organizations.list()
-        assert names(db) == []

@@ -48,12 +48,12 @@ def test_a_dump_is_loaded_by_its_name_alone(
     done = run(reader_url, DUMP)
     assert done.returncode == 0, done.stderr
     assert done.stdout == dumped(db)
-    assert done.stderr.decode().startswith("dump: 8 rows in ")
+    assert done.stderr.decode().startswith("dump: 9 rows in ")
     assert "organization 1, site 1, host 1" in done.stderr.decode()
     (tmp_path / "dump.json").write_bytes(done.stdout)
     loaded = run(tomato_url, LOAD, "--replace", "dump", cwd=tmp_path)
     assert (loaded.returncode, loaded.stdout) == (0, b"")
-    assert loaded.stderr.decode().startswith("load: 8 rows in ")
+    assert loaded.stderr.decode().startswith("load: 9 rows in ")
     assert dumped(db) == done.stdout
 
 
@@ -160,7 +160,7 @@ def test_a_file_cut_in_half_is_refused(tomato_url: str, db: Database, world: Wor
 def test_checking_needs_no_database(db: Database, world: World) -> None:
     done = run("postgresql://127.0.0.1:1/x", LOAD, "--check", "-", stdin=dumped(db))
     assert (done.returncode, done.stdout) == (0, b"")
-    assert b"load: fine: 8 rows in " in done.stderr
+    assert b"load: fine: 9 rows in " in done.stderr
 
 
 def started(url: str, *command: str, cwd: Path | None = None) -> subprocess.Popen[bytes]:

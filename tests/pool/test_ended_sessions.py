@@ -1,14 +1,12 @@
 """Sessions that the server ended: reads are repeated, writes and transactions are not."""
 
 import os
-import select
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from tests.conftest import World
 from tests.helpers.dao_cases import until
@@ -59,28 +57,6 @@ def test_writes_succeed_on_sessions_whose_end_has_arrived(tomato_url: str, serve
         with db.connection() as connection:
             connection.execute("delete from organizations where name = 'uni1'")
         assert len(names(db)) == 18
-
-
-def test_a_write_succeeds_after_idle_session_timeout(lasting_url: str) -> None:
-    with connect(make_conninfo(lasting_url, options="-c idle_session_timeout=600"), pool_size=1) as db:
-        connection = db._pool.lease()
-        assert select.select([connection], [], [], 10)[0]
-        db._pool.give_back(connection)
-        db.key_values.set("after a pause", 1)
-
-
-def test_a_write_is_not_repeated_where_its_session_was_cut(single: Database, server: psycopg.Connection) -> None:
-    single.organizations.create("old")
-    with single.connection() as connection:
-        fd = connection.fileno()
-    with socket.socket(fileno=os.dup(fd)) as its:
-        its.shutdown(socket.SHUT_WR)  # so that nothing arrives, and sending fails
-    with pytest.raises(Unavailable) as refused:
-        single.organizations.create("new")
-    assert "\n" not in str(refused.value)
-    assert names(single) == ["old"]
-    single.organizations.create("new")
-    assert names(single) == ["old", "new"]
 
 
 def test_a_write_at_work_is_not_repeated_where_its_session_is_ended(
