@@ -146,7 +146,7 @@ def test_functions_that_are_not_merged_into_queries_have_a_path_of_their_own(ser
         " and %s <> all (coalesce(p.proconfig, '{}')) order by 1",
         [f"search_path={SCHEMA_PATH}"],
     ).fetchall()
-    assert [name for (name,) in without] == ["host_after_update", "host_network_kinds", "host_status", "host_supports"]
+    assert [name for (name,) in without] == ["host_after_update", "host_status", "host_supports"]
 
 
 def test_schema_migrations_that_is_a_view_is_not_read(tomato_url: str, server: psycopg.Connection) -> None:
