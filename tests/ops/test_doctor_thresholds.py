@@ -236,21 +236,21 @@ def roles_url(tomato_server_url: str, tomato_template: str, has_roles: bool) -> 
         ("grant create on schema public to tomato_reader", ["tomato_reader may create tables"]),
         (
             "grant insert, truncate on schema_migrations to tomato_app",
-            ["tomato_app has more than it needs on schema_migrations: insert, truncate"],
+            ["tomato_app has more than it needs on public.schema_migrations: insert, truncate"],
         ),
         (
             "grant update (sha256) on schema_migrations to tomato_app",
-            ["tomato_app has more than it needs on schema_migrations: update"],
+            ["tomato_app has more than it needs on public.schema_migrations: update"],
         ),
-        ("grant delete on migration_lock to tomato_app", ["tomato_app has more than it needs on migration_lock: delete"]),
-        ("grant insert on hosts to tomato_reader", ["tomato_reader has more than it needs on hosts: insert"]),
+        ("grant delete on migration_lock to tomato_app", ["tomato_app has more than it needs on public.migration_lock: delete"]),
+        ("grant insert on hosts to tomato_reader", ["tomato_reader has more than it needs on public.hosts: insert"]),
         (
             "grant trigger on sites to public",
-            [f"tomato_{role} has more than it needs on sites: trigger" for role in ("app", "reader")],
+            [f"tomato_{role} has more than it needs on public.sites: trigger" for role in ("app", "reader")],
         ),
         (
             "grant update on sequence hosts_id_seq to tomato_app",
-            ["tomato_app has more than it needs on hosts_id_seq: update"],
+            ["tomato_app has more than it needs on public.hosts_id_seq: update"],
         ),
         (
             "alter default privileges for role tomato_owner in schema public grant truncate on tables to tomato_app",

@@ -180,11 +180,12 @@ def test_all_gives_the_same_with_odd_settings(
     for here, there in zip(work(odd_url, tmp_path / "odd", capsys), usual, strict=True):
         assert here == there
     with probe(odd_url) as connection:
-        levels = {finding.topic: finding.level for finding in examinations.examine(connection, 8)}
+        findings = examinations.examine(connection, 8)
+    levels = {finding.topic: finding.level for finding in findings}
     bad = [
         topic for topic, level in levels.items() if level == examinations.BAD and topic != "server"
     ]  # it never waits for disks
-    assert (bad, levels["tables"]) == ([], examinations.OK)
+    assert (bad, levels["tables"]) == ([], examinations.OK), findings
     with dropped_afterwards(odd_url):
         assert restore(backup.back_up(odd_url), odd_url, end_sessions=True) is not None
         assert "uni" in organizations(odd_url)
