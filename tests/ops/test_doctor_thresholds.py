@@ -242,7 +242,10 @@ def roles_url(tomato_server_url: str, tomato_template: str, has_roles: bool) -> 
             "grant update (sha256) on schema_migrations to tomato_app",
             ["tomato_app has more than it needs on public.schema_migrations: update"],
         ),
-        ("grant delete on migration_lock to tomato_app", ["tomato_app has more than it needs on public.migration_lock: delete"]),
+        (
+            "grant delete on migration_lock to tomato_app",
+            ["tomato_app has more than it needs on public.migration_lock: delete"],
+        ),
         ("grant insert on hosts to tomato_reader", ["tomato_reader has more than it needs on public.hosts: insert"]),
         (
             "grant trigger on sites to public",
