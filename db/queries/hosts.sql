@@ -51,7 +51,7 @@ inner join sites st on st.id = h.site_id
 inner join organizations o on o.id = st.organization_id
 cross join lateral host_status(h, :started_at) s
 order by h.id -- order
-;
+limit :limit;
 
 -- name: full(name, started_at)^
 -- record_class: FullHost

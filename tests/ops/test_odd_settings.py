@@ -180,7 +180,7 @@ def test_all_gives_the_same_with_odd_settings(
     for here, there in zip(work(odd_url, tmp_path / "odd", capsys), usual, strict=True):
         assert here == there
     with probe(odd_url) as connection:
-        findings = examinations.examine(connection, 8)
+        findings = list(examinations.examine(connection, 8))
     levels = {finding.topic: finding.level for finding in findings}
     # The server never waits for disks, and the roles were not given this database.
     bad = [topic for topic, level in levels.items() if level == examinations.BAD and topic not in ("server", "roles")]
