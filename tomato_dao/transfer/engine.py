@@ -200,7 +200,7 @@ class _Load:
                 self._connection.execute(sql.SQL("truncate {}").format(sql.Identifier(table.name)))
             if self._merge and table.name not in self.lines.counts:
                 self._connection.execute(
-                    sql.SQL("create temp table {} (like {} including constraints) on commit drop").format(
+                    sql.SQL("create temp table {} (like {} including constraints including generated) on commit drop").format(
                         staging(table), sql.Identifier(table.name)
                     )
                 )

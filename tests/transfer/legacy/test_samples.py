@@ -220,7 +220,8 @@ def rows_of(loaded: Database, table: str) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("model", ["template", "profile", "network"])
 def test_resources(loaded: Database, old: Old, model: str) -> None:
     expected = {pk: {"id": pk, **f, **columns_of_attrs(model, old["resource"][pk]["attrs"])} for pk, f in old[model].items()}
-    assert {row["id"]: row for row in rows_of(loaded, f"{model}s")} == expected
+    rows = {row["id"]: {k: v for k, v in row.items() if k != "torrent_data_md5"} for row in rows_of(loaded, f"{model}s")}
+    assert rows == expected
 
 
 def test_all_else(loaded: Database, old: Old) -> None:
