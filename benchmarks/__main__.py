@@ -71,7 +71,7 @@ def _calls(db: Database) -> None:
 
 
 def _round_trips(db: Database, call: Callable[[], Any], *, fresh: bool) -> int:
-    """How often the server said that it is ready while a call ran, as libpq's own trace tells.
+    """Count how often the server said that it is ready while a call ran, as libpq's own trace tells.
 
     fresh: on a connection that has prepared nothing yet.
     """
@@ -86,7 +86,7 @@ def _round_trips(db: Database, call: Callable[[], Any], *, fresh: bool) -> int:
 
 
 def thirty_elements() -> JsonObject:
-    """An export of 6 machines with 2 interfaces each, a switch of 11 ports, and 11 connections: 30 elements."""
+    """Return an export of 6 machines with 2 interfaces each, a switch of 11 ports, and 11 connections: 30 elements."""
     elements: list[JsonObject] = [{"id": 1, "type": "tinc_vpn", "parent": None, "attrs": {"name": "switch"}}]
     connections: list[JsonObject] = []
     for n in range(6):

@@ -140,7 +140,7 @@ def _measure(db: Database, url: str, components: list[int], sample: int) -> None
 
 
 def _records(components: list[int], end: datetime) -> list[UsageRecord]:
-    """A new record of each component."""
+    """Return a new record of each component."""
     return [UsageRecord(usage_id, "5minutes", end - WINDOW, end, 5, 1e9, 1e10, 5e6, 12.5) for usage_id in components]
 
 

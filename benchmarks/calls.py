@@ -118,7 +118,7 @@ where s.element_id = e.id
 
 
 def _measure(contestants: list[Contestant], rounds: int) -> Medians:
-    """The median time of a call, in µs, by contestant and workload."""
+    """Return the median time of a call, in µs, by contestant and workload."""
     times: dict[tuple[str, str], list[float]] = {}
     turns = [(c, w) for c in contestants for w in WORKLOADS if w in c.calls]
     for contestant, workload in turns:
@@ -177,7 +177,7 @@ def _print(contestants: list[Contestant], medians: Medians) -> None:
 
 
 def _goals(medians: Medians, threads: dict[str, float], chosen: float) -> None:
-    """What was to be reached, and what was."""
+    """Print what was to be reached, and what was."""
 
     def ratio(workload: str, peer: str) -> float:
         return medians[("tomato_dao", workload)] / medians[(peer, workload)]

@@ -44,7 +44,7 @@ class Contestant:
 
 
 def fresh_name() -> str:
-    """A name that no organization has yet."""
+    """Return a name that no organization has yet."""
     return f"new{next(_numbers)}"
 
 
@@ -68,7 +68,7 @@ select * from unnest(
 
 
 def libpq(url: str, topology: int) -> Contestant:
-    """The floor: prepared statements through libpq's blocking call, nothing decoded."""
+    """Return the floor: prepared statements through libpq's blocking call, nothing decoded."""
     connection = psycopg.connect(url, autocommit=True)
     pgconn = connection.pgconn
     for name in ("organizations.get_by_name", "organizations.list", "topologies.full", "organizations.create"):
@@ -163,7 +163,7 @@ order by c.id
 
 
 def with_aiosql(url: str) -> Contestant:
-    """The query files of this layer, read and run by aiosql."""
+    """Return the query files of this layer, read and run by aiosql."""
     pool = ConnectionPool(url, kwargs={"autocommit": True}, min_size=1, max_size=8, open=True)
     path = schema.DB_DIR / "queries" / "organizations.sql"
     queries = aiosql.from_path(path, "psycopg", record_classes={"Organization": Organization})
@@ -184,7 +184,7 @@ def with_aiosql(url: str) -> Contestant:
 
 
 def ours(url: str, topology: int, usage_id: int) -> Contestant:
-    """This layer."""
+    """Return this layer."""
     db = tomato_dao.connect(url, pool_size=8)
     insert = _adhoc(BATCH_SQL.format(*(f":a{n}" for n in range(9))))
 
@@ -207,7 +207,7 @@ def ours(url: str, topology: int, usage_id: int) -> Contestant:
 
 
 def _adhoc(sql: str) -> Any:
-    """A query that no DAO has."""
+    """Return a query that no DAO has."""
     import tempfile
     from pathlib import Path
 

@@ -22,7 +22,7 @@ class Organization(_Table):
     attrs = models.JSONField()
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "organizations"
@@ -34,7 +34,7 @@ class Site(_Table):
     name = models.TextField()
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "sites"
@@ -47,7 +47,7 @@ class Host(_Table):
     site = models.ForeignKey(Site, models.DO_NOTHING)
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "hosts"
@@ -60,7 +60,7 @@ class Template(_Table):
     name = models.TextField()
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "templates"
@@ -76,7 +76,7 @@ class Profile(_Table):
     diskspace = models.FloatField(null=True)
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "profiles"
@@ -93,7 +93,7 @@ class Topology(_Table):
     attrs = models.JSONField()
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "topologies"
@@ -108,7 +108,7 @@ class Permission(_Table):
     role = models.TextField()
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "topology_permissions"
@@ -121,7 +121,7 @@ class HostElement(_Table):
     attrs = models.JSONField()
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "host_elements"
@@ -137,7 +137,7 @@ class Connection(_Table):
     attrs = models.JSONField()
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "connections"
@@ -154,7 +154,7 @@ class HostConnection(_Table):
     attrs = models.JSONField()
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "host_connections"
@@ -176,7 +176,7 @@ class Element(_Table):
     attrs = models.JSONField()
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "elements"
@@ -189,7 +189,7 @@ class HostElementUsage(_Table):
     usage_id = models.BigIntegerField(null=True)
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "host_elements"
@@ -202,7 +202,7 @@ class HostConnectionUsage(_Table):
     usage_id = models.BigIntegerField(null=True)
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "host_connections"
@@ -223,7 +223,7 @@ class UsageRecord(_Table):
     cputime = models.FloatField()
 
     class Meta(_Table.Meta):
-        """Where it is."""
+        """Name the table."""
 
         abstract = False
         db_table = "usage_records"

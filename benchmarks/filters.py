@@ -156,14 +156,14 @@ def by_case(db: Database) -> list[tuple[str, float, float]]:
 
 
 def _bound(text: str, db: Database, file: str) -> Any:
-    """The queries of a text as a DAO has them."""
+    """Return the queries of a text as a DAO has them."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, f"{file}.sql").write_text(text, "utf-8")
         return bound(load(Path(directory), rows.CLASSES).values(), db._run, file)
 
 
 def _medians(calls: list[Callable[[], Any]], rounds: int, count: int) -> tuple[float, float]:
-    """The median time of a call in µs, of both."""
+    """Return the median time of a call in µs, of both."""
     times: dict[int, list[float]] = {0: [], 1: []}
     turns = [0, 1]
     for _ in range(rounds):

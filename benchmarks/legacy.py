@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def copied(records: list[dict[str, Any]], copies: int) -> Iterator[dict[str, Any]]:
-    """The records as many times, each with pks and names of its own."""
+    """Yield the records as many times, each with pks and names of its own."""
     step = 1 + max(r["pk"] for r in records if isinstance(r["pk"], int))
     for n in range(copies):
         for record in records:
@@ -83,7 +83,7 @@ def _own(model: str, name: str, value: Any, n: int, step: int) -> Any:
 
 
 def peak_of(pid: int) -> int:
-    """The most memory that a process had so far, in KiB; 0 where it is gone or the system doesn't tell."""
+    """Return the most memory that a process had so far, in KiB; 0 where it is gone or the system doesn't tell."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -9,7 +9,7 @@ _WITHOUT_OWN_ROW = 0x1000 | 0x2000 | 0x8000 | 0x10000
 
 
 def deciding_values(tree: QueryTree, expr: Node) -> list[Node] | bool | None:
-    """The arguments that decide whether an aggregate or a window function can be null; else the answer itself."""
+    """Return the arguments that decide whether an aggregate or a window function can be null; else the answer itself."""
     name = tree.function(expr)
     if name in NEVER_NULL:
         return False
@@ -23,7 +23,7 @@ def deciding_values(tree: QueryTree, expr: Node) -> list[Node] | bool | None:
 
 
 def values(expr: Node) -> list[Node]:
-    """The arguments of an aggregate or a window function."""
+    """Return the arguments of an aggregate or a window function."""
     entries = expr.nodes("args")
     return [value for e in entries if (value := e.node("expr"))] if expr.label == "AGGREF" else entries
 

@@ -66,20 +66,20 @@ class Catalog:
     parse: Callable[[str], Node]
 
     def signature(self, expr: Node) -> str:
-        """The signature of the server's own function that an expression calls; empty where it calls none."""
+        """Return the signature of the server's own function that an expression calls; empty where it calls none."""
         oid = expr.number("funcid") or expr.number("aggfnoid") or expr.number("winfnoid")
         return self.signatures.get(oid, "")
 
     def operator(self, expr: Node) -> str:
-        """The signature of the server's own operator of an expression; empty where it has none."""
+        """Return the signature of the server's own operator of an expression; empty where it has none."""
         return self.operators.get(expr.number("opno"), "")
 
     def function_of(self, expr: Node) -> int:
-        """The oid of the function that an expression calls by its name or as an operator; 0 where it calls none."""
+        """Return the oid of the function that an expression calls by its name or as an operator; 0 where it calls none."""
         return expr.number("funcid") or self.operator_functions.get(expr.number("opno"), 0)
 
     def argument(self, call: Node, number: object) -> Node | None:
-        """The expression that a call gives for an argument, by number, or the argument's default where that is a constant."""
+        """Return what a call gives for an argument, by number, or the argument's default where that is a constant."""
         for n, argument in enumerate(call.nodes("args"), 1):
             if number == (argument.number("argnumber") + 1 if argument.label == "NAMEDARGEXPR" else n):
                 return argument
@@ -89,12 +89,12 @@ class Catalog:
         return found[0] if found and found[0].label == "CONST" else None
 
     def view(self, table: int) -> Node | None:
-        """The query of a view; None for a table."""
+        """Return the query of a view; None for a table."""
         text = self.views.get(table)
         return self.parse(text) if text else None
 
     def body(self, function: int) -> Node | None:
-        """The query whose rows a function returns; None where the server does not keep it analysed."""
+        """Return the query whose rows a function returns; None where the server does not keep it analysed."""
         found = self.functions.get(function)
         return self.parse(found.body) if found and found.body and function in self.aligned else None
 
@@ -207,7 +207,7 @@ where c.relkind = 'v' and r.ev_type = '1'
 
 
 def read_catalog(connection: psycopg.Connection) -> Catalog:
-    """The catalog of a connection's database."""
+    """Return the catalog of a connection's database."""
 
     def names(sql: str) -> dict[int, str]:
         return {oid: str(name) for oid, name in connection.execute(sql.encode())}
@@ -245,7 +245,7 @@ def read_catalog(connection: psycopg.Connection) -> Catalog:
 
 
 def analyse(connection: psycopg.Connection, arguments: str, result: str, text: str) -> str:
-    """The server's analysis of a query with such parameters, which it keeps for the body of a function."""
+    """Return the server's analysis of a query with such parameters, which it keeps for the body of a function."""
     head = f"create function pg_temp.analysed({arguments}) returns {result} language sql"
     with connection.transaction(force_rollback=True):
         connection.execute(f"{head} begin atomic {text};\nend".encode())
@@ -256,7 +256,7 @@ def analyse(connection: psycopg.Connection, arguments: str, result: str, text: s
 
 
 def _analysed(connection: psycopg.Connection, *function: str) -> str | None:
-    """The same of a function's text; None where the server refuses it."""
+    """Return the same of a function's text; None where the server refuses it."""
     with suppress(psycopg.Error):
         return analyse(connection, *function)
     return None

@@ -135,7 +135,7 @@ def _same(columns: Sequence[ResultColumn]) -> Iterator[str]:
 
 
 def made_faces(queries: Sequence[Described | Refused]) -> str | None:
-    """The text of faces.pyi; None where a query can't be told, for which there is a finding then."""
+    """Return the text of faces.pyi; None where a query can't be told, for which there is a finding then."""
     described = [q for q in queries if isinstance(q, Described) and not [*_untold(q)] and (q.columns or q.query.kind == "!")]
     return faces.faces(described) if len(described) == len(queries) else None
 
@@ -165,7 +165,7 @@ def _is_fresh(made: str, file: Path = faces.FACES_FILE) -> bool:
 
 
 def main() -> None:
-    """`python -m checks.contract [--write]`"""
+    """Run `python -m checks.contract [--write]`."""
     parser = argparse.ArgumentParser(prog="contract", description="Hold queries, rows, DAOs and layout against each other.")
     parser.add_argument("--write", action="store_true", help="only write faces.pyi and read_only.txt")
     write = parser.parse_args().write

@@ -80,7 +80,7 @@ class _Types:
 
 @contextmanager
 def layout_connection() -> Iterator[psycopg.Connection]:
-    """A connection to a scratch database of the tests' embedded server: queries are described by PostgreSQL 16 and later."""
+    """Connect to a scratch database of the tests' embedded server: PostgreSQL 16 and later describe queries."""
     with (
         embedded.started_for_tests() as server_url,
         scratch_database(server_url) as url,
@@ -194,7 +194,7 @@ def _describe(connection: psycopg.Connection, catalog: Catalog, types: _Types, q
 def _tree(
     connection: psycopg.Connection, catalog: Catalog, types: _Types, query: Query, parameters: Sequence[int] | None = None
 ) -> QueryTree:
-    """A query as the server has analysed it. parameters: their types, where they are known."""
+    """Return a query as the server has analysed it. parameters: their types, where they are known."""
     if parameters is None:
         connection.pgconn.prepare(b"", query.sql.encode())
         described = connection.pgconn.describe_prepared(b"")

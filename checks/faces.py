@@ -26,7 +26,7 @@ def is_known(type_: str) -> bool:
 
 
 def faces(queries: Sequence[Described]) -> str:
-    """The text of the file: a Protocol per file of queries."""
+    """Return the text of the file: a Protocol per file of queries."""
     lines = [
         "# Generated from db/queries by “make schema”; not to be edited.",
         "import builtins",
@@ -48,7 +48,7 @@ def faces(queries: Sequence[Described]) -> str:
 
 
 def face_of(file: str) -> str:
-    """The name of the Protocol of a file of queries."""
+    """Return the name of the Protocol of a file of queries."""
     return f"{''.join(word.capitalize() for word in file.split('_'))}Queries"
 
 
@@ -65,7 +65,7 @@ def _method(described: Described) -> str:
 
 
 def _given(query: Query, name: str, type_: str) -> str:
-    """The annotation of a parameter; of an optional one None leaves it out, so that Null asks for a null."""
+    """Return the annotation of a parameter; of an optional one None leaves it out, so that Null asks for a null."""
     given = _annotation(type_, json="rows.JsonIn", array="Sequence")
     is_optional = query.choices is not None and name in query.choices.optional
     if name in query.nullable and given.endswith("]"):  # of an array: what it holds

@@ -37,7 +37,7 @@ class Facts:
 
 
 def facts_of(tree: QueryTree) -> Facts:
-    """The facts of a query, which are found once."""
+    """Return the facts of a query, which are found once."""
     found = tree.cache.get(id(tree.node))
     if not isinstance(found, Facts):
         found = tree.cache[id(tree.node)] = Facts()
@@ -47,12 +47,12 @@ def facts_of(tree: QueryTree) -> Facts:
 
 
 def nulling_joins(var: Node) -> set[int]:
-    """The outer joins that may put a null in a Var's place."""
+    """Return the outer joins that may put a null in a Var's place."""
     return {int(str(n)) for n in var.items("varnullingrels")[1:]}
 
 
 def results_of(tree: QueryTree, case: Node) -> Iterator[tuple[QueryTree, Node]]:
-    """The results of a CASE, each with the query as it is where its condition holds; without ELSE there is a null."""
+    """Yield the results of a CASE, each with the query as it is where its condition holds; without ELSE there is a null."""
     for when in case.nodes("args"):
         conditions = when.nodes("expr")
         yield tree.assuming(frozenset(where_true(tree, conditions[0]))), when.nodes("result")[0]
@@ -74,7 +74,7 @@ def _walk(tree: QueryTree, item: Node, facts: Facts) -> set[int]:
 
 
 def where_true(tree: QueryTree, expr: Node) -> set[RelationColumn]:
-    """The columns that are not null where an expression is true."""
+    """Return the columns that are not null where an expression is true."""
     arguments = expr.nodes("args") + expr.nodes("arg")
     match expr.label:
         case "BOOLEXPR" if expr.text("boolop") == "and":
@@ -93,7 +93,7 @@ def where_true(tree: QueryTree, expr: Node) -> set[RelationColumn]:
 
 
 def _where_not_null(tree: QueryTree, expr: Node) -> set[RelationColumn]:
-    """The columns that are not null where an expression is not."""
+    """Return the columns that are not null where an expression is not."""
     if expr.label == "VAR":
         is_own = not expr.number("varlevelsup")
         return {(expr.number("varno"), expr.number("varattno"), frozenset(nulling_joins(expr)))} if is_own else set()

@@ -23,7 +23,7 @@ class JsonRows:
 
 
 def json_rows(tree: QueryTree, expr: Node) -> JsonRows | None:
-    """The JSON rows that an expression amounts to; None where it can be anything else."""
+    """Return the JSON rows that an expression amounts to; None where it can be anything else."""
     if expr.label == "COALESCEEXPR":
         return _of_all(tree, expr.nodes("args"))
     if expr.label == "SUBLINK" and expr.number("subLinkType") == EXPRESSION:
@@ -43,7 +43,7 @@ def json_rows(tree: QueryTree, expr: Node) -> JsonRows | None:
 
 
 def _of_all(tree: QueryTree, arms: list[Node]) -> JsonRows | None:
-    """The JSON rows that the first of some expressions is, where each other is null or an empty list of them."""
+    """Return the JSON rows that the first of some expressions is, where each other is null or an empty list of them."""
     first = json_rows(tree, arms[0])
     for arm in arms[1:]:
         is_empty = arm.label == "CONST" and (arm.has("constisnull") or (first and first.is_many and _is_empty_list(arm)))

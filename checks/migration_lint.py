@@ -76,7 +76,7 @@ def findings(file: Path) -> list[str]:
 
 
 def main() -> None:
-    """`python -m checks.migration_lint`"""
+    """Run `python -m checks.migration_lint`."""
     changed = unfrozen(schema.DB_DIR / "migrations")
     found = [*misnamed(schema.DB_DIR / "migrations"), *(line for file in schema.files() for line in findings(file))]
     for line in [*changed, *found]:

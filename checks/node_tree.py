@@ -29,30 +29,30 @@ class Node:
     fields: dict[str, "Value"]
 
     def text(self, key: str) -> str:
-        """A field that is one word; empty where it is not there."""
+        """Return a field that is one word; empty where it is not there."""
         value = self.fields.get(key, "")
         return value if isinstance(value, str) else ""
 
     def number(self, key: str) -> int:
-        """A field that is a number; 0 where it is not there."""
+        """Return a field that is a number; 0 where it is not there."""
         return int(self.text(key) or 0)
 
     def node(self, key: str) -> "Node | None":
-        """A field that is a node; None where it is none."""
+        """Return a field that is a node; None where it is none."""
         value = self.fields.get(key)
         return value if isinstance(value, Node) else None
 
     def items(self, key: str) -> list["Value"]:
-        """A field that is a list; of one thing, where it is not a list."""
+        """Return a field that is a list; of one thing, where it is not a list."""
         value = self.fields.get(key, [])
         return value if isinstance(value, list) else [value]
 
     def nodes(self, key: str) -> list["Node"]:
-        """The nodes in a field."""
+        """Return the nodes in a field."""
         return [value for value in self.items(key) if isinstance(value, Node)]
 
     def constant(self) -> bytes | None:
-        """The bytes of a constant; None where it is none, or null."""
+        """Return the bytes of a constant; None where it is none, or null."""
         found = [value for value in self.items("constvalue") if isinstance(value, list)]
         return bytes(int(str(byte)) & 255 for byte in found[0]) if found else None
 
@@ -66,7 +66,7 @@ Value = str | Node | list["Value"]
 
 
 def parse(text: str) -> Node:
-    """The last query of a pg_node_tree: of a function, the one that it returns."""
+    """Return the last query of a pg_node_tree: of a function, the one that it returns."""
     value = _value(iter(_WORD.findall(text)))
     while isinstance(value, list):
         value = value[-1]
@@ -76,7 +76,7 @@ def parse(text: str) -> Node:
 
 
 def parse_all(text: str) -> list[Node]:
-    """The nodes of a pg_node_tree that is a list, at any depth of lists."""
+    """Return the nodes of a pg_node_tree that is a list, at any depth of lists."""
     return list(_flat(_value(iter(_WORD.findall(text)))))
 
 
@@ -108,7 +108,7 @@ def _value(words: Iterator[str], word: str | None = None) -> Value:
 
 
 def numbers(item: Value | None, label: str, key: str) -> Iterator[int]:
-    """A field of all nodes of a label, at any depth."""
+    """Yield a field of all nodes of a label, at any depth."""
     if isinstance(item, Node):
         if item.label == label:
             yield item.number(key)

@@ -116,7 +116,7 @@ def elements_can_be_null(tree: QueryTree, expr: Node) -> bool | None:
 
 
 def query_of(tree: QueryTree, rte: Node) -> QueryTree | None:
-    """The query of a subquery, CTE, view or SQL function in FROM; None for anything else."""
+    """Return the query of a subquery, CTE, view or SQL function in FROM; None for anything else."""
     if found := tree.query_of(rte):
         return found
     body = tree.body_of(rte)
@@ -124,7 +124,7 @@ def query_of(tree: QueryTree, rte: Node) -> QueryTree | None:
 
 
 def origin(tree: QueryTree, var: Node) -> tuple[QueryTree, Node] | None:
-    """The query and expression inside one that a Var stands for; None where it is a table's or a function's column."""
+    """Return the query and expression inside one that a Var stands for; None where it is a table's or a function's column."""
     if alias := tree.alias_of(var):
         return alias
     around, rte = tree.of(var)
@@ -183,7 +183,7 @@ def _var_can_be_null(tree: QueryTree, var: Node) -> bool | None:
 
 
 def _once(tree: QueryTree, rte: Node, number: int, ask: Callable[[], bool | None]) -> bool | None:
-    """The answer about the column of a query in FROM; False where it depends on itself.
+    """Return the answer about the column of a query in FROM; False where it depends on itself.
 
     In a recursive query a column is not null where it begins so, and each step keeps that.
     """

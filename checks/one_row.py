@@ -62,7 +62,7 @@ def _has_empty_set(item: Node) -> bool:
 
 
 def _limit(node: Node) -> int | None:
-    """The limit that is a number; None where it is none."""
+    """Return the limit that is a number; None where it is none."""
     count = node.node("limitCount")
     if count and count.label == "FUNCEXPR":  # the number as a bigint
         count = count.nodes("args")[0]

@@ -120,7 +120,7 @@ class Pins:
         return kind == RteKind.RESULT or (inner is not None and self._is_single(inner))
 
     def _relations_of(self, expr: Node) -> Iterator[int]:
-        """The query's relations that an expression looks at; 0 where it can have several values for one row of them."""
+        """Yield the query's relations that an expression looks at; 0 where it can have several values for one row of them."""
         functions = self._tree.catalog.functions
         for node in nodes_of(expr):
             if node.label == "VAR" and not node.number("varlevelsup"):

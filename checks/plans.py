@@ -80,7 +80,7 @@ def findings(connection: psycopg.Connection, queries: Sequence[Query], size: int
 
 
 def text(connection: psycopg.Connection, query: Query) -> str:
-    """A query's generic plan, without what changes from run to run; of one with variants the plan of each, below its name."""
+    """Return a query's generic plan without what changes from run to run; of variants the plan of each, below its name."""
     plans = []
     for variant in query.variants():
         rows = connection.execute(f"explain (generic_plan, costs off) {variant.sql}".encode())
@@ -128,7 +128,7 @@ def _wasteful(plan: Plan, large: set[str], taken: float | None = None, share: fl
 
 
 def main() -> None:
-    """`python -m checks.plans [--write] [--topologies N]`"""
+    """Run `python -m checks.plans [--write] [--topologies N]`."""
     parser = argparse.ArgumentParser(prog="plans", description="Look at the queries' plans on a large testbed.")
     parser.add_argument("--write", action="store_true", help="write tests/plans (default: say what changed, exit 1)")
     parser.add_argument(

@@ -56,7 +56,7 @@ class QueryTree:
         return self.node.number("commandType")
 
     def columns(self) -> list[Node]:
-        """The expressions of what it returns, in order."""
+        """Return the expressions of what it returns, in order."""
         returned = "targetList" if self.command == SELECT else "returningList"
         entries = [e for e in self.node.nodes(returned) if not e.has("resjunk")]
         return [expr for e in entries if (expr := e.node("expr"))]
@@ -66,7 +66,7 @@ class QueryTree:
         return self.node.nodes("rtable")[n - 1]
 
     def up(self, levels: int) -> "QueryTree":
-        """The query so many levels around it."""
+        """Return the query so many levels around it."""
         tree = self
         for _ in range(levels):
             if tree.outer is None:
@@ -75,12 +75,12 @@ class QueryTree:
         return tree
 
     def of(self, var: Node) -> "tuple[QueryTree, Node]":
-        """The query whose column a Var is, and what it is a column of there."""
+        """Return the query whose column a Var is, and what it is a column of there."""
         tree = self.up(var.number("varlevelsup"))
         return tree, tree.rte(var.number("varno"))
 
     def query_of(self, rte: Node) -> "QueryTree | None":
-        """The query of a subquery, CTE or view in FROM; None for anything else."""
+        """Return the query of a subquery, CTE or view in FROM; None for anything else."""
         kind = rte.number("rtekind")
         if kind == RteKind.SUBQUERY:
             return self.inside(rte.node("subquery"))
@@ -92,29 +92,29 @@ class QueryTree:
         return self.apart(view, Parameters()) if view else None
 
     def inside(self, node: Node | None) -> "QueryTree":
-        """A query that stands in this one."""
+        """Return a query that stands in this one."""
         if node is None:
             raise AssertionError("a subquery without a query")
         return QueryTree(node, self.catalog, self.parameters, self, asked=self.asked, cache=self.cache, depth=self.depth)
 
     def apart(self, node: Node, parameters: Parameters) -> "QueryTree":
-        """A query that this one refers to: a view's, or a function's with parameters of its own."""
+        """Return a query that this one refers to: a view's, or a function's with parameters of its own."""
         return QueryTree(node, self.catalog, parameters, cache=self.cache, depth=self.depth + 1)
 
     def before(self) -> "QueryTree":
-        """The same query, whose table's columns are those before the change."""
+        """Return the same query, whose table's columns are those before the change."""
         return replace(self, is_old=True)
 
     def assuming(self, columns: frozenset[tuple[int, int, frozenset[int]]]) -> "QueryTree":
-        """The same query where some columns, of relations below some outer joins, are not null."""
+        """Return the same query where some columns, of relations below some outer joins, are not null."""
         return replace(self, assumed=self.assumed | columns)
 
     def calls(self, rte: Node) -> list[Node]:
-        """The calls in FROM of something, where it is functions."""
+        """Return the calls in FROM of something, where it is functions."""
         return [call for f in rte.nodes("functions") if (call := f.node("funcexpr"))]
 
     def body_of(self, rte: Node) -> Node | None:
-        """The query whose columns are those of a SQL function in FROM; None for anything else."""
+        """Return the query whose columns are those of a SQL function in FROM; None for anything else."""
         calls = self.calls(rte)
         if len(calls) != 1 or rte.has("funcordinality") or not calls[0].has("funcretset") or self.depth >= _DEEPEST:
             return None
@@ -126,11 +126,11 @@ class QueryTree:
         return None if types & self.catalog.composites else body  # a column may stand for a whole row
 
     def function(self, expr: Node) -> str:
-        """The name of the server's own function that an expression calls; empty where it calls none."""
+        """Return the name of the server's own function that an expression calls; empty where it calls none."""
         return name_of(self.catalog.signature(expr))
 
     def alias_of(self, var: Node) -> "tuple[QueryTree, Node] | None":
-        """The query and expression of a join's merged column, or of what is grouped by; None for any other Var."""
+        """Return the query and expression of a join's merged column, or of what is grouped by; None for any other Var."""
         tree, rte = self.of(var)
         kind = rte.number("rtekind")
         if kind not in (RteKind.JOIN, RteKind.GROUP):
@@ -138,7 +138,7 @@ class QueryTree:
         return tree, rte.nodes("joinaliasvars" if kind == RteKind.JOIN else "groupexprs")[var.number("varattno") - 1]
 
     def type_of(self, expr: Node) -> int:
-        """The oid of an expression's type; 0 where the tree does not tell."""
+        """Return the oid of an expression's type; 0 where the tree does not tell."""
         if expr.label == "SUBLINK" and expr.number("subLinkType") == EXPRESSION:
             inner = self.inside(expr.node("subselect"))
             return inner.type_of(inner.columns()[0])
@@ -148,19 +148,19 @@ class QueryTree:
 
 
 def any_null(answers: Iterator[bool | None]) -> bool | None:
-    """True where one is, else None where one is not known, else False."""
+    """Return True where one is, else None where one is not known, else False."""
     found = set(answers)
     return True if True in found else None if None in found else False
 
 
 def all_null(answers: Iterator[bool | None]) -> bool | None:
-    """False where one is not null, else None where one is not known, else True."""
+    """Return False where one is not null, else None where one is not known, else True."""
     found = set(answers)
     return False if False in found else None if None in found else True
 
 
 def conjuncts(condition: Node | None) -> list[Node]:
-    """The conditions that a condition joins with AND."""
+    """Return the conditions that a condition joins with AND."""
     if condition is None:
         return []
     if condition.label == "BOOLEXPR" and condition.text("boolop") == "and":
@@ -169,19 +169,19 @@ def conjuncts(condition: Node | None) -> list[Node]:
 
 
 def bare(expr: Node) -> Node:
-    """An expression without a cast that keeps its bytes."""
+    """Return an expression without a cast that keeps its bytes."""
     inner = expr.node("arg")
     return bare(inner) if expr.label == "RELABELTYPE" and inner else expr
 
 
 def values_of(rte: Node, number: int) -> list[Node]:
-    """The expressions of a column of VALUES."""
+    """Return the expressions of a column of VALUES."""
     rows = [row for row in rte.items("values_lists") if isinstance(row, list)]
     return [value for row in rows if isinstance(value := row[number - 1], Node)]
 
 
 def without_join(expr: Node, join: int) -> Node:
-    """An expression as it is below an outer join, which may put nulls in the place of its columns."""
+    """Return an expression as it is below an outer join, which may put nulls in the place of its columns."""
     fields = dict(expr.fields)
     if expr.label == "VAR":
         fields["varnullingrels"] = [item for item in expr.items("varnullingrels") if item != str(join)]

@@ -123,7 +123,7 @@ def _fits(type_: str, declared: object) -> bool:
 
 
 def _without_none(annotation: object) -> tuple[object, bool]:
-    """An annotation without “| None”, and whether it had that."""
+    """Return an annotation without “| None”, and whether it had that."""
     parts = get_args(annotation)
     if annotation == rows.Json:
         return annotation, True
@@ -142,7 +142,7 @@ def _source(record: type) -> tuple[list[str], int]:
 
 
 def _declaring(record: type, field: str) -> type:
-    """The class that declares a field: the record class, or one that it extends."""
+    """Return the class that declares a field: the record class, or one that it extends."""
     return next(cls for cls in record.__mro__ if field in inspect.get_annotations(cls))
 
 
@@ -156,5 +156,5 @@ def _place(record: type, field: str = "") -> str:
 
 
 def short(path: Path) -> str:
-    """A path as one would type it here."""
+    """Return a path as one would type it here."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

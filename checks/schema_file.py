@@ -43,7 +43,7 @@ def made() -> dict[Path, str]:
 
 
 def main() -> None:
-    """`python -m checks.schema_file [--check]`"""
+    """Run `python -m checks.schema_file [--check]`."""
     parser = argparse.ArgumentParser(
         prog="schema", description="Write db/schema.sql and db/models.json as the migrations make them."
     )

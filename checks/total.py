@@ -47,12 +47,12 @@ ROWS_NEVER_NULL = {"generate_series", "jsonb_array_elements", "json_array_elemen
 
 
 def name_of(signature: str) -> str:
-    """The name in a signature."""
+    """Return the name in a signature."""
     return signature.partition("(")[0].strip('"')
 
 
 def arguments_of(signature: str) -> list[str]:
-    """The types in a signature."""
+    """Return the types in a signature."""
     return signature.partition("(")[2].removesuffix(")").split(",")
 
 

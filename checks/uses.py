@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def used(package: Path) -> set[str]:
-    """The names of the queries that some class of a package calls, "hosts.get"."""
+    """Return the names of the queries that some class of a package calls, "hosts.get"."""
     trees = [ast.parse(path.read_text("utf-8"), str(path)) for path in sorted(package.rglob("*.py"))]
     classes = {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     return {
@@ -30,21 +30,21 @@ def _bindings(cls: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> Iterator[t
 
 
 def _bound(node: ast.expr) -> str:
-    """The file in `self._bind("file")`; empty for anything else."""
+    """Return the file in `self._bind("file")`; empty for anything else."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_bind":
         return str(ast.literal_eval(node.args[0]))
     return ""
 
 
 def _own(node: ast.AST) -> str:
-    """The name in `self.name`; empty for anything else."""
+    """Return the name in `self.name`; empty for anything else."""
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
         return node.attr
     return ""
 
 
 def _attributes_of_parameters(cls: ast.ClassDef) -> list[str]:
-    """The attribute in which __init__ keeps each of its parameters, in order."""
+    """Return the attribute in which __init__ keeps each of its parameters, in order."""
     for init in cls.body:
         if isinstance(init, ast.FunctionDef) and init.name == "__init__":
             kept = {
@@ -57,7 +57,7 @@ def _attributes_of_parameters(cls: ast.ClassDef) -> list[str]:
 
 
 def _called(classes: dict[str, ast.ClassDef], attribute: tuple[str, str]) -> Iterator[str]:
-    """The names in `self.attribute.name` of a class."""
+    """Yield the names in `self.attribute.name` of a class."""
     cls, name = attribute
     for node in ast.walk(classes[cls]):
         if isinstance(node, ast.Attribute) and _own(node.value) == name:

@@ -43,7 +43,7 @@ class Counted:
 
 
 def main() -> None:
-    """`python -m demo DIRECTORY`"""
+    """Run `python -m demo DIRECTORY`."""
     parser = Parser(prog="demo", description=__doc__)
     parser.add_argument("topologies", type=file_name, help="a directory of topology exports (*.json)")
     directory = Path(parser.parse_args().topologies)
@@ -109,7 +109,7 @@ def _one_topology(db: Database, counted: Counted, file: Path, export: bytes, own
 
 
 def _comparable(document: JsonObject, elements: dict[int, int], connections: dict[int, int]) -> dict[str, object]:
-    """An export with new ids, in the order of ids, without what an export leaves out."""
+    """Return an export with new ids, in the order of ids, without what an export leaves out."""
 
     def kept(value: Json, left_out: frozenset[str] = LEFT_OUT) -> Json:
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What tests share: a database of their own, a small world in it, and real exports where they are at hand."""
+"""Fixtures that tests share: a database of their own, a small world in it, and real exports where they are at hand."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -39,14 +39,14 @@ class World:
 
 @pytest.fixture(scope="session")
 def tomato_server_url(tomato_server_url: str) -> Iterator[str]:
-    """The plugin's server, with the roles of db/roles while tests run there."""
+    """Provide the plugin's server, with the roles of db/roles while tests run there."""
     with roles_while_testing(tomato_server_url):
         yield tomato_server_url
 
 
 @pytest.fixture(scope="session")
 def tomato_template(tomato_template: str, tomato_server_url: str) -> str:
-    """The plugin's template, with the roles of db/roles where the tests' user may make them."""
+    """Provide the plugin's template, with the roles of db/roles where the tests' user may make them."""
     with suppress(NotAllowed):
         roles.make_roles(with_database(tomato_server_url, tomato_template))
     return tomato_template
@@ -54,14 +54,14 @@ def tomato_template(tomato_template: str, tomato_server_url: str) -> str:
 
 @pytest.fixture(scope="session")
 def has_roles(tomato_template: str, tomato_server_url: str) -> bool:
-    """Whether the server has the roles of db/roles."""
+    """Return whether the server has the roles of db/roles."""
     with psycopg.connect(with_database(tomato_server_url, "postgres")) as connection:
         return connection.execute("select to_regrole(%s) is not null", [roles.APP]).fetchone() == (True,)
 
 
 @pytest.fixture
 def app_url(tomato_url: str, has_roles: bool) -> str:
-    """The URL of the test's database for what a worker may do."""
+    """Provide the URL of the test's database for what a worker may do."""
     if not has_roles:
         pytest.skip("the tests' user may not make roles")
     return acting_as(roles.APP, tomato_url)
@@ -69,20 +69,20 @@ def app_url(tomato_url: str, has_roles: bool) -> str:
 
 @pytest.fixture
 def reader_url(tomato_url: str, has_roles: bool) -> str:
-    """The URL of the test's database for what may only read: bin/dump."""
+    """Provide the URL of the test's database for what may only read: bin/dump."""
     if not has_roles:
         pytest.skip("the tests' user may not make roles")
     return acting_as(roles.READER, tomato_url)
 
 
 def acting_as(role: str, url: str) -> str:
-    """A URL whose sessions have the privileges of a role, whatever way the server lets users in."""
+    """Return a URL whose sessions have the privileges of a role, whatever way the server lets users in."""
     return make_conninfo(url, options=f"-c role={role}")
 
 
 @pytest.fixture
 def db(tomato_url: str, has_roles: bool, request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A Database on a migrated, empty database, with the privileges of a worker, or as_owner."""
+    """Provide a Database on a migrated, empty database, with the privileges of a worker, or as_owner."""
     is_owner = not has_roles or request.node.get_closest_marker("as_owner")
     with connect(tomato_url if is_owner else acting_as(roles.APP, tomato_url), pool_size=4) as db:
         yield db
@@ -99,7 +99,7 @@ def unindexed(tomato_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def world(db: Database) -> World:
-    """An organization with a site, a host and a user."""
+    """Provide an organization with a site, a host and a user."""
     organization = db.organizations.create("uni")
     site = db.sites.create("lab", organization_id=organization.id)
     host = db.hosts.create("host1", address="10.0.0.1", rpcurl="ssl+jsonrpc://10.0.0.1:8003", site_id=site.id)
@@ -109,26 +109,26 @@ def world(db: Database) -> World:
 
 @pytest.fixture
 def server(tomato_url: str) -> Iterator[psycopg.Connection]:
-    """A connection of its own to the test's database, in autocommit mode."""
+    """Provide a connection of its own to the test's database, in autocommit mode."""
     with psycopg.connect(tomato_url, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def topology(db: Database, world: World) -> Topology:
-    """A topology that alice alone owns."""
+    """Provide a topology that alice alone owns."""
     return db.topologies.create("t", owner_id=world.user.id)
 
 
 @pytest.fixture
 def bob(db: Database) -> User:
-    """A user of another organization."""
+    """Provide a user of another organization."""
     return db.users.create("bob", organization_id=db.organizations.create("org").id)
 
 
 @pytest.fixture
 def net(db: Database, topology: Topology) -> Net:
-    """A small topology of alice's."""
+    """Provide a small topology of alice's."""
     machine = db.elements.create(topology.id, "kvmqm")
     a, b = (db.elements.create(topology.id, "kvmqm_interface", parent_id=machine.id) for _ in range(2))
     free = (db.elements.create(topology.id, "udp_endpoint"), db.elements.create(topology.id, "tinc_endpoint"))
@@ -138,20 +138,20 @@ def net(db: Database, topology: Topology) -> Net:
 
 @pytest.fixture(params=[True, False], ids=["prepared", "as it is"])
 def prepare(request: pytest.FixtureRequest) -> bool:
-    """Whether statements are prepared, or sent as they are."""
+    """Choose whether statements are prepared, or sent as they are."""
     return bool(request.param)
 
 
 @pytest.fixture
 def single(tomato_url: str) -> Iterator[Database]:
-    """A Database of one connection that the server shows as “single”."""
+    """Provide a Database of one connection that the server shows as “single”."""
     with connect(tomato_url, pool_size=1, application_name="single", timeout=5) as db:
         yield db
 
 
 @pytest.fixture
 def shared_topologies() -> list[Path]:
-    """The real topology exports, where they stand beside the checkout."""
+    """Provide the real topology exports, where they stand beside the checkout."""
     found = sorted((SHARED / "topologies").glob("*.json"))
     if not found:
         pytest.skip("the real topology exports are not at ../shared/data/topologies")

@@ -1,4 +1,4 @@
-"""What `connect` refuses, and how it says so."""
+"""Refusals of `connect`, and their messages."""
 
 import subprocess
 import sys

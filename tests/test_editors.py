@@ -1,4 +1,4 @@
-"""What editors and type checkers know of a Database: all of its methods, also after `with`."""
+"""Editors and type checkers know a Database: all of its methods, also after `with`."""
 
 import subprocess
 import sys

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 
 def plain(value: object) -> object:
-    """A value without its times."""
+    """Return a value without its times."""
     if isinstance(value, Row):
         return type(value).__name__, plain(asdict(value))
     if isinstance(value, dict):
@@ -46,7 +46,7 @@ def plain(value: object) -> object:
 
 
 def flows(db: Database, directory: Path) -> list[object]:
-    """What the main flows give on an empty database."""
+    """Return what the main flows give on an empty database."""
     came: list[object] = []
 
     def refused(call: Callable[..., object], *values: object) -> None:
@@ -124,7 +124,7 @@ def flows(db: Database, directory: Path) -> list[object]:
 
 @pytest.fixture(scope="module")
 def usual(tomato_server_url: str, tmp_path_factory: pytest.TempPathFactory) -> object:
-    """What the main flows give where statements are prepared."""
+    """Return what the main flows give where statements are prepared."""
     with scratch_database(tomato_server_url) as url, connect(url) as db:
         return plain(flows(db, tmp_path_factory.mktemp("usual")))
 
@@ -139,7 +139,7 @@ def test_all_is_the_same_where_statements_are_sent_as_they_are(tomato_url: str, 
 
 @contextmanager
 def pgbouncer(url: str) -> Iterator[str]:
-    """The URL of a database behind a pooler of its own, in transaction mode, that holds 3 sessions."""
+    """Provide the URL of a database behind a pooler of its own, in transaction mode, that holds 3 sessions."""
     program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
     if program is None:
         pytest.skip("pgbouncer is neither on PATH nor at /usr/sbin/pgbouncer")
@@ -191,7 +191,7 @@ def _answers(url: str) -> bool:
 
 
 def _pooler_user(host: str) -> pwd.struct_passwd | None:
-    """Who runs the pooler, which refuses root: who may enter the server's socket directory."""
+    """Return the user who runs the pooler, which refuses root: one who may enter the server's socket directory."""
     if os.geteuid() != 0:
         return None
     if host.startswith("/") and (owner := Path(host).stat().st_uid) != 0:

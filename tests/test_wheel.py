@@ -31,7 +31,7 @@ with tomato_dao.connect() as db:
 
 
 def needs(requirement: Requirement) -> Iterator[metadata.Distribution]:
-    """What a requirement brings along, itself too, as it is installed here."""
+    """Return what a requirement brings along, itself too, as it is installed here."""
     found = metadata.distribution(requirement.name)
     yield found
     for needed in map(Requirement, found.requires or ()):
@@ -41,7 +41,7 @@ def needs(requirement: Requirement) -> Iterator[metadata.Distribution]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from this checkout."""
+    """Provide the wheel, built from this checkout."""
     place = tmp_path_factory.mktemp("wheel")
     subprocess.run([*PIP, "wheel", "-qq", "--no-deps", "--no-build-isolation", "-w", place, CHECKOUT], check=True)
     (wheel,) = place.glob("*.whl")
@@ -76,7 +76,7 @@ def link(distribution: metadata.Distribution, site: Path, programs: Path) -> Non
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that has only the wheel and what it says that it needs."""
+    """Provide the Python of an environment that has only the wheel and what it says that it needs."""
     return installed(wheel, tmp_path_factory.mktemp("bare"))
 
 

@@ -25,7 +25,7 @@ _COMMANDS = {
 
 
 def main() -> None:
-    """`tomato-dao [--version] [COMMAND …]`"""
+    """Run `tomato-dao [--version] [COMMAND …]`."""
     prog = "python -m tomato_dao" if Path(sys.argv[0]).name == "__main__.py" else "tomato-dao"
     arguments = sys.argv[1:]
     if arguments and arguments[0] in _COMMANDS:

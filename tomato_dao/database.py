@@ -116,7 +116,9 @@ class Database(Transactions):
         return self._locks.hold(kind, id, wait, reentrant)
 
     def listen(self, *entities: Entities, timeout: float | None = None) -> Listener:
-        """Wait for changes of state, and of "topologies" for deletions, from now on: `for event in db.listen("elements"): …`
+        """Listen for changes of state, and of "topologies" for deletions, from now on.
+
+        `for event in db.listen("elements"):` waits for them.
 
         entities: some of "topologies", "elements", "connections". timeout: seconds without an event after which a loop ends
         (default: never); it can be started again.
@@ -130,7 +132,7 @@ class Database(Transactions):
         return self._events.listen(entities, timeout)
 
     def _run(self, query: Query, values: Sequence[object]) -> object:
-        """The query's rows, or the number of rows that it changed; a driver's error becomes one of ours.
+        """Return the query's rows, or the number of rows that it changed; a driver's error becomes one of ours.
 
         Where a connection turns out to be dead, a query that may be repeated is run again on another; any other gets no
         connection whose end has arrived already.

@@ -166,7 +166,7 @@ class Call:
 
 
 def entity_of(table: str) -> str:
-    """The singular of a table's name, as it stands in messages: "host_elements" → "host element"."""
+    """Return the singular of a table's name, as it stands in messages: "host_elements" → "host element"."""
     if table in _entities:
         return _entities[table]
     return " ".join(_singular(word) for word in table.split("_"))
@@ -179,7 +179,7 @@ def _singular(word: str) -> str:
 
 
 def from_driver(error: psycopg.Error, call: Call | None = None, *, moved: bool = False) -> TomatoError:
-    """The error to raise for a driver's error (with it as the cause), by its SQLSTATE, constraint and query's verb.
+    """Return the error to raise for a driver's error (with it as the cause), by its SQLSTATE, constraint and query's verb.
 
     moved: whether the session was closed since its server can't be written to any more, and another one can.
     """

@@ -108,7 +108,7 @@ class Events:
         self._reader: _ListeningThread | None = None
 
     def after_fork_in_child(self) -> None:
-        """The listeners are the parent's."""
+        """Leave the listeners to the parent."""
         if self._reader is not None:
             fork.leave_to_parent([self._reader.connection])
         self._start()
@@ -147,7 +147,7 @@ class Events:
         return listener
 
     def wait(self, queue: _Queue, timeout: float | None) -> Event | None:
-        """The next event of a listener; None where none comes in time."""
+        """Return the next event of a listener; None where none comes in time."""
         with self._guard:
             self._guard.wait_for(lambda: queue.pending or queue not in self._queues, timeout)
             if queue not in self._queues:

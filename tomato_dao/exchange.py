@@ -107,7 +107,10 @@ def parse(export: Json | bytes) -> ParsedTopology:
 
 
 def build(topology: ExportedTopology) -> JsonObject:
-    """The export of a topology, without what is left out at any depth. Raises InvalidValue where it is nested too deeply."""
+    """Return the export of a topology, without what is left out at any depth.
+
+    Raises InvalidValue where it is nested too deeply.
+    """
     try:
         return _built(topology)
     except RecursionError as error:
@@ -174,7 +177,7 @@ def _connections(topology: JsonObject, types: dict[Json, str], reported: list[st
 
 
 def _items(topology: JsonObject, key: str, reported: list[str], known: set[str]) -> list[tuple[str, JsonObject]]:
-    """The objects of a list, with their places; keys that mean nothing here are reported."""
+    """Return the objects of a list, with their places; keys that mean nothing here are reported."""
     found = topology.get(key, [])
     if not isinstance(found, list):
         raise _wrong(f"topology.{key}", f"must be a list, not {_kind(found)}")

@@ -78,7 +78,7 @@ class Locks:
         self._connection: psycopg.Connection | None = None
 
     def after_fork_in_child(self) -> None:
-        """The locks are the parent's."""
+        """Leave the locks to the parent."""
         if self._connection is not None:
             fork.leave_to_parent([self._connection])
         self._start()
@@ -117,7 +117,7 @@ class Locks:
         self._free(lock)
 
     def _own(self, lock: Lock) -> Lock | None:
-        """The lock of that key that the caller has; WrongState where another task of this thread has it."""
+        """Return the lock of that key that the caller has; WrongState where another task of this thread has it."""
         with self._guard:
             outer = self._turns.get(lock.key)
         if outer is None or outer.thread != lock.thread:
@@ -128,7 +128,7 @@ class Locks:
         return outer
 
     def ask(self, lock: Lock, statement: bytes) -> bytes | None:
-        """A value from the lock's session; LockLost where it is over."""
+        """Return a value from the lock's session; LockLost where it is over."""
         with self._guard:
             if lock.connection is None:
                 raise _lost(lock)

@@ -225,7 +225,7 @@ class ErrorDumpPatch(TypedDict, total=False):
 
 
 def checked(kind: type, entity: str, patch: Mapping[str, object]) -> dict[str, JsonIn]:
-    """The patch, once its keys and the types of its values are those of its kind; InvalidValue otherwise.
+    """Return the patch, once its keys and the types of its values are those of its kind; InvalidValue otherwise.
 
     The server would turn 5 into '5' for a text column without a word, so the types are looked at here.
     """
@@ -258,7 +258,7 @@ def _is_of(value: object, accepted: tuple[type, ...]) -> TypeGuard[JsonIn]:
 
 @cache
 def _types(kind: type) -> dict[str, tuple[type, ...]]:
-    """The classes that each key accepts; none where it takes any JSON."""
+    """Return the classes that each key accepts; none where it takes any JSON."""
     return {key: () if hint is JsonIn else _classes(hint) for key, hint in kind.__annotations__.items()}
 
 

@@ -145,7 +145,7 @@ class Pool:
         return pool
 
     def after_fork_in_child(self) -> None:
-        """The connections are the parent's: leave them, and open new ones."""
+        """Leave the connections to the parent, and open new ones."""
         fork.leave_to_parent(self._all)
         # Its threads did not come along, so closing it would wait for them. psycopg_pool 3.3 has no public way to forget it.
         if self._pool is not None:
@@ -334,7 +334,7 @@ class Pool:
             return [connection for connection in self._all if not connection.closed]
 
     def stats(self) -> PoolStats:
-        """The pool's figures now."""
+        """Return the pool's figures now."""
         connections = len(self._open_now())
         waits, waited = self.counts.waits()
         kept = self._pool.get_stats()["pool_available"] if self._pool is not None else 0
@@ -388,7 +388,7 @@ class Pool:
         self._return(unused)
 
     def _at_work(self) -> list[QueryConnection]:
-        """The connections that run a statement or are in a transaction."""
+        """Return the connections that run a statement or are in a transaction."""
         rest = (_IDLE, pq.TransactionStatus.UNKNOWN)
         return [c for c in self._open_now() if c.pgconn.transaction_status not in rest]
 

@@ -18,7 +18,7 @@ from .server.target import server_of
 
 @pytest.fixture(scope="session")
 def tomato_server_url() -> Iterator[str]:
-    """The URL of the server that tests run on."""
+    """Provide the URL of the server that tests run on."""
     if url := os.environ.get("DATABASE_URL"):
         yield server_of(url)
     else:
@@ -28,20 +28,20 @@ def tomato_server_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def tomato_template(tomato_server_url: str) -> Iterator[str]:
-    """The name of a migrated, empty database, of which each test gets a copy."""
+    """Provide the name of a migrated, empty database, of which each test gets a copy."""
     with scratch_database(tomato_server_url) as url:
         yield str(conninfo_to_dict(url)["dbname"])
 
 
 @pytest.fixture
 def tomato_url(tomato_server_url: str, tomato_template: str) -> Iterator[str]:
-    """The URL of a migrated, empty database of the test's own."""
+    """Provide the URL of a migrated, empty database of the test's own."""
     with scratch_database(tomato_server_url, template=tomato_template) as url:
         yield url
 
 
 @pytest.fixture
 def tomato_db(tomato_url: str) -> Iterator[Database]:
-    """A Database on a migrated, empty database of the test's own."""
+    """Provide a Database on a migrated, empty database of the test's own."""
     with connect(tomato_url, pool_size=4) as db:
         yield db

@@ -117,7 +117,7 @@ class Transactions:
         return local.connection
 
     def _begin(self, stack: ExitStack, isolation: IsolationLevel | None, read_only: bool) -> QueryConnection:
-        """A leased connection in a transaction, both ended by the stack; another one where one turns out to be dead."""
+        """Return a leased connection in a transaction, both ended by the stack; another one where one turns out to be dead."""
         for attempts_left in range(self._pool.size + 1, -1, -1):
             connection = self._pool.lease()
             with ExitStack() as attempt:
@@ -144,7 +144,7 @@ class Transactions:
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
-        """The escape hatch: a leased psycopg connection in autocommit mode (inside `transaction()`: its connection)."""
+        """Lease a psycopg connection, the escape hatch, in autocommit mode (inside `transaction()`: its connection)."""
         inside = self._inside()
         if inside is not None:
             yield inside
@@ -186,7 +186,7 @@ def _check_not_failed(connection: QueryConnection) -> None:
 
 
 def failed(connection: QueryConnection) -> WrongState:
-    """The error of a transaction in which a call failed before."""
+    """Return the error of a transaction in which a call failed before."""
     why = f" ({connection.failure})" if connection.failure else ""
     return WrongState(
         f"a call in the transaction failed{why}, so all of it is rolled back: let its error leave the block, or let such "

@@ -38,12 +38,15 @@ class Mutant:
     change: Change
 
     def apply(self, text: str) -> str:
-        """The file's text with the change."""
+        """Return the file's text with the change."""
         return text[: self.change.start] + self.change.new + text[self.change.end :]
 
 
 def named(module: str, kind: str, path: str, text: str, changes: Iterable[Change]) -> list[Mutant]:
-    """The mutants of a file. A name holds the function, the old and the new text and the line's text, but no line number."""
+    """Return the mutants of a file.
+
+    A name holds the function, the old and the new text and the line's text, but no line number.
+    """
     seen: Counter[str] = Counter()
     mutants = []
     for change in changes:
@@ -61,7 +64,7 @@ def named(module: str, kind: str, path: str, text: str, changes: Iterable[Change
 
 
 def files(root: Path, patterns: Iterable[str]) -> list[Path]:
-    """The files that match, in order."""
+    """Return the files that match, in order."""
     return sorted({path for pattern in patterns for path in root.glob(pattern)})
 
 

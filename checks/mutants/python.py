@@ -64,7 +64,7 @@ class _Seeder(ast.NodeVisitor):
     # Where things are
 
     def _at(self, line: int, column: int) -> int:
-        """The place of a character in the text: ast counts bytes."""
+        """Return the place of a character in the text: ast counts bytes."""
         return self._starts[line - 1] + len(self._lines[line - 1].encode()[:column].decode())
 
     def _start(self, node: ast.expr | ast.stmt | ast.keyword) -> int:
@@ -111,7 +111,7 @@ class _Seeder(ast.NodeVisitor):
         return not isinstance(node, ast.Return) or node.value is None
 
     def _readers(self, node: ast.Assign | ast.AnnAssign) -> tuple[int, ...]:
-        """The lines that use what a module's assignment names."""
+        """Return the lines that use what a module's assignment names."""
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = {target.id for target in targets if isinstance(target, ast.Name)}
         used = (found.lineno for found in ast.walk(self._tree) if isinstance(found, ast.Name) and found.id in names)

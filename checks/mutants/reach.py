@@ -45,7 +45,7 @@ def _use(name: str) -> re.Pattern[str]:
 
 
 def _change(table: str, parents: dict[str, set[str]]) -> re.Pattern[str]:
-    """A change of a table, or a removal from one that its rows depend on."""
+    """Return a change of a table, or a removal from one that its rows depend on."""
     above: set[str] = set()
     pending = [table]
     while pending:

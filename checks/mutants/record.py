@@ -26,7 +26,7 @@ _WEIGHT = 20.0  # times as many tests of the only file that has a line's word
 
 
 def digest(text: str) -> str:
-    """A short name of a text."""
+    """Return a short name of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -57,7 +57,7 @@ class Record:
         self.failed: list[str] = []
 
     def stale(self) -> list[str]:
-        """The files of tests that are not recorded as they are now."""
+        """Return the files of tests that are not recorded as they are now."""
         return [file for file in self.settings.test_files() if self._entry(file) is None]
 
     def add(self, file: str, tests: dict[str, Any], lines: dict[str, Any], queries: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ class Record:
         return self.place / f"{file.replace('/', '-')}.json"
 
     def text(self, file: str) -> str:
-        """The text of a file of tests."""
+        """Return the text of a file of tests."""
         return (self.settings.root / file).read_text("utf-8")
 
 
@@ -162,7 +162,7 @@ class Choice:
         return sorted(chosen, key=lambda test: test.seconds), len(found)
 
     def _by_line(self, mutant: Mutant) -> list[Test]:
-        """The tests that run a line, some of each file: more of those files that have the line's words.
+        """Return the tests that run a line, some of each file: more of those files that have the line's words.
 
         Of a file those come first that run much of what few others run, for their time.
         """
@@ -193,7 +193,7 @@ class Choice:
         }
 
     def _by_query(self, queries: Iterable[str], word: str) -> list[Test]:
-        """The tests that run one of the queries; those first whose file has the word, then those that run few others."""
+        """Return the tests that run one of the queries; those first whose file has the word, then those that run few others."""
         found = {test.name: test for query in queries for test in self._of_query.get(query, ())}
         near = re.compile(rf"\b{word}\b")
         naming = {file for file, text in self._texts.items() if near.search(text)}

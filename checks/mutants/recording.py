@@ -62,7 +62,7 @@ def _watch_subprocesses(variables: dict[str, str]) -> None:
 
 
 def lines(data: Path, root: Path) -> dict[str, dict[str, list[int]]]:
-    """The lines that were run: by test, then by file."""
+    """Return the lines that were run: by test, then by file."""
     parts = sorted(data.parent.glob(f"{data.name}.*"))
     combined = coverage.CoverageData(str(data))
     for part in parts:

@@ -37,7 +37,7 @@ class Report:
         return not (self.survivors or self.dead or self.unknown)
 
     def lines(self) -> list[str]:
-        """The report's lines."""
+        """Return the report's lines."""
         lines = []
         places = {mutant.name: mutant.change.lines[0] for mutant in self._mutants}
         for name in self.survivors:
@@ -52,7 +52,7 @@ class Report:
         return [*lines, "", *self.table()]
 
     def table(self) -> list[str]:
-        """The figures per module."""
+        """Return the figures per module."""
         modules = list(dict.fromkeys(mutant.module for mutant in self._mutants))
         rows = [_COLUMNS, *(self._row(module, [m for m in self._mutants if m.module == module]) for module in modules)]
         if len(modules) > 1:

@@ -39,7 +39,7 @@ class Results:
         self._kept = {name: Result(**fields) for name, fields in kept.items()}
 
     def get(self, mutant: Mutant) -> Result | None:
-        """The result of a mutant; None where there is none that is still good."""
+        """Return the result of a mutant; None where there is none that is still good."""
         result = self._kept.get(mutant.name)
         if result is None or result.source != self.digest(mutant.path):
             return None
@@ -61,7 +61,7 @@ class Results:
             self._kept.pop(name, None)
 
     def digest(self, path: str) -> str:
-        """The digest of a file as it is now."""
+        """Return the digest of a file as it is now."""
         if path not in self._digests:
             file = self._settings.root / path
             self._digests[path] = digest(file.read_text("utf-8")) if file.exists() else ""
@@ -77,7 +77,7 @@ class Results:
 
 
 def accepted(file: Path) -> dict[str, str]:
-    """The accepted survivors in a file: reasons by name.
+    """Return the accepted survivors in a file: reasons by name.
 
     A name stands at the beginning of a line, its reason indented below. Lines that begin with “#” are comments. Raises
     ValueError for a name without a reason.

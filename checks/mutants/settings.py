@@ -24,7 +24,7 @@ class Settings:
 
     @classmethod
     def read(cls, root: Path, file: Path = MODULES) -> "Settings":
-        """The settings in a file."""
+        """Return the settings in a file."""
         found = tomllib.loads(file.read_text("utf-8"))
         tests = found["tests"]
         return cls(
@@ -38,19 +38,19 @@ class Settings:
         )
 
     def modules(self) -> list[str]:
-        """The names of the rows of the table."""
+        """Return the names of the rows of the table."""
         return [*self.python, *self.sql]
 
     def python_files(self) -> list[str]:
-        """The Python files that are changed."""
+        """Return the Python files that are changed."""
         return [self._relative(path) for patterns in self.python.values() for path in files(self.root, patterns)]
 
     def sql_files(self) -> list[str]:
-        """The SQL files that are changed."""
+        """Return the SQL files that are changed."""
         return [self._relative(path) for patterns in self.sql.values() for path in files(self.root, patterns)]
 
     def paths(self, modules: list[str]) -> list[str]:
-        """The files of some modules."""
+        """Return the files of some modules."""
         patterns = [pattern for module in modules for pattern in (self.python.get(module) or self.sql[module])]
         return [self._relative(path) for path in files(self.root, patterns)]
 

@@ -89,14 +89,14 @@ class _Token:
 
 
 def queries(text: str) -> list[Piece]:
-    """The queries of a query file."""
+    """Return the queries of a query file."""
     heads = list(_QUERY.finditer(text))
     ends = [*(head.start() for head in heads[1:]), len(text)]
     return [Piece(head["name"], "query", head.end(), end) for head, end in zip(heads, ends, strict=False)]
 
 
 def objects(text: str) -> list[Piece]:
-    """The functions, views and triggers that a migration makes."""
+    """Return the functions, views and triggers that a migration makes."""
     up = text.partition("-- migrate:down")[0]
     return [Piece(found["name"], found["kind"], found.end(), _end_of_object(up, found.end())) for found in _OBJECT.finditer(up)]
 
@@ -183,7 +183,7 @@ def _is_compared(tokens: list[_Token], place: int) -> bool:
 
 
 def _end(tokens: list[_Token], place: int, *also: str) -> int:
-    """The place after a clause: where its brackets close, the next clause begins or a word stands that ends it too."""
+    """Return the place after a clause: where its brackets close, the next clause begins or a word stands that ends it too."""
     depth = tokens[place].depth
     for n in range(place + 1, len(tokens)):
         token = tokens[n]

@@ -63,7 +63,10 @@ def _end(*_: object) -> None:
 
 
 def _wait(child: int, deadline: float) -> int | None:
-    """The exit code of a child; None where it did not end in time. Nothing that it started is left in its process group."""
+    """Return the exit code of a child; None where it did not end in time.
+
+    Nothing that it started is left in its process group.
+    """
     status = None
     while status is None and time.monotonic() < deadline:
         ended, found = os.waitpid(child, os.WNOHANG)

@@ -75,13 +75,13 @@ ORDERS = {
 
 @pytest.fixture(scope="module")
 def connection() -> Iterator[psycopg.Connection]:
-    """A connection to a database with the corpus's tables."""
+    """Provide a connection to a database with the corpus's tables."""
     with corpus_connection() as connection:
         yield connection
 
 
 def of_order(n: int, order: str) -> str:
-    """A query that is continued in an order of two columns, or of one."""
+    """Return a query that is continued in an order of two columns, or of one."""
     columns = [term.split()[0] for term in order.partition("=")[2].split(",")]
     parameters = [f"p{n}" for n in range(len(columns))]
     row, values = f"({', '.join(columns)})", f"({', '.join(f':{p}' for p in parameters)})"
@@ -96,7 +96,7 @@ def of_order(n: int, order: str) -> str:
 
 
 def loaded(tmp_path: Path, text: str) -> list[Query]:
-    """The queries of a text."""
+    """Return the queries of a text."""
     (tmp_path / "things.sql").write_text(text, "utf-8")
     return list(load(tmp_path, CLASSES).values())
 

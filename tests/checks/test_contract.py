@@ -31,7 +31,7 @@ PLACES = "tomato_dao/rows/places.py"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the repository, as far as the checks look at it."""
+    """Provide a copy of the repository, as far as the checks look at it."""
     copy = tmp_path / "a copy"
     for name in ("tomato_dao", "checks", "db", "tests/plans"):
         shutil.copytree(CHECKOUT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -174,7 +174,7 @@ def test_an_index_is_made_concurrently_outside_a_transaction(tmp_path: Path) -> 
 
 
 class Thing(Row, frozen=True):
-    """What the queries below return."""
+    """Row class of the queries below."""
 
     id: int
     name: str | None
@@ -189,7 +189,7 @@ class Holder(Row, frozen=True):
 
 @pytest.fixture(scope="session")
 def layout() -> Iterator[psycopg.Connection]:
-    """A connection to a database with the layout and a table of things, seen through a view and functions, too."""
+    """Provide a connection to a database with the layout and a table of things, seen through a view and functions, too."""
     with layout_connection() as connection:
         for statement in (
             "create table things (id bigint primary key, name text, kind text not null, unique (kind, name))",
@@ -206,7 +206,7 @@ def layout() -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def says(layout: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Says:
-    """What is found in a file of one query, without the place."""
+    """Return what is found in a file of one query, without the place."""
     monkeypatch.setattr(uses, "used", lambda _: {"things.q"})
 
     def of(text: str) -> list[str]:

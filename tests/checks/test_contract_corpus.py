@@ -23,14 +23,14 @@ Joins = list[tuple[Described, Seen]]
 
 @pytest.fixture(scope="module")
 def connection() -> Iterator[psycopg.Connection]:
-    """A connection to a database with the corpus's tables."""
+    """Provide a connection to a database with the corpus's tables."""
     with corpus_connection() as connection:
         yield connection
 
 
 @pytest.fixture(scope="module")
 def corpus(connection: psycopg.Connection) -> Corpus:
-    """The queries of each directory of the corpus."""
+    """Provide the queries of each directory of the corpus."""
     return {name: described(connection, load_corpus(name)) for name in ("right", "wrong", "claimed")}
 
 

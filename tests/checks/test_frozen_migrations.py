@@ -15,7 +15,7 @@ NAMES = ["20270101000000_a.sql", "20270201000000_b.sql"]
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A directory of two released migrations."""
+    """Provide a directory of two released migrations."""
     directory = tmp_path / "migrations"
     directory.mkdir()
     released = ["# frozen"]
@@ -27,7 +27,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def told(directory: Path) -> list[tuple[str, str]]:
-    """The faults, each with the name of its file."""
+    """Return the faults, each with the name of its file."""
     pairs = [line.split(": ", 1) for line in unfrozen(directory)]
     return [(Path(file).name, fault) for file, fault in pairs]
 

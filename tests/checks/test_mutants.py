@@ -42,7 +42,7 @@ UNSEEN = ["`return amount + 1` -> `return None`", "`+` -> `-` in `return amount 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A checkout of a package with two functions, of which one is tested."""
+    """Provide a checkout of a package with two functions, of which one is tested."""
     for name, text in {
         "tiny/__init__.py": "",
         "tiny/fees.py": PACKAGE,

@@ -23,13 +23,13 @@ TABLE = re.compile(r"(?:from|update|into) (\w+)")
 
 @pytest.fixture(scope="module")
 def blocks() -> list[tuple[str, str]]:
-    """The page's blocks: their language and text."""
+    """Provide the page's blocks: their language and text."""
     return [(found[1], found[2]) for found in BLOCK.finditer(PAGE.read_text("utf-8"))]
 
 
 @pytest.fixture(scope="module")
 def examples(blocks: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> list[Query]:
-    """The page's queries, each in the file of its table."""
+    """Provide the page's queries, each in the file of its table."""
     directory = tmp_path_factory.mktemp("examples")
     for language, text in blocks:
         if language == "sql" and text.startswith("-- name:"):
@@ -41,7 +41,7 @@ def examples(blocks: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def described(examples: list[Query]) -> Iterator[list[Described]]:
-    """The page's queries as the server sees them."""
+    """Provide the page's queries as the server sees them."""
 
     def seen(connection: psycopg.Connection) -> Iterator[Described]:
         for q in describe(connection, examples):

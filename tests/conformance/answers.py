@@ -1,4 +1,4 @@
-"""What the old backend answered, and the same questions put to the DAOs: their rows in the old answers' shape.
+"""Answers of the old backend, and the DAOs' answers to the same questions, in the shape of the old ones.
 
 Each function yields (id, answer). Times are seconds since 1970 there. Where an old answer holds what no database keeps (whether
 a template's file is there), it is left out of both.
@@ -45,7 +45,7 @@ class Loaded:
         self.topologies = {one.id: self.db.topologies.full(one.id) for one in self.db.topologies.list(limit=1000)}
 
     def components(self, kind: str, part: int, dao: Any) -> list[list[Any]]:
-        """What hosts run for a part: names of hosts and their numbers."""
+        """Return what hosts run for a part: names of hosts and their numbers."""
         found: Sequence[HostComponent] = getattr(dao, f"list_of_{kind}")(part)
         return sorted([self.hosts[c.host_id].name, c.num] for c in found)
 
@@ -150,7 +150,7 @@ def connection_info(here: Loaded, topology: FullTopology, c: Connection) -> dict
 
 
 def is_turned(here: Loaded, topology: FullTopology, c: Connection) -> bool | None:
-    """Whether the host's connection runs from the other end; None where that can't be known."""
+    """Return whether the host's connection runs from the other end; None where that can't be known."""
     ends = {e.id: e.host_element_id for e in topology.elements if e.id in (c.from_element_id, c.to_element_id)}
     first, last = ends[c.from_element_id], c.host_element1_id or ends[c.to_element_id]
     if first is None or last is None:
@@ -179,7 +179,7 @@ def infos(here: Loaded, unmoved: Loaded) -> Answers:
 
 
 def by_id(items: Any) -> dict[str, Any]:
-    """A list of things with ids, whose order says nothing."""
+    """Return a list of things with ids, whose order says nothing."""
     found = {}
     for item in items:
         for name in ("children",):
@@ -211,7 +211,7 @@ def hosts(here: Loaded) -> Answers:
 
 
 def selected(here: Loaded, query: dict[str, Any]) -> dict[str, Any]:
-    """The answer to one query of select_stale."""
+    """Return the answer to one query of select_stale."""
     ids = {host.name: host.id for host in here.hosts.values()}
     sites = {site.name: site.id for site in here.sites.values()}
     wanted: dict[str, Any] = {
@@ -272,7 +272,7 @@ def topology_usage(here: Loaded) -> Answers:
 
 
 def said(attrs: dict[str, Any]) -> dict[str, Any]:
-    """The attrs of a resource or user, where one that says the default says nothing."""
+    """Return the attrs of a resource or user, where one that says the default says nothing."""
     defaults = {"label": "", "subtype": "", "restricted": False, "kblang": "en-us", "realname": "", "email": ""}
     return {name: value for name, value in attrs.items() if value is not None and value != defaults.get(name)}
 
@@ -304,7 +304,7 @@ def preferred(here: Loaded) -> Answers:
 
 
 def network_instance(here: Loaded, question: str) -> Any:
-    """The answer to one question, a host's name and a kind."""
+    """Return the answer to one question, a host's name and a kind."""
     name, kind = question.split(" ")
     try:
         return here.db.network_instances.of_kind(here.db.hosts.get_by_name(name).id, kind).id
@@ -313,7 +313,7 @@ def network_instance(here: Loaded, question: str) -> Any:
 
 
 def get_user(here: Loaded, question: str) -> Any:
-    """The answer to one question, a name with or without origin."""
+    """Return the answer to one question, a name with or without origin."""
     name, with_origin, origin = question.partition("@")
     try:
         return here.db.users.get_by_name(name, origin if with_origin else None).id
@@ -345,7 +345,7 @@ def statistics(db: Database) -> dict[str, Any]:
 
 
 def timeouts(db: Database) -> dict[str, list[int]]:
-    """What is due: the ids of topologies by what is to be done."""
+    """Return the ids of topologies that are due, by what is to be done."""
     due: dict[str, list[int]] = {"warn": [], "stop": [], "destroy": []}
     for claim in db.topologies.claim_timeouts(limit=1000, lease=timedelta(minutes=1)):
         due[claim.action].append(claim.id)

@@ -41,7 +41,7 @@ class Difference:
 
 @dataclass
 class Compared:
-    """How many answers there are, and what differs."""
+    """Count of the answers, and the differences."""
 
     count: int = 0
     differences: list[Difference] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Compared:
 
 
 def different(old: Any, ours: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two answers differ; numbers may differ by what adding up in another order costs."""
+    """Return where two answers differ; numbers may differ by what adding up in another order costs."""
     if isinstance(old, dict) and isinstance(ours, dict):
         for name in sorted(old.keys() | ours.keys()):
             yield from different(old.get(name, ABSENT), ours.get(name, ABSENT), f"{path}/{name}")
@@ -74,7 +74,7 @@ def different(old: Any, ours: Any, path: str = "") -> Iterator[tuple[str, Any, A
 
 
 def read() -> dict[str, Any]:
-    """The answers file."""
+    """Return the answers file."""
     found: dict[str, Any] = json.loads(gzip.decompress(sample("real-0038.answers.json.gz").read_bytes()))
     return found
 
@@ -85,7 +85,7 @@ class _Back(Exception):
 
 @contextmanager
 def at_the_moment(db: Database, now: float) -> Iterator[datetime]:
-    """What was loaded, as though it were that moment, which is the transaction's; nothing of it stays."""
+    """Show the loaded data as though it were that moment, in a transaction that is rolled back."""
     try:
         with db.transaction(), db.connection() as connection:
             for statement in MOVED.split(";"):
@@ -122,7 +122,7 @@ def compare(db: Database) -> Compared:
 
 
 def _compare_stored(found: Compared, old: dict[str, Any], here: Loaded) -> None:
-    """What does not depend on the moment."""
+    """Return the answers that do not depend on the moment."""
     for key in ("roles", "component_roles", "lists", "preferred"):
         found.add_all(key, old[key], getattr(answers, key)(here))
     found.add_all("exports", {id: _sorted_parts(one["topology"]) for id, one in old["exports"].items()}, answers.exports(here))

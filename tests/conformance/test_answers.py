@@ -1,4 +1,4 @@
-"""What the real old backend answered is what the DAOs answer, on the data that it dumped at that moment.
+"""Conformance: the DAOs answer as the real old backend did, on the data that it dumped at that moment.
 
 A difference is a fault, but for those that stand here: documented ones, where the old answer was a slip or the new layout says
 it otherwise, and waiting ones, each a strict xfail until its rule is kept.
@@ -28,7 +28,7 @@ class Rule:
     explains: Callable[[Difference], bool]
 
     def covers(self, difference: Difference) -> bool:
-        """Whether it explains a difference."""
+        """Return whether the rule explains a difference."""
         place = f"{difference.key} {difference.id}{difference.path}"
         return re.fullmatch(self.where, place) is not None and self.explains(difference)
 
@@ -60,18 +60,18 @@ WAITING = [
 
 @dataclass
 class Loaded:
-    """What became of the dump, and how its answers compare."""
+    """Result of loading the dump, and the comparison of its answers."""
 
     summary: LegacySummary
     compared: Compared
 
     def of(self, rule: Rule) -> list[Difference]:
-        """What a rule explains."""
+        """Return the differences that a rule explains."""
         return [difference for difference in self.compared.differences if rule.covers(difference)]
 
     @property
     def others(self) -> list[Difference]:
-        """What no rule explains."""
+        """Return the differences that no rule explains."""
         rules = [*DOCUMENTED, *WAITING]
         return [d for d in self.compared.differences if not any(rule.covers(d) for rule in rules)]
 
@@ -86,7 +86,7 @@ class Loaded:
 
 @pytest.fixture(scope="module")
 def loaded(tomato_server_url: str, tomato_template: str) -> Iterator[Loaded]:
-    """The dump of the real old backend, loaded as it is."""
+    """Provide the dump of the real old backend, loaded as it is."""
     path = sample("real-0038.json.gz")
     with another_database(tomato_server_url, tomato_template) as db:
         summary = tomato_dao.load(db, path)

@@ -154,7 +154,7 @@ def assert_alike(found: Sequence[UsageRecord], expected: Sequence[UsageRecord]) 
 
 @dataclass(frozen=True)
 class Step:
-    """What happens until a worker comes again, and then.
+    """Events until a worker comes again, and then.
 
     missing: which components don't deliver the latest window. others: what comes beside: component, windows ago, kind.
     """

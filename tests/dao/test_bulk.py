@@ -19,7 +19,7 @@ MACHINES = ["kvmqm", "openvz", "repy"]
 
 @pytest.fixture
 def tree(db: Database, topology: Topology) -> list[Element]:
-    """A machine, a switch with an endpoint, and the machine's two interfaces."""
+    """Provide a machine, a switch with an endpoint, and the machine's two interfaces."""
     machine, switch = db.elements.create_many(topology.id, [{"type": "kvmqm"}, {"type": "tinc_vpn"}])
     below: list[NewElement] = [
         {"type": "tinc_endpoint", "parent_id": switch.id},

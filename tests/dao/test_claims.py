@@ -24,7 +24,7 @@ DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
 @pytest.fixture
 def machine(db: Database, topology: Topology) -> Element:
-    """A virtual machine."""
+    """Provide a virtual machine."""
     return db.elements.create(topology.id, "kvmqm", attrs={"name": "vm"})
 
 
@@ -115,7 +115,7 @@ def test_a_timeout_that_was_renewed_or_changed_is_not_moved_on(
 
 
 def claim_all(url: str, threads: int) -> list[tuple[int, str]]:
-    """What the threads of one process claimed and finished, until nothing was left for them."""
+    """Return what the threads of one process claimed and finished, until nothing was left for them."""
 
     def work(db: Database) -> list[tuple[int, str]]:
         done: list[tuple[int, str]] = []
@@ -316,7 +316,7 @@ def test_a_timeout_that_cannot_be_carried_out_lets_others_go_first(
 
 
 def claim_in_turn(server: psycopg.Connection, claim: Callable[[], Any], table: str, lease: str) -> list[int]:
-    """The ids that four claims get of which each lets its lease run out."""
+    """Return the ids that four claims get of which each lets its lease run out."""
     claimed = []
     for _ in range(4):
         claimed += [c.id for c in claim()]

@@ -1,4 +1,4 @@
-"""What an object uses now: its record of the newest settled window, and nothing where it has none there."""
+"""Current usage of an object: its record of the newest settled window, and nothing where it has none there."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 @pytest.fixture
 def component(db: Database, world: World, topology: Topology) -> HostComponent:
-    """What a host runs for the topology's only element."""
+    """Return what a host runs for the topology's only element."""
     element = db.elements.create(topology.id, "udp_endpoint")
     return db.host_elements.create(world.host.id, 1, type="x", state="started", element_id=element.id)
 

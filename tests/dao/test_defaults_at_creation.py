@@ -1,4 +1,4 @@
-"""What is created or imported without a name, a site or attrs of link emulation gets them."""
+"""Defaults at creation and import: names, sites and attrs of link emulation."""
 
 from functools import partial
 from typing import Any

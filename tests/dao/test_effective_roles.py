@@ -1,4 +1,4 @@
-"""What a user may effectively do on a topology: by permission, by flags; and the lists that say so."""
+"""Effective roles of users on topologies: by permission, by flags; and the lists that say so."""
 
 import gzip
 import json

@@ -32,7 +32,7 @@ def store(db: Database, n: int, group_id: str = "g", *, source: str = "host1", *
 
 
 def kept(db: Database, group_id: str = "g") -> list[int]:
-    """The numbers of a group's dumps, oldest first."""
+    """Return the numbers of a group's dumps, oldest first."""
     return [int(dump.dump_id) for dump in db.error_dumps.list_of_group(group_id)]
 
 

@@ -51,7 +51,7 @@ def test_a_task_is_due_when_its_period_is_over(db: Database) -> None:
 
 @pytest.fixture
 def carol(db: Database, world: World) -> User:
-    """A user of the provider ldap, with a cached password."""
+    """Provide a user of the provider ldap, with a cached password."""
     return db.users.create("carol", origin="ldap", organization_id=world.organization.id, password_hash="secret")
 
 

@@ -1,4 +1,4 @@
-"""What expires by age: cached passwords and accounts, per login provider; a topology keeps an owner."""
+"""Expiry by age: cached passwords and accounts, per login provider; a topology keeps an owner."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -105,7 +105,7 @@ def test_who_is_no_owner_expires_though_the_owner_expires_as_well(db: Database, 
 
 @pytest.fixture
 def owned(db: Database, users: dict[str, User]) -> Topology:
-    """A topology whose two owners are one who expires and one who does not."""
+    """Provide a topology whose two owners are one who expires and one who does not."""
     topology = db.topologies.create("t", owner_id=users["old"].id)
     db.topology_permissions.set(topology.id, users["fresh"].id, "owner")
     return topology

@@ -47,13 +47,13 @@ def inserted(server: psycopg.Connection, sql: str, values: list[object]) -> int:
 
 
 def full_element(element: Element, **more: Any) -> FullElement:
-    """The element in full, with nothing beside what is given."""
+    """Return the element in full, with nothing beside what is given."""
     absent = dict.fromkeys(set(FullElement.__struct_fields__) - set(Element.__struct_fields__))
     return FullElement(**asdict(element), **{**absent, **more})
 
 
 def typed(value: object) -> object:
-    """A tree of rows with the type of every value beside it, since 1 == 1.0 == True."""
+    """Return a tree of rows with the type of every value beside it, since 1 == 1.0 == True."""
     if isinstance(value, Row):
         return type(value), [typed(v) for v in astuple(value)]
     if isinstance(value, tuple | list):

@@ -157,7 +157,7 @@ def test_each_host_goes_to_one_worker(tomato_url: str, world: World, server: psy
 
 
 def told(db: Database, *, since: timedelta, mailed: timedelta | None = None, well: bool = False) -> str | None:
-    """The kind of notice that is due for a host whose problem was first seen, and last told, so long ago."""
+    """Return the kind of notice that is due for a host whose problem was first seen, and last told, so long ago."""
     with db.transaction():
         at = now(db)
         mailed_at = None if mailed is None else at - mailed

@@ -26,7 +26,7 @@ from tomato_dao.rows import Connection, Element, Host, HostComponent, replace
 
 @dataclass(frozen=True)
 class Served:
-    """What components can serve, and the two hosts that they can be on."""
+    """Elements that components can serve, and the two hosts that they can be on."""
 
     element: Element
     connection: Connection
@@ -36,7 +36,7 @@ class Served:
 
 @pytest.fixture
 def served(db: Database, world: World) -> Served:
-    """A connection, one of its ends, and a second host."""
+    """Provide a connection, one of its ends, and a second host."""
     t = db.topologies.create("t", owner_id=world.user.id)
     a, b = (db.elements.create(t.id, "udp_endpoint") for _ in range(2))
     connection = db.connections.create(a.id, b.id)
@@ -53,7 +53,7 @@ def entity(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def components(db: Database, entity: str) -> HostComponents:
-    """The DAO of that kind."""
+    """Provide the DAO of that kind."""
     return db.host_elements if entity == "host element" else db.host_connections
 
 

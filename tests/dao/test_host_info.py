@@ -1,4 +1,4 @@
-"""What a host reports becomes a candidate, with what the backend measured beside it."""
+"""Info that a host reports makes it a candidate, with what the backend measured beside it."""
 
 import json
 from datetime import timedelta
@@ -15,7 +15,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def raw_info() -> Any:
-    """The example of the guide."""
+    """Return the example of the guide."""
     text = Path(CHECKOUT, "docs", "guides", "hosts.md").read_text("utf-8")
     return json.loads(text.split("```json")[1].split("```")[0])
 

@@ -1,4 +1,4 @@
-"""What is wrong with a host, how loaded it is, and what an update makes of its availability."""
+"""Problems and load of a host, and its availability after updates."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +55,7 @@ GARBAGE: list[object] = [
 
 @pytest.fixture(scope="module")
 def db(tomato_server_url: str) -> Iterator[Database]:
-    """A Database with one host, host1, which each test makes what it needs."""
+    """Provide a Database with one host, host1, which each test makes what it needs."""
     with scratch_database(tomato_server_url) as url, connect(url, pool_size=4) as db:
         site = db.sites.create("lab", organization_id=db.organizations.create("uni").id)
         db.hosts.create("host1", address="10.0.0.1", rpcurl="rpc://1", site_id=site.id)
@@ -64,7 +64,7 @@ def db(tomato_server_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def joined(db: Database) -> Iterator[None]:
-    """The test's calls in one transaction: hundreds of commits would cost more than the calls."""
+    """Provide the test's calls in one transaction: hundreds of commits would cost more than the calls."""
     with db.transaction():
         yield
 

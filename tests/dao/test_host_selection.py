@@ -21,7 +21,7 @@ KINDS = ["internet", "internet/uni", "internet/uni/lab", "internetwork", "openfl
 
 @pytest.fixture
 def hosts(db: Database, world: World) -> list[int]:
-    """The ids of host1, host2 and host3, which are well; host3 is at a site of its own."""
+    """Provide the ids of host1, host2 and host3, which are well; host3 is at a site of its own."""
     far = db.sites.create("far", organization_id=world.organization.id)
     ids = [world.host.id]
     for name, site_id in (("host2", world.site.id), ("host3", far.id)):

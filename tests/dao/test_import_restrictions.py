@@ -25,7 +25,7 @@ KINDS = [
 
 @pytest.fixture(autouse=True)
 def restricted(world: World, server: psycopg.Connection) -> None:
-    """A restricted template, profile and kind of network, and others of their names that are not."""
+    """Provide a restricted template, profile and kind of network, and others of their names that are not."""
     server.execute(
         "insert into templates (tech, name, restricted) values ('openvz', 'secret', true), ('repy', 'secret', false)"
     )

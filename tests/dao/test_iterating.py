@@ -13,14 +13,14 @@ from tomato_dao import Database, InvalidValue, dao
 
 
 def paged(db: Database) -> dict[str, Any]:
-    """The DAOs with a `list` that gives pages."""
+    """Return the DAOs with a `list` that gives pages."""
     daos = {name: one for name, one in vars(db).items() if hasattr(one, "list")}
     return {name: one for name, one in daos.items() if "limit" in inspect.signature(one.list).parameters}
 
 
 @pytest.fixture
 def many(db: Database, world: World, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A database with seven or more rows for each list, where a page has two."""
+    """Provide a database with seven or more rows for each list, where a page has two."""
     monkeypatch.setattr(dao, "PAGE", 2)
     network = db.networks.create("internet")
     for n, name in enumerate("gfedcba"):

@@ -20,7 +20,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def far(db: Database, world: World, bob: User) -> Host:
-    """A host at a site of bob's organization."""
+    """Provide a host at a site of bob's organization."""
     site = db.sites.create("far", organization_id=bob.organization_id)
     return db.hosts.create("host2", address="10.0.0.2", rpcurl="rpc://host2", site_id=site.id)
 
@@ -40,7 +40,7 @@ class Pair:
     patch: dict[str, Any]
 
     def get(self, name: tuple[Any, ...]) -> Any:
-        """The row of that name."""
+        """Return the row of that name."""
         is_place = len(name) == 1 and isinstance(name[0], str)
         return (self.dao.get_by_name if is_place else self.dao.get)(*name)
 

@@ -17,7 +17,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def sites(db: Database, world: World) -> tuple[Site, Site]:
-    """The world's site and a later one."""
+    """Provide the world's site and a later one."""
     return world.site, db.sites.create("hall", organization_id=world.organization.id)
 
 

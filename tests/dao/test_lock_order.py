@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def store_last(server: psycopg.Connection) -> Callable[[LiteralString, int], None]:
-    """A function that writes a row anew, which stores it behind all others of its table."""
+    """Provide a function that writes a row anew, which stores it behind all others of its table."""
 
     def write(table: LiteralString, id: int) -> None:
         server.execute(sql.SQL("update {} set attrs = attrs where id = %s").format(sql.Identifier(table)), [id])
@@ -37,7 +37,7 @@ def store_last(server: psycopg.Connection) -> Callable[[LiteralString, int], Non
 
 @pytest.fixture
 def meet(db: Database, server: psycopg.Connection) -> Callable[..., object]:
-    """A function that runs a statement between the two calls of a transaction, and returns its result."""
+    """Provide a function that runs a statement between the two calls of a transaction, and returns its result."""
 
     def run(statement: Callable[[], T], *, first: Callable[[], object], then: Callable[[], object]) -> T:
         with ThreadPoolExecutor(1) as thread:

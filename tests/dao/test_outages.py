@@ -35,7 +35,7 @@ def deliver(db: Database, component: HostComponent, ends: list[datetime], now: d
 
 
 def windows(db: Database, world: World) -> list[datetime]:
-    """The ends of the windows that are rolled up for alice."""
+    """Return the ends of the windows that are rolled up for alice."""
     return [record.end_at for record in db.usage.list(world.user.usage_id or 0, "5minutes")]
 
 

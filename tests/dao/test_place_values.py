@@ -1,4 +1,4 @@
-"""What organizations, sites and hosts keep: what they are given, what a patch changes, what is refused."""
+"""Values that organizations, sites and hosts keep: what they are given, what a patch changes, what is refused."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

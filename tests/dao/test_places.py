@@ -26,7 +26,7 @@ class Place:
 
 @pytest.fixture
 def places(db: Database, world: World) -> list[Place]:
-    """The world's organization, site and host."""
+    """Provide the world's organization, site and host."""
     return [
         Place(db.organizations, "organization", world.organization, 50),
         Place(db.sites, "site", world.site, 50),

@@ -77,7 +77,7 @@ def add_host(db: Database, world: World, name: str) -> Host:
 
 
 def listed(row: Any) -> Any:
-    """The row as a list has it: a template without its torrent data, but with what a host says to have of it."""
+    """Return the row as a list has it: a template without its torrent data, but with what a host says to have of it."""
     if not isinstance(row, Template):
         return row
     fields = asdict(row)

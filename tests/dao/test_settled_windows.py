@@ -18,7 +18,7 @@ WINDOW = 5 * MINUTE
 
 @pytest.fixture
 def component(db: Database, world: World) -> HostComponent:
-    """A host element that serves nothing, so that only its host's use is made of its."""
+    """Provide a host element that serves nothing, so that only its host's use is made of its."""
     return db.host_elements.create(world.host.id, 1, type="x", state="started")
 
 

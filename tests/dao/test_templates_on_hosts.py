@@ -16,7 +16,7 @@ def templates(db: Database) -> list[Template]:
 
 @pytest.fixture
 def hosts(db: Database, world: World) -> list[Host]:
-    """The world's host and two more."""
+    """Provide the world's host and two more."""
     more = [db.hosts.create(name, address=name, rpcurl=name, site_id=world.site.id) for name in ("host2", "host3")]
     return [world.host, *more]
 

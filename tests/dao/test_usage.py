@@ -20,14 +20,14 @@ WINDOW = timedelta(minutes=5)
 
 @pytest.fixture
 def topology(db: Database, world: World) -> Topology:
-    """A topology of the world's user, with an element that the component serves."""
+    """Provide a topology of the world's user, with an element that the component serves."""
     db.quotas.update(world.user.id, {"used_at": NOON - timedelta(days=400)})
     return db.topologies.create("lab", owner_id=world.user.id)
 
 
 @pytest.fixture
 def component(db: Database, world: World, topology: Topology) -> HostComponent:
-    """A host element that serves the topology's only element."""
+    """Provide a host element that serves the topology's only element."""
     element = db.elements.create(topology.id, "kvmqm")
     return db.host_elements.create(world.host.id, 1, type="kvmqm", state="started", element_id=element.id)
 

@@ -38,7 +38,7 @@ class Command:
 
 
 def commands() -> list[Command]:
-    """What the guide tells to type here, in its order; lines that begin with anything else are their output."""
+    """Return the commands that the guide tells to type, in its order; lines that begin otherwise are their output."""
     found: list[Command] = []
     is_output = False
     for line in GUIDE.read_text("utf-8").splitlines():
@@ -56,7 +56,7 @@ COMMANDS = commands()
 
 
 def spoil(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The dump with three things wrong: a name, a timeout, and a connection whose end went with its network instance."""
+    """Return the dump with three things wrong: a name, a timeout, and a connection whose end went with its network instance."""
     gone = [("tomato.element", 148), ("tomato.external_network_endpoint", 148)]
     changed = {
         ("tomato.site", 6): {"name": "lab 2/3"},
@@ -108,7 +108,7 @@ def test_each_command_says_what_the_guide_says(typed: list[Command]) -> None:
 
 
 def otherwise(command: Command) -> str | None:
-    """What a command says, if the guide says otherwise."""
+    """Return what a command says, if the guide says otherwise."""
     refused = command.line == "bin/load --check broken"
     allowed = {1} if refused else {0, 1} if command.line == "bin/doctor" else {0}
     pattern = "".join("(?:.*\n)*?" if line == "…" else as_pattern(line) + "\n" for line in command.expected)
@@ -117,5 +117,5 @@ def otherwise(command: Command) -> str | None:
 
 
 def as_pattern(line: str) -> str:
-    """A line of the guide; “…” in it stands for anything."""
+    """Return a line of the guide; “…” in it stands for anything."""
     return ".*".join(re.escape(VARIES.sub("@", part)) for part in line.split("…"))

@@ -20,7 +20,7 @@ _REFERENCE = re.compile(r"\b(docs/[\w/-]+\.md)(?:#([\w-]+))?")
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as code hosts and Sphinx make them."""
+    """Return the anchors of a page's headings, as code hosts and Sphinx make them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", re.sub(r"[`*]", "", heading)).strip().lower().replace(" ", "-") for heading in headings}
 

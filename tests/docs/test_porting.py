@@ -17,7 +17,7 @@ HEADING = "the old backend's request"
 
 
 def rows() -> list[tuple[str, str]]:
-    """The requests and the calls that serve them."""
+    """Return the requests and the calls that serve them."""
     return [(wanted, calls) for wanted, calls in ROW.findall(GUIDE.read_text("utf-8")) if wanted != HEADING]
 
 

@@ -25,14 +25,14 @@ OVER = "not exists (select " + BACKENDS + ")"
 
 @pytest.fixture
 def here(lasting_url: str) -> Iterator[Database]:
-    """A Database whose listeners hear through the session “here events”."""
+    """Provide a Database whose listeners hear through the session “here events”."""
     with connect(lasting_url, pool_size=2, application_name="here") as db:
         yield db
 
 
 @pytest.fixture(scope="module")
 def owner(lasting_url: str) -> int:
-    """The id of a user."""
+    """Provide the id of a user."""
     with connect(lasting_url) as db:
         return db.users.create("alice", organization_id=db.organizations.create("uni").id).id
 
@@ -48,7 +48,7 @@ class Lab:
 
 @pytest.fixture
 def lab(here: Database, owner: int) -> Lab:
-    """A topology of the test's own."""
+    """Provide a topology of the test's own."""
     id = here.topologies.create("lab", owner_id=owner).id
     a, b = (here.elements.create(id, "udp_endpoint").id for _ in range(2))
     return Lab(id, (a, b), here.connections.create(a, b).id)

@@ -36,7 +36,7 @@ def period(type: str, moment: datetime) -> tuple[datetime, datetime]:
 
 @dataclass
 class Structure:
-    """Who stands above whom; everything by its usage id."""
+    """Relations of who stands above whom; everything by its usage id."""
 
     organizations: dict[int, int] = field(default_factory=dict)  # of users
     owners: dict[int, set[int]] = field(default_factory=dict)  # of topologies
@@ -47,7 +47,7 @@ class Structure:
     disabled: set[int] = field(default_factory=set)
 
     def sources(self) -> list[dict[int, set[int]]]:
-        """Of each object that has any, level after level."""
+        """Yield the sources of each object that has any, level after level."""
         levels: list[dict[int, set[int]]] = [defaultdict(set) for _ in range(4)]
         for component, part in self.named.items():
             if part is not None:
@@ -100,7 +100,7 @@ class Model:
         self.arrived = [record for record in self.arrived if record.usage_id != usage_id]
 
     def import_records(self, records: list[UsageRecord]) -> tuple[int, int]:
-        """How many were new, and how many of these late."""
+        """Import records; return how many were new, and how many of these late."""
         new = [record for record in records if self._key(record) not in self.records]
         self.arrived += [self._write(record) for record in new]
         return len(new), sum(self._is_settled(period("5minutes", record.end_at)[1]) for record in new)
@@ -135,7 +135,7 @@ class Model:
         return late
 
     def _roll_up(self, usage_id: int, window: datetime, sources: set[int], settled: datetime) -> list[UsageRecord]:
-        """The record of a window, or none yet."""
+        """Return the record of a window, or none yet."""
         parts = [
             r for r in self.records.values()
             if r.usage_id in sources and r.type == "5minutes" and window - WINDOW < r.end_at <= window

@@ -19,7 +19,7 @@ ROUNDS = 5000  # that a thread of a load works at most
 
 @dataclass
 class Work:
-    """What one thread did: names that were written, names whose writing was refused, and how often it read."""
+    """Record of what one thread did: names that were written, names whose writing was refused, and how often it read."""
 
     written: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Load:
                 pytest.fail("the load stands still")
 
     def stop(self) -> list[Work]:
-        """What each thread did. Raises what a read raised, AssertionError where it gave a wrong row."""
+        """Return what each thread did. Raises what a read raised, AssertionError where it gave a wrong row."""
         self._enough.set()
         self._threads.shutdown()
         return [work.result(1) for work in self._works]

@@ -103,7 +103,7 @@ CLASSES: dict[str, type] = {
 
 @contextmanager
 def corpus_connection() -> Iterator[psycopg.Connection]:
-    """A connection to a database with the corpus's tables."""
+    """Provide a connection to a database with the corpus's tables."""
     with (
         embedded.started_for_tests() as server_url,
         scratch_database(server_url, migrated=False) as url,
@@ -114,12 +114,12 @@ def corpus_connection() -> Iterator[psycopg.Connection]:
 
 
 def load_corpus(directory: str) -> list[Query]:
-    """The queries of a directory of the corpus; what each finds is said in its comments."""
+    """Return the queries of a directory of the corpus; what each finds is said in its comments."""
     return list(load(CORPUS / directory, CLASSES).values())
 
 
 def without_claims(query: Query) -> Query:
-    """The same query, as if its file said nothing that the server can't know."""
+    """Return the same query, as if its file said nothing that the server can't know."""
     return replace(query, claims={}, verb="select" if "writes" in query.claims else query.verb)
 
 
@@ -129,7 +129,7 @@ def expected(query: Query) -> list[str]:
 
 
 def described(connection: psycopg.Connection, queries: list[Query]) -> list[Described]:
-    """The queries as the server sees them, which refuses none."""
+    """Return the queries as the server sees them, which refuses none."""
     found = describe(connection, queries)
     assert not [(q.query.name, q.message) for q in found if isinstance(q, Refused)]
     return [q for q in found if isinstance(q, Described)]
@@ -179,7 +179,7 @@ def arguments(q: Described, chance: random.Random) -> list[object]:
 
 
 def contradictions(connection: psycopg.Connection, q: Described, chance: random.Random) -> list[str]:
-    """What is proved of a query and isn't so of the rows that it returns now; a statement's changes are undone.
+    """Return what is proved of a query and is not so of the rows that it returns now; a statement's changes are undone.
 
     Nothing is told by a statement that these rows, or values, make fail.
     """

@@ -1,4 +1,4 @@
-"""What the tests of DAOs share: calls at one moment, refusals that say what they are about, attrs that threads change."""
+"""Helpers for tests of DAOs: calls at one moment, refusals that say what they are about, attrs that threads change."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ MOMENT = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 
 
 def at_once(*calls: Callable[[], object]) -> list[object]:
-    """What each call returned, or how it was refused; all start at the same moment, each in a thread of its own."""
+    """Return what each call returned, or how it was refused; all start at the same moment, each in a thread of its own."""
     start = Barrier(len(calls))
 
     def run(call: Callable[[], object]) -> object:
@@ -35,7 +35,7 @@ def at_once(*calls: Callable[[], object]) -> list[object]:
 
 
 def timed(db: Database, call: Callable[[], T]) -> tuple[T, datetime]:
-    """What a call returned, and the time that it was on the server."""
+    """Return what a call returned, and the time that it was on the server."""
     with db.transaction(), db.connection() as connection:
         result = call()
         row = connection.execute("select now()").fetchone()
@@ -47,7 +47,7 @@ def timed(db: Database, call: Callable[[], T]) -> tuple[T, datetime]:
 def refused(
     kind: type[TomatoError], entity: str | None, key: object, match: str | None = None
 ) -> Iterator[pytest.ExceptionInfo[TomatoError]]:
-    """What stands inside is refused with an error of exactly that kind, entity and key."""
+    """Expect the block to be refused with an error of exactly that kind, entity and key."""
     with pytest.raises(kind, match=match) as caught:
         yield caught
     assert (caught.type, caught.value.entity, caught.value.key) == (kind, entity, key)

@@ -1,4 +1,4 @@
-"""What the tests of elements and connections share."""
+"""Helpers that the tests of elements and connections share."""
 
 from dataclasses import dataclass
 

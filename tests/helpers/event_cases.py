@@ -1,4 +1,4 @@
-"""What the tests of listeners share: what one hears, and how often a lost connection was tried in vain."""
+"""Helpers that the tests of listeners share: what one hears, and how often a lost connection was tried in vain."""
 
 from time import monotonic, sleep
 
@@ -9,7 +9,7 @@ from tomato_dao.events import MISSED, Event, Listener
 
 
 def heard(listener: Listener, watcher: psycopg.Connection, entity: str = "topology") -> list[Event]:
-    """What a listener for such entities hears, up to now."""
+    """Return what a listener for such entities hears, up to now."""
     watcher.execute("select pg_notify('tomato_changes', %s)", [f"{entity} 0 state"])
     came = []
     while (event := next(listener)) != Event(entity, 0, "state"):

@@ -26,7 +26,7 @@ WELL: dict[str, Any] = {
 
 
 def info(changes: dict[str, object]) -> dict[str, Any]:
-    """The info of a host that is well, but for some values, named as "resources.memory.used"."""
+    """Return the info of a host that is well, but for some values, named as "resources.memory.used"."""
     made = deepcopy(WELL)
     for path, value in changes.items():
         *outer, last = path.split(".")
@@ -41,7 +41,7 @@ def info(changes: dict[str, object]) -> dict[str, Any]:
 
 
 def now(db: Database) -> datetime:
-    """The server's time; of the transaction where there is one."""
+    """Return the server's time; of the transaction where there is one."""
     with db.connection() as connection:
         row = connection.execute("select now()").fetchone()
     assert row
@@ -58,11 +58,11 @@ def make_well(db: Database, name: str, **changes: Any) -> None:
 
 
 def listed(db: Database, name: str, started_at: datetime | None = None) -> FullHost:
-    """A host with its problems and load."""
+    """Return a host with its problems and load."""
     return next(host for host in db.hosts.list(started_at=started_at) if host.name == name)
 
 
 def problems(db: Database, name: str, **changes: Any) -> list[str]:
-    """The problems of a host that is well, but for some columns."""
+    """Return the problems of a host that is well, but for some columns."""
     make_well(db, name, **changes)
     return listed(db, name).problems

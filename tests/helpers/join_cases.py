@@ -79,7 +79,7 @@ _CLASSES = {(False, False): Both, (False, True): First, (True, False): Second, (
 
 @dataclass(slots=True)
 class Seen:
-    """What a query returned in all: how many rows, how many each time, and how many values were there per column."""
+    """Result of a query in all: how many rows, how many each time, and how many values were there per column."""
 
     rows: int = 0
     counts: set[int] = field(default_factory=set)
@@ -87,7 +87,7 @@ class Seen:
 
     @property
     def nulls(self) -> tuple[bool, bool]:
-        """Whether each column was null once."""
+        """Return whether each column was null once."""
         one, other = (count < self.rows for count in self.values)
         return one, other
 
@@ -98,12 +98,12 @@ class Seen:
 
 
 def right_declaration(q: Described, seen: Seen) -> Described:
-    """A query declared as it was seen."""
+    """Return a query declared as it was seen."""
     return declared(q, kind=seen.kind, record_class=_CLASSES[seen.nulls])
 
 
 def wrong_declarations(q: Described, seen: Seen) -> list[Described]:
-    """A query declared otherwise than it was seen: each time without room for one thing that was there."""
+    """Return a query declared otherwise than it was seen: each time without room for one thing that was there."""
     one, other = seen.nulls
     right = right_declaration(q, seen)
     found = [declared(right, record_class=_CLASSES[False, other])] if one else []
@@ -113,7 +113,7 @@ def wrong_declarations(q: Described, seen: Seen) -> list[Described]:
 
 
 def with_claims(q: Described) -> Described:
-    """A query that says what is not proved of it and is declared."""
+    """Return a query that says what is not proved of it and is declared."""
     fields = q.query.record_class.__annotations__ if q.query.record_class else {}
     names = [column.name for column in q.columns if column.can_be_null is not False and fields[column.name] is str]
     is_proved = {"": True, "^": q.at_most_one_row, "<!": q.at_most_one_row and q.has_a_row}[q.query.kind]
@@ -122,7 +122,7 @@ def with_claims(q: Described) -> Described:
 
 
 def declared(q: Described, **changes: Any) -> Described:
-    """A query with another declaration."""
+    """Return a query with another declaration."""
     return replace(q, query=replace(q.query, **changes))
 
 
@@ -147,7 +147,7 @@ def made_joins(how_many: int) -> list[str]:
 
 
 def seen_of(connection: psycopg.Connection, queries: Sequence[str], fills: int) -> list[Seen]:
-    """What queries return from as many fillings of the tables with random rows."""
+    """Return what queries return from as many fillings of the tables with random rows."""
     chance = random.Random(17)  # noqa: S311
     seen = [Seen() for _ in queries]
     texts = [f"select count(*), count(q.c1), count(q.c2) from ({query}) q".encode() for query in queries]
@@ -166,7 +166,7 @@ def seen_of(connection: psycopg.Connection, queries: Sequence[str], fills: int) 
 
 @st.composite
 def _queries(draw: st.DrawFn) -> str:
-    """A join of tables, filtered, and what is made of its rows."""
+    """Return a join of tables, filtered, and what is made of its rows."""
     tables = draw(st.lists(st.sampled_from(["things", "parts"]), min_size=1, max_size=3))
     aliases = dict(zip(_ALIASES, tables, strict=False))
     of = f"from {tables[0]} a" + "".join(f" {draw(_join(aliases, n))}" for n in range(1, len(tables)))
@@ -181,7 +181,7 @@ def _queries(draw: st.DrawFn) -> str:
 
 @st.composite
 def _join(draw: st.DrawFn, aliases: Mapping[str, str], n: int) -> str:
-    """The join of the table that comes next."""
+    """Return the join of the table that comes next."""
     alias = _ALIASES[n]
     before = {name: aliases[name] for name in _ALIASES[:n]}
     kind = draw(st.sampled_from(_JOINS))
@@ -197,7 +197,7 @@ def _join(draw: st.DrawFn, aliases: Mapping[str, str], n: int) -> str:
 
 @st.composite
 def _filled(draw: st.DrawFn, templates: Sequence[str], aliases: Mapping[str, str]) -> str:
-    """A template with columns for the numbers n and o and the text t in it."""
+    """Return a template with columns for the numbers n and o and the text t in it."""
     template = draw(st.sampled_from(templates))
     places = {"n": _INTEGERS, "o": _INTEGERS, "t": _TEXTS}
     columns = {place: draw(_column(aliases, of)) for place, of in places.items() if f"{{{place}}}" in template}

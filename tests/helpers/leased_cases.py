@@ -34,7 +34,7 @@ class Leased:
     key: str = "id"
 
     def key_of(self, claim: Any) -> Any:
-        """The name by which a claim is finished."""
+        """Return the name by which a claim is finished."""
         return getattr(claim, self.key)
 
 

@@ -1,4 +1,4 @@
-"""What the tests of old dumps share: a small old installation by hand, and the samples."""
+"""Helpers that the tests of old dumps share: a small old installation by hand, and the samples."""
 
 import gzip
 import io
@@ -96,7 +96,7 @@ class OldDump:
         return self
 
     def pk(self, pk: Any) -> Any:
-        """A pk, or reference, of this installation."""
+        """Return a pk, or reference, of this installation."""
         return pk + 1000 * self.n if isinstance(pk, int) else pk
 
     def _told(self, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class OldDump:
         return self.add(model, pk, **fields)
 
     def fields(self, model: str, pk: Any) -> dict[str, Any]:
-        """A record's fields, to be changed."""
+        """Return a record's fields, to be changed."""
         found: dict[str, Any] = next(r["fields"] for r in self.records if (r["model"], r["pk"]) == self._of(model, pk))
         return found
 
@@ -136,7 +136,7 @@ class OldDump:
         return f"tomato.{model}", self.pk(pk)
 
     def file(self) -> io.BytesIO:
-        """The dump as a file."""
+        """Return the dump as a file."""
         return io.BytesIO(json.dumps(self.records).encode())
 
     def load(self, db: Database, **options: Any) -> LegacySummary:
@@ -157,7 +157,7 @@ def together(changes: Iterable[Callable[[OldDump], object]]) -> OldDump:
 
 
 def sample(name: str) -> Path:
-    """A sample, where they stand beside the checkout."""
+    """Return a sample, where they stand beside the checkout."""
     path = SHARED / "legacy" / name
     if not path.exists():
         pytest.skip("the samples of old dumps are not at ../shared/data/legacy")
@@ -165,7 +165,7 @@ def sample(name: str) -> Path:
 
 
 def records_of(path: Path) -> dict[str, dict[Any, dict[str, Any]]]:
-    """A sample as Python reads it: model → pk → fields, JSON texts parsed."""
+    """Return a sample as Python reads it: model → pk → fields, JSON texts parsed."""
     found: dict[str, dict[Any, dict[str, Any]]] = {}
     for record in json.loads(gzip.decompress(path.read_bytes())):
         fields = record["fields"]

@@ -1,4 +1,4 @@
-"""What the tests of locks share: workers that hold them, in threads and processes."""
+"""Helpers that the tests of locks share: workers that hold them, in threads and processes."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ class Worker:
 
 @contextmanager
 def process(script: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A Python process, whose input and output are pipes; it is killed at the end, and after a minute."""
+    """Provide a Python process, whose input and output are pipes; it is killed at the end, and after a minute."""
     command = [sys.executable, "-c", script, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
         guard = threading.Timer(60, started.kill)

@@ -1,4 +1,4 @@
-"""What the tests of sessions share: who is connected, who waits, and how a session is ended."""
+"""Helpers that the tests of sessions share: who is connected, who waits, and how a session is ended."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,7 +28,7 @@ def kill(server: psycopg.Connection, application_name: str) -> int:
 
 
 def blocked(application_name: str, number: int = 1) -> tuple[LiteralString, str, int]:
-    """The condition that so many sessions of that name wait for a lock."""
+    """Return the condition that so many sessions of that name wait for a lock."""
     return "(select count(*) " + BACKENDS + " and wait_event_type = 'Lock') = %s", application_name, number
 
 

@@ -1,4 +1,4 @@
-"""What the tests of statements share: queries that no DAO has, and times."""
+"""Helpers that the tests of statements share: queries that no DAO has, and times."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +16,14 @@ NAIVE = datetime(2020, 1, 1)
 
 
 def query(directory: Path, sql: str, parameters: str = "", *, nullable: bool = True) -> Query:
-    """The query of that SQL, loaded from a file."""
+    """Return the query of that SQL, loaded from a file."""
     said = f"-- nullable: {parameters}\n" if parameters and nullable else ""
     (directory / "adhoc.sql").write_text(f"-- name: run({parameters})\n{said}{sql};\n", "utf-8")
     return load(directory)["adhoc.run"]
 
 
 def run(db: Database, query: Query, *values: object) -> list[object]:
-    """The rows of a query that no DAO has; errors as a DAO gives them."""
+    """Return the rows of a query that no DAO has; errors as a DAO gives them."""
     with db.connection() as connection:
         assert isinstance(connection, QueryConnection)
         try:
@@ -34,5 +34,5 @@ def run(db: Database, query: Query, *values: object) -> list[object]:
 
 
 def sqlstate(state: str) -> bytes:
-    """A statement that the server refuses with that SQLSTATE."""
+    """Return a statement that the server refuses with that SQLSTATE."""
     return f"do $$ begin raise exception 'said' using errcode = '{state}'; end $$".encode()

@@ -1,4 +1,4 @@
-"""What the tests of topologies share: links and usage in them."""
+"""Helpers that the tests of topologies share: links and usage in them."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What the tests of dump and load share: dumps by hand, small worlds, and databases that are compared."""
+"""Helpers that the tests of dump and load share: dumps by hand, small worlds, and databases that are compared."""
 
 import hashlib
 import io
@@ -44,26 +44,26 @@ jsons = st.recursive(
 
 @contextmanager
 def another_database(server_url: str, template: str) -> Iterator[Database]:
-    """A Database on one more migrated, empty database."""
+    """Provide a Database on one more migrated, empty database."""
     with scratch_database(server_url, template=template) as url, tomato_dao.connect(url) as db:
         yield db
 
 
 def dumped(db: Database, *, jobs: int = 1) -> bytes:
-    """What a dump of the database is."""
+    """Return a dump of the database."""
     file = io.BytesIO()
     tomato_dao.dump(db, file, jobs=jobs)
     return file.getvalue()
 
 
 def records(text: bytes) -> list[dict[str, Any]]:
-    """The records of a dump, without header and trailer, and without the settings, which are always there."""
+    """Return the records of a dump, without header and trailer, and without the settings, which are always there."""
     found: list[dict[str, Any]] = json.loads(text)
     return [record for record in found[1:-1] if record["model"] != "settings"]
 
 
 def by_hand(db: Database, lines: Iterable[Record], **changes: Any) -> io.BytesIO:
-    """A dump of these records, or lines, with a fitting trailer. changes: of the header's fields."""
+    """Return a dump of these records, or lines, with a fitting trailer. changes: of the header's fields."""
     with db.connection() as connection:
         head = json.loads(header(catalog.tables(connection)))
     head["fields"] |= changes
@@ -75,7 +75,7 @@ def by_hand(db: Database, lines: Iterable[Record], **changes: Any) -> io.BytesIO
 
 
 def closed(text: str, **changes: Any) -> bytes:
-    """A dump's text with the trailer that it needs. changes: of the trailer's fields."""
+    """Return a dump's text with the trailer that it needs. changes: of the trailer's fields."""
     body = text.encode("utf-8", "surrogatepass")
     counts: dict[str, int] = {}
     for line in text.split("\n")[2:-1]:
@@ -89,7 +89,7 @@ def closed(text: str, **changes: Any) -> bytes:
 
 
 def organization(pk: int, name: object = None, **fields: Any) -> dict[str, Any]:
-    """A record of an organization."""
+    """Return a record of an organization."""
     texts = dict.fromkeys(("description", "homepage_url", "image_url", "description_text"), "")
     return {
         "model": "organization",
@@ -99,7 +99,7 @@ def organization(pk: int, name: object = None, **fields: Any) -> dict[str, Any]:
 
 
 def site(pk: int, organization_id: int, **fields: Any) -> dict[str, Any]:
-    """A record of a site."""
+    """Return a record of a site."""
     return {
         "model": "site",
         "pk": pk,
@@ -155,7 +155,7 @@ def as_json(value: Any) -> str:
 
 
 def peak_memory(url: str, command: str, *arguments: str) -> float:
-    """How many MB a command of tomato_dao.ops has used at its peak, when it has ended well."""
+    """Return how many MB a command of tomato_dao.ops has used at its peak, when it has ended well."""
     if not Path("/proc/self/status").exists():
         pytest.skip("the peak of memory is known on Linux only")
     # ru_maxrss would tell of the process that started it, too

@@ -1,4 +1,4 @@
-"""What the tests of accounting share: runs as workers do them, without an outage."""
+"""Helpers that the tests of accounting share: runs as workers do them, without an outage."""
 
 from datetime import datetime, timedelta
 

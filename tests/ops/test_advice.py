@@ -35,7 +35,7 @@ alter table organizations add constraint organizations_disk check (name = 'uni' 
 
 @pytest.fixture
 def role(server: psycopg.Connection) -> Iterator[str]:
-    """A role that may log in, and nothing else."""
+    """Provide a role that may log in, and nothing else."""
     name = f"tomato_test_{token_hex(4)}"
     server.execute(f"create role {name} login")
     yield name
@@ -82,7 +82,7 @@ def test_a_database_that_is_closed_for_a_restore_is_waited_for(tomato_url: str, 
 
 @contextmanager
 def let_in_by(server: psycopg.Connection, role: str, method: str) -> Iterator[None]:
-    """A role is let in through the socket by one method only."""
+    """Provide a role is let in through the socket by one method only."""
     (file,) = server.execute("show hba_file").fetchone() or ("",)
     path = Path(file)
     if not os.access(path, os.W_OK):

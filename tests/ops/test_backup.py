@@ -189,7 +189,7 @@ def test_a_restored_database_has_the_privileges_of_the_one_before(
 
 
 def privileges(connection: psycopg.Connection) -> set[tuple[str, str, str, bool]]:
-    """The owner of a database with each privilege on it: to whom, which, and whether it may be granted to others."""
+    """Return the owner of a database with each privilege on it: to whom, which, and whether it may be granted to others."""
     rows = connection.execute("""
         select pg_get_userbyid(d.datdba), x.grantee::regrole::text, x.privilege_type, x.is_grantable
         from pg_database d
@@ -234,7 +234,7 @@ def test_the_commands_save_and_restore(tomato_url: str, has_roles: bool, saved: 
 
 
 def secret(url: str) -> dict[str, str]:
-    """The password of a URL, where it has one."""
+    """Return the password of a URL, where it has one."""
     return {k: str(v) for k, v in conninfo_to_dict(url).items() if k == "password"}
 
 

@@ -27,7 +27,7 @@ def doctor(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.fixture(scope="module")
 def template(durable_server_url: str) -> Iterator[str]:
-    """The name of a migrated database with its roles, on a server that is well."""
+    """Provide the name of a migrated database with its roles, on a server that is well."""
     with scratch_database(durable_server_url) as url:
         try:
             roles.make_roles(url)
@@ -38,7 +38,7 @@ def template(durable_server_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def url(durable_server_url: str, template: str) -> Iterator[str]:
-    """A copy of it."""
+    """Provide a copy of it."""
     with scratch_database(durable_server_url, template=template) as url:
         roles.make_roles(url)
         yield url

@@ -41,7 +41,7 @@ def finding(connection: psycopg.Connection, topic: str, pool_size: int = 1) -> F
 
 @pytest.fixture(scope="module")
 def idle_and_waiting(lasting_url: str) -> Iterator[str]:
-    """The URL of a database in which the session “waiting” is blocked by the open transaction of the session “idle”."""
+    """Provide the URL of a database in which the session “waiting” is blocked by the open transaction of the session “idle”."""
     with (
         ThreadPoolExecutor(1) as threads,
         closing(psycopg.connect(lasting_url, application_name="waiting", autocommit=True)) as waiting,
@@ -58,7 +58,7 @@ def idle_and_waiting(lasting_url: str) -> Iterator[str]:
 
 
 def aged(url: str, transaction: int, state: int) -> psycopg.Connection:
-    """A connection to which all transactions and states seem to be so many seconds old."""
+    """Return a connection to which all transactions and states seem to be so many seconds old."""
     options = f"-c aged.transaction={transaction}s -c aged.state={state}s"
     return psycopg.connect(make_conninfo(url, options=options), autocommit=True)
 
@@ -198,7 +198,7 @@ def test_databases_that_restores_have_kept_for_more_than_a_week_get_a_note(
 
 @pytest.fixture(scope="module")
 def roles_url(tomato_server_url: str, tomato_template: str, has_roles: bool) -> Iterator[str]:
-    """The URL of a database in which the roles have just what they need."""
+    """Provide the URL of a database in which the roles have just what they need."""
     if not has_roles:
         pytest.skip("the tests' user may not make roles")
     with scratch_database(tomato_server_url, template=tomato_template) as url:

@@ -29,7 +29,7 @@ START = "from tomato_dao.ops import embedded; print(embedded.start())"
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """A data directory in a path with a space, whose server is gone at the end."""
+    """Provide a data directory in a path with a space, whose server is gone at the end."""
     path = tmp_path / "data dir"
     yield path
     embedded.remove(path)
@@ -37,7 +37,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data directory for all tests to which it doesn't matter that others started its server before."""
+    """Provide a data directory for all tests to which it doesn't matter that others started its server before."""
     path = tmp_path_factory.mktemp("made")
     path.chmod(0o755)
     embedded.start(path)
@@ -180,7 +180,7 @@ with embedded.started_for_tests() as url:
 
 
 def user(data_dir: Path) -> "subprocess.Popen[str]":
-    """A process that uses the tests' server until its input ends."""
+    """Return a process that uses the tests' server until its input ends."""
     command = [sys.executable, "-c", USE]
     environment = {**os.environ, "TOMATO_DATA_DIR": str(data_dir)}
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -193,7 +193,7 @@ def url_of(process: "subprocess.Popen[str]") -> str:
 
 @pytest.fixture
 def for_tests(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[embedded._Server]:
-    """The tests' server of that data directory."""
+    """Provide the tests' server of that data directory."""
     monkeypatch.setenv("TOMATO_DATA_DIR", str(data_dir))
     yield embedded._Server.of(embedded.tests_dir())
     embedded.remove(embedded.tests_dir())

@@ -39,7 +39,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """A data directory whose server is gone at the end."""
+    """Provide a data directory whose server is gone at the end."""
     yield tmp_path / "data"
     embedded.remove(tmp_path / "data")
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(params=["LATIN1", pytest.param("SQL_ASCII", marks=pytest.mark.long)])
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database that is not there yet, in a cluster of that encoding."""
+    """Provide the URL of a database that is not there yet, in a cluster of that encoding."""
     server = embedded._Server.of(tmp_path / "cluster")
     with server.lock():
         server._private(server.data)

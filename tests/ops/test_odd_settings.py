@@ -94,7 +94,7 @@ ENVIRONMENT = {"PGTZ": "Asia/Kolkata", "PGDATESTYLE": "German", "PGOPTIONS": "-c
 
 @pytest.fixture
 def odd_url(tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of the test's database, with odd settings, and of tables of the same names in another schema."""
+    """Provide the URL of the test's database, with odd settings, and of tables of the same names in another schema."""
     server.execute("create schema elsewhere; create table elsewhere.hosts (id int); create table elsewhere.users (id int)")
     known = {name for (name,) in server.execute("select name from pg_settings where context = 'user'")}
     alter = sql.SQL("alter database {} set {} = {}")
@@ -108,7 +108,7 @@ def odd_url(tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.Mon
 
 
 def work(url: str, directory: Path, capsys: pytest.CaptureFixture[str]) -> list[object]:
-    """What workers do on an empty database, and what a query by hand prints, without times."""
+    """Return what workers do on an empty database, and what a query by hand prints, without times."""
     directory.mkdir()
     with connect(url, pool_size=3) as db:
         came: list[object] = [plain(flows(db, directory))]
@@ -132,13 +132,13 @@ def work(url: str, directory: Path, capsys: pytest.CaptureFixture[str]) -> list[
 
 
 def value_of(record: dict[str, Any]) -> str:
-    """A record of a dump, but for its times, which are the test's."""
+    """Return a record of a dump, but for its times, which are the test's."""
     fields = {name: value for name, value in record["fields"].items() if not name.endswith(("_at", "_until", "_since"))}
     return f"{record['model']} {json.dumps(fields, sort_keys=True)}"
 
 
 def accounting(db: Database) -> list[object]:
-    """A quarter of an hour of accounting."""
+    """Return a quarter of an hour of accounting."""
     organization = db.organizations.create("firm")
     user = db.users.create("bob", organization_id=organization.id)
     site = db.sites.create("room", organization_id=organization.id)

@@ -1,4 +1,4 @@
-"""What others put into the schema, or into one that is named like the user, gains nothing from owners and superusers."""
+"""Objects that others put into the schema, or into one named like the user, gain nothing from owners and superusers."""
 
 import io
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def plant(connection: psycopg.Connection) -> None:
 
 @pytest.fixture
 def mallory(server: psycopg.Connection) -> Iterator[str]:
-    """A role that may do nothing yet."""
+    """Provide a role that may do nothing yet."""
     name = f"mallory_{token_hex(4)}"
     server.execute(f"create role {name}")
     yield name

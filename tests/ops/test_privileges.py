@@ -1,4 +1,4 @@
-"""What owners, workers and readers may do."""
+"""Privileges of owners, workers and readers."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -147,7 +147,7 @@ class Usual:
 
 @pytest.fixture(scope="module")
 def usual(tomato_server_url: str, has_roles: bool, tmp_path_factory: pytest.TempPathFactory) -> Usual:
-    """A database of the usual order: make migrate, make roles."""
+    """Provide a database of the usual order: make migrate, make roles."""
     if not has_roles:
         pytest.skip("the tests' user may not make roles")
     with scratch_database(tomato_server_url) as url, pytest.MonkeyPatch.context() as patch:
@@ -233,7 +233,7 @@ def test_workers_and_readers_cannot_make_large_objects(tomato_url: str, app_url:
 def new_roles(
     tomato_server_url: str, has_roles: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[str, ...]]:
-    """The roles that `make_roles` makes, under names that the server doesn't have yet."""
+    """Provide the roles that `make_roles` makes, under names that the server doesn't have yet."""
     if not has_roles:
         pytest.skip("the tests' user may not make roles")
     prefix = f"tomato_{token_hex(4)}_"

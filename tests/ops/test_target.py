@@ -24,14 +24,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def another(tomato_server_url: str) -> Iterator[str]:
-    """The URL of an empty database, beside that of the test."""
+    """Provide the URL of an empty database, beside that of the test."""
     with scratch_database(tomato_server_url, migrated=False) as url:
         yield url
 
 
 @pytest.fixture
 def services(tomato_url: str, another: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Target]:
-    """The databases that a service file names “mine”, which is the test's, and “another”."""
+    """Provide the databases that a service file names “mine”, which is the test's, and “another”."""
     targets = {"mine": reached(tomato_url), "another": reached(another)}
     lines: list[str] = []
     for name, target in targets.items():
@@ -49,7 +49,7 @@ def reached(url: str) -> Target:
 
 
 def saved_database(file: Path) -> str:
-    """The name of the database that a backup is of, as pg_restore tells it."""
+    """Return the name of the database that a backup is of, as pg_restore tells it."""
     listed = subprocess.run([programs.binaries() / "pg_restore", "-l", file], capture_output=True, text=True, check=True).stdout
     return next(line.split(": ")[1] for line in listed.splitlines() if line.startswith(";     dbname: "))
 

@@ -36,7 +36,7 @@ def run(url: str, *command: str, stdin: bytes = b"", cwd: Path | None = None) ->
 
 
 def refused(done: subprocess.CompletedProcess[bytes]) -> str:
-    """The one line that a command says when it fails."""
+    """Return the one line that a command says when it fails."""
     assert (done.returncode, done.stdout) == (1, b"")
     (line,) = done.stderr.decode().splitlines()
     return line
@@ -164,7 +164,7 @@ def test_checking_needs_no_database(db: Database, world: World) -> None:
 
 
 def started(url: str, *command: str, cwd: Path | None = None) -> subprocess.Popen[bytes]:
-    """A command that goes on."""
+    """Return a command that goes on."""
     return subprocess.Popen(
         command,
         env={**os.environ, "DATABASE_URL": url, "OWNER_DATABASE_URL": ""},

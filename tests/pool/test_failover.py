@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def first_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server of its own."""
+    """Provide the URL of a server of its own."""
     directory = tmp_path_factory.mktemp("first")
     try:
         yield embedded.start(directory)
@@ -29,7 +29,7 @@ def first_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def both(first_server: str, tomato_server_url: str, tomato_template: str) -> Iterator[tuple[str, str]]:
-    """The URLs of a database on each of two servers, of one name."""
+    """Provide the URLs of a database on each of two servers, of one name."""
     with scratch_database(first_server) as first:
         name = conninfo_to_dict(first)["dbname"]
         with psycopg.connect(with_database(tomato_server_url, "postgres"), autocommit=True) as admin:
@@ -42,7 +42,7 @@ def both(first_server: str, tomato_server_url: str, tomato_template: str) -> Ite
 
 @pytest.fixture
 def pair(both: tuple[str, str]) -> Iterator[tuple[str, str]]:
-    """The same; the first server can be written to again afterwards."""
+    """Provide the same; the first server can be written to again afterwards."""
     yield both
     set_read_only(both[0], None)
     for url in both:
@@ -51,7 +51,7 @@ def pair(both: tuple[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def hosts(pair: tuple[str, str], **settings: str) -> str:
-    """A URL that names both servers."""
+    """Return a URL that names both servers."""
     first, second = (conninfo_to_dict(url) for url in pair)
     return make_conninfo(
         pair[0], host=f"{first['host']},{second['host']}", port=f"{first['port']},{second['port']}", **settings

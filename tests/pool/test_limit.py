@@ -35,7 +35,7 @@ TIMEOUT = 30
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The data directory of a server that allows 20 connections."""
+    """Provide the data directory of a server that allows 20 connections."""
     directory = tmp_path_factory.mktemp("limited")
     try:
         with psycopg.connect(with_database(embedded.start(directory), "postgres"), autocommit=True) as connection:
@@ -49,7 +49,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def limited_url(limited: Path) -> Iterator[str]:
-    """The URL of a migrated database on it, for a user without privileges of a superuser."""
+    """Provide the URL of a migrated database on it, for a user without privileges of a superuser."""
     with scratch_database(embedded.start(limited)) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("do $$ begin create role plain login; exception when duplicate_object then null; end $$")
@@ -58,7 +58,7 @@ def limited_url(limited: Path) -> Iterator[str]:
 
 
 def as_plain(url: str) -> str:
-    """The same for a user whom no connection is reserved for."""
+    """Return the same for a user whom no connection is reserved for."""
     return url + "&user=plain"
 
 
@@ -128,7 +128,7 @@ class Workers:
             print(file=process.stdin, flush=True)
 
     def results(self) -> Results:
-        """What they did, all together."""
+        """Return what they did, all together."""
         found = [json.loads(process.communicate(timeout=120)[0]) for process in self._processes]
         written, refused, failed, longest, counted = zip(*found, strict=True)
         return Results([*chain(*written)], [*chain(*refused)], [*chain(*failed)], max(longest), sum(counted))
@@ -136,7 +136,7 @@ class Workers:
 
 @contextmanager
 def watched(url: str) -> Iterator[Callable[[], int]]:
-    """How many connections of clients the server had at most, as a superuser sees it all the while."""
+    """Return how many connections of clients the server had at most, as a superuser sees it all the while."""
     most, over = [0], threading.Event()
     with psycopg.connect(with_database(url, "postgres"), autocommit=True) as connection:
 
@@ -204,7 +204,7 @@ def test_every_write_after_a_restart_succeeds(limited: Path, limited_url: str) -
 
 @contextmanager
 def full(url: str) -> Iterator[ExitStack]:
-    """The server has no connection left for who isn't a superuser; closing the stack frees them."""
+    """Provide the server has no connection left for who isn't a superuser; closing the stack frees them."""
     with ExitStack() as stack:
         while True:
             try:

@@ -49,7 +49,7 @@ def lost(directory: Path, sql: str, said: str = "") -> Query:
 
 
 def calls(db: Database, query: Query, taken: Callable[[], int]) -> int:
-    """How often a call is carried out whose answer never comes."""
+    """Return how often a call is carried out whose answer never comes."""
     before = taken()
     with pytest.raises(Unavailable):
         db._run(query, [])

@@ -57,11 +57,11 @@ class German:
         self._run(str(PROGRAMS / "pg_ctl"), "-D", str(self._data), "-m", mode, *options, "stop")
 
     def is_running(self) -> bool:
-        """Whether it runs still."""
+        """Return whether the server still runs."""
         return (self._data / "postmaster.pid").exists()
 
     def session(self) -> psycopg.Connection | None:
-        """A session; None where there is none to be had."""
+        """Return a session; None where there is none to be had."""
         try:
             return psycopg.connect(self.url)
         except psycopg.OperationalError:
@@ -74,7 +74,7 @@ class German:
 
 @pytest.fixture(scope="module")
 def german(tmp_path_factory: pytest.TempPathFactory) -> Iterator[German]:
-    """The server."""
+    """Provide the server."""
     if not (PROGRAMS.is_dir() and WORDS.exists() and shutil.which("localedef") and shutil.which("setpriv")):
         pytest.skip("there is no PostgreSQL 15 of Debian's with its German messages, or no localedef")
     directory = Path("/tmp", f"tomato-german-{os.getpid()}")  # noqa: S108 (its user has to reach it)

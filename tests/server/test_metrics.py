@@ -1,4 +1,4 @@
-"""What a process's calls did: counted without loss, told with names and without values; work that is repeated."""
+"""Metrics of a process's calls: counted without loss, told with names and without values; work that is repeated."""
 
 import os
 import re

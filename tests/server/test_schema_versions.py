@@ -28,7 +28,7 @@ REFUSED = (
 
 @pytest.fixture
 def old_url(tomato_url: str, server: psycopg.Connection) -> str:
-    """The URL of a database whose migrations were squashed since."""
+    """Provide the URL of a database whose migrations were squashed since."""
     server.execute("update schema_migrations set version = %s where version = %s", [UNRELEASED, schema.known()[0]])
     return tomato_url
 

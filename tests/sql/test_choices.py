@@ -62,13 +62,13 @@ def read(tmp_path: Path) -> Read:
 
 
 def choices_of(query: Query) -> Choices:
-    """What a query leaves open."""
+    """Return the choices that a query leaves open."""
     assert query.choices
     return query.choices
 
 
 def head(*lines: str, name: str = "list(a, b)") -> str:
-    """A query that takes a and b, with these lines in its head."""
+    """Return a query that takes a and b, with these lines in its head."""
     return "\n".join([f"-- name: {name}", *lines, ""])
 
 
@@ -122,7 +122,7 @@ def test_what_is_wrong_with_a_choice_is_refused_with_file_and_line(
 
 
 def paged(comparison: str, *, orders: str = "x = t.a desc, t.b desc", optional: str = "c, d", said: str = "x") -> str:
-    """A query of two pages: its first order, and the line that continues it."""
+    """Return a query of two pages: its first order, and the line that continues it."""
     first, *more = orders.split("; ")
     heads = [f"-- optional: {optional}", *(f"-- order: {order}" for order in (first, *more))]
     columns = first.partition("=")[2].strip()
@@ -350,7 +350,7 @@ class Dump:
 
 @pytest.fixture(scope="module")
 def dumps(lasting: Database) -> Iterator[QueryConnection]:
-    """A connection with a table of dumps, which is gone afterwards."""
+    """Provide a connection with a table of dumps, which is gone afterwards."""
     with lasting.connection() as connection:
         assert isinstance(connection, QueryConnection)
         connection.execute(
@@ -362,7 +362,7 @@ def dumps(lasting: Database) -> Iterator[QueryConnection]:
 
 @pytest.fixture(scope="module")
 def listed(dumps: QueryConnection, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[tuple[int, str, str]]]:
-    """The function that a DAO would have for the query on that table."""
+    """Provide the function that a DAO would have for the query on that table."""
     directory = tmp_path_factory.mktemp("queries")
     (directory / "things.sql").write_text(DUMPS)
     rows: Callable[..., list[tuple[int, str, str]]] = bound(load(directory).values(), dumps.run, "things").list
@@ -416,7 +416,7 @@ def test_rows_are_those_of_a_plain_filter_and_sort(
 
 
 def _after(found: list[tuple[int, str, str]]) -> dict[str, object]:
-    """What continues after the last row that was found; nothing at first."""
+    """Return the parameters that continue after the last row; none at first."""
     return dict(zip(("after_at", "after_source", "after_id"), found[-1], strict=True)) if found else {}
 
 

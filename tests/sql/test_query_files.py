@@ -300,7 +300,7 @@ def test_aiosql_reads_the_whole_directory() -> None:
 
 @pytest.fixture
 def labelled(tomato_url: str) -> Iterator[Database]:
-    """A Database of one connection, that the server shows as “labels”."""
+    """Provide a Database of one connection, that the server shows as “labels”."""
     with connect(tomato_url, pool_size=1, application_name="labels") as db:
         yield db
 

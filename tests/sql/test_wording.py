@@ -1,4 +1,4 @@
-"""How messages are worded."""
+"""Wording of messages."""
 
 from tomato_dao.sql.wording import counted
 

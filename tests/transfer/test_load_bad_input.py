@@ -1,4 +1,4 @@
-"""What is wrong with a file is said, with line and record, and leaves the database as it was."""
+"""Faults of a file are named with line and record, and leave the database as it was."""
 
 import io
 import json
@@ -75,7 +75,7 @@ WRONG_LINES: list[tuple[str, Sequence[Line], str]] = [
 
 @pytest.fixture(scope="module")
 def empty(tomato_server_url: str, tomato_template: str) -> Iterator[Database]:
-    """An empty database, for what is refused and leaves it so."""
+    """Provide an empty database, for what is refused and leaves it so."""
     with another_database(tomato_server_url, tomato_template) as db:
         yield db
         assert records(dumped(db)) == []
@@ -210,7 +210,7 @@ def test_what_is_no_dump_is_refused(text: bytes) -> None:
 
 
 def small_dump() -> bytes:
-    """A dump of two models in a few hundred bytes."""
+    """Return a dump of two models in a few hundred bytes."""
     head = {
         "format": 1, "layout": schema.known()[-1], "migrations": schema.known(), "models": ["a", "b"],
         "keys": {"a": ["id"], "b": ["x", "y"]},
@@ -274,7 +274,7 @@ def test_a_byte_that_was_changed_is_noticed(mask: int) -> None:
 
 
 def renamed(text: bytes, what: str, *, in_records: bool) -> bytes:
-    """A dump in whose header, or also in whose records, a model or column has another name, with a fitting hash."""
+    """Return a dump in whose header, or also in whose records, a model or column has another name, with a fitting hash."""
     lines = text.decode().split('{"model": "dump.trailer"')[0].splitlines(keepends=True)
     changed = [line.replace(f'"{what}"', f'"{what}x"') if n == 1 or in_records else line for n, line in enumerate(lines)]
     return closed("".join(changed))

@@ -45,7 +45,7 @@ LIMITS = ["statement_timeout", "idle_in_transaction_session_timeout"]
 
 @contextmanager
 def connected(url: str, settings: dict[str, str]) -> Iterator[Database]:
-    """A Database of two connections, “odd”, whose sessions begin with these settings, as those of a role would."""
+    """Provide a Database of two connections, “odd”, whose sessions begin with these settings, as those of a role would."""
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     with tomato_dao.connect(make_conninfo(url, options=options), pool_size=2, application_name="odd") as db:
         yield db
@@ -64,7 +64,7 @@ def test_formats_of_the_role_change_no_value(db: Database, world: World, server:
 
 @pytest.fixture
 def limited(server: psycopg.Connection, tomato_url: str) -> Iterator[Database]:
-    """A Database whose statements and transactions may take, and idle, half a second."""
+    """Provide a Database whose statements and transactions may take, and idle, half a second."""
     names = [*LIMITS, "transaction_timeout"] if server.info.server_version >= 170000 else LIMITS
     with connected(tomato_url, dict.fromkeys(names, f"{LIMIT * 1000:.0f}")) as db:
         yield db

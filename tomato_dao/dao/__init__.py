@@ -13,7 +13,7 @@ PAGE = 500  # rows that iterating fetches at a time
 
 
 def found(row: Row | None, entity: str, key: object) -> Row:
-    """The row that a query found; NotFound, with entity and key, where it found none."""
+    """Return the row that a query found; NotFound, with entity and key, where it found none."""
     if row is None:
         raise NotFound(f"{entity} {quoted(key)} does not exist", entity=entity, key=key)
     return row
@@ -34,14 +34,14 @@ def row_of(kind: type[Row], entity: str, given: object) -> Row:
 
 
 def positive(lease: timedelta) -> timedelta:
-    """The lease of a claim; InvalidValue unless it lasts at all."""
+    """Return the lease of a claim; InvalidValue unless it lasts at all."""
     if not isinstance(lease, timedelta) or lease <= timedelta():
         raise InvalidValue(f"a lease is a timedelta above 0, not {quoted(lease)}", key="lease")
     return lease
 
 
 def not_negative(name: str, duration: timedelta) -> timedelta:
-    """An age or a period; InvalidValue where it is below 0."""
+    """Return an age or a period; InvalidValue where it is below 0."""
     if not isinstance(duration, timedelta) or duration < timedelta():
         raise InvalidValue(f"{name} is a timedelta of 0 or more, not {quoted(duration)}", key=name)
     return duration
@@ -55,7 +55,7 @@ def finished(count: int, entity: str, key: object) -> None:
 
 
 def every(page: Callable[[Key, int], Sequence[Row]], key: Callable[[Row], Key], after: Key) -> Iterator[Row]:
-    """The rows of all pages, each of which begins after the last one's key.
+    """Yield the rows of all pages, each of which begins after the last one's key.
 
     A row that stays comes once; whether one comes that is made or removed meanwhile depends on where the pages are.
     """

@@ -40,7 +40,7 @@ class Connections:
         return made
 
     def get(self, id: int) -> Connection:
-        """The connection of an id. Raises NotFound."""
+        """Return the connection of an id. Raises NotFound."""
         return found(self._q.get(id), "connection", id)
 
     def list_of_topology(self, topology_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Connection]:

@@ -58,7 +58,7 @@ class Elements:
         )
 
     def create_many(self, topology_id: int, elements: Sequence[NewElement]) -> Sequence[Element]:
-        """New elements of a topology, all or none, in that order.
+        """Create elements of a topology, all or none, in that order, and return them.
 
         Raises as `create` does, and says which of the list can't be, counted from 0.
         """
@@ -93,7 +93,7 @@ class Elements:
             raise
 
     def get(self, id: int) -> Element:
-        """The element of an id. Raises NotFound."""
+        """Return the element of an id. Raises NotFound."""
         return found(self._q.get(id), "element", id)
 
     def list_of_topology(self, topology_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Element]:
@@ -101,7 +101,7 @@ class Elements:
         return self._q.list_of_topology(topology_id, after, limit)
 
     def list_children(self, parent_id: int) -> Sequence[Element]:
-        """The children of an element, by id."""
+        """Return the children of an element, by id."""
         return self._q.list_children(parent_id)
 
     def update(self, id: int, patch: ElementPatch) -> Element:
@@ -140,7 +140,7 @@ class Elements:
         return self._q.claim_syncs(limit, positive(lease))
 
     def finish_sync(self, id: int, lease_until: datetime) -> None:
-        """A machine was looked at: due again after a 24th of the time since it started, until that is a day.
+        """Note that a machine was looked at: it is due again after a 24th of the time since it started, until that is a day.
 
         lease_until: the claim's. Raises LockLost, as after a new start or a change of these times.
         """
@@ -155,7 +155,7 @@ class Elements:
 
 
 def _of_list(n: int, error: TomatoError) -> TomatoError:
-    """The error, which says which element of a list it is about."""
+    """Return the error, which says which element of a list it is about."""
     text = f"element {n} of the list: {str(error).removeprefix('element: ')}"
     return type(error)(text, entity=error.entity, key=error.key)
 
@@ -174,6 +174,6 @@ def _fits(detail: str, topology_id: int, element: NewElement) -> bool:
 
 
 def _abbreviated(text: str) -> str:
-    """A value as the server shows it in a row: its first 64 bytes."""
+    """Return a value as the server shows it in a row: its first 64 bytes."""
     data = text.encode()
     return text if len(data) <= 64 else data[:64].decode(errors="ignore") + "..."

@@ -53,15 +53,15 @@ class ErrorDumps:
         )
 
     def get(self, source: str, dump_id: str) -> FullErrorDump:
-        """The dump that a source knows by an id, with its data. Raises NotFound."""
+        """Return the dump that a source knows by an id, with its data. Raises NotFound."""
         return found(self._q.get(source, dump_id), "error dump", (source, dump_id))
 
     def list_of_group(self, group_id: str) -> Sequence[ErrorDump]:
-        """The dumps of a group without their data, which can be large; oldest first."""
+        """Return the dumps of a group without their data, which can be large; oldest first."""
         return self._q.list_of_group(group_id)
 
     def list_full_of_group(self, group_id: str) -> Sequence[FullErrorDump]:
-        """The dumps of a group with their data, oldest first."""
+        """Return the dumps of a group with their data, oldest first."""
         return self._q.list_full_of_group(group_id)
 
     def update(self, source: str, dump_id: str, patch: ErrorDumpPatch) -> ErrorDump:

@@ -18,11 +18,11 @@ class ErrorGroups:
         self._q = queries
 
     def get(self, group_id: str) -> ErrorGroup:
-        """The group of an id. Raises NotFound."""
+        """Return the group of an id. Raises NotFound."""
         return found(self._q.get(group_id), "error group", group_id)
 
     def summary(self, group_id: str) -> ErrorGroupSummary:
-        """A group with its count, last time, and distinct sources, origins and versions. Raises NotFound."""
+        """Return a group with its count, last time, and distinct sources, origins and versions. Raises NotFound."""
         return found(self._q.summary(group_id), "error group", group_id)
 
     def list(self, *, after: str | None = None, limit: int = 100) -> Sequence[ErrorGroup]:

@@ -30,18 +30,18 @@ class HostComponents:
         connection_id: int | None = None,
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> HostComponent:
-        """A new one, for an element or a connection; num is the host's own number for it.
+        """Create a component for an element or a connection, and return it; num is the host's own number for it.
 
         Raises AlreadyExists (num on that host), NotFound (what it refers to), InvalidValue (it serves both).
         """
         return self._q.create(host_id, num, type, state, element_id, connection_id, attrs or {})
 
     def get(self, id: int) -> HostComponent:
-        """The one of an id. Raises NotFound."""
+        """Return the one of an id. Raises NotFound."""
         return found(self._q.get(id), self._entity, id)
 
     def get_by_num(self, host_id: int, num: int) -> HostComponent:
-        """The one that a host knows by its own number. Raises NotFound."""
+        """Return the one that a host knows by its own number. Raises NotFound."""
         return found(self._q.get_by_num(host_id, num), self._entity, (host_id, num))
 
     def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 100) -> Sequence[HostComponent]:
@@ -76,7 +76,10 @@ class HostComponents:
         return self._q.claim_orphans(limit, positive(lease))
 
     def finish_orphan(self, id: int, lease_until: datetime) -> None:
-        """It is gone from its host: remove it. lease_until: the claim's. Raises LockLost, also where it serves again."""
+        """Remove a claimed orphan that is gone from its host.
+
+        lease_until: the claim's. Raises LockLost, also where it serves again.
+        """
         finished(self._q.finish_orphan(id, lease_until), self._entity, id)
 
     def delete(self, id: int) -> None:

@@ -35,15 +35,15 @@ class Hosts:
         description_text: str = "",
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Host:
-        """A new host. Raises AlreadyExists (name or rpcurl), NotFound (the site), InvalidValue."""
+        """Create a host and return it. Raises AlreadyExists (name or rpcurl), NotFound (the site), InvalidValue."""
         return self._q.create(name, address, rpcurl, site_id, enabled, description_text, attrs or {})
 
     def get(self, id: int) -> Host:
-        """The host of an id. Raises NotFound."""
+        """Return the host of an id. Raises NotFound."""
         return found(self._q.get(id), "host", id)
 
     def get_by_name(self, name: str) -> Host:
-        """The host of a name. Raises NotFound."""
+        """Return the host of a name. Raises NotFound."""
         return found(self._q.get_by_name(name), "host", name)
 
     def full(self, name: str, *, started_at: datetime | None = None) -> FullHost:

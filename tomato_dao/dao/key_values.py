@@ -17,7 +17,7 @@ class KeyValues:
         self._q = queries
 
     def get(self, key: str) -> Json:
-        """The value under a key. Raises NotFound."""
+        """Return the value under a key. Raises NotFound."""
         return found(self._q.get(key), "key value", key).value
 
     def list(self, *, after: str | None = None, limit: int = 100) -> Sequence[KeyValue]:

@@ -20,15 +20,15 @@ class NetworkInstances:
     def create(
         self, network_id: int, host_id: int, bridge: str, *, attrs: Mapping[str, JsonIn] | None = None
     ) -> NetworkInstance:
-        """A network on a host. Raises AlreadyExists (the bridge on that host), NotFound (the network or the host)."""
+        """Create a network on a host. Raises AlreadyExists (the bridge on that host), NotFound (the network or the host)."""
         return self._q.create(network_id, host_id, bridge, attrs or {})
 
     def get(self, id: int) -> NetworkInstance:
-        """The network instance of an id. Raises NotFound."""
+        """Return the network instance of an id. Raises NotFound."""
         return found(self._q.get(id), "network instance", id)
 
     def of_kind(self, host_id: int, kind: str) -> NetworkInstance:
-        """The one on a host of a kind x, or x/…; of several the network's preference decides. Raises NotFound."""
+        """Return the one on a host of a kind x, or x/…; of several the network's preference decides. Raises NotFound."""
         return found(self._q.of_kind(host_id, kind), "network instance", (host_id, kind))
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[NetworkInstance]:

@@ -26,15 +26,15 @@ class Networks:
         restricted: bool = False,
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Network:
-        """A new network. Raises AlreadyExists, InvalidValue."""
+        """Create a network and return it. Raises AlreadyExists, InvalidValue."""
         return self._q.create(kind, preference, label, restricted, attrs or {})
 
     def get(self, id: int) -> Network:
-        """The network of an id. Raises NotFound."""
+        """Return the network of an id. Raises NotFound."""
         return found(self._q.get(id), "network", id)
 
     def get_by_kind(self, kind: str) -> Network:
-        """The network of exactly that kind. Raises NotFound."""
+        """Return the network of exactly that kind. Raises NotFound."""
         return found(self._q.get_by_kind(kind), "network", kind)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Network]:

@@ -27,15 +27,15 @@ class Organizations:
         description_text: str = "",
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Organization:
-        """A new organization. Raises AlreadyExists, InvalidValue."""
+        """Create an organization and return it. Raises AlreadyExists, InvalidValue."""
         return self._q.create(name, description, homepage_url, image_url, description_text, attrs or {})
 
     def get(self, id: int) -> Organization:
-        """The organization of an id. Raises NotFound."""
+        """Return the organization of an id. Raises NotFound."""
         return found(self._q.get(id), "organization", id)
 
     def get_by_name(self, name: str) -> Organization:
-        """The organization of a name. Raises NotFound."""
+        """Return the organization of a name. Raises NotFound."""
         return found(self._q.get_by_name(name), "organization", name)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Organization]:

@@ -30,7 +30,7 @@ class Profiles:
         diskspace: float | None = None,
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Profile:
-        """A new profile: ram and diskspace in MB, cpus a fraction. Raises AlreadyExists, InvalidValue."""
+        """Create a profile and return it: ram and diskspace in MB, cpus a fraction. Raises AlreadyExists, InvalidValue."""
         return self._q.create(tech, name, preference, label, restricted, ram, cpus, diskspace, attrs or {})
 
     def create_defaults(self) -> int:
@@ -38,15 +38,15 @@ class Profiles:
         return self._q.create_defaults()
 
     def get(self, id: int) -> Profile:
-        """The profile of an id. Raises NotFound."""
+        """Return the profile of an id. Raises NotFound."""
         return found(self._q.get(id), "profile", id)
 
     def get_by_name(self, tech: str, name: str) -> Profile:
-        """The profile of a tech and a name. Raises NotFound."""
+        """Return the profile of a tech and a name. Raises NotFound."""
         return found(self._q.get_by_name(tech, name), "profile", (tech, name))
 
     def preferred(self, tech: str) -> Profile:
-        """The one of a tech with the highest preference; of several the oldest. Raises NotFound where there is none."""
+        """Return the one of a tech with the highest preference; of several the oldest. Raises NotFound where there is none."""
         return found(self._q.preferred(tech), "profile of tech", tech)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Profile]:

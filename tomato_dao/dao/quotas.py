@@ -19,7 +19,7 @@ class Quotas:
         self._q = queries
 
     def get(self, user_id: int) -> Quota:
-        """The quota of a user. Raises NotFound."""
+        """Return the quota of a user. Raises NotFound."""
         return found(self._q.get(user_id), "quota", user_id)
 
     def update(self, user_id: int, patch: QuotaPatch) -> Quota:

@@ -29,18 +29,18 @@ class Sites:
         description_text: str = "",
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Site:
-        """A new site; longitude and latitude in degrees, None where they are not known.
+        """Create a site and return it; longitude and latitude in degrees, None where they are not known.
 
         Raises AlreadyExists, NotFound (the organization), InvalidValue.
         """
         return self._q.create(name, organization_id, description, location, longitude, latitude, description_text, attrs or {})
 
     def get(self, id: int) -> Site:
-        """The site of an id. Raises NotFound."""
+        """Return the site of an id. Raises NotFound."""
         return found(self._q.get(id), "site", id)
 
     def get_by_name(self, name: str) -> Site:
-        """The site of a name. Raises NotFound."""
+        """Return the site of a name. Raises NotFound."""
         return found(self._q.get_by_name(name), "site", name)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Site]:

@@ -18,14 +18,14 @@ class Tasks:
         self._q = queries
 
     def claim(self, name: str, period: timedelta, *, lease: timedelta) -> TaskClaim | None:
-        """The task, where it is due: never begun, begun a period ago and finished, or left by a worker whose lease ran out.
+        """Claim a task where it is due: never begun, begun a period ago and finished, or left by a worker whose lease ran out.
 
         It is this worker's for the time of the lease; None where it is not due or another's. Raises InvalidValue.
         """
         return self._q.claim(name, not_negative("period", period), positive(lease))
 
     def finish(self, name: str, lease_until: datetime) -> None:
-        """It is done: due again a period after it was begun. lease_until: the claim's. Raises LockLost."""
+        """Finish a claimed task: it is due again a period after it was begun. lease_until: the claim's. Raises LockLost."""
         finished(self._q.finish(name, lease_until), "task", name)
 
     def list(self) -> Sequence[Task]:

@@ -30,19 +30,19 @@ class Templates:
         torrent_data: str = "",
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Template:
-        """A new template. Raises AlreadyExists, InvalidValue."""
+        """Create a template and return it. Raises AlreadyExists, InvalidValue."""
         return self._q.create(tech, name, preference, label, subtype, restricted, kblang, torrent_data, attrs or {})
 
     def get(self, id: int) -> Template:
-        """The template of an id. Raises NotFound."""
+        """Return the template of an id. Raises NotFound."""
         return found(self._q.get(id), "template", id)
 
     def get_by_name(self, tech: str, name: str) -> Template:
-        """The template of a tech and a name. Raises NotFound."""
+        """Return the template of a tech and a name. Raises NotFound."""
         return found(self._q.get_by_name(tech, name), "template", (tech, name))
 
     def preferred(self, tech: str) -> Template:
-        """The one of a tech with the highest preference; of several the oldest. Raises NotFound where there is none."""
+        """Return the one of a tech with the highest preference; of several the oldest. Raises NotFound where there is none."""
         return found(self._q.preferred(tech), "template of tech", tech)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[ListedTemplate]:

@@ -32,7 +32,7 @@ class Topologies:
         return self._q.create(name, owner_id, site_id, attrs or {})
 
     def get(self, id: int) -> Topology:
-        """The topology of an id. Raises NotFound."""
+        """Return the topology of an id. Raises NotFound."""
         return found(self._q.get(id), "topology", id)
 
     def full(self, id: int) -> FullTopology:
@@ -99,7 +99,7 @@ class Topologies:
         changed(self._q.delete(id), "topology", id)
 
     def import_(self, export: Json | bytes, *, owner_id: int) -> ImportedTopology:
-        """A new topology out of an export in the frontend's format, version 3, as JSON text or parsed.
+        """Create a topology from an export in the frontend's format, version 3, as JSON text or parsed.
 
         Names of templates, profiles and sites become references. A name that is not known stays in attrs and is reported; so
         does that of a restricted template, profile or kind of network, unless the owner has the flag restricted_templates,

@@ -18,7 +18,7 @@ class TopologyPermissions:
         self._q = queries
 
     def get(self, topology_id: int, user_id: int) -> TopologyPermission:
-        """The permission of a user on a topology. Raises NotFound."""
+        """Return the permission of a user on a topology. Raises NotFound."""
         return found(self._q.get(topology_id, user_id), "topology permission", (topology_id, user_id))
 
     def list_of_topology(self, topology_id: int) -> Sequence[TopologyPermission]:

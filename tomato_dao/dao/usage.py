@@ -73,7 +73,7 @@ class Usage:
         return self._q.aggregate(now, started_at)
 
     def list(self, usage_id: int, type: str, *, since: datetime = _FIRST, until: datetime = _LAST) -> Sequence[UsageRecord]:
-        """The records of an object, of a type ("5minutes", "hour", "day", "month", "year"), by time.
+        """Return the records of an object, of a type ("5minutes", "hour", "day", "month", "year"), by time.
 
         since, until: those that end after the one and not after the other.
         """

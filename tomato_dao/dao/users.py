@@ -39,7 +39,7 @@ class Users:
         return self._q.create(name, origin, organization_id, realname, email, flags, password_hash, attrs or {})
 
     def get(self, id: int) -> User:
-        """The user of an id. Raises NotFound."""
+        """Return the user of an id. Raises NotFound."""
         return found(self._q.get(id), "user", id)
 
     def get_by_name(self, name: str, origin: str | None = None) -> User:

@@ -92,7 +92,7 @@ def back_up(url: str) -> Path:
 
 @contextmanager
 def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
-    """A snapshot for as long as the block: pg_dump finds it in this database alone, and fails in any other."""
+    """Provide a snapshot for as long as the block: pg_dump finds it in this database alone, and fails in any other."""
     connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
     with connection.transaction():
         limits.lift(connection)
@@ -101,7 +101,7 @@ def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
 
 
 def _place(database: str) -> Path:
-    """The file of a new backup, in the directory of backups, which is made where it isn't there."""
+    """Return the file of a new backup, in the directory of backups, which is made where it isn't there."""
     directory = backup_directory()
     try:
         make_private(directory)
@@ -111,13 +111,13 @@ def _place(database: str) -> Path:
 
 
 def backups(database: str) -> list[Path]:
-    """The backups of a database, oldest first."""
+    """Return the backups of a database, oldest first."""
     own = re.compile(re.escape(quote(database, safe="")) + r"-\d{8}T\d{6}\.\d{6}Z\.dump")
     return sorted(path for path in backup_directory().glob("*.dump") if own.fullmatch(path.name))
 
 
 def unfinished() -> list[Path]:
-    """The files that backups have left which were killed."""
+    """Return the files that backups have left which were killed."""
     directory = backup_directory()
     return abandoned(directory, r".+-\d{8}T\d{6}\.\d{6}Z\.part") if directory.is_dir() else []
 
@@ -149,7 +149,7 @@ def run_program(name: str, target: Target, *arguments: str) -> None:
 
 
 def _program(name: str, version: int) -> Path:
-    """The program of the server's own version, else of the next newer one: on PATH, where Debian has it, the embedded one."""
+    """Return the program of the server's version, else a newer one: on PATH, where Debian has it, the embedded one."""
     places = [*os.environ.get("PATH", os.defpath).split(os.pathsep), f"/usr/lib/postgresql/{version}/bin"]
     with suppress(Unavailable):
         places.append(os.fspath(programs.binaries()))
@@ -165,7 +165,7 @@ def _program(name: str, version: int) -> Path:
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
-    """`tomato-dao backup`"""
+    """Run `tomato-dao backup`."""
     Parser(
         prog=prog,
         description=f"Save the database in {backup_directory()} (or BACKUP_DIR), where the last {KEPT} of it are kept.",

@@ -126,14 +126,14 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def file_name(text: str) -> str:
-    """An argument that names a file; a variable that is not set is misuse."""
+    """Return an argument that names a file; a variable that is not set is misuse."""
     if not text:
         raise argparse.ArgumentTypeError("a file's name can't be empty")
     return text
 
 
 def period(text: str) -> timedelta:
-    """An argument that is a duration: a number and s, min, h or d."""
+    """Return an argument that is a duration: a number and s, min, h or d."""
     found = re.fullmatch(r"([0-9]{1,6})(s|min|h|d)", text)
     if not found or not int(found[1]):
         raise argparse.ArgumentTypeError(f"a duration is a number with s, min, h or d, as 90min, 36h or 3d, not {text!r}")
@@ -142,7 +142,7 @@ def period(text: str) -> timedelta:
 
 @contextmanager
 def interrupted_as(consequence: str) -> Iterator[None]:
-    """An interrupt in the block says what it has led to."""
+    """Let an interrupt in the block say what it has led to."""
     try:
         yield
     except KeyboardInterrupt:
@@ -150,12 +150,12 @@ def interrupted_as(consequence: str) -> Iterator[None]:
 
 
 def megabytes(size: int) -> str:
-    """A size as people read it."""
+    """Return a size as people read it."""
     return f"{size / 1e6:,.1f} MB"
 
 
 def duration(seconds: float) -> str:
-    """A time span as people read it."""
+    """Return a time span as people read it."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

@@ -17,7 +17,7 @@ _SIGNS = {"ok": "ok  ", "note": "note", "bad": "BAD ", "unknown": "–   "}
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
-    """`tomato-dao doctor [--json] [--pool-size N]`"""
+    """Run `tomato-dao doctor [--json] [--pool-size N]`."""
     parser = Parser(
         prog=prog,
         description="Tell how the server and the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded ones) are. "

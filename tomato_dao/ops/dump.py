@@ -16,7 +16,7 @@ from .urls import database_url
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
-    """`tomato-dao dump [--output FILE] [--jobs N]`"""
+    """Run `tomato-dao dump [--output FILE] [--jobs N]`."""
     parser = Parser(
         prog=prog,
         description="Write every table of the database of DATABASE_URL (else the embedded server's), as of one moment, as JSON "

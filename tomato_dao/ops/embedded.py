@@ -38,7 +38,7 @@ _LEFT_BEHIND = "pre-existing shared memory block"
 
 
 def start(data_dir: Path | None = None) -> str:
-    """The URL of the server of a data directory, which is started, and made, where it isn't there.
+    """Return the URL of the server of a data directory, which is started, and made, where it isn't there.
 
     That of `tests_dir()` is made anew whenever it is started, and never waits for the disk.
 
@@ -54,7 +54,7 @@ def start(data_dir: Path | None = None) -> str:
 
 @contextmanager
 def started_for_tests() -> Iterator[str]:
-    """The URL of the server of `tests_dir()`, which many processes may use at once; the last one removes it with its data.
+    """Provide the URL of the server of `tests_dir()`, which many processes share; the last removes it with its data.
 
     What processes that were killed leave, the next one uses or replaces, and removes.
     """
@@ -324,7 +324,7 @@ class _Server:
                 sockets.rmdir()
 
     def _process(self) -> int | None:
-        """The server's process; None where there is none, and what the last one has left is removed.
+        """Return the server's process; None where there is none, and what the last one has left is removed.
 
         Its number may be that of a zombie, where nobody reaps what was killed (a container's first process may not), or of
         another program by now. PostgreSQL would take either for a running server.
@@ -418,5 +418,5 @@ def _has_room() -> bool:
 
 
 def _short(path: Path) -> str:
-    """A name that stands for a path."""
+    """Return a name that stands for a path."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]

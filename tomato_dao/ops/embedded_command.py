@@ -22,7 +22,7 @@ _ACTIONS = {
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
-    """`tomato-dao embedded start|stop|status|psql|remove`"""
+    """Run `tomato-dao embedded start|stop|status|psql|remove`."""
     parser = Parser(
         prog=prog,
         description="Start, stop and use the embedded PostgreSQL server of TOMATO_DATA_DIR. Commands start it as they need it, "

@@ -21,7 +21,7 @@ _NOTHING = "nothing was loaded"
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
-    """`tomato-dao load [options] FILE`"""
+    """Run `tomato-dao load [options] FILE`."""
     parser = Parser(
         prog=prog,
         description="Load a dump, all or nothing, into the empty database of OWNER_DATABASE_URL or DATABASE_URL (else of the "

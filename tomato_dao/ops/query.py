@@ -28,7 +28,7 @@ _WIDEST = 40  # characters of a cell, where there are several rows
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
-    """`tomato-dao query [NAME [PARAMETER=VALUE …]]`"""
+    """Run `tomato-dao query [NAME [PARAMETER=VALUE …]]`."""
     parser = Parser(
         prog=prog,
         description="List the named queries of db/queries, or run one and print a table.",
@@ -68,7 +68,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
 
 
 def _chosen(parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[str]) -> tuple[Query, Sequence[object]]:
-    """The query, or its variant for what is given, and its values; misuse (exit 2) where they don't fit."""
+    """Return the query, or its variant for what is given, and its values; misuse (exit 2) where they don't fit."""
     values = _values(parser, query, given, nulls)
     missing = [p for p in query.parameters if p not in values and p not in query.nullable and p not in _optional(query)]
     if missing:
@@ -86,7 +86,7 @@ def _chosen(parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[
 
 
 def _values(parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[str]) -> dict[str, str | type[Null]]:
-    """The values by name; misuse (exit 2) where they are not of the query's parameters, or its order."""
+    """Return the values by name; misuse (exit 2) where they are not of the query's parameters, or its order."""
     values: dict[str, str | type[Null]] = {}
     names = {*query.parameters, *(["order"] if query.choices and query.choices.orders else [])}
     for pair in given:
@@ -124,7 +124,7 @@ def _as_utf8(argument: str) -> str:
 
 
 def _unknown_columns(query: Query, patch: str) -> set[str]:
-    """The keys of a patch that its query would pass over; none where it is no JSON object: the server says so."""
+    """Return the keys of a patch that its query would pass over; none where it is no JSON object: the server says so."""
     try:
         keys = set(json.loads(patch))
     except (ValueError, TypeError):
@@ -134,7 +134,7 @@ def _unknown_columns(query: Query, patch: str) -> set[str]:
 
 
 def _run(query: Query, values: Sequence[object], *, write: bool) -> tuple[list[str], list[tuple[object, ...]]]:
-    """The names of the columns, and the rows; of a query that returns none, the number of rows that it changed."""
+    """Return the names of the columns, and the rows; of a query that returns none, the number of rows that it changed."""
     with probe(database_url()) as connection:
         schema.check(connection)
         connection.read_only = not write
@@ -148,7 +148,7 @@ def _run(query: Query, values: Sequence[object], *, write: bool) -> tuple[list[s
 
 
 def _rejected(query: Query, error: psycopg.Error) -> str | None:
-    """The parameter whose text the server could not read, in any language: its last words are “… parameter $1 = '…'”."""
+    """Return the parameter whose text the server could not read, in any language: its last words are “… parameter $1 = '…'”."""
     number = re.search(r"^[^$'\n]*\$(\d+)[^$'\n]*('([^']|'')*')?\Z", error.diag.context or "", re.MULTILINE)
     if not number or not isinstance(error, psycopg.DataError):
         return None
@@ -199,7 +199,7 @@ def _print_list() -> None:
 
 
 def _signature(query: Query) -> str:
-    """The parameters as one types them; in brackets what may be left out."""
+    """Return the parameters as one types them; in brackets what may be left out."""
     parts = [f"[{p}=…]" if p in query.nullable or p in _optional(query) else f"{p}=…" for p in query.parameters]
     orders = "|".join(query.choices.orders) if query.choices else ""
     return " ".join([*parts, f"[order={orders}]"] if orders else parts)

@@ -138,7 +138,7 @@ def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
 
 
 def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
-    """An empty database with another's owner and privileges, if there is that other."""
+    """Create an empty database with another's owner and privileges, if there is that other."""
     database = sql.Identifier(name)
     try:
         create_utf8(server, name)
@@ -185,7 +185,7 @@ def _swap(server: psycopg.Connection, name: str, fresh: str, *, end_sessions: bo
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
-    """`tomato-dao restore FILE`"""
+    """Run `tomato-dao restore FILE`."""
     parser = Parser(
         prog=prog,
         description="Put a backup in the place of the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded one).",

@@ -78,7 +78,7 @@ def _pin_settings(connection: psycopg.Connection) -> None:
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
-    """`tomato-dao roles`"""
+    """Run `tomato-dao roles`."""
     Parser(
         prog=prog,
         description="Make the roles of db/roles in the server, and give them their privileges in the database, of "

@@ -17,7 +17,7 @@ from .migrate import create_database, migrate
 
 @contextmanager
 def scratch_database(server_url: str, *, migrated: bool = True, template: str | None = None) -> Iterator[str]:
-    """The URL of a new database on the server of a URL, which is dropped at the end.
+    """Provide the URL of a new database on the server of a URL, which is dropped at the end.
 
     migrated: False for an empty one. template: the database to copy instead, in which nobody may be connected; a copy takes
     0.1 s, the migrations 1.0 s.
@@ -43,7 +43,7 @@ def scratch_database(server_url: str, *, migrated: bool = True, template: str | 
 
 
 def with_database(url: str, name: str) -> str:
-    """The URL of another database of the same server."""
+    """Return the URL of another database of the same server."""
     settings = {k: str(v) for k, v in conninfo_to_dict(url.strip()).items() if v is not None and k != "dbname"}
     query = "&".join(f"{quote(k)}={quote(v, safe='')}" for k, v in settings.items())
     return f"postgresql:///{quote(name, safe='')}?{query}"

@@ -28,5 +28,5 @@ def owner_url_for(url: str) -> str:
 
 
 def _named(variable: str) -> str | None:
-    """A URL of the environment, without the newline or blank that a file or a shell may have left around it."""
+    """Return a URL of the environment, without the newline or blank that a file or a shell may have left around it."""
     return os.environ.get(variable, "").strip() or None

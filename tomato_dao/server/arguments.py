@@ -58,7 +58,7 @@ def url(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """A wrong value, as a message names it."""
+    """Return a wrong value, as a message names it."""
     if isinstance(value, int) and abs(value) > 10**20:
         return "a number of that size"
     return ascii(value)[:80] if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"

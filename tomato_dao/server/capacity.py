@@ -47,7 +47,7 @@ class Capacity:
 
 
 def capacity(connection: psycopg.Connection, ours: Sequence[int] = ()) -> Capacity:
-    """A server's figures; `ours` are the process ids of the sessions, beside this one, that are not others'."""
+    """Return a server's figures; `ours` are the process ids of the sessions, beside this one, that are not others'."""
     try:
         (row,) = connection.execute(_FIGURES, {"ours": [*ours, connection.info.backend_pid]}).fetchall()
     except psycopg.Error as error:

@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
-    """A notice or warning of the server, to the log."""
+    """Write a notice or warning of the server to the log."""
     level = logging.WARNING if diagnostic.severity_nonlocalized == "WARNING" else logging.INFO
     logger.log(level, "%s: %s", diagnostic.severity, one_line(diagnostic.message_primary))
 
@@ -29,7 +29,7 @@ class PoolName(str):
 
 
 def retell(record: logging.LogRecord) -> bool:
-    """Logging filter: drop or rewrite psycopg_pool's records of lost and refused connections, which calls report themselves."""
+    """Drop or rewrite psycopg_pool's records of lost and refused connections, which calls report themselves (a filter)."""
     match record.args:
         case (QueryConnection(), *_):
             return False

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 def session_settings(
     url: str, application_name: str, statement_timeout: float | None, server_version: int = 0
 ) -> dict[str, object]:
-    """The settings of a pooled connection; without a timeout none that a pooler in transaction mode would refuse.
+    """Return the settings of a pooled connection; without a timeout none that a pooler in transaction mode would refuse.
 
     server_version: as libpq tells it; some limits are known to later servers only.
     """
@@ -116,7 +116,7 @@ def database_name(url: str) -> str:
 
 
 def _given_options(given: Mapping[str, object]) -> str:
-    """The user's own options: of the URL, else of its service, else of the environment."""
+    """Return the user's own options: of the URL, else of its service, else of the environment."""
     if "options" in given:
         return str(given["options"])
     if "service" in given or "PGSERVICE" in os.environ:
@@ -125,7 +125,7 @@ def _given_options(given: Mapping[str, object]) -> str:
 
 
 def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao", path: str = SCHEMA_PATH) -> psycopg.Connection:
-    """A connection, outside the pool, to a server that this code can use.
+    """Open a connection, outside the pool, to a server that this code can use.
 
     timeout: seconds for which a server that has no connection free, or is not there (yet), is asked again. path: where it
     looks names up (SCHEMA_PATH or CATALOG_PATH of tomato_dao.server.session). Raises
@@ -143,7 +143,7 @@ def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao",
 
 
 def maintenance(url: str, timeout: float = 0) -> psycopg.Connection:
-    """A connection to the database “postgres” of a URL's server, in which databases and roles are made, without time limits.
+    """Connect to the database “postgres” of a URL's server, where databases and roles are made, without time limits.
 
     It may have any encoding: only the encoding of the databases that are made there matters. timeout, Unavailable and
     WrongLayout are those of `probe`.
@@ -167,7 +167,7 @@ def takes_options(connection: psycopg.Connection) -> bool:
 
 
 def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEMA_PATH) -> psycopg.Connection:
-    """A connection in autocommit mode; timeout, path and Unavailable are those of `probe`."""
+    """Open a connection in autocommit mode; timeout, path and Unavailable are those of `probe`."""
     deadline = monotonic() + timeout
     told = False
     for pause in pauses(0.1, 2):
@@ -191,7 +191,7 @@ def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEM
 
 
 def _connected(settings: Mapping[str, object]) -> psycopg.Connection:
-    """A session with its settings; without options behind a pooler that takes none, where they are ours alone."""
+    """Open a session with its settings; without options behind a pooler that takes none, where they are ours alone."""
     try:
         connection = Session.connect(autocommit=True, **settings)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:

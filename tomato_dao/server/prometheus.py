@@ -20,7 +20,7 @@ class StatsCollector(Collector):
         self._db = db
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics now."""
+        """Yield the metrics now."""
         stats = self._db.stats()
         pool = stats.pool
         yield GaugeMetricFamily("tomato_dao_pool_size", "Connections that the pool may hold", pool.size)

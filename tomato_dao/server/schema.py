@@ -96,7 +96,7 @@ def compare(versions: Sequence[str]) -> Comparison:
 
 
 def known() -> list[str]:
-    """The versions of this code's migrations, oldest first."""
+    """Return the versions of this code's migrations, oldest first."""
     return [version_of(path) for path in files()]
 
 
@@ -106,7 +106,7 @@ def version_of(path: Path) -> str:
 
 
 def files(directory: Path | None = None) -> list[Path]:
-    """This code's migrations, oldest first, or those of another directory; what else lies there is none of ours."""
+    """Return this code's migrations, oldest first, or those of another directory; what else lies there is none of ours."""
     return sorted(path for path in (directory or DB_DIR / "migrations").iterdir() if _MIGRATION.fullmatch(path.name))
 
 
@@ -122,7 +122,7 @@ def file_hash(path: Path) -> str:
 
 
 def applied(connection: psycopg.Connection) -> list[str]:
-    """The versions of the migrations that a database has, oldest first; none where it was never migrated."""
+    """Return the versions of the migrations that a database has, oldest first; none where it was never migrated."""
     try:
         is_ours = connection.execute(_IS_PLAIN).fetchone()
         if is_ours is None:

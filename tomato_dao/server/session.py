@@ -23,7 +23,7 @@ class Session(psycopg.Connection[TupleRow]):
 
 
 def _is_no_echo(record: logging.LogRecord) -> bool:
-    """Logging filter: drop psycopg's “error ignored …” of a connection of ours.
+    """Drop psycopg's “error ignored …” of a connection of ours (a logging filter).
 
     psycopg writes it where a session is lost in a block that another error leaves already, which tells the same.
     """

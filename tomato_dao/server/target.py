@@ -129,5 +129,5 @@ def server_of(url: str) -> str:
 
 
 def _outside() -> dict[str, str]:
-    """This process's environment without what tells libpq, or dbmate, of a database."""
+    """Return this process's environment without what tells libpq, or dbmate, of a database."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DBMATE_", "DATABASE_URL"))}

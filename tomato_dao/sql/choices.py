@@ -114,7 +114,7 @@ class Choices:
         return call
 
     def _find(self, order: str, mask: int) -> tuple["Query", Sequence[int]]:
-        """The variant for an order and optional parameters, by their bits, and where its values stand among those given.
+        """Return the variant for an order and optional parameters, by their bits, and where its values stand among those given.
 
         The places are empty where the values stand as they should: another order's parameters are passed over.
         """
@@ -160,14 +160,14 @@ class Choices:
                             yield order, given
 
     def _useless(self, order: str, given: Sequence[str]) -> str:
-        """The first parameter that no line uses; empty where all are used."""
+        """Return the first parameter that no line uses; empty where all are used."""
         needed = {
             name for line in self.lines if line.needs <= set(given) and line.order in (NO_ORDER, order) for name in line.needs
         }
         return next((name for name in given if name not in needed), "")
 
     def _text(self, order: str, given: frozenset[str]) -> Iterator[tuple[str, int]]:
-        """The lines of a variant, each with its number in the file."""
+        """Yield the lines of a variant, each with its number in the file."""
         for line in self.lines:
             if line.is_order:
                 indent = line.text[: len(line.text) - len(line.text.lstrip())]
@@ -176,7 +176,7 @@ class Choices:
                 yield line.text, line.number
 
     def _label(self, order: str, given: Sequence[str]) -> str:
-        """The name that the server, logs and figures show: “error_dumps.list[group_id,after,newest]”."""
+        """Return the name that the server, logs and figures show: “error_dumps.list[group_id,after,newest]”."""
         chosen = [name for name in given if name in self.filters]
         chosen += ["after"] * (len(given) > len(chosen)) + [order] * bool(order)
         return f"{self.name}[{','.join(chosen)}]" if chosen else self.name

@@ -47,7 +47,7 @@ class ConnectionCounts:
         self.waited = 0.0
 
     def begin(self, query: Query) -> Tally:
-        """The tally of a query that was not called here before."""
+        """Return the tally of a query that was not called here before."""
         tally = self.tallies[query] = Tally()
         return tally
 
@@ -88,5 +88,5 @@ class AllCounts:
 
 
 def log_slow(query: Query, seconds: float) -> None:
-    """A line for a call that took too long; without its values."""
+    """Log a call that took too long, without its values."""
     logger.warning("slow call: %s took %.3f s", query.name, seconds)

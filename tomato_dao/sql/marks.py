@@ -121,7 +121,7 @@ def _lines(text: str, first: int, tokens: Tokens, wrong: Wrong) -> Iterator[tupl
 
 
 def _marked(line: Line, mark: tuple[str, str] | None, used: Sequence[str], head: Head, wrong: Wrong) -> Line:
-    """The line, with what its mark says; it must name all that the line uses."""
+    """Return the line, with what its mark says; it must name all that the line uses."""
     what, text = mark or ("", "")
     optional = [name for name in used if name in head.optional]
     if what == "order":
@@ -143,7 +143,7 @@ def _marked(line: Line, mark: tuple[str, str] | None, used: Sequence[str], head:
 
 
 def _place_of_order(line: Line, head: Head, wrong: Wrong) -> Line:
-    """The line, which must be what the first order asks for: so the file is SQL that runs as it stands."""
+    """Return the line, which must be what the first order asks for: so the file is SQL that runs as it stands."""
     if head.orders:
         first = next(iter(head.orders.values()))
         if line.text.split() != ["order", "by", *first.columns.split()]:
@@ -152,7 +152,7 @@ def _place_of_order(line: Line, head: Head, wrong: Wrong) -> Line:
 
 
 def _continued(head: Head, lines: Sequence[Line], wrong: Wrong) -> dict[str, Order]:
-    """The orders with the parameters that continue each after a row: all have some, or none has."""
+    """Return the orders with the parameters that continue each after a row: all have some, or none has."""
     orders = dict(head.orders)
     for line in lines:
         orders[line.order] = replace(orders[line.order], after=_compared(orders[line.order], line, head, wrong))
@@ -162,7 +162,7 @@ def _continued(head: Head, lines: Sequence[Line], wrong: Wrong) -> dict[str, Ord
 
 
 def _compared(order: Order, line: Line, head: Head, wrong: Wrong) -> tuple[str, ...]:
-    """The parameters of a row comparison, which must have the order's columns, and its direction."""
+    """Return the parameters of a row comparison, which must have the order's columns, and its direction."""
     terms = [_COLUMN.fullmatch(term.strip()) for term in order.columns.split(",")]
     columns = [term["column"] for term in terms if term]
     ways = {term["way"] or "asc" for term in terms if term}

@@ -64,7 +64,7 @@ class Query:
         return frozenset(self.claims.get("not null", "").replace(",", " ").split())
 
     def line_at(self, position: int) -> int:
-        """The line of the file in which a character of the sql stands, counted from 1."""
+        """Return the line of the file in which a character of the sql stands, counted from 1."""
         place = self.sql.count("\n", 0, position - 1)
         return self.lines[place] if self.lines else self.sql_line + place
 
@@ -76,7 +76,7 @@ class Query:
             yield from self.choices.variants()
 
     def call(self, values: Sequence[object]) -> Call:
-        """A call of the query with its values, for an error to tell."""
+        """Return a call of the query with its values, for an error to tell."""
         if self.verb == "insert" and "on conflict" not in self.sql:  # what is new has at most a name
             which = [p for p in self.parameters if p == "name"]
         else:

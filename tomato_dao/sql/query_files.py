@@ -1,4 +1,4 @@
-"""The named queries of db/queries: read once, checked as they are read, parameters turned into $1, $2, …"""
+"""The named queries of db/queries: read once, checked as they are read, parameters turned into $1, $2 and so on."""
 
 import hashlib
 import re
@@ -186,7 +186,7 @@ def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, ty
 
 
 def _variant(query: Query, name: str, parameters: tuple[str, ...], text: str, lines: tuple[int, ...]) -> Query:
-    """The query with some of its lines and parameters."""
+    """Return the query with some of its lines and parameters."""
     sql, _, _ = _number(text, parameters, name)
     return replace(query, name=name, parameters=parameters, sql=sql, lines=lines)
 

@@ -90,7 +90,7 @@ class QueryConnection(psycopg.Connection[TupleRow]):
         self._count = 0
 
     def run(self, query: Query, values: Sequence[object]) -> Any:
-        """The query's rows; of a query that returns none, the number of rows that it changed.
+        """Return the query's rows; of a query that returns none, the number of rows that it changed.
 
         Raises psycopg's class for the server's SQLSTATE, InvalidValue for a value that does not fit. Where a change of the
         layout has made the statement stale it is prepared and run again, outside a transaction: a statement that failed
@@ -203,7 +203,7 @@ class QueryConnection(psycopg.Connection[TupleRow]):
         return Statement(self, query, shape, b"")
 
     def _describe_alone(self, query: Query) -> Shape:
-        """The shape of a query, of which nothing stays prepared."""
+        """Return the shape of a query, of which nothing stays prepared."""
         with self.transaction():  # so that a pooler sends both steps to one server
             return self._describe(b"", query)
 
@@ -217,7 +217,7 @@ class QueryConnection(psycopg.Connection[TupleRow]):
         return Shape(tuple(types), tuple(self._without_domain(oid) for oid in types), tuple(columns))
 
     def _without_domain(self, oid: int) -> int:
-        """The type that a domain is of, and any other type itself."""
+        """Return the type that a domain is of, and any other type itself."""
         if oid in self._base_types or self.adapters.types.get(oid):
             return self._base_types.get(oid, oid)
         row = self.execute(
@@ -284,7 +284,7 @@ class Statement:
         self._transformer.set_loader_types(columns, self._result_format)
 
     def __call__(self, values: Sequence[object]) -> Any:
-        """The rows, or the number of rows that were changed."""
+        """Return the rows, or the number of rows that were changed."""
         try:
             dumped = [dump(value) for dump, value in zip(self._dumpers, values, strict=True)]
         except _ADAPTATION_ERRORS:
@@ -314,7 +314,7 @@ class Statement:
         raise error_from_result(result, encoding="utf-8")
 
     def _invalid(self, values: Sequence[object]) -> InvalidValue:
-        """The error for the first value that can't be adapted, with the adaptation's error as its cause."""
+        """Return the error for the first value that can't be adapted, with the adaptation's error as its cause."""
         entity = self.query.entity
         for name, oid, dump, value in zip(self.query.parameters, self.shape.parameters, self._dumpers, values, strict=True):
             try:
@@ -347,7 +347,7 @@ def _dump_as_text(transformer: TransformerProtocol, oid: int, value: object) -> 
 
 
 def bound(queries: Iterable[Query], run: Callable[[Query, Sequence[object]], Any], file: str) -> Any:
-    """The queries of one file as functions of their parameters, typed by the face of the same name in dao/faces.
+    """Return the queries of one file as functions of their parameters, typed by the face of the same name in dao/faces.
 
     run: what returns a query's rows, or the number of rows that it changed.
     """
@@ -373,7 +373,7 @@ def _function(query: Query, run: Callable[[Query, Sequence[object]], Any]) -> Ca
 
 
 def _finished(query: Query, many: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of a query with choices, by its suffix."""
+    """Return the function of a query with choices, by its suffix."""
 
     def first(*values: object, **chosen: object) -> Any:
         rows = many(*values, **chosen)

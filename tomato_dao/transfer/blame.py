@@ -25,7 +25,7 @@ class RowLines:
         self.counts: dict[str, int] = {}
 
     def add(self, table: str, rows: int, line: int) -> None:
-        """The next rows of a table come from this line on."""
+        """Note that the next rows of a table come from this line on."""
         start = self.counts.setdefault(table, 0)
         offsets = self._offsets.setdefault(table, [])
         if not offsets or offsets[-1] != line - start:
@@ -34,7 +34,7 @@ class RowLines:
         self.counts[table] = start + rows
 
     def of(self, table: str, row: int) -> int:
-        """The line of a table's row, counted from 0."""
+        """Return the line of a table's row, counted from 0."""
         return self._offsets[table][bisect_right(self._starts[table], row) - 1] + row
 
 
@@ -64,7 +64,7 @@ class Search:
         return staging(table) if self._staged else sql.Identifier(table.name)
 
     def duplicate(self, table: Table, columns: Sequence[str]) -> AlreadyExists | None:
-        """The first record of the file that has the same values in these columns as an earlier one."""
+        """Return the first record of the file that has the same values in these columns as an earlier one."""
         names = sql.SQL(", ").join(map(sql.Identifier, columns))
         query = sql.SQL(
             "select (array_agg(ctid order by ctid))[1], (array_agg(ctid order by ctid))[2] from {} where ({}) is not null"
@@ -81,7 +81,7 @@ class Search:
         return AlreadyExists(f"line {line}: {table.model} {pk}: {said}", entity=table.model, key=pk)
 
     def taken(self, table: Table, columns: Sequence[str]) -> AlreadyExists | None:
-        """The first record of the file that has the same values in these columns as another one of the database."""
+        """Return the first record of the file that has the same values in these columns as another one of the database."""
         same = sql.SQL(" and ").join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(column)) for column in columns)
         query = sql.SQL("select s.ctid from {} s where exists (select from {} t where {}) order by 1 limit 1")
         row = self._row(query.format(self.relation(table), sql.Identifier(table.name), same))
@@ -92,7 +92,7 @@ class Search:
         return AlreadyExists(f"line {line}: {table.model} {pk}: {said}", entity=table.model, key=pk)
 
     def dangling(self, references: Iterable[Reference], tables: dict[str, Table]) -> NotFound | None:
-        """The references to nothing, in the file's order, as many as are worth showing."""
+        """Return the references to nothing, in the file's order, as many as are worth showing."""
         found = [place for reference in references for place in self._dangling(reference, tables)]
         if not found:
             return None
@@ -145,7 +145,7 @@ class Search:
         return sql.SQL("(select s.ctid from {} s where {})").format(staging(table), same)
 
     def _place(self, table: Table, ctid: str) -> tuple[int, str]:
-        """The line and pk of a row of the file."""
+        """Return the line and pk of a row of the file."""
         query = sql.SQL("select {} from {} t where t.ctid = {}").format(_pk(table, "t"), self.relation(table), ctid)
         (pk,) = self._row(query) or ("",)
         return self._line(table, ctid), printable(pk, _LONGEST)

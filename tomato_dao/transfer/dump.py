@@ -60,7 +60,7 @@ def dump(
 
 
 def header(tables: Sequence[Table]) -> bytes:
-    """The first record: what the dump holds, and of which layout."""
+    """Return the first record: what the dump holds, and of which layout."""
     versions = schema.known()
     fields = {
         "format": FORMAT,
@@ -83,7 +83,7 @@ def described(tables: Sequence[Table]) -> dict[str, object]:
 
 
 def trailer(counts: Mapping[str, int], sha256: str) -> bytes:
-    """The last record: how many there are, and the hash of every byte before its line."""
+    """Return the last record: how many there are, and the hash of every byte before its line."""
     fields = {"rows": sum(counts.values()), "models": counts, "sha256": sha256}
     return msgspec.json.encode({"model": "dump.trailer", "fields": fields})
 

@@ -118,7 +118,7 @@ def load_blocks(
 
 
 def failure(error: psycopg.Error, connection: psycopg.Connection) -> TomatoError:
-    """The error of a load that the server ended for a reason of its own."""
+    """Return the error of a load that the server ended for a reason of its own."""
     if not isinstance(error, psycopg.errors.DiskFull):
         return from_driver(error)
     where = "" if connection.closed else f" {connection.info.dbname} on {connection.info.host}:{connection.info.port}"
@@ -127,7 +127,7 @@ def failure(error: psycopg.Error, connection: psycopg.Connection) -> TomatoError
 
 
 def owner_needed(error: psycopg.Error) -> NotAllowed:
-    """The error of a load by a user that may not."""
+    """Return the error of a load by a user that may not."""
     return NotAllowed(f"{error.diag.message_primary}: a load needs the owner of the tables; name its URL in OWNER_DATABASE_URL")
 
 
@@ -280,7 +280,7 @@ class _Load:
             raise from_driver(error) from error
 
     def _restart_identities(self) -> None:
-        """New ids go on after the highest one; in a merge never back."""
+        """Let new ids go on after the highest one; in a merge never back."""
         for schema_name, name, tables, columns in self._connection.execute(_IDENTITIES, [self._quoted]).fetchall():
             sequence = sql.Identifier(schema_name, name)
             places = [

@@ -44,7 +44,7 @@ _ARRAY = re.compile(rb"^[ \t]*\[[ \t\r]*(?:\{|$)", re.MULTILINE)
 
 
 def find(name: str | os.PathLike[str]) -> Path:
-    """The file of that name, or of that name and an ending of a dump. NotFound where there is none."""
+    """Return the file of that name, or of that name and an ending of a dump. NotFound where there is none."""
     path = Path(name)
     endings = ENDINGS[:1] if path.suffix in (".json", ".gz", ".zst") else ENDINGS
     candidates = [Path(os.fspath(name) + ending) for ending in endings]
@@ -60,7 +60,7 @@ def find(name: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes. Unavailable where it can't be opened."""
+    """Provide the file's bytes. Unavailable where it can't be opened."""
     try:
         file = path.open("rb", buffering=_BUFFER)
     except OSError as error:
@@ -80,7 +80,7 @@ class Source:
         self._chunks = chunks(file)
 
     def __iter__(self) -> Iterator[bytes]:
-        """The chunks, once."""
+        """Yield the chunks, once."""
         return self._chunks
 
     def recognise(self, judge: Callable[[bytes], bool | None]) -> bool:
@@ -98,7 +98,7 @@ class Source:
 
 @contextmanager
 def source(file: str | os.PathLike[str] | IO[bytes] | Source) -> Iterator[Source]:
-    """A file to read: of that name (also without its ending), or open already."""
+    """Provide a file to read: of that name (also without its ending), or open already."""
     if isinstance(file, Source):
         yield file
     elif not isinstance(file, str | os.PathLike) and hasattr(file, "read"):
@@ -170,7 +170,7 @@ class _Raw(io.RawIOBase):
 
 @contextmanager
 def written(path: Path) -> Iterator[IO[bytes]]:
-    """A file that is there, complete and on disk, once the block ends; compressed by its ending (.gz, .zst), mode 0600.
+    """Provide a file that is there, complete and on disk, once the block ends; compressed by its ending (.gz, .zst), mode 0600.
 
     Until then it has another name, which goes where the block fails; what processes that were killed have left of such a file
     goes first. What is no regular file is written directly.

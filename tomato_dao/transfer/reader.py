@@ -59,7 +59,7 @@ class DumpReader:
         self._texts = itertools.chain([rest] if rest else [], self._texts)
 
     def blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
-        """The rows of these tables, in the file's order; once they have come, the file is complete and unchanged."""
+        """Yield the rows of these tables, in the file's order; once they have come, the file is complete and unchanged."""
         all_records = {table.model: RecordReader(table) for table in tables}
         counts = dict.fromkeys(all_records, 0)
         records = next(iter(all_records.values()))
@@ -103,7 +103,7 @@ class DumpReader:
         raise _cut(self._read)
 
     def _end(self, n: int, line: bytes, rest: list[bytes], counts: dict[str, int]) -> None:
-        """The trailer says what has come, and nothing comes after it."""
+        """Check that the trailer says what has come, and that nothing comes after it."""
         try:
             fields = msgspec.json.decode(line)["fields"]
             said, rows, sha256 = dict(fields["models"]), fields["rows"], fields["sha256"]
@@ -127,7 +127,7 @@ class DumpReader:
             raise _wrong(n + 1, "“]” is expected after the trailer, and nothing more") if rest else _cut(n)
 
     def _complete_lines(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Some lines at a time, each with its newline."""
+        """Yield some lines at a time, each with its newline."""
         rest = bytearray()
         for chunk in chunks:
             cut = chunk.rfind(b"\n") + 1
@@ -176,7 +176,7 @@ def _header(line: bytes) -> Header:
 
 
 def tables_of(described: dict[str, Any]) -> list[Table]:
-    """The tables that a header tells of. ValueError, TypeError, KeyError or AttributeError where it is damaged."""
+    """Return the tables that a header tells of. ValueError, TypeError, KeyError or AttributeError where it is damaged."""
     return [_table(model, described) for model in described["models"]]
 
 
@@ -193,7 +193,7 @@ def _column(name: str, kind: str) -> Column:
 
 
 def _model(n: int, line: bytes) -> str:
-    """The model of a line that is not as a dump writes it, or the first of its model."""
+    """Return the model of a line that is not as a dump writes it, or the first of its model."""
     if model := model_of(line):
         return model
     try:
@@ -216,7 +216,7 @@ def _any_row(records: RecordReader, n: int, line: bytes) -> bytes:
 
 
 def _name(line: bytes) -> str:
-    """A record as messages name it, as far as it can be told without understanding it."""
+    """Return a record as messages name it, as far as it can be told without understanding it."""
     found = [match[1].decode(errors="replace") for find in (_MODEL, _PK) if (match := find(line))]
     return printable(" ".join(found)) + ": " if found else ""
 

@@ -50,7 +50,7 @@ _MODEL = re.compile(rb'\{"model":"([^"\\]*+)"').match
 
 
 def model_of(line: bytes) -> str | None:
-    """The model of a line, where that stands first."""
+    """Return the model of a line, where that stands first."""
     found = _MODEL(line)
     return found[1].decode() if found else None
 
@@ -85,7 +85,7 @@ class RecordReader:
         self._arrays = [n for n, kind in enumerate(kinds) if kind == "array"]
 
     def rows(self, text: bytes) -> tuple[bytes, int] | None:
-        """The rows of several lines at once, for a third of the price, and how many; each line has its newline, the last too.
+        """Return the rows of several lines at once, for a third of the price, and how many; each line has its newline.
 
         None where one is not so simple or of another table.
         """
@@ -107,7 +107,7 @@ class RecordReader:
         return (rows, len(found)) if len(text) == len(rows) + len(found) * self._longer + 1 else None
 
     def row(self, line: bytes) -> bytes | None:
-        """The row of a line as a dump writes it; None for any other."""
+        """Return the row of a line as a dump writes it; None for any other."""
         found = self._match(line)
         if found is None:
             return None
@@ -130,7 +130,7 @@ class RecordReader:
         return values
 
     def any_row(self, line: bytes, end: int) -> bytes:
-        """The row of a line whose members have any order and space between them, and which ends before the comma at `end`.
+        """Return the row of a line whose members have any order and space, and which ends before the comma at `end`.
 
         ValueError says what is wrong with it.
         """
@@ -173,7 +173,7 @@ def _pattern(column: Column) -> bytes:
 
 
 def _pattern_with_null(column: Column) -> bytes:
-    """The same, but its group has the null, too; JSON's own null is left to who knows it from SQL's."""
+    """Return the same, but its group has the null, too; JSON's own null is left to who knows it from SQL's."""
     pattern = _PATTERNS[column.kind]
     if not column.nullable:
         return b"(?!null)" + pattern if column.kind == "json" else pattern
@@ -183,7 +183,7 @@ def _pattern_with_null(column: Column) -> bytes:
 
 
 def _value(column: Column, line: bytes, span: Span) -> bytes:
-    """A value, which is JSON, as COPY reads it. ValueError where it is of a wrong type."""
+    """Return a value, which is JSON, as COPY reads it. ValueError where it is of a wrong type."""
     begin, end = span
     if column.nullable and end - begin == 4 and line[begin:end] == b"null":
         return _NULL
@@ -216,7 +216,7 @@ def _json(value: bytes) -> bytes:
 
 
 def _text(string: bytes) -> bytes:
-    r"""A JSON string without its quotes, as COPY reads it: that knows all escapes but \u."""
+    r"""Return a JSON string without its quotes, as COPY reads it: that knows all escapes but \u."""
     return _escaped(scan.text_of(b'"%b"' % string).encode())
 
 
@@ -227,7 +227,7 @@ def _escaped(text: bytes) -> bytes:
 
 
 def _array(value: bytes) -> bytes:
-    """A JSON array as PostgreSQL's."""
+    """Return a JSON array as PostgreSQL's."""
     return _escaped(_literal(value))
 
 

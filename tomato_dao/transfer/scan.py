@@ -21,7 +21,7 @@ Span = tuple[int, int]
 
 
 def parts(text: bytes, span: Span | None = None) -> list[tuple[bytes, Span]]:
-    """The members of an object, or an array's elements with empty keys, with where their values stand; of a scalar none.
+    """Return the members of an object, or an array's elements with empty keys, with where their values stand; of a scalar none.
 
     span: where in the text it stands (default: it is all of the text). Values can be large, so they are not copied.
 

@@ -109,7 +109,7 @@ class Snapshot:
 
 @contextmanager
 def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
-    """A snapshot that is read over at most `jobs` of the database's connections; workers go on writing meanwhile.
+    """Provide a snapshot that is read over at most `jobs` of the database's connections; workers go on writing meanwhile.
 
     Raises WrongLayout where the layout is not the code's, Conflict where a migration waits.
     """
@@ -142,7 +142,7 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
 
 @contextmanager
 def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapshot: str | None = None) -> Iterator[None]:
-    """A read-only transaction that holds all tables, locked before it looks at anything.
+    """Provide a read-only transaction that holds all tables, locked before it looks at anything.
 
     Whoever joins a snapshot doesn't wait for its locks: the one it would wait for waits for the first of us.
     """
@@ -197,7 +197,7 @@ def _query(piece: Piece, line: sql.SQL, pages: int) -> sql.Composed:
 
 
 def _line(table: Table, words: Container[tuple[str, str]]) -> sql.Composable:
-    """A record's line, put together column by column, which costs the server less than row_to_json."""
+    """Return a record's line, put together column by column, which costs the server less than row_to_json."""
     begin, end = ("[", "]") if len(table.key) > 1 else ("", "")
     parts: list[sql.Composable] = []
     before = f'{{"model":{msgspec.json.encode(table.model).decode()},"pk":{begin}'
@@ -300,7 +300,7 @@ class _SnapshotReader:
 
 
 def _lines(reader: _SnapshotReader, readers: Sequence[_SnapshotReader]) -> Iterator[DumpedLines]:
-    """The lines of a reader's next piece, while all of them go on."""
+    """Yield the lines of a reader's next piece, while all of them go on."""
     while True:
         sockets = poll()
         for each in readers:

@@ -1,4 +1,4 @@
-"""What real old dumps have that the layout doesn't: what is read without loss, what is merged, and what is dropped."""
+"""Oddities of real old dumps: what is read without loss, what is merged, and what is dropped."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -147,7 +147,7 @@ READ: dict[str, tuple[Callable[[OldDump], object], str, object]] = {
 
 @pytest.fixture(scope="module")
 def all_read(tomato_server_url: str, tomato_template: str) -> Iterator[psycopg.Connection]:
-    """A connection to a database into which all of these were loaded at once."""
+    """Provide a connection to a database into which all of these were loaded at once."""
     with another_database(tomato_server_url, tomato_template) as db, db.connection() as connection:
         together(change for change, _, _ in READ.values()).load(db)
         yield connection
@@ -204,7 +204,7 @@ DROPPED: dict[str, tuple[Callable[[OldDump], object], str, int, str]] = {
 
 @pytest.fixture(scope="module")
 def all_dropped(tomato_server_url: str, tomato_template: str) -> LegacySummary:
-    """What became of all of these at once."""
+    """Return what became of all of these at once."""
     with another_database(tomato_server_url, tomato_template) as db:
         return together(change for change, _, _, _ in DROPPED.values()).load(db, check=True)
 

@@ -245,7 +245,7 @@ MENDED: dict[str, tuple[Callable[[OldDump], object], str, int, str, str]] = {
 
 @pytest.fixture(scope="module")
 def all_mended(tomato_server_url: str, tomato_template: str) -> LegacySummary:
-    """What became of all of these at once, what was wrong with them being skipped."""
+    """Return what became of all of these at once, with what was wrong skipped."""
     with another_database(tomato_server_url, tomato_template) as db:
         return together(change for change, *_ in MENDED.values()).load(db, check=True, skip_invalid=True)
 
@@ -299,7 +299,7 @@ def test_any_text_of_a_file_can_be_told_of(all_told: list[str], model: str, pk: 
 
 @pytest.fixture(scope="module")
 def all_told(tomato_server_url: str, tomato_template: str) -> list[str]:
-    """What is listed of records whose model, pk and fields hold U+0000 and lone surrogates."""
+    """Return what is listed of records whose model, pk and fields hold U+0000 and lone surrogates."""
     dump = OldDump()
     for pk in ("\0", "a\ud800b"):
         for model in ("printer\ud800", "printer\0", "permissions"):

@@ -60,7 +60,7 @@ def at_or_never(seconds: float | None) -> datetime | None:
 
 
 def columns_of_attrs(model: str, attrs: dict[str, Any]) -> dict[str, Any]:
-    """What a record's attrs become."""
+    """Return what a record's attrs become."""
     own = OF_ATTRS.get(model, {})
     found = {
         column: at_or_never(attrs.get(name)) if column.endswith(("_at", "_since")) else attrs.get(name, default)
@@ -75,13 +75,13 @@ def usage(old: Old, pk: int) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def old() -> Old:
-    """The larger sample, read independently."""
+    """Provide the larger sample, read independently."""
     return records_of(sample("medium.json.gz"))
 
 
 @pytest.fixture(scope="module")
 def loaded(old: Old, tomato_server_url: str, tomato_template: str) -> Iterator[Database]:
-    """A Database into which the larger sample was loaded."""
+    """Provide a Database into which the larger sample was loaded."""
     path = sample("medium.json.gz")
     with another_database(tomato_server_url, tomato_template) as db:
         summary = tomato_dao.load(db, path)

@@ -206,7 +206,7 @@ _PARTS = {
 
 
 def field_of(model: str, column: str) -> str:
-    """The field that a column's value came from, as the file names it."""
+    """Return the field that a column's value came from, as the file names it."""
     for source in [MODELS[model], *_PARTS.get(model, [])] if model in MODELS else []:
         for name, to in source.fields.items():
             if to == column:

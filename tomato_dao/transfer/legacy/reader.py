@@ -58,7 +58,7 @@ class LegacyRecords(Iterator[Record]):
         self.size = 0  # bytes read
 
     def __next__(self) -> Record:
-        """The next record."""
+        """Return the next record."""
         mark = self._mark()
         if self._count == 0:
             if mark not in ("[", ""):
@@ -78,7 +78,7 @@ class LegacyRecords(Iterator[Record]):
         raise StopIteration
 
     def _mark(self, *, peek: bool = False) -> str:
-        """The next character that is no space; empty at the file's end."""
+        """Return the next character that is no space; empty at the file's end."""
         while True:
             found = _SPACE.match(self._text, self._at)
             self._at = found.end() if found else self._at

@@ -96,7 +96,7 @@ class Rows:
         self._names = model.fields.keys() | (set() if model.attrs is None else {"attrs"})
 
     def row(self, record: Record, refuse: Refuse) -> list[object] | None:
-        """The row, with null for what is refused; None where the record has no pk that it could be told by."""
+        """Return the row, with null for what is refused; None where the record has no pk that it could be told by."""
         try:
             pk = self._key(record.pk)
         except ValueError as error:
@@ -125,7 +125,7 @@ class Rows:
         return row
 
     def _of_attrs(self, own: list[tuple[str, Reader, str | None]], text: object, refuse: Refuse) -> list[object]:
-        """The values of the columns that come from attrs, and the JSON text of the rest."""
+        """Return the values of the columns that come from attrs, and the JSON text of the rest."""
         if text is None or text in ("", "{}"):
             return [*(absent for _, _, absent in own), "{}"]
         try:
@@ -173,14 +173,14 @@ def _taken(attrs: dict[str, Any], path: str) -> Any:
 
 
 def sendable(text: str) -> str:
-    """A text of the file as the server takes it: U+0000 and lone surrogates as JSON writes them."""
+    """Return a text of the file as the server takes it: U+0000 and lone surrogates as JSON writes them."""
     if text.isascii() and "\0" not in text:
         return text
     return "".join(json.dumps(c)[1:-1] if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def shown(value: object) -> str:
-    """A value as messages show it: as JSON, and not too long."""
+    """Return a value as messages show it: as JSON, and not too long."""
     try:
         text = written(value)
     except ValueError:

@@ -136,7 +136,7 @@ class Staging:
         self._run("identities")
 
     def blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
-        """The rows of these tables, in the order of their keys."""
+        """Yield the rows of these tables, in the order of their keys."""
         for table in tables:
             if self._one("select to_regclass(%s) is null", "pg_temp.staged_" + table.name):
                 continue
@@ -220,5 +220,5 @@ def _fields(model: str, columns: Sequence[str] | None) -> str:
 
 
 def _worded(rule: str, meaning: str | None = None) -> str:
-    """A rule for people: constraints are told by what they check."""
+    """Return a rule for people: constraints are told by what they check."""
     return rule_of(rule) or meaning or rule

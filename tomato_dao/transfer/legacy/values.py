@@ -23,7 +23,7 @@ class Number(str):
 
 
 def parse(text: object) -> Any:
-    """A JSON text, its numbers as they are written, NaN and Infinity as strings; the empty text is an empty object."""
+    """Return a JSON text, its numbers as they are written, NaN and Infinity as strings; the empty text is an empty object."""
     if not isinstance(text, str):
         raise ValueError("must be a string that holds JSON")
     if text == "":
@@ -43,7 +43,7 @@ def _as_written(number: str) -> Number:
 
 
 def written(value: Any) -> str:
-    """The JSON text of what was parsed. ValueError for what jsonb refuses."""
+    """Return the JSON text of what was parsed. ValueError for what jsonb refuses."""
     try:
         text = _ENCODER.encode(value)
     except UnicodeEncodeError:
