@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tomato_dao
+from tomato_dao import Database
 from tomato_dao.errors import TomatoError
 
 CHECKOUT = Path(__file__).parents[2]
@@ -34,6 +35,16 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), f"{path or page.name} has no heading #{anchor}"
 
 
+def test_every_page_is_in_a_table_of_contents() -> None:
+    docs = CHECKOUT / "docs"
+    found = {"index"}
+    for page in docs.rglob("*.md"):
+        for entries in re.findall(r"^```{toctree}\n(.*?)```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+            names = [line for line in entries.splitlines() if line and not line.startswith(":")]
+            found |= {os.fspath((page.parent / name).relative_to(docs)) for name in names}
+    assert found == {os.fspath(page.relative_to(docs).with_suffix("")) for page in PAGES if docs in page.parents}
+
+
 def test_references_to_pages_in_code_lead_somewhere() -> None:
     for path in CODE:
         if path.suffix not in (".py", ".pyi", ".sql"):
@@ -41,6 +52,21 @@ def test_references_to_pages_in_code_lead_somewhere() -> None:
         for page, anchor in _REFERENCE.findall(path.read_text("utf-8")):
             assert (CHECKOUT / page).exists(), f"{path.relative_to(CHECKOUT)}: {page} does not exist"
             assert not anchor or anchor in anchors(CHECKOUT / page), f"{path.relative_to(CHECKOUT)}: {page} has no #{anchor}"
+
+
+def test_the_table_of_calls_names_every_method_of_every_dao(db: Database) -> None:
+    """Calls that nearly all DAOs have are told above the table."""
+    text = (CHECKOUT / "docs" / "guides" / "connecting.md").read_text("utf-8")
+    named: dict[str, set[str]] = {}
+    for attributes, purpose, calls in re.findall(r"^\| (`db\.[^|]*)\|([^|]*)\|([^|]*)\|$", text, re.MULTILINE):
+        for dao in re.findall(r"`db\.(\w+)`", attributes):
+            named.setdefault(dao, {"create", "get", "update", "set_attrs", "delete", "iterate"}).update(
+                re.findall(r"\w+", purpose + calls)
+            )
+    daos = {name: dao for name, dao in vars(db).items() if not name.startswith("_")}
+    assert named.keys() == daos.keys()
+    for name, dao in daos.items():
+        assert {call for call in dir(dao) if not call.startswith("_")} <= named[name], name
 
 
 def test_every_error_has_a_section_and_a_place_in_the_tree() -> None:

@@ -1,7 +1,7 @@
 """The settings that every session of ours pins, whatever role, database, server or environment say: what the code depends on.
 
 They go along when a session is opened, so that “reset all” comes back to them. A pooler in transaction mode takes none: there
-the session sets those few that such poolers keep for each client, and the roles have the others (db/roles.sql).
+the session sets those few that such poolers keep for each client, and the roles have the others (`make roles`).
 """
 
 import re
