@@ -1380,13 +1380,17 @@ CREATE VIEW public.error_group_summaries AS
     d.last_at,
     d.sources,
     d.origins,
-    d.versions
+    d.versions,
+    d.descriptions,
+    d.data_available
    FROM (public.error_groups g
      CROSS JOIN LATERAL ( SELECT count(*) AS kept,
             max((d_1.at)::timestamp with time zone) AS last_at,
             COALESCE(array_agg(DISTINCT d_1.source), '{}'::text[]) AS sources,
             COALESCE(array_agg(DISTINCT d_1.origin), '{}'::text[]) AS origins,
-            COALESCE(jsonb_agg(DISTINCT d_1.software_version), '[]'::jsonb) AS versions
+            COALESCE(jsonb_agg(DISTINCT d_1.software_version), '[]'::jsonb) AS versions,
+            COALESCE(jsonb_agg(DISTINCT d_1.description), '[]'::jsonb) AS descriptions,
+            COALESCE(bool_or(d_1.data_available), false) AS data_available
            FROM public.error_dumps d_1
           WHERE (d_1.group_id = g.group_id)) d);
 

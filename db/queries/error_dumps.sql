@@ -6,6 +6,22 @@ select
 from error_dumps d
 where d.source = :source and d.dump_id = :dump_id;
 
+-- name: list(group_id, source, data_available, after_source, after_dump_id, limit)
+-- record_class: ErrorDump
+-- optional: group_id, source, data_available, after_source, after_dump_id
+-- order: key = d.source, d.dump_id
+-- All dumps, or those of a group, of a source, with or without data, without that data, by source and id.
+select
+  d.source, d.dump_id, d.group_id, d.at, d.description, d.origin, d.software_version, d.data_available, d.attrs
+from error_dumps d
+where true
+  and d.group_id = :group_id -- if: group_id
+  and d.source = :source -- if: source
+  and d.data_available = :data_available -- if: data_available
+  and (d.source, d.dump_id) > (:after_source, :after_dump_id) -- after: key
+order by d.source, d.dump_id -- order
+limit :limit;
+
 -- name: list_of_group(group_id)
 -- record_class: ErrorDump
 -- The dumps of a group without their data, oldest first.

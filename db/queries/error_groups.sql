@@ -19,7 +19,9 @@ limit :limit;
 -- record_class: ErrorGroupSummary
 -- one row: the view has one for each group
 -- A group with what its dumps amount to.
-select g.group_id, g.description, g.removed_dumps, g.count, g.last_at, g.sources, g.origins, g.versions
+select
+  g.group_id, g.description, g.removed_dumps, g.count, g.last_at, g.sources, g.origins, g.versions, g.descriptions,
+  g.data_available
 from error_group_summaries g
 where g.group_id = :group_id;
 
@@ -27,7 +29,9 @@ where g.group_id = :group_id;
 -- record_class: ErrorGroupSummary
 -- nullable: after
 -- All groups with what their dumps amount to, by id, after that one, as “list” does.
-select g.group_id, g.description, g.removed_dumps, g.count, g.last_at, g.sources, g.origins, g.versions
+select
+  g.group_id, g.description, g.removed_dumps, g.count, g.last_at, g.sources, g.origins, g.versions, g.descriptions,
+  g.data_available
 from error_group_summaries g
 where g.group_id >= coalesce(:after, '') and g.group_id is distinct from :after
 order by g.group_id

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from itertools import product
 from typing import Any
 
 import psycopg
@@ -162,9 +163,10 @@ def test_a_summary_tells_what_a_group_amounts_to(db: Database, server: psycopg.C
     db.error_dumps.delete("host1", "3")
     store(db, 4, "a")
     db.error_dumps.delete("host1", "4")
-    a = ErrorGroupSummary("a", "", 1, 1, None, [], [], [])
+    a = ErrorGroupSummary("a", "", 1, 1, None, [], [], [], [], False)
     b = ErrorGroupSummary(
-        "b", "b's", 1, 4, MOMENT + timedelta(seconds=2), ["host0", "host1"], ["Exception", "RPCError"], [VERSION, newer]
+        "b", "b's", 1, 4, MOMENT + timedelta(seconds=2), ["host0", "host1"], ["Exception", "RPCError"], [VERSION, newer],
+        [{}, {"n": 1}, {"n": 2}], False,
     )  # fmt: skip
     assert db.error_groups.summary("b") == b
     assert db.error_groups.list_summaries() == [a, b]
@@ -175,6 +177,43 @@ def test_a_summary_tells_what_a_group_amounts_to(db: Database, server: psycopg.C
     assert db.error_groups.list(limit=1) == [ErrorGroup("", "", 0)]
     assert [s.group_id for s in db.error_groups.list_summaries(limit=1)] == [""]
     assert db.error_groups.list_summaries(after="") == [a, b]
+
+
+def test_a_summary_tells_each_description_once_and_whether_any_dump_has_data(db: Database) -> None:
+    for n in range(3):
+        store(db, n, description={"text": "full"} if n else ["x"])
+    store(db, 3, "other")
+    told = [(["x"], {"text": "full"}), ({"n": 3},)]
+    summaries = db.error_groups.list_summaries()
+    assert [(tuple(s.descriptions), s.data_available) for s in summaries] == [(t, False) for t in told]
+    db.error_dumps.update("host1", "1", {"data": DATA, "data_available": True})
+    assert [(tuple(s.descriptions), s.data_available) for s in db.error_groups.list_summaries()] == [
+        (told[0], True), (told[1], False)
+    ]  # fmt: skip
+    assert db.error_groups.summary("g") == db.error_groups.list_summaries()[0]
+
+
+@pytest.fixture
+def dumps(db: Database) -> list[ErrorDump]:
+    """Dumps of two groups and two sources, some with data, by their keys."""
+    for n, group, source, has_data in [
+        (1, "g", "host1", True), (2, "h", "host1", False), (3, "g", "host0", False), (4, "h", "host0", True),
+        (5, "g", "host0", True),
+    ]:  # fmt: skip
+        store(db, n, group, source=source, data=DATA, data_available=has_data)
+    rows = db.error_dumps.list_of_group("g") + db.error_dumps.list_of_group("h")  # type: ignore[operator]
+    return sorted(rows, key=lambda dump: (dump.source, dump.dump_id))
+
+
+def test_dumps_are_listed_by_group_source_and_data(db: Database, dumps: list[ErrorDump]) -> None:
+    for group_id, source, data_available in product([None, "g", "x"], [None, "host0"], [None, True, False]):
+        chosen: dict[str, Any] = {"group_id": group_id, "source": source, "data_available": data_available}
+        wanted = [d for d in dumps if all(value in (None, getattr(d, key)) for key, value in chosen.items())]
+        assert db.error_dumps.list(**chosen) == wanted
+        assert list(db.error_dumps.iterate(**chosen)) == wanted
+        assert db.error_dumps.list(**chosen, limit=1) == wanted[:1]
+        for n, dump in enumerate(wanted):
+            assert db.error_dumps.list(**chosen, after=(dump.source, dump.dump_id)) == wanted[n + 1 :]
 
 
 def test_a_group_and_its_dumps_can_be_changed(db: Database) -> None:

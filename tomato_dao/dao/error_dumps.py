@@ -1,12 +1,12 @@
 """Error dumps: beside db/queries/error_dumps.sql."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..patches import ErrorDumpPatch, checked
 from ..rows import ErrorDump, FullErrorDump, JsonIn, JsonObject
-from . import changed, found
+from . import changed, every, found
 
 if TYPE_CHECKING:
     from .faces import ErrorDumpsQueries
@@ -55,6 +55,40 @@ class ErrorDumps:
     def get(self, source: str, dump_id: str) -> FullErrorDump:
         """Return the dump that a source knows by an id, with its data. Raises NotFound."""
         return found(self._q.get(source, dump_id), "error dump", (source, dump_id))
+
+    def list(
+        self,
+        *,
+        group_id: str | None = None,
+        source: str | None = None,
+        data_available: bool | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[ErrorDump]:
+        """Return a page of dumps without their data, by source and dump_id; `iterate` goes over all.
+
+        group_id, source, data_available: those of the dumps (default: any). after: source and dump_id of the last dump of the
+        page before (default: the first page); at most `limit` dumps are returned.
+        """
+        after_source, after_dump_id = after or (None, None)
+        return self._q.list(
+            limit,
+            group_id=group_id,
+            source=source,
+            data_available=data_available,
+            after_source=after_source,
+            after_dump_id=after_dump_id,
+        )
+
+    def iterate(
+        self, *, group_id: str | None = None, source: str | None = None, data_available: bool | None = None
+    ) -> Iterator[ErrorDump]:
+        """Iterate over all dumps, or those that `list` gives for the same choice, in its order; a page is fetched at a time."""
+
+        def page(after: tuple[str, str] | None, limit: int) -> Sequence[ErrorDump]:
+            return self.list(group_id=group_id, source=source, data_available=data_available, after=after, limit=limit)
+
+        return every(page, lambda row: (row.source, row.dump_id), None)
 
     def list_of_group(self, group_id: str) -> Sequence[ErrorDump]:
         """Return the dumps of a group without their data, which can be large; oldest first."""

@@ -24,7 +24,8 @@ class ErrorGroup(Row, frozen=True):
 class ErrorGroupSummary(ErrorGroup, frozen=True):
     """A kind of error: how often it came (with what is gone by now), and what the dumps that are kept say.
 
-    last_at is None where no dump is left.
+    last_at is None where no dump is left. sources, origins, versions and descriptions: each once. data_available: whether any
+    of the dumps has data.
     """
 
     count: int
@@ -32,6 +33,8 @@ class ErrorGroupSummary(ErrorGroup, frozen=True):
     sources: list[str]
     origins: list[str]
     versions: list[Json]
+    descriptions: list[Json]
+    data_available: bool
 
 
 class ErrorDump(Row, frozen=True):
