@@ -13,6 +13,37 @@ where
 order by m.end_at
 limit :limit;
 
+-- name: history(site_a_name, site_b_name)^
+-- record_class: LinkHistory
+-- All measurements between two sites, in whichever order, of each type by time.
+select
+  a.id as site_a_id, a.name as site_a_name, b.id as site_b_id, b.name as site_b_name,
+  h.single, h.five_minutes, h.hour, h.day, h.month, h.year
+from sites one
+inner join sites other on other.name = :site_b_name
+inner join sites a on a.id = least(one.id, other.id)
+inner join sites b on b.id = greatest(one.id, other.id)
+cross join
+  lateral (
+    select
+      coalesce(json_agg(o.measurement order by o.end_at) filter (where o.type = 'single'), '[]') as single,
+      coalesce(json_agg(o.measurement order by o.end_at) filter (where o.type = '5minutes'), '[]') as five_minutes,
+      coalesce(json_agg(o.measurement order by o.end_at) filter (where o.type = 'hour'), '[]') as hour,
+      coalesce(json_agg(o.measurement order by o.end_at) filter (where o.type = 'day'), '[]') as day,
+      coalesce(json_agg(o.measurement order by o.end_at) filter (where o.type = 'month'), '[]') as month,
+      coalesce(json_agg(o.measurement order by o.end_at) filter (where o.type = 'year'), '[]') as year
+    from (
+      select
+        m.type, m.end_at,
+        json_build_array(
+          m.site_a_id, m.site_b_id, m.type, m.begin_at, m.end_at, m.loss, m.delay_avg, m.delay_stddev, m.measurements
+        ) as measurement
+      from link_measurements m
+      where m.site_a_id = a.id and m.site_b_id = b.id
+    ) o
+  ) h
+where one.name = :site_a_name;
+
 -- name: store(site_a_id, site_b_id, type, begin_at, end_at, loss, delay_avg, delay_stddev, measurements)!
 -- Keep a measurement between two sites, in whichever order; none where that is there already.
 insert into link_measurements (

@@ -73,6 +73,32 @@ from usage_records r
 where r.usage_id = :usage_id and r.type = :type and r.end_at > :since::timestamptz and r.end_at <= :until::timestamptz
 order by r.end_at;
 
+-- name: history(usage_id)^
+-- record_class: UsageHistory
+-- All records of an object, of each type by time.
+select
+  u.id as usage_id, h.five_minutes, h.hour, h.day, h.month, h.year
+from usage_statistics u
+cross join
+  lateral (
+    select
+      coalesce(json_agg(o.record order by o.end_at) filter (where o.type = '5minutes'), '[]') as five_minutes,
+      coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'hour'), '[]') as hour,
+      coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'day'), '[]') as day,
+      coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'month'), '[]') as month,
+      coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'year'), '[]') as year
+    from (
+      select
+        r.type, r.end_at,
+        json_build_array(
+          r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
+        ) as record
+      from usage_records r
+      where r.usage_id = u.id
+    ) o
+  ) h
+where u.id = :usage_id;
+
 -- name: latest(usage_id, type)^
 -- record_class: UsageRecord
 -- The newest record of an object, of a type; of 5 minutes only what “current_usage” gives.

@@ -13,7 +13,6 @@ from tomato_dao import Ambiguous, Database, NotFound
 from tomato_dao.rows import Connection, FullElement, FullHost, FullTopology, HostComponent, User
 
 Answers = Iterator[tuple[str, Any]]
-TYPES = ("5minutes", "hour", "day", "month", "year")
 USES = ("cputime", "diskspace", "memory", "traffic")
 # What the old backend showed of an element without it, in place of nothing.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -61,9 +60,9 @@ def user_id(user: User) -> str:
 def usage(here: Loaded, usage_id: int | None) -> dict[str, list[dict[str, Any]]]:
     """All records of an object."""
     assert usage_id is not None
-    return {
-        kind: [record_of(record) for record in here.db.usage.list(usage_id, kind)] for kind in TYPES
-    }  # fmt: skip
+    history = here.db.usage.history(usage_id)
+    told = {"5minutes": history.five_minutes, "hour": history.hour, "day": history.day, "month": history.month}
+    return {kind: [record_of(record) for record in records] for kind, records in (told | {"year": history.year}).items()}
 
 
 def record_of(record: Any) -> dict[str, Any]:

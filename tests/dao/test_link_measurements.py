@@ -10,7 +10,7 @@ from tests.conftest import World
 from tests.helpers.dao_cases import MOMENT, NOBODY, at_once, refused
 from tomato_dao import Database, InvalidValue, NotFound
 from tomato_dao.database import QUERIES
-from tomato_dao.rows import LinkMeasurement, Site, replace
+from tomato_dao.rows import LinkHistory, LinkMeasurement, Site, replace
 
 HOUR = timedelta(hours=1)
 
@@ -72,6 +72,29 @@ def test_measurements_are_listed_by_type_and_time(
     assert between("hour", after=measured[1].end_at) == measured[2:]
     assert between("hour", until=measured[1].end_at) == measured[:2]
     assert between("hour", after=MOMENT, until=MOMENT + 3 * HOUR, limit=2) == measured[1:3]
+
+
+def test_the_history_of_two_sites_has_all_types_by_time_and_the_names(
+    db: Database, sites: tuple[Site, Site], measured: list[LinkMeasurement]
+) -> None:
+    lab, hall = sites
+    single, short, day, month, year = (
+        replace(measured[0], type=type) for type in ("single", "5minutes", "day", "month", "year")
+    )
+    here = replace(measured[0], site_b_id=lab.id)
+    none = LinkHistory(lab.id, "lab", hall.id, "hall", (), (), (), (), (), ())
+    assert db.link_measurements.history("hall", "lab") == none
+    db.link_measurements.store_all([*reversed(measured), single, short, day, month, year, here])
+    told = replace(
+        none, single=(single,), five_minutes=(short,), hour=tuple(measured), day=(day,), month=(month,), year=(year,)
+    )
+    assert db.link_measurements.history("lab", "hall") == told == db.link_measurements.history("hall", "lab")
+    assert db.link_measurements.history("lab", "lab") == LinkHistory(
+        lab.id, "lab", lab.id, "lab", (), (), (here,), (), (), ()
+    )  # fmt: skip
+    for names in (("lab", "x"), ("x", "lab"), ("x", "y")):
+        with refused(NotFound, "site", names):
+            db.link_measurements.history(*names)
 
 
 def test_what_cannot_be_is_refused_and_then_nothing_of_a_batch_is_kept(db: Database, measured: list[LinkMeasurement]) -> None:

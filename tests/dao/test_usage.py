@@ -12,7 +12,7 @@ from tests.conftest import World
 from tests.helpers.dao_cases import NOBODY, at_once, refused, timed
 from tests.helpers.usage_cases import settle
 from tomato_dao import Database, InvalidValue, NotFound
-from tomato_dao.rows import HostComponent, ImportedUsage, Topology, UsageRecord, replace
+from tomato_dao.rows import HostComponent, ImportedUsage, Topology, UsageHistory, UsageRecord, asdict, replace
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WINDOW = timedelta(minutes=5)
@@ -265,3 +265,22 @@ def test_a_new_account_is_left_alone(db: Database, world: World) -> None:
     db.quotas.update(world.user.id, {"used_memory": 0})
     assert db.quotas.enforce(now=NOON) == []
     assert "over_quota" in db.users.get(world.user.id).flags
+
+
+def test_the_history_of_an_object_has_all_types_by_time(
+    db: Database, server: psycopg.Connection, topology: Topology, component: HostComponent
+) -> None:
+    assert topology.usage_id
+    roll_up(db, component, [NOON - timedelta(days=40), *(NOON + n * WINDOW for n in range(14))], 0.1)
+    history = db.usage.history(topology.usage_id)
+    assert (len(history.five_minutes), len(history.hour), len(history.month)) == (12, 3, 1)
+    assert history == UsageHistory(
+        topology.usage_id,
+        *(tuple(db.usage.list(topology.usage_id, type)) for type in ("5minutes", "hour", "day", "month", "year")),
+    )
+    assert component.usage_id
+    assert [len(times) for times in asdict(db.usage.history(component.usage_id)).values() if isinstance(times, tuple)] == [
+        12, 0, 0, 0, 0
+    ]  # fmt: skip
+    with refused(NotFound, "usage", NOBODY, f"^usage {NOBODY} does not exist$"):
+        db.usage.history(NOBODY)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..rows import LinkMeasurement
-from . import row_of
+from ..rows import LinkHistory, LinkMeasurement
+from . import found, row_of
 
 if TYPE_CHECKING:
     from .faces import LinkMeasurementsQueries
@@ -58,3 +58,11 @@ class LinkMeasurements:
     ) -> Sequence[LinkMeasurement]:
         """Return a page of a type between two sites, by end: at most `limit` that end after `after`, until `until`."""
         return self._q.list_between(site_a_id, site_b_id, type, after, until, limit)
+
+    def history(self, site_a_name: str, site_b_name: str) -> LinkHistory:
+        """Return all measurements that are kept of two sites, given by their names, of each type by time.
+
+        Raises NotFound where there is no site of a name; its key is both names.
+        """
+        names = (site_a_name, site_b_name)
+        return found(self._q.history(site_a_name, site_b_name), "site", names)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidValue
 from ..printable import quoted
-from ..rows import AggregatedUsage, ImportedUsage, UsageRecord, UsageTotal
-from . import row_of
+from ..rows import AggregatedUsage, ImportedUsage, UsageHistory, UsageRecord, UsageTotal
+from . import found, row_of
 
 if TYPE_CHECKING:
     from .faces import UsageQueries
@@ -78,6 +78,10 @@ class Usage:
         since, until: those that end after the one and not after the other.
         """
         return self._q.list(usage_id, type, since, until)
+
+    def history(self, usage_id: int) -> UsageHistory:
+        """Return all records that are kept of an object, of each type by time. Raises NotFound where it is no usage_id."""
+        return found(self._q.history(usage_id), "usage", usage_id)
 
     def latest(self, usage_id: int, type: str) -> UsageRecord | None:
         """Return the newest record of an object, of a type; None where it has none.

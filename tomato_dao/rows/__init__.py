@@ -50,7 +50,16 @@ from .topologies import (
     TopologyPermission,
     TopologyRole,
 )
-from .usage import AggregatedUsage, CombinedLinks, ImportedUsage, LinkMeasurement, UsageRecord, UsageTotal
+from .usage import (
+    AggregatedUsage,
+    CombinedLinks,
+    ImportedUsage,
+    LinkHistory,
+    LinkMeasurement,
+    UsageHistory,
+    UsageRecord,
+    UsageTotal,
+)
 
 __all__ = [
     "AggregatedUsage",
@@ -83,6 +92,7 @@ __all__ = [
     "JsonIn",
     "JsonObject",
     "KeyValue",
+    "LinkHistory",
     "LinkMeasurement",
     "ListedTemplate",
     "ListedTopology",
@@ -107,6 +117,7 @@ __all__ = [
     "TopologyContact",
     "TopologyPermission",
     "TopologyRole",
+    "UsageHistory",
     "UsageRecord",
     "UsageTotal",
     "User",

@@ -19,6 +19,17 @@ class UsageRecord(Row, frozen=True):
     cputime: float
 
 
+class UsageHistory(Row, frozen=True):
+    """All records that are kept of an object, of each type by time."""
+
+    usage_id: int
+    five_minutes: tuple[UsageRecord, ...]
+    hour: tuple[UsageRecord, ...]
+    day: tuple[UsageRecord, ...]
+    month: tuple[UsageRecord, ...]
+    year: tuple[UsageRecord, ...]
+
+
 class UsageTotal(Row, frozen=True):
     """The use of a user or an organization in a period, from begin_at to end_at as far as it has records."""
 
@@ -67,6 +78,21 @@ class LinkMeasurement(Row, frozen=True):
     delay_avg: float
     delay_stddev: float
     measurements: int
+
+
+class LinkHistory(Row, frozen=True):
+    """All measurements that are kept of two sites, of each type by time; site_a is the one with the lower id."""
+
+    site_a_id: int
+    site_a_name: str
+    site_b_id: int
+    site_b_name: str
+    single: tuple[LinkMeasurement, ...]
+    five_minutes: tuple[LinkMeasurement, ...]
+    hour: tuple[LinkMeasurement, ...]
+    day: tuple[LinkMeasurement, ...]
+    month: tuple[LinkMeasurement, ...]
+    year: tuple[LinkMeasurement, ...]
 
 
 class CombinedLinks(Row, frozen=True):
