@@ -1409,6 +1409,8 @@ CREATE TABLE public.host_connections (
     state text NOT NULL,
     usage_id bigint DEFAULT public.new_usage_id(),
     orphan_lease_until public.instant,
+    next_refresh_at public.instant DEFAULT now() NOT NULL,
+    refresh_lease_until public.instant,
     attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT host_connections_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
     CONSTRAINT host_connections_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
@@ -1443,6 +1445,8 @@ CREATE TABLE public.host_elements (
     state text NOT NULL,
     usage_id bigint DEFAULT public.new_usage_id(),
     orphan_lease_until public.instant,
+    next_refresh_at public.instant DEFAULT now() NOT NULL,
+    refresh_lease_until public.instant,
     attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT host_elements_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
     CONSTRAINT host_elements_element_id_check CHECK (((element_id IS NULL) OR (connection_id IS NULL)))
@@ -2601,6 +2605,13 @@ CREATE INDEX host_connections_orphan_turn_idx ON public.host_connections USING b
 
 
 --
+-- Name: host_connections_refresh_turn_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_connections_refresh_turn_idx ON public.host_connections USING btree (GREATEST(next_refresh_at, refresh_lease_until)) WHERE ((element_id IS NOT NULL) OR (connection_id IS NOT NULL));
+
+
+--
 -- Name: host_elements_connection_id_idx; Type: INDEX; Schema: public; Owner: -
 --
 
@@ -2626,6 +2637,13 @@ CREATE INDEX host_elements_host_id_idx ON public.host_elements USING btree (host
 --
 
 CREATE INDEX host_elements_orphan_turn_idx ON public.host_elements USING btree (COALESCE((orphan_lease_until)::timestamp with time zone, '-infinity'::timestamp with time zone), id) WHERE ((element_id IS NULL) AND (connection_id IS NULL));
+
+
+--
+-- Name: host_elements_refresh_turn_idx; Type: INDEX; Schema: public; Owner: -
+--
+
+CREATE INDEX host_elements_refresh_turn_idx ON public.host_elements USING btree (GREATEST(next_refresh_at, refresh_lease_until)) WHERE ((element_id IS NOT NULL) OR (connection_id IS NOT NULL));
 
 
 --

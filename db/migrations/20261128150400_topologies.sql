@@ -180,6 +180,8 @@ create table host_elements (
   state text not null,
   usage_id bigint default new_usage_id() unique references usage_statistics,
   orphan_lease_until instant,
+  next_refresh_at instant not null default now(),
+  refresh_lease_until instant,
   attrs jsonb not null default '{}' constraint host_elements_attrs_check check (jsonb_typeof(attrs) = 'object'),
   unique (host_id, num),
   constraint host_elements_element_id_check check (element_id is null or connection_id is null)
@@ -194,6 +196,10 @@ create index host_elements_host_id_idx on host_elements (host_id, id);
 -- host elements serve something.
 create index host_elements_orphan_turn_idx
 on host_elements (coalesce(orphan_lease_until, '-infinity'), id) where element_id is null and connection_id is null;
+
+-- Host elements in the order in which they are claimed to be kept alive. Partial: an orphan is to go, and is not kept alive.
+create index host_elements_refresh_turn_idx
+on host_elements (greatest(next_refresh_at, refresh_lease_until)) where element_id is not null or connection_id is not null;
 
 -- The usage identity of a removed host element goes with it.
 create trigger host_elements_usage_removed
@@ -213,6 +219,8 @@ create table host_connections (
   state text not null,
   usage_id bigint default new_usage_id() unique references usage_statistics,
   orphan_lease_until instant,
+  next_refresh_at instant not null default now(),
+  refresh_lease_until instant,
   attrs jsonb not null default '{}' constraint host_connections_attrs_check check (jsonb_typeof(attrs) = 'object'),
   unique (host_id, num),
   constraint host_connections_element_id_check check (element_id is null or connection_id is null)
@@ -226,6 +234,10 @@ create index host_connections_host_id_idx on host_connections (host_id, id);
 -- Orphans in the order in which they are claimed for removal. Partial: nearly all host connections serve something.
 create index host_connections_orphan_turn_idx
 on host_connections (coalesce(orphan_lease_until, '-infinity'), id) where element_id is null and connection_id is null;
+
+-- Host connections in the order in which they are claimed to be kept alive. Partial: an orphan is to go, and is not kept alive.
+create index host_connections_refresh_turn_idx
+on host_connections (greatest(next_refresh_at, refresh_lease_until)) where element_id is not null or connection_id is not null;
 
 -- The usage identity of a removed host connection goes with it.
 create trigger host_connections_usage_removed

@@ -49,6 +49,17 @@ update host_connections hc set attrs = (hc.attrs || :set::jsonb) - :remove::text
 where hc.id = :id
 returning hc.attrs;
 
+-- name: record(id, state, type, set, remove)^
+-- record_class: HostComponent
+-- What the host says of it: state, type, and keys of attrs to be set and removed.
+update host_connections hc set
+  state = :state,
+  type = :type,
+  attrs = (hc.attrs || :set::jsonb) - :remove::text[]
+where hc.id = :id
+returning
+  hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs;
+
 -- name: delete(id)!
 -- Remove a host connection.
 delete from host_connections hc where hc.id = :id;
@@ -123,3 +134,35 @@ order by c.id;
 delete from host_connections hc
 where
   hc.id = :id and hc.orphan_lease_until = :lease_until::timestamptz and hc.element_id is null and hc.connection_id is null;
+
+-- name: claim_refreshes(limit, lease)
+-- record_class: RefreshClaim
+-- What serves something and is to be kept alive on its host, as this worker's for the time of the lease; in turn, by when it
+-- was due or tried.
+with due as materialized (
+  select hc.id
+  from host_connections hc
+  where
+    (hc.element_id is not null or hc.connection_id is not null)
+    and greatest(hc.next_refresh_at, hc.refresh_lease_until) <= now()
+  order by greatest(hc.next_refresh_at, hc.refresh_lease_until)
+  limit :limit
+  for update skip locked
+),
+
+claimed as (
+  update host_connections hc set refresh_lease_until = now() + :lease::interval
+  where hc.id = any(array(select d.id from due d))
+  returning
+    hc.id, hc.host_id, hc.num, hc.type, hc.state, hc.next_refresh_at, hc.refresh_lease_until as lease_until
+)
+
+select c.id, c.host_id, h.name as host_name, h.rpcurl, c.num, c.type, c.state, c.next_refresh_at, c.lease_until
+from claimed c
+inner join hosts h on h.id = c.host_id
+order by c.next_refresh_at, c.id;
+
+-- name: finish_refresh(id, lease_until)!
+-- It was kept alive: again in an hour, unless the lease was lost.
+update host_connections hc set next_refresh_at = now() + interval '1 hour', refresh_lease_until = null
+where hc.id = :id and hc.refresh_lease_until = :lease_until::timestamptz;

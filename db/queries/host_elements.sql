@@ -49,6 +49,17 @@ update host_elements he set attrs = (he.attrs || :set::jsonb) - :remove::text[]
 where he.id = :id
 returning he.attrs;
 
+-- name: record(id, state, type, set, remove)^
+-- record_class: HostComponent
+-- What the host says of it: state, type, and keys of attrs to be set and removed.
+update host_elements he set
+  state = :state,
+  type = :type,
+  attrs = (he.attrs || :set::jsonb) - :remove::text[]
+where he.id = :id
+returning
+  he.id, he.host_id, he.num, he.element_id, he.connection_id, he.type, he.state, he.usage_id, he.attrs;
+
 -- name: delete(id)!
 -- Remove a host element.
 delete from host_elements he where he.id = :id;
@@ -123,3 +134,35 @@ order by c.id;
 delete from host_elements he
 where
   he.id = :id and he.orphan_lease_until = :lease_until::timestamptz and he.element_id is null and he.connection_id is null;
+
+-- name: claim_refreshes(limit, lease)
+-- record_class: RefreshClaim
+-- What serves something and is to be kept alive on its host, as this worker's for the time of the lease; in turn, by when it
+-- was due or tried.
+with due as materialized (
+  select he.id
+  from host_elements he
+  where
+    (he.element_id is not null or he.connection_id is not null)
+    and greatest(he.next_refresh_at, he.refresh_lease_until) <= now()
+  order by greatest(he.next_refresh_at, he.refresh_lease_until)
+  limit :limit
+  for update skip locked
+),
+
+claimed as (
+  update host_elements he set refresh_lease_until = now() + :lease::interval
+  where he.id = any(array(select d.id from due d))
+  returning
+    he.id, he.host_id, he.num, he.type, he.state, he.next_refresh_at, he.refresh_lease_until as lease_until
+)
+
+select c.id, c.host_id, h.name as host_name, h.rpcurl, c.num, c.type, c.state, c.next_refresh_at, c.lease_until
+from claimed c
+inner join hosts h on h.id = c.host_id
+order by c.next_refresh_at, c.id;
+
+-- name: finish_refresh(id, lease_until)!
+-- It was kept alive: again in an hour, unless the lease was lost.
+update host_elements he set next_refresh_at = now() + interval '1 hour', refresh_lease_until = null
+where he.id = :id and he.refresh_lease_until = :lease_until::timestamptz;

@@ -178,6 +178,15 @@ update topologies t set
   timeout_lease_until = null
 where t.id = :id and t.timeout_lease_until = :lease_until::timestamptz;
 
+-- name: contacts(id, roles)
+-- record_class: TopologyContact
+-- Who is to be told of a topology: users with one of these explicit roles, by id.
+select u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags) as nomails, p.role
+from topology_permissions p
+inner join users u on u.id = p.user_id
+where p.topology_id = :id and p.role = any(:roles::text[])
+order by u.id;
+
 -- name: full(id)^
 -- record_class: FullTopology
 -- A topology with its permissions, elements, connections and current 5-minute usage.

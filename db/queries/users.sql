@@ -38,6 +38,40 @@ where true
 order by u.name, u.origin -- order
 limit :limit;
 
+-- name: list_full(id, organization_id, flag, after, limit)
+-- record_class: FullUser
+-- optional: id, organization_id, flag
+-- All users, or that one, or those of an organization, or with a flag, by id, after that one, each with the organization's
+-- name, quota and current 5-minute usage.
+select
+  u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
+  u.last_login_at, u.usage_id, u.attrs, o.name as organization_name,
+  (
+    select
+      json_build_array(
+        q.user_id, q.monthly_memory, q.monthly_diskspace, q.monthly_traffic, q.monthly_cputime, q.used_memory,
+        q.used_diskspace, q.used_traffic, q.used_cputime, q.used_at, q.continuous_factor
+      )
+    from quotas q
+    where q.user_id = u.id
+  ) as quota,
+  (
+    select
+      json_build_array(
+        r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
+      )
+    from current_usage(u.usage_id) r
+  ) as usage
+from users u
+inner join organizations o on o.id = u.organization_id
+where
+  u.id > :after
+  and u.id = :id -- if: id
+  and u.organization_id = :organization_id -- if: organization_id
+  and u.flags @> array[:flag::text] -- if: flag
+order by u.id
+limit :limit;
+
 -- name: update(id, patch)^
 -- record_class: User
 -- Change the columns that the patch names. A password that is cached is of now, none has no time.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,11 +18,12 @@ from tests.helpers.dao_cases import (
     assert_wrong_types_are_refused,
     at_once,
     refused,
+    timed,
     usage_is_gone,
 )
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound
 from tomato_dao.dao.host_components import HostComponents
-from tomato_dao.rows import Connection, Element, Host, HostComponent, replace
+from tomato_dao.rows import Connection, Element, Host, HostComponent, RefreshClaim, replace
 
 
 @dataclass(frozen=True)
@@ -261,3 +263,49 @@ def test_what_refers_to_a_component_that_goes_loses_the_reference(
     references[f"{kind}1_id"] = None
     assert db.connections.get(served.connection.id) == replace(served.connection, **references)
     assert db.elements.get(served.element.id) == served.element
+
+
+def test_what_a_host_says_of_a_component_is_kept_in_one_write(components: HostComponents, served: Served, entity: str) -> None:
+    made = components.create(
+        served.host.id, 1, type="x", state="created", element_id=served.element.id, attrs={"a": 1, "b": 2, "c": 3}
+    )
+    told = components.record(made.id, state="started", type="y", set={"b": {"x": [1]}, "d": 4}, remove=["a"])
+    assert told == replace(made, state="started", type="y", attrs={"b": {"x": [1]}, "c": 3, "d": 4})
+    assert components.get(made.id) == told
+    assert components.record(made.id, state="prepared", type="y", set={}) == replace(told, state="prepared")
+    with refused(NotFound, entity, NOBODY):
+        components.record(NOBODY, state="started", type="y", set={})
+
+
+def test_components_are_due_to_be_kept_alive_each_hour_but_orphans(
+    db: Database, server: psycopg.Connection, components: HostComponents, served: Served, entity: str
+) -> None:
+    table = entity.replace(" ", "_") + "s"
+    limit: dict[str, Any] = {"limit": 5, "lease": timedelta(minutes=1)}
+    one = components.create(served.host.id, 1, type="x", state="started", element_id=served.element.id)
+    other = components.create(served.other_host.id, 2, type="y", state="s", connection_id=served.connection.id)
+    components.create(served.host.id, 3, type="x", state="started")
+    claims, at = timed(db, lambda: components.claim_refreshes(**limit))
+    until = at + timedelta(minutes=1)
+    assert [replace(claim, next_refresh_at=MOMENT) for claim in claims] == [
+        RefreshClaim(one.id, served.host.id, "host1", served.host.rpcurl, 1, "x", "started", MOMENT, until),
+        RefreshClaim(other.id, served.other_host.id, "host2", "rpc://2", 2, "y", "s", MOMENT, until),
+    ]
+    for claim in claims:
+        components.finish_refresh(claim.id, claim.lease_until)
+    assert components.claim_refreshes(**limit) == []
+    left = server.execute(f"select next_refresh_at between now() + %s and now() + %s from {table} where id = {one.id}", [
+        timedelta(minutes=59), timedelta(hours=1)
+    ]).fetchall()  # fmt: skip
+    assert left == [(True,)]
+    for id, minutes in ((one.id, 1), (other.id, 2)):
+        server.execute(f"update {table} set next_refresh_at = now() - {minutes} * interval '1 minute' where id = {id}")
+    assert [c.id for _ in range(3) for c in components.claim_refreshes(limit=1, lease=timedelta(minutes=1))] == [
+        other.id, one.id
+    ]  # fmt: skip
+    # Whoever could not be reached is tried after those that have waited since before its lease ran out.
+    server.execute(f"update {table} set refresh_lease_until = now() - interval '30 seconds' where id = {other.id}")
+    server.execute(f"update {table} set refresh_lease_until = null where id = {one.id}")
+    assert [c.id for _ in range(3) for c in components.claim_refreshes(limit=1, lease=timedelta(minutes=1))] == [
+        one.id, other.id
+    ]  # fmt: skip

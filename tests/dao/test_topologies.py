@@ -22,7 +22,7 @@ from tests.helpers.dao_cases import (
 )
 from tests.helpers.topology_cases import add_link, add_usage, owners
 from tomato_dao import Database, InvalidValue, NotFound, WrongState
-from tomato_dao.rows import ListedTopology, Topology, TopologyPermission, User, replace
+from tomato_dao.rows import ListedTopology, Topology, TopologyContact, TopologyPermission, User, replace
 
 
 def plain(listed: Sequence[ListedTopology]) -> list[Topology]:
@@ -207,3 +207,25 @@ def test_a_topology_stays_whole_while_one_of_its_elements_cannot_go(
     db.elements.update(elements[3].id, {"state": "prepared"})
     db.topologies.delete(topology.id)
     assert plain(db.topologies.list()) == []
+
+
+def test_contacts_of_a_topology_have_at_least_a_role(db: Database, world: World, bob: User) -> None:
+    topology = db.topologies.create("t", owner_id=world.user.id)
+    carol = db.users.create(
+        "carol", origin="ldap", organization_id=world.organization.id, flags=["nomails", "global_topl_owner"]
+    )
+    db.users.update(bob.id, {"email": "bob@example.org", "realname": "Bob"})
+    db.topology_permissions.set(topology.id, bob.id, "manager")
+    assert carol.id not in [contact.id for contact in db.topologies.contacts(topology.id)]  # by flags alone
+    db.topology_permissions.set(topology.id, carol.id, "user")
+    contacts = [
+        TopologyContact(world.user.id, "alice", "", "", "", False, "owner"),
+        TopologyContact(bob.id, "bob", "", "Bob", "bob@example.org", False, "manager"),
+        TopologyContact(carol.id, "carol", "ldap", "", "", True, "user"),
+    ]
+    for role, least in (("owner", 1), ("manager", 2), ("user", 3)):
+        assert db.topologies.contacts(topology.id, role=role) == sorted(contacts[:least], key=lambda contact: contact.id)
+    assert db.topologies.contacts(topology.id) == sorted(contacts, key=lambda contact: contact.id)
+    assert db.topologies.contacts(NOBODY) == []
+    with refused(InvalidValue, "topology", "role", "^topology: role is user, manager or owner, not 'admin'$"):
+        db.topologies.contacts(topology.id, role="admin")

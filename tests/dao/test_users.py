@@ -1,7 +1,7 @@
 """Users and their quotas: names of several origins, flags, attrs, logins, and what goes with a user."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from tests.helpers.dao_cases import (
     usage_is_gone,
 )
 from tomato_dao import AlreadyExists, Ambiguous, Database, InvalidValue, LastOwner, NotFound
-from tomato_dao.rows import Quota, User, replace
+from tomato_dao.rows import FullUser, Quota, UsageRecord, User, asdict, replace
 
 HASH = "$2b$12$hash"
 FLAGS = [
@@ -360,3 +360,33 @@ def test_the_quota_of_an_unknown_user_is_not_found(db: Database) -> None:
         db.quotas.get(NOBODY)
     with refused(NotFound, "quota", NOBODY):
         db.quotas.update(NOBODY, {"used_memory": 1})
+
+
+def test_users_are_told_in_full_with_quota_and_current_usage(db: Database, server: psycopg.Connection, world: World) -> None:
+    other = db.organizations.create("other")
+    bob = db.users.create("bob", organization_id=other.id, flags=["debug"])
+    carol = db.users.create("carol", organization_id=world.organization.id)
+    server.execute("delete from quotas where user_id = %s", [carol.id])
+    assert bob.usage_id
+    record = UsageRecord(bob.usage_id, "5minutes", MOMENT, MOMENT + timedelta(minutes=5), 1, 2.5, 3, 4, 5)
+    server.execute(
+        "insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        list(asdict(record).values()),
+    )
+    told = [
+        FullUser(**asdict(user), organization_name=name, quota=quota, usage=usage)
+        for user, name, quota, usage in (
+            (world.user, "uni", db.quotas.get(world.user.id), None),
+            (bob, "other", db.quotas.get(bob.id), record),
+            (carol, "uni", None, None),
+        )
+    ]
+    assert db.users.list_full() == told
+    assert db.users.list_full(after=world.user.id, limit=1) == told[1:2]
+    assert db.users.list_full(organization_id=world.organization.id) == [told[0], told[2]]
+    assert db.users.list_full(flag="debug") == [told[1]]
+    assert db.users.list_full(flag="debug", organization_id=world.organization.id) == []
+    assert [db.users.full(user.id) for user in (world.user, bob, carol)] == told
+    with refused(NotFound, "user", NOBODY):
+        db.users.full(NOBODY)

@@ -17,6 +17,8 @@ TABLES = {
     "machine": ("elements", "sync_lease_until"),
     "host element": ("host_elements", "orphan_lease_until"),
     "host connection": ("host_connections", "orphan_lease_until"),
+    "kept element": ("host_elements", "refresh_lease_until"),
+    "kept connection": ("host_connections", "refresh_lease_until"),
     "host": ("hosts", "update_lease_until"),
     "resources": ("hosts", "sync_lease_until"),
     "notice": ("hosts", "problem_lease_until"),
@@ -55,6 +57,12 @@ def make_leased(db: Database, world: World, kind: str) -> Leased:
         for num in range(2):
             dao.create(world.host.id, num, type="x", state="started")
         return Leased(partial(dao.claim_orphans, **limit), dao.finish_orphan)
+    if kind in ("kept element", "kept connection"):
+        kept = db.host_elements if kind == "kept element" else db.host_connections
+        served = db.elements.create(db.topologies.create("t", owner_id=world.user.id).id, "kvmqm")
+        for num in range(2):
+            kept.create(world.host.id, num, type="x", state="started", element_id=served.id)
+        return Leased(partial(kept.claim_refreshes, **limit), kept.finish_refresh)
     if kind == "task":
         return Leased(partial(_claim_tasks, db), db.tasks.finish, "name")
     db.hosts.create("host2", address="10.0.0.2", rpcurl="rpc://host2", site_id=world.site.id)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..patches import HostComponentPatch, checked
-from ..rows import HostComponent, HostUse, JsonIn, JsonObject, OrphanClaim
+from ..rows import HostComponent, HostUse, JsonIn, JsonObject, OrphanClaim, RefreshClaim
 from . import changed, finished, found, positive
 
 if TYPE_CHECKING:
@@ -67,6 +67,25 @@ class HostComponents:
     def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
         """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
         return found(self._q.set_attrs(id, set, remove), self._entity, id)
+
+    def record(self, id: int, *, state: str, type: str, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> HostComponent:
+        """Keep what its host says of it, in one write: state, type, and keys of attrs to be set and removed.
+
+        Other keys of attrs stay. Returns it as it is then. Raises NotFound, InvalidValue.
+        """
+        return found(self._q.record(id, state, type, set, remove), self._entity, id)
+
+    def claim_refreshes(self, *, limit: int, lease: timedelta) -> Sequence[RefreshClaim]:
+        """Claim at most `limit` of those that serve something and were not kept alive for an hour, or never.
+
+        They are this worker's for the time of the lease, to have its host keep a host element for 14 days more, and refresh a
+        host connection; `finish_refresh` says that it was done. Raises InvalidValue.
+        """
+        return self._q.claim_refreshes(limit, positive(lease))
+
+    def finish_refresh(self, id: int, lease_until: datetime) -> None:
+        """Note that it was kept alive: it is due again in an hour. lease_until: the claim's. Raises LockLost."""
+        finished(self._q.finish_refresh(id, lease_until), self._entity, id)
 
     def claim_orphans(self, *, limit: int, lease: timedelta) -> Sequence[OrphanClaim]:
         """At most `limit` of those that serve nothing, to be removed from their hosts.

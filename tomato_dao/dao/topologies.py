@@ -5,12 +5,26 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .. import exchange
+from ..errors import InvalidValue
 from ..patches import TopologyPatch, checked
-from ..rows import FullTopology, ImportedTopology, Json, JsonIn, JsonObject, ListedTopology, TimeoutClaim, Topology
+from ..printable import quoted
+from ..rows import (
+    FullTopology,
+    ImportedTopology,
+    Json,
+    JsonIn,
+    JsonObject,
+    ListedTopology,
+    TimeoutClaim,
+    Topology,
+    TopologyContact,
+)
 from . import changed, every, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import TopologiesQueries, TopologyExchangeQueries
+
+_ROLES = ["user", "manager", "owner"]  # from the lowest
 
 
 class Topologies:
@@ -71,6 +85,15 @@ class Topologies:
     def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
         """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
         return found(self._q.set_attrs(id, set, remove), "topology", id)
+
+    def contacts(self, id: int, role: str = "user") -> Sequence[TopologyContact]:
+        """Return the users with at least that explicit role (user, manager, owner) on a topology, by id.
+
+        Raises InvalidValue where there is no such role.
+        """
+        if role not in _ROLES:
+            raise InvalidValue(f"topology: role is user, manager or owner, not {quoted(role)}", entity="topology", key="role")
+        return self._q.contacts(id, _ROLES[_ROLES.index(role) :])
 
     def renew(self, id: int, period: timedelta) -> Topology:
         """Let a topology time out after a period from now (docs/domain.md#timeouts). Raises NotFound, InvalidValue.

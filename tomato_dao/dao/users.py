@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import Ambiguous
 from ..patches import UserPatch, checked
 from ..printable import quoted
-from ..rows import ExpiredUsers, JsonIn, JsonObject, User
+from ..rows import ExpiredUsers, FullUser, JsonIn, JsonObject, User
 from . import changed, every, found, not_negative
 
 if TYPE_CHECKING:
@@ -82,6 +82,16 @@ class Users:
         organization_id: that of the users (default: any).
         """
         return self._q.list(after, limit, flag=flag, organization_id=organization_id)
+
+    def full(self, id: int) -> FullUser:
+        """Return the user of an id with the organization's name, quota and current 5-minute usage. Raises NotFound."""
+        return found(next(iter(self._q.list_full(0, 1, id=id)), None), "user", id)
+
+    def list_full(
+        self, *, organization_id: int | None = None, flag: str | None = None, after: int = 0, limit: int = 100
+    ) -> Sequence[FullUser]:
+        """Return a page of users, or those of an organization, with a flag or both, each as `full` tells it, as `list` does."""
+        return self._q.list_full(after, limit, organization_id=organization_id, flag=flag)
 
     def list_alphabetically(
         self,

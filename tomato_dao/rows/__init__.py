@@ -16,13 +16,14 @@ from .claims import (
     HostUpdateClaim,
     OrphanClaim,
     ProblemNoticeClaim,
+    RefreshClaim,
     Task,
     TaskClaim,
     TimeoutClaim,
 )
 from .json import Json, JsonIn, JsonObject
 from .notes import Counts, ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, KeyValue
-from .people import Contact, ExpiredUsers, Quota, TopologyContact, User
+from .people import Contact, ExpiredUsers, FullUser, Quota, TopologyContact, User
 from .places import FullHost, Host, HostCandidate, HostComponent, HostUse, Organization, Site
 from .resources import (
     ListedTemplate,
@@ -80,6 +81,7 @@ __all__ = [
     "FullErrorDump",
     "FullHost",
     "FullTopology",
+    "FullUser",
     "Host",
     "HostCandidate",
     "HostComponent",
@@ -103,6 +105,7 @@ __all__ = [
     "ProblemNoticeClaim",
     "Profile",
     "Quota",
+    "RefreshClaim",
     "Resource",
     "Settings",
     "Site",

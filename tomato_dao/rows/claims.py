@@ -92,6 +92,20 @@ class OrphanClaim(Row, frozen=True):
     lease_until: datetime
 
 
+class RefreshClaim(Row, frozen=True):
+    """A host element or host connection that is to be kept alive on its host; it is its claimer's until lease_until."""
+
+    id: int
+    host_id: int
+    host_name: str
+    rpcurl: str
+    num: int
+    type: str
+    state: str
+    next_refresh_at: datetime
+    lease_until: datetime
+
+
 class TaskClaim(Row, frozen=True):
     """A task that is this worker's until then."""
 

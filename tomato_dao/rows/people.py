@@ -4,6 +4,7 @@ from datetime import datetime
 
 from ..sql.rows import Row
 from .json import JsonObject
+from .usage import UsageRecord
 
 
 class User(Row, frozen=True):
@@ -23,30 +24,6 @@ class User(Row, frozen=True):
     attrs: JsonObject
 
 
-class Contact(Row, frozen=True):
-    """A user who is to be told; nomails: the flag of that name, for who sends mail."""
-
-    id: int
-    name: str
-    origin: str
-    realname: str
-    email: str
-    nomails: bool
-
-
-class TopologyContact(Contact, frozen=True):
-    """A user who is to be told of a topology, and with what explicit role: manager or owner."""
-
-    role: str
-
-
-class ExpiredUsers(Row, frozen=True):
-    """Users that were removed, and those left though expired: a topology has no other owner."""
-
-    removed: tuple[Contact, ...]
-    kept: tuple[Contact, ...]
-
-
 class Quota(Row, frozen=True):
     """A user's quota: what may be used a month, and was used in this one (bytes, CPU seconds)."""
 
@@ -61,3 +38,35 @@ class Quota(Row, frozen=True):
     used_cputime: float
     used_at: datetime
     continuous_factor: float
+
+
+class FullUser(User, frozen=True):
+    """A user with the organization's name, quota (None where an old dump had none) and current 5-minute usage (None: none)."""
+
+    organization_name: str
+    quota: Quota | None
+    usage: UsageRecord | None
+
+
+class Contact(Row, frozen=True):
+    """A user who is to be told; nomails: the flag of that name, for who sends mail."""
+
+    id: int
+    name: str
+    origin: str
+    realname: str
+    email: str
+    nomails: bool
+
+
+class TopologyContact(Contact, frozen=True):
+    """A user who is to be told of a topology, and with what explicit role."""
+
+    role: str
+
+
+class ExpiredUsers(Row, frozen=True):
+    """Who was removed, and who is left though expired: a topology has no other owner."""
+
+    removed: tuple[Contact, ...]
+    kept: tuple[Contact, ...]
