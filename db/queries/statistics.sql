@@ -6,6 +6,20 @@ with kinds as (
   select e.type, e.state, count(*) as n
   from elements e
   group by e.type, e.state
+),
+
+resources as (
+  select
+    sum(host_number(h.info #>> '{resources,cpus_present,count}')) as cpus,
+    sum(host_number(h.info #>> '{resources,memory,total}')) as memory,
+    sum(
+      coalesce(host_number(h.info #>> '{resources,diskspace,root,total}'), 0)
+      + coalesce(host_number(h.info #>> '{resources,diskspace,data,total}'), 0)
+    ) as diskspace,
+    avg(s.load) as load,
+    avg(h.availability) as availability
+  from hosts h
+  cross join lateral host_status(h, null) s
 )
 
 select
@@ -34,4 +48,17 @@ select
   (select count(*) from error_dumps) as error_dumps,
   (select count(*) from key_values) as key_values,
   (select count(*) from link_measurements) as link_measurements,
-  (select count(*) from usage_records) as usage_records;
+  (select count(*) from usage_records) as usage_records,
+  (
+    select count(*)
+    from topologies t
+    cross join lateral current_usage(t.usage_id) c
+    where greatest(c.memory, c.traffic, c.cputime) > 0 -- disk space alone is used by what does not run
+  ) as topologies_active,
+  (select count(*) from users u where u.last_login_at >= now() - interval '30 days') as users_active,
+  coalesce(r.cpus, 0) as host_cpus,
+  coalesce(r.memory, 0) as host_memory,
+  coalesce(r.diskspace, 0) as host_diskspace,
+  r.load as host_load,
+  r.availability as host_availability
+from resources r;

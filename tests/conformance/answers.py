@@ -337,9 +337,13 @@ def statistics(db: Database) -> dict[str, Any]:
     return {
         "usage": {
             "connections": c.connections, "elements": c.elements, "element_types": c.elements_by_type,
-            "topologies": c.topologies, "users": c.users,
+            "topologies": c.topologies, "topologies_active": c.topologies_active, "users": c.users,
+            "users_active_30days": c.users_active,
         },
-        "resources": {"hosts": c.hosts},
+        "resources": {
+            "hosts": c.hosts, "cpus": c.host_cpus, "memory": str(int(c.host_memory)), "diskspace": str(int(c.host_diskspace)),
+            "load": c.host_load, "availability": c.host_availability,
+        },
     }  # fmt: skip
 
 

@@ -58,7 +58,12 @@ class FullErrorDump(ErrorDump, frozen=True):
 
 
 class Counts(Row, frozen=True):
-    """Counts of everything; elements also by their types and states."""
+    """Counts of everything; elements also by their types and states.
+
+    topologies_active: those whose latest usage is above 0, disk space aside; users_active: those who logged in within 30
+    days. host_cpus, host_memory and host_diskspace (KiB, root and data) are sums of what hosts report, disabled ones too;
+    host_load (0..1, of those that report one) and host_availability (0..1) are averages, None without hosts.
+    """
 
     organizations: int
     sites: int
@@ -80,3 +85,10 @@ class Counts(Row, frozen=True):
     key_values: int
     link_measurements: int
     usage_records: int
+    topologies_active: int
+    users_active: int
+    host_cpus: float
+    host_memory: float
+    host_diskspace: float
+    host_load: float | None
+    host_availability: float | None
