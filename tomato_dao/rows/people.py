@@ -66,7 +66,7 @@ class TopologyContact(Contact, frozen=True):
 
 
 class ExpiredUsers(Row, frozen=True):
-    """Who was removed, and who is left though expired: a topology has no other owner."""
+    """Users that were removed, and those left though expired: a topology has no other owner."""
 
     removed: tuple[Contact, ...]
     kept: tuple[Contact, ...]
