@@ -180,7 +180,7 @@ create table host_elements (
   state text not null,
   usage_id bigint default new_usage_id() unique references usage_statistics,
   orphan_lease_until instant,
-  next_refresh_at instant not null default now(),
+  next_refresh_at instant not null default 'epoch',
   refresh_lease_until instant,
   attrs jsonb not null default '{}' constraint host_elements_attrs_check check (jsonb_typeof(attrs) = 'object'),
   unique (host_id, num),
@@ -197,7 +197,8 @@ create index host_elements_host_id_idx on host_elements (host_id, id);
 create index host_elements_orphan_turn_idx
 on host_elements (coalesce(orphan_lease_until, '-infinity'), id) where element_id is null and connection_id is null;
 
--- Host elements in the order in which they are claimed to be kept alive. Partial: an orphan is to go, and is not kept alive.
+-- Host elements in the order in which they are claimed to be kept alive. What is new is due at once: since 1970, not since
+-- now(), or two loads of one file would differ. Partial: an orphan is to go, and is not kept alive.
 create index host_elements_refresh_turn_idx
 on host_elements (greatest(next_refresh_at, refresh_lease_until)) where element_id is not null or connection_id is not null;
 
@@ -219,7 +220,7 @@ create table host_connections (
   state text not null,
   usage_id bigint default new_usage_id() unique references usage_statistics,
   orphan_lease_until instant,
-  next_refresh_at instant not null default now(),
+  next_refresh_at instant not null default 'epoch',
   refresh_lease_until instant,
   attrs jsonb not null default '{}' constraint host_connections_attrs_check check (jsonb_typeof(attrs) = 'object'),
   unique (host_id, num),
