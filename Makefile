@@ -12,7 +12,7 @@ help: ## list the targets
 
 setup: .venv/installed ## install everything into .venv (the other targets do it too)
 
-migrate: setup ## bring the database of DATABASE_URL, else the embedded server's, to this layout
+migrate: setup ## bring the database of DATABASE_URL, else the embedded server's, to this schema
 	@$(PY) -m tomato_dao migrate
 
 migrate-status: setup ## list the migrations: applied, pending, edited since, unknown to this code
@@ -53,7 +53,7 @@ check: .venv/dev check-queries ## format, lint, types, queries, generated files 
 	@$(PY) -m checks.schema_pages --check
 	@$(PY) -m mypy
 
-check-queries: .venv/dev ## hold queries, rows, DAOs and layout against each other
+check-queries: .venv/dev ## hold queries, rows, DAOs and schema against each other
 	@$(PY) -m checks.contract
 
 check-plans: .venv/dev ## look at the queries' plans on a large testbed: scans, sorts, and what changed since tests/plans was written

@@ -1,6 +1,6 @@
-"""`make check-queries`: the contract between db/queries, rows, the DAOs and the layout, each held against the others.
+"""`make check-queries`: the contract between db/queries, rows, the DAOs and the schema, each held against the others.
 
-Every query is prepared on the embedded server, against the migrations' layout. What differs is told as a compiler would, all
+Every query is prepared on the embedded server, against the migrations' schema. What differs is told as a compiler would, all
 at once: file, line, query, what is declared and what the server says.
 """
 
@@ -19,7 +19,7 @@ from tomato_dao.sql.query_files import READ_ONLY, fingerprint, strays
 from tomato_dao.sql.wording import counted
 
 from . import faces, uses
-from .described import Described, Refused, ResultColumn, describe, layout_connection
+from .described import Described, Refused, ResultColumn, describe, schema_connection
 from .row_classes import check_elements, check_nullability, check_row, needlessly_optional, short
 
 MARKS_FILE = schema.DB_DIR / "queries" / READ_ONLY
@@ -166,10 +166,10 @@ def _is_fresh(made: str, file: Path = faces.FACES_FILE) -> bool:
 
 def main() -> None:
     """Run `python -m checks.contract [--write]`."""
-    parser = argparse.ArgumentParser(prog="contract", description="Hold queries, rows, DAOs and layout against each other.")
+    parser = argparse.ArgumentParser(prog="contract", description="Hold queries, rows, DAOs and schema against each other.")
     parser.add_argument("--write", action="store_true", help="only write faces.pyi and read_only.txt")
     write = parser.parse_args().write
-    with layout_connection() as connection:
+    with schema_connection() as connection:
         queries = describe(connection, QUERIES.values())
     stray = "it holds no query of a DAO, and is not read: rename or remove it"
     found = [f"{short(path)}:1: {stray}" for path in strays(schema.DB_DIR / "queries")]

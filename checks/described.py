@@ -79,7 +79,7 @@ class _Types:
 
 
 @contextmanager
-def layout_connection() -> Iterator[psycopg.Connection]:
+def schema_connection() -> Iterator[psycopg.Connection]:
     """Connect to a scratch database of the tests' embedded server: PostgreSQL 16 and later describe queries."""
     with (
         embedded.started_for_tests() as server_url,

@@ -83,7 +83,7 @@ def _returned(described: Described) -> str:
         row = f"rows.{query.record_class.__name__}"
     else:
         column = described.columns[0]
-        # attrs is checked to be an object by the layout
+        # attrs is checked to be an object by the schema
         json = "rows.JsonObject" if column.name == "attrs" else "rows.Json"
         row = _annotation(column.type, json=json, array="builtins.list")
         row += " | None" if "result" in query.nullable else ""

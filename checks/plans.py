@@ -20,7 +20,7 @@ from tomato_dao.server import schema
 from tomato_dao.sql.query import Query
 from tomato_dao.sql.wording import counted
 
-from .described import layout_connection
+from .described import schema_connection
 from .row_classes import short
 
 PLANS = schema.DB_DIR.parent / "tests" / "plans"
@@ -47,7 +47,7 @@ Plan = TypedDict(
 @contextmanager
 def testbed(size: int) -> Iterator[psycopg.Connection]:
     """A connection to a database of its own with that many topologies, and all else in proportion."""
-    with layout_connection() as connection:
+    with schema_connection() as connection:
         # As a dump is restored: triggers and foreign keys are off, indexes are made afterwards.
         for statement in (
             f"set plans.topologies = {size}",

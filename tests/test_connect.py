@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongLayout, connect
+from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongSchema, connect
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 from tomato_dao.server import probe, schema
 
@@ -21,20 +21,20 @@ def everything_said(error: BaseException) -> str:
 def test_an_empty_database_is_refused_with_what_to_do(tomato_server_url: str) -> None:
     with (
         scratch_database(tomato_server_url, migrated=False) as url,
-        pytest.raises(WrongLayout, match=rf"lacks {len(schema.known())} of .* migrations .* run make migrate"),
+        pytest.raises(WrongSchema, match=rf"lacks {len(schema.known())} of .* migrations .* run make migrate"),
     ):
         connect(url)
 
 
 def test_a_pending_migration_is_refused_with_what_to_do(tomato_url: str, server: psycopg.Connection) -> None:
     server.execute("delete from schema_migrations where version = %s", [schema.known()[-1]])
-    with pytest.raises(WrongLayout, match=rf"lacks 1 of .*{schema.known()[-1]} is next.*run make migrate"):
+    with pytest.raises(WrongSchema, match=rf"lacks 1 of .*{schema.known()[-1]} is next.*run make migrate"):
         connect(tomato_url)
 
 
 def test_an_unknown_migration_is_refused_with_what_to_do(tomato_url: str, server: psycopg.Connection) -> None:
     server.execute("insert into schema_migrations (version) values ('99990101000000')")
-    with pytest.raises(WrongLayout, match=r"does not know \(99990101000000\).*newer tomato-dao; install that one"):
+    with pytest.raises(WrongSchema, match=r"does not know \(99990101000000\).*newer tomato-dao; install that one"):
         connect(tomato_url)
 
 
@@ -46,7 +46,7 @@ def test_another_encoding_is_refused_with_what_to_do(tomato_url: str, server: ps
         sql.SQL("create database {} encoding {} locale 'C' template template0").format(sql.Identifier(name), encoding)
     )
     try:
-        with pytest.raises(WrongLayout, match=rf"{name} is encoded in {encoding}; .* create database … encoding 'UTF8'"):
+        with pytest.raises(WrongSchema, match=rf"{name} is encoded in {encoding}; .* create database … encoding 'UTF8'"):
             connect(url)
     finally:
         drop_database(url)
@@ -130,5 +130,5 @@ def test_locks_and_listeners_go_where_the_database_is_without_a_direct_url(
 
 def test_a_server_that_is_too_old_is_refused_with_what_to_do(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "OLDEST_SERVER", 990000)
-    with pytest.raises(WrongLayout, match=r"is PostgreSQL \d+; tomato-dao needs 15 or later: upgrade the server"):
+    with pytest.raises(WrongSchema, match=r"is PostgreSQL \d+; tomato-dao needs 15 or later: upgrade the server"):
         connect(tomato_url)

@@ -132,7 +132,7 @@ def test_the_command_migrates_examines_queries_dumps_and_loads(python: Path, tom
         assert migrated.returncode == 0, migrated.stderr
         assert "pending" not in tomato_dao(python, tmp_path, url, "migrate", "status").stdout
         examined = tomato_dao(python, tmp_path, url, "doctor")
-        assert "ok    layout" in examined.stdout
+        assert "ok    schema" in examined.stdout
         assert "→ tomato-dao backup" in examined.stdout
         created = tomato_dao(python, tmp_path, url, "query", "--write", "key_values.set", "key=a", "value=1")
         assert created.returncode == 0, created.stderr

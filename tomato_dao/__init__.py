@@ -32,7 +32,7 @@ from .errors import (  # noqa: E402
     QueryFileError,
     TomatoError,
     Unavailable,
-    WrongLayout,
+    WrongSchema,
     WrongState,
 )
 
@@ -89,7 +89,7 @@ __all__ = [
     "QueryFileError",
     "TomatoError",
     "Unavailable",
-    "WrongLayout",
+    "WrongSchema",
     "WrongState",
     "connect",
     "dump",

@@ -20,7 +20,7 @@ def connect(
     log_slower_than: float | None = None,
     migrate: bool = False,
 ) -> Database:
-    """Connect to a database whose layout is this code's.
+    """Connect to a database whose schema is this code's.
 
     url: a PostgreSQL URL (default: DATABASE_URL, else the embedded server; with DATABASE_URL goes DIRECT_DATABASE_URL, for
     `exclusive` and `listen`, where a pooler in transaction mode is in between). pool_size: how many connections this
@@ -29,11 +29,11 @@ def connect(
     once (default: any number). statement_timeout: seconds that a statement may run, and a transaction may idle (0: any number).
     application_name: how the server shows this process. prepare: False for a server behind a transaction pooler that
     can't keep prepared statements; the timeout is the role's then. log_slower_than: seconds after which a call gets a
-    warning in the log (default: never). migrate: bring the database to this code's layout first, where it isn't, as
+    warning in the log (default: never). migrate: bring the database to this code's schema first, where it isn't, as
     OWNER_DATABASE_URL where that is set; any number of processes may do it at once.
 
-    Raises InvalidValue for a parameter that can't be, Unavailable where the server can't be reached, WrongLayout where it,
-    its encoding or its layout doesn't fit, NotAllowed where it would have to be migrated and the user may not.
+    Raises InvalidValue for a parameter that can't be, Unavailable where the server can't be reached, WrongSchema where it,
+    its encoding or its schema doesn't fit, NotAllowed where it would have to be migrated and the user may not.
     """
     if url is not None:
         url = arguments.url(url)

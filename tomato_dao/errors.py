@@ -71,8 +71,8 @@ class Unavailable(TomatoError):
     """The server can't be reached, went away, or had no connection or time for the call."""
 
 
-class WrongLayout(TomatoError):
-    """The server, its encoding or the database's layout is not what this code needs."""
+class WrongSchema(TomatoError):
+    """The server, its encoding or the database's schema is not what this code needs."""
 
 
 class QueryFileError(TomatoError):

@@ -78,7 +78,7 @@ from (
   union all
   select m.model, m.pk, 'what it is merged into is not loaded' from merges m
   union all
-  select m.model, m.pk, 'it tells the layout only' from old_migrations m
+  select m.model, m.pk, 'it tells the schema only' from old_migrations m
 ) r
 where
   not exists (select from fates f where f.model = r.model and f.pk = r.pk)

@@ -1,4 +1,4 @@
--- What else makes a record an offence: the layout's own rules, read from its catalogue.
+-- What else makes a record an offence: the schema's own rules, read from its catalogue.
 
 -- What a record says differently from the one that it is merged into.
 create function pg_temp.difference(merged jsonb, kept jsonb) returns jsonb language sql as $$
@@ -7,14 +7,14 @@ create function pg_temp.difference(merged jsonb, kept jsonb) returns jsonb langu
   where m.key not in ('id', 'pk') and m.value is distinct from kept -> m.key;
 $$;
 
--- A staged table's part in the layout: the table that its rows are for.
+-- A staged table's part in the schema: the table that its rows are for.
 create temp view targets (target, staged) as
 select t.oid, s.relname
 from pg_class s
 inner join pg_class t on 'staged_' || t.relname = s.relname and t.relnamespace <> pg_my_temp_schema()
 where s.relnamespace = pg_my_temp_schema();
 
--- The layout's columns that can do without the value they are given: they may be null, or have a default.
+-- The schema's columns that can do without the value they are given: they may be null, or have a default.
 create temp view mendable (target, attnum, name, instead) as
 select a.attrelid, a.attnum, a.attname, case when a.attnotnull then pg_get_expr(d.adbin, d.adrelid) else 'null' end
 from targets t
@@ -22,7 +22,7 @@ inner join pg_attribute a on a.attrelid = t.target and a.attnum > 0 and not a.at
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where d.adbin is not null or not a.attnotnull;
 
--- The layout's constraints, each with a query for the records that break it. What has its default already, or is null, can't
+-- The schema's constraints, each with a query for the records that break it. What has its default already, or is null, can't
 -- be mended by it.
 create temp view rules (search) as
 select
@@ -129,7 +129,7 @@ select t.model, t.pk, t.usage_id from staged_host_elements t
 union all
 select t.model, t.pk, t.usage_id from staged_host_connections t;
 
--- Adds what breaks the layout's rules to the offences.
+-- Adds what breaks the schema's rules to the offences.
 create function pg_temp.find_offences(this_round integer) returns void language plpgsql as $$
 declare
   search text;

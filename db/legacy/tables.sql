@@ -24,7 +24,7 @@ begin
 end;
 $$;
 
--- References that have no column in the new layout.
+-- References that have no column in the new schema.
 alter table staged_users add column quota bigint;
 alter table staged_topologies add column permissions bigint;
 alter table staged_elements add column permissions bigint;
@@ -99,7 +99,7 @@ create temp table old_migrations (model text, pk text, app_name text, migration 
 -- What is wrong with a record: which of its columns, with what value, against which rule (a constraint's name, or a text).
 -- Round 1 is what is wrong with the file, later ones what depends on records that were dropped. It costs the smallest thing
 -- that will do: a value, where there is a default or null may be; else the record. A reference to what was dropped becomes
--- null where the layout would set it so. “part” is a value that another record's row was to get, which is looked at there. Of
+-- null where the schema would set it so. “part” is a value that another record's row was to get, which is looked at there. Of
 -- a pk that is there twice, the second record is gone already. became: what is there instead of the value, for people; reset:
 -- the column that must still be set so.
 create temp table offences (

@@ -1,7 +1,7 @@
 -- The roles of an installation; “make roles” runs it, as often as one likes, as a superuser or a user that may create roles.
 -- Passwords are set apart: “\password tomato_app” in psql.
 --
--- tomato_owner   owns the layout: migrations, load, restore; looks at all sessions for the doctor
+-- tomato_owner   owns the schema: migrations, load, restore; looks at all sessions for the doctor
 -- tomato_app     what workers connect as: reads and writes rows (and draws ids), and nothing else
 -- tomato_reader  reads: dump, statistics
 

@@ -1,4 +1,4 @@
-"""The contract between queries, rows, DAOs and layout: each kind of mistake is found, and named as a compiler would."""
+"""The contract between queries, rows, DAOs and schema: each kind of mistake is found, and named as a compiler would."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from checks import contract, faces, plans, uses
-from checks.described import Described, describe, layout_connection
+from checks.described import Described, describe, schema_connection
 from checks.migration_lint import findings as lint
 from tests.conftest import CHECKOUT
 from tomato_dao.database import QUERIES
@@ -188,9 +188,9 @@ class Holder(Row, frozen=True):
 
 
 @pytest.fixture(scope="session")
-def layout() -> Iterator[psycopg.Connection]:
-    """Provide a connection to a database with the layout and a table of things, seen through a view and functions, too."""
-    with layout_connection() as connection:
+def schema() -> Iterator[psycopg.Connection]:
+    """Provide a connection to a database with the schema and a table of things, seen through a view and functions, too."""
+    with schema_connection() as connection:
         for statement in (
             "create table things (id bigint primary key, name text, kind text not null, unique (kind, name))",
             "create view all_things as select t.id, t.kind, t.name, json_build_array(t.id, t.name) as thing,"
@@ -205,13 +205,13 @@ def layout() -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def says(layout: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Says:
+def says(schema: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Says:
     """Return what is found in a file of one query, without the place."""
     monkeypatch.setattr(uses, "used", lambda _: {"things.q"})
 
     def of(text: str) -> list[str]:
         (tmp_path / "things.sql").write_text(text, "utf-8")
-        described = describe(layout, load(tmp_path, {"Thing": Thing, "Holder": Holder}).values())
+        described = describe(schema, load(tmp_path, {"Thing": Thing, "Holder": Holder}).values())
         contract.made_faces(described)  # never fails
         found = contract.findings(described)
         return [re.sub(r"^\S+ things.q: ", "", line) for line in found]
@@ -351,14 +351,14 @@ def test_a_left_join_leaves_its_left_side_whole(says: Says, sql: str, is_one: bo
     assert any("at most one row" in found for found in says(f"-- name: q()$\n{sql};")) != is_one
 
 
-def test_a_query_on_one_row_is_known_as_such(layout: psycopg.Connection) -> None:
-    single = {q.query.name for q in describe(layout, QUERIES.values()) if isinstance(q, Described) and q.at_most_one_row}
+def test_a_query_on_one_row_is_known_as_such(schema: psycopg.Connection) -> None:
+    single = {q.query.name for q in describe(schema, QUERIES.values()) if isinstance(q, Described) and q.at_most_one_row}
     assert {"topologies.full", "users.get_by_name", "connections.create", "topology_exchange.export"} <= single
     assert not {name for name in single if ".list" in name}
 
 
-def test_every_query_keeps_to_the_contract(layout: psycopg.Connection) -> None:
-    described = describe(layout, QUERIES.values())
+def test_every_query_keeps_to_the_contract(schema: psycopg.Connection) -> None:
+    described = describe(schema, QUERIES.values())
     assert contract.findings(described) == []
     assert contract.made_faces(described) == faces.FACES_FILE.read_text("utf-8")
 

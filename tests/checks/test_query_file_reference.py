@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from checks import contract, faces
-from checks.described import Described, describe, layout_connection
+from checks.described import Described, describe, schema_connection
 from tests.conftest import CHECKOUT
 from tomato_dao import rows
 from tomato_dao.sql.query import Query
@@ -48,7 +48,7 @@ def described(examples: list[Query]) -> Iterator[list[Described]]:
             assert isinstance(q, Described), (q.query.name, q.message)
             yield q
 
-    with layout_connection() as connection:
+    with schema_connection() as connection:
         yield list(seen(connection))
 
 

@@ -1,6 +1,6 @@
 """Conformance: the DAOs answer as the real old backend did, on the data that it dumped at that moment.
 
-A difference is a fault, but for those that stand here: documented ones, where the old answer was a slip or the new layout says
+A difference is a fault, but for those that stand here: documented ones, where the old answer was a slip or the new schema says
 it otherwise, and waiting ones, each a strict xfail until its rule is kept.
 """
 
@@ -117,7 +117,7 @@ def test_the_dump_is_loaded_as_it_is(loaded: Loaded) -> None:
     summary = loaded.summary
     assert (summary.refused, summary.mended) == ([], [])
     assert {(drop.model, drop.why): drop.records for drop in summary.drops} == {
-        ("south.migrationhistory", "it tells the layout only"): 38,
+        ("south.migrationhistory", "it tells the schema only"): 38,
         ("tomato.permissionentry", "it gives no role"): 2,
         ("tomato.resource", "resources of type vmid_range have no table"): 1,
         ("tomato.usagerecord", "it is about an object that is not there"): 47,

@@ -110,7 +110,7 @@ def site(pk: int, organization_id: int, **fields: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-LAYOUT = """
+SCHEMA = """
 select 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid) from pg_constraint
 where connamespace = 'public'::regnamespace
 union all
@@ -126,9 +126,9 @@ order by 1, 2, 3
 """
 
 
-def layout_of(server: psycopg.Connection) -> list[tuple[Any, ...]]:
+def schema_of(server: psycopg.Connection) -> list[tuple[Any, ...]]:
     """Everything that a load takes apart."""
-    return server.execute(LAYOUT).fetchall()
+    return server.execute(SCHEMA).fetchall()
 
 
 def rows_of(server: psycopg.Connection) -> dict[str, list[str]]:

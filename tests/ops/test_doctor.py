@@ -51,7 +51,7 @@ def test_the_doctor_finds_a_healthy_database_well(url: str) -> None:
     assert done.stdout.splitlines()[0].endswith(": all is well"), done.stdout
     assert done.returncode == 0
     topics = [line[6:].split()[0] for line in done.stdout.splitlines()[2:] if not line.startswith(" ")]
-    assert " ".join(topics) == "server connections layout roles transactions locks tables indexes queries backup"
+    assert " ".join(topics) == "server connections schema roles transactions locks tables indexes queries backup"
     assert "tomato-dao: " in done.stdout
 
 
@@ -64,9 +64,9 @@ def test_the_doctor_tells_machines(url: str) -> None:
     told = json.loads(done.stdout)
     found = {finding["topic"]: finding for finding in told["findings"]}
     assert told["well"] is False
-    assert [topic for topic in found if found[topic]["level"] == "bad"] == ["layout", "indexes"]
-    assert [stem[:14] for stem in found["layout"]["figures"]["pending"]] == schema.known()[-1:]
-    assert found["layout"]["advice"][0].startswith("make migrate")
+    assert [topic for topic in found if found[topic]["level"] == "bad"] == ["schema", "indexes"]
+    assert [stem[:14] for stem in found["schema"]["figures"]["pending"]] == schema.known()[-1:]
+    assert found["schema"]["advice"][0].startswith("make migrate")
     assert [row["name"] for row in found["indexes"]["figures"]["missing"]] == ["hosts_site_id_fkey"]
     assert "organizations" in [row["name"] for row in found["tables"]["figures"]["tables"]]
 
@@ -89,7 +89,7 @@ def test_the_doctor_names_who_keeps_others_waiting(tomato_url: str, server: psyc
 def test_the_doctor_examines_what_a_plain_user_may_see(app_url: str) -> None:
     done = doctor(app_url, "--pool-size", "1")
     assert done.stderr == ""
-    assert "ok    layout" in done.stdout
+    assert "ok    schema" in done.stdout
 
 
 def test_the_doctor_says_which_server_it_did_not_reach(tomato_url: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import CHECKOUT
 from tests.fixtures.operations import GOOD, NEXT
 from tests.ops.test_commands import run
-from tomato_dao import TomatoError, WrongLayout, connect
+from tomato_dao import TomatoError, WrongSchema, connect
 from tomato_dao.ops import migrate
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.server import schema
@@ -33,10 +33,10 @@ def test_an_edited_migration_is_refused_by_name(tomato_url: str, next_migration:
     next_migration.write_text(GOOD + "-- edited\n")
     last = next_migration.with_name("29990102000000_last.sql")
     refused = rf": {NAME} was edited after it was applied: bring the file back .*recreate the database"
-    with pytest.raises(WrongLayout, match=refused):
+    with pytest.raises(WrongSchema, match=refused):
         migrate.migrate(tomato_url)
     last.write_text(GOOD.replace("later", "last"))
-    with pytest.raises(WrongLayout, match=refused):
+    with pytest.raises(WrongSchema, match=refused):
         migrate.migrate(tomato_url)
     assert schema.applied(server)[-1] == VERSION
     last.unlink()
@@ -103,5 +103,5 @@ def test_status_and_doctor_name_an_edited_migration(tomato_url: str, server: psy
     assert status.stdout.splitlines()[-1] == f"edited   {last.stem}"
     assert f"{last.stem} was edited after it was applied: bring the file back" in status.stderr
     told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], tomato_url).stdout)["findings"]
-    (found,) = (finding for finding in told if finding["topic"] == "layout")
+    (found,) = (finding for finding in told if finding["topic"] == "schema")
     assert (found["level"], found["details"], found["advice"]) == ("bad", [last.stem], [schema.undo_edit()])

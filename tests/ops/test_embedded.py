@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from tests.conftest import CHECKOUT
-from tomato_dao import Unavailable, WrongLayout
+from tomato_dao import Unavailable, WrongSchema
 from tomato_dao.ops import embedded, embedded_command, programs
 from tomato_dao.ops.migrate import create_database
 
@@ -98,7 +98,7 @@ def test_a_data_directory_of_another_major_version_is_named(made: Path) -> None:
     embedded.stop(made)
     version = embedded._Server.of(made).data / "PG_VERSION"
     version.write_text("16\n")
-    with pytest.raises(WrongLayout, match=r"is of PostgreSQL 16, the embedded server is 18"):
+    with pytest.raises(WrongSchema, match=r"is of PostgreSQL 16, the embedded server is 18"):
         embedded.start(made)
     version.write_text("18\n")
 

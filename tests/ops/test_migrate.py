@@ -20,7 +20,7 @@ from tests.helpers.session_cases import LOCKS
 from tests.ops.test_commands import run
 from tests.server.test_schema import catalog
 from tests.test_unprepared import pgbouncer
-from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongLayout, WrongState, connect
+from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongSchema, WrongState, connect
 from tomato_dao.ops import backup, migrate
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
@@ -46,7 +46,7 @@ BLOCKED = "-- migrate:up\nalter table organizations add column later int;\n-- mi
 
 def test_connect_migrates_where_it_is_told_to(tomato_server_url: str) -> None:
     with scratch_database(tomato_server_url, migrated=False) as url:
-        with pytest.raises(WrongLayout, match="run make migrate"):
+        with pytest.raises(WrongSchema, match="run make migrate"):
             connect(url)
         with connect(url, migrate=True) as db:
             assert db.organizations.list() == []
@@ -165,7 +165,7 @@ def test_a_database_of_an_unknown_schema_stays_as_it_is(
     server.execute("insert into organizations (name) values ('uni')")
     server.execute("insert into schema_migrations values (%s)", [unknown])
     before = schema.applied(server)
-    with pytest.raises(WrongLayout, match=said):
+    with pytest.raises(WrongSchema, match=said):
         change(tomato_url)
     assert schema.applied(server) == before
     assert server.execute("select to_regclass('later')").fetchone() == (None,)
@@ -200,7 +200,7 @@ def test_a_migration_that_is_blocked_gives_up(
             migrate.migrate(tomato_url)
 
 
-def test_a_migration_that_fails_leaves_the_layout_and_a_backup_that_restores(
+def test_a_migration_that_fails_leaves_the_schema_and_a_backup_that_restores(
     tomato_url: str, next_migration: Path, saved: Path, server: psycopg.Connection
 ) -> None:
     server.execute("insert into organizations (name) values ('uni')")
@@ -210,7 +210,7 @@ def test_a_migration_that_fails_leaves_the_layout_and_a_backup_that_restores(
         migrate.migrate(tomato_url)
     assert catalog(tomato_url) == before
     (file,) = saved.iterdir()
-    assert f"the layout is as it was; the database before is in {file}: “bin/restore {file}”" in str(failed.value)
+    assert f"the schema is as it was; the database before is in {file}: “bin/restore {file}”" in str(failed.value)
     server.execute("delete from organizations")
     server.close()
     next_migration.unlink()
@@ -225,7 +225,7 @@ def test_how_far_a_migration_that_fails_has_come_is_told(
 ) -> None:
     last = next_migration.with_name("29990102000000_last.sql")
     last.write_text(BROKEN)
-    with pytest.raises(TomatoError, match=r"division by zero.*; the layout is at 29990101000000, as before that migration$"):
+    with pytest.raises(TomatoError, match=r"division by zero.*; the schema is at 29990101000000, as before that migration$"):
         migrate.migrate(tomato_url)
     last.write_text(ENDS_OTHERS_SESSIONS)
     with pytest.raises(TomatoError, match=r"; the connection is lost: make migrate-status tells what was applied$"):
@@ -234,7 +234,7 @@ def test_how_far_a_migration_that_fails_has_come_is_told(
     monkeypatch.setenv("MIGRATION_LOCK_TIMEOUT", "100ms")
     with psycopg.connect(tomato_url) as other:
         other.execute("insert into organizations (name) values ('uni')")
-        said = r"the layout is as it was; index half is invalid .* drop index concurrently half; then make migrate"
+        said = r"the schema is as it was; index half is invalid .* drop index concurrently half; then make migrate"
         with pytest.raises(TomatoError, match=said):
             migrate.migrate(tomato_url)
     with pytest.raises(

@@ -16,7 +16,7 @@ import tomato_dao
 from tests.fixtures.operations import NEXT, dropped_afterwards, organizations
 from tests.helpers.transfer_cases import records
 from tests.test_unprepared import flows, pgbouncer, plain
-from tomato_dao import Database, InvalidValue, Unavailable, WrongLayout, connect
+from tomato_dao import Database, InvalidValue, Unavailable, WrongSchema, connect
 from tomato_dao.ops import backup, examinations, query
 from tomato_dao.ops.migrate import migrate, roll_back
 from tomato_dao.ops.restore import restore
@@ -241,7 +241,7 @@ def test_another_schema_is_refused_with_what_to_do(tomato_url: str, server: psyc
         connect(make_conninfo(tomato_url, options="-c search_path=elsewhere"))
     server.execute("alter schema public rename to elsewhere; create schema public")
     for refused in (connect, migrate):
-        with pytest.raises(WrongLayout, match="are in the schema elsewhere, and tomato-dao looks in public only"):
+        with pytest.raises(WrongSchema, match="are in the schema elsewhere, and tomato-dao looks in public only"):
             refused(tomato_url)
 
 

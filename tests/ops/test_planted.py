@@ -12,7 +12,7 @@ from psycopg import sql
 import tomato_dao
 from tests.conftest import acting_as
 from tests.helpers.transfer_cases import dumped
-from tomato_dao import WrongLayout, connect
+from tomato_dao import WrongSchema, connect
 from tomato_dao.ops import roles
 from tomato_dao.ops.backup import back_up
 from tomato_dao.ops.examinations import BAD, examine
@@ -86,9 +86,9 @@ def test_a_planted_function_gains_nothing(
 
     with probe(tomato_url) as connection:
         found = {finding.topic: finding for finding in examine(connection, 1)}
-    assert found["layout"].level == BAD
-    assert f"function public.format(pg_catalog.text,pg_catalog.regclass) of {mallory}" in found["layout"].details
-    assert f'reassign owned by "{mallory}" to' in found["layout"].advice[0]
+    assert found["schema"].level == BAD
+    assert f"function public.format(pg_catalog.text,pg_catalog.regclass) of {mallory}" in found["schema"].details
+    assert f'reassign owned by "{mallory}" to' in found["schema"].advice[0]
     assert {topic for topic, finding in found.items() if finding.level == "unknown"} <= {"queries"}
     with connect(tomato_url, pool_size=2) as db:
         for work in (
@@ -98,7 +98,7 @@ def test_a_planted_function_gains_nothing(
             lambda: tomato_dao.load_legacy(db, io.BytesIO(b"[]"), check=True),
         ):
             with pytest.raises(
-                WrongLayout, match=rf"\(function public.array_position.* of {mallory}, .* and 13 more\): drop them, or"
+                WrongSchema, match=rf"\(function public.array_position.* of {mallory}, .* and 13 more\): drop them, or"
             ):
                 work()
     back_up(tomato_url)
@@ -114,7 +114,7 @@ def test_what_was_planted_before_the_roles_is_not_taken_over(
     server.execute(f"set role {mallory}")
     server.execute("create function public.lend() returns int language sql security definer return 1")
     server.execute("reset role")
-    with pytest.raises(WrongLayout, match=rf"\(function public.lend\(\) of {mallory}\): drop them, or, .* reassign owned by"):
+    with pytest.raises(WrongSchema, match=rf"\(function public.lend\(\) of {mallory}\): drop them, or, .* reassign owned by"):
         roles.make_roles(tomato_url)
     owner_of = "select proowner::regrole::text from pg_proc where proname = 'lend'"
     assert server.execute(owner_of).fetchone() == (mallory,)
@@ -152,5 +152,5 @@ def test_functions_that_are_not_merged_into_queries_have_a_path_of_their_own(ser
 def test_schema_migrations_that_is_a_view_is_not_read(tomato_url: str, server: psycopg.Connection) -> None:
     server.execute("alter table schema_migrations rename to moved")
     server.execute("create view schema_migrations as select version from moved")
-    with pytest.raises(WrongLayout, match="is no plain table"):
+    with pytest.raises(WrongSchema, match="is no plain table"):
         connect(tomato_url)

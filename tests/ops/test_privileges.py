@@ -69,7 +69,7 @@ def test_a_migrations_new_tables_are_covered(tomato_url: str, app_url: str, read
             assert connection.execute(f"select count(*) from {table}".encode()).fetchone() == (1,)
 
 
-def test_a_worker_that_starts_on_an_old_layout_migrates_as_the_owner_or_says_that_it_cannot(
+def test_a_worker_that_starts_on_an_old_schema_migrates_as_the_owner_or_says_that_it_cannot(
     tomato_url: str, app_url: str, next_migration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OWNER_DATABASE_URL", raising=False)

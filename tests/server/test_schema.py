@@ -1,4 +1,4 @@
-"""The layout: migrations that can be undone, indexes for every foreign key, a schema file that is up to date."""
+"""The schema: migrations that can be undone, indexes for every foreign key, a schema file that is up to date."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from checks.schema_file import made
-from tomato_dao import WrongLayout, connect
+from tomato_dao import WrongSchema, connect
 from tomato_dao.errors import TomatoError
 from tomato_dao.ops.dbmate import dbmate
 from tomato_dao.ops.migrate import migrate
@@ -113,7 +113,7 @@ def test_migrating_twice_does_nothing(tomato_url: str) -> None:
     assert migrate(tomato_url) == []
 
 
-def test_a_migration_that_fails_leaves_the_layout_before_it(
+def test_a_migration_that_fails_leaves_the_schema_before_it(
     tomato_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = catalog(tomato_url)
@@ -128,17 +128,17 @@ def test_a_migration_that_fails_leaves_the_layout_before_it(
     assert catalog(tomato_url) == before
 
 
-def test_a_database_of_a_newer_layout_is_refused(tomato_url: str, server: psycopg.Connection) -> None:
+def test_a_database_of_a_newer_schema_is_refused(tomato_url: str, server: psycopg.Connection) -> None:
     server.execute("insert into schema_migrations values ('29990101000000')")
     for refused in (connect, migrate):
-        with pytest.raises(WrongLayout, match="migrations that this code does not know \\(29990101000000\\)"):
+        with pytest.raises(WrongSchema, match="migrations that this code does not know \\(29990101000000\\)"):
             refused(tomato_url)
 
 
 def test_a_database_that_was_never_migrated_is_refused(tomato_server_url: str) -> None:
     with (
         scratch_database(tomato_server_url, migrated=False) as url,
-        pytest.raises(WrongLayout, match=rf"lacks {len(schema.known())} of .* migrations .* run make migrate"),
+        pytest.raises(WrongSchema, match=rf"lacks {len(schema.known())} of .* migrations .* run make migrate"),
     ):
         connect(url)
 

@@ -12,7 +12,7 @@ import tomato_dao
 from tests.conftest import CHECKOUT
 from tests.helpers.transfer_cases import by_hand
 from tests.ops.test_commands import run
-from tomato_dao import Database, WrongLayout, connect
+from tomato_dao import Database, WrongSchema, connect
 from tomato_dao.ops import migrate
 from tomato_dao.server import schema
 
@@ -35,7 +35,7 @@ def old_url(tomato_url: str, server: psycopg.Connection) -> str:
 
 @pytest.mark.parametrize("refused", [connect, migrate.migrate, migrate.roll_back])
 def test_an_unreleased_schema_is_refused(old_url: str, refused: Callable[[str], object]) -> None:
-    with pytest.raises(WrongLayout, match=REFUSED):
+    with pytest.raises(WrongSchema, match=REFUSED):
         refused(old_url)
 
 
@@ -44,9 +44,9 @@ def test_a_schema_that_becomes_unreleased_under_a_database_is_refused_by_dump_an
 ) -> None:
     file = by_hand(db, [])
     server.execute("insert into schema_migrations (version) values (%s)", [UNRELEASED])
-    with pytest.raises(WrongLayout, match=REFUSED):
+    with pytest.raises(WrongSchema, match=REFUSED):
         tomato_dao.dump(db, io.BytesIO())
-    with pytest.raises(WrongLayout, match=REFUSED):
+    with pytest.raises(WrongSchema, match=REFUSED):
         tomato_dao.load(db, file)
 
 
@@ -61,7 +61,7 @@ def test_commands_refuse_an_unreleased_schema_in_one_line(old_url: str) -> None:
 
 def test_the_doctor_advises_to_recreate_an_unreleased_schema(old_url: str) -> None:
     told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], old_url).stdout)["findings"]
-    (found,) = (finding for finding in told if finding["topic"] == "layout")
+    (found,) = (finding for finding in told if finding["topic"] == "schema")
     assert (found["level"], found["details"], found["advice"]) == ("bad", [UNRELEASED], [schema.recreate()])
 
 
@@ -82,5 +82,5 @@ def test_rows_of_an_unreleased_schema_can_be_loaded(db: Database) -> None:
     record = {"model": "organization", "pk": 5, "fields": {**organization, "usage_id": None, "attrs": {}}}
     tomato_dao.load(db, by_hand(db, [record], migrations=[UNRELEASED, "20261122120404"]))
     assert [found.id for found in db.organizations.list()] == [5]
-    with pytest.raises(WrongLayout, match="migrations that this code does not know"):
+    with pytest.raises(WrongSchema, match="migrations that this code does not know"):
         tomato_dao.load(db, by_hand(db, [], migrations=[UNRELEASED, *schema.known()]))

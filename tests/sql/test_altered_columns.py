@@ -1,4 +1,4 @@
-"""Layouts that change while they are used: rows stay right, statements are prepared again."""
+"""Schemas that change while they are used: rows stay right, statements are prepared again."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -31,7 +31,7 @@ from tests.helpers.transfer_cases import (
     rows_of,
     texts,
 )
-from tomato_dao import Database, NotAllowed, WrongLayout, WrongState, connect
+from tomato_dao import Database, NotAllowed, WrongSchema, WrongState, connect
 from tomato_dao.server import schema
 from tomato_dao.transfer import catalog
 
@@ -45,7 +45,7 @@ def test_a_dump_is_a_json_array_with_a_record_per_line(db: Database, world: Worl
     assert [json.loads(line.removesuffix(",")) for line in lines[1:-1]] == json.loads(text)
     head, *found, tail = json.loads(text)
     assert head["model"] == "dump.header"
-    assert (head["fields"]["format"], head["fields"]["layout"]) == (1, schema.known()[-1])
+    assert (head["fields"]["format"], head["fields"]["schema_version"]) == (1, schema.known()[-1])
     assert head["fields"]["migrations"] == schema.known()
     assert list(tail["fields"]["models"]) == head["fields"]["models"]
     assert tail["fields"]["rows"] == len(found) == sum(tail["fields"]["models"].values())
@@ -71,9 +71,9 @@ def test_a_dump_is_in_an_open_file_before_that_is_closed(db: Database, world: Wo
         assert (tmp_path / "dump").read_bytes() == dumped(db)
 
 
-def test_another_layout_is_refused_with_what_is_missing(db: Database, server: psycopg.Connection) -> None:
+def test_another_schema_is_refused_with_what_is_missing(db: Database, server: psycopg.Connection) -> None:
     server.execute("delete from schema_migrations where version = %s", [schema.known()[-1]])
-    with pytest.raises(WrongLayout, match=f"lacks 1 of .* migrations \\({schema.known()[-1]} is next\\)"):
+    with pytest.raises(WrongSchema, match=f"lacks 1 of .* migrations \\({schema.known()[-1]} is next\\)"):
         dumped(db)
 
 
@@ -81,7 +81,7 @@ def test_a_database_that_lost_its_schema_is_refused_before_its_tables_are_read(
     db: Database, server: psycopg.Connection
 ) -> None:
     server.execute("drop schema public cascade; create schema public")
-    with pytest.raises(WrongLayout, match=f"lacks {len(schema.known())} of"):
+    with pytest.raises(WrongSchema, match=f"lacks {len(schema.known())} of"):
         dumped(db)
 
 

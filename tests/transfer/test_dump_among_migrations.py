@@ -14,7 +14,7 @@ from tests.conftest import World
 from tests.helpers.dao_cases import until
 from tests.helpers.session_cases import LOCKS
 from tests.helpers.transfer_cases import dumped
-from tomato_dao import Conflict, Database, WrongLayout
+from tomato_dao import Conflict, Database, WrongSchema
 from tomato_dao.transfer import snapshot
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
@@ -45,7 +45,7 @@ def test_who_joins_does_not_wait_for_a_migration_that_came_in_between(
         return joined(*args)
 
     monkeypatch.setattr(snapshot, "_joined", late)
-    with pytest.raises(Conflict, match="somebody waits to change the layout"):
+    with pytest.raises(Conflict, match="somebody waits to change the schema"):
         dumped(db, jobs=2)
     migration.join()
     assert "x" in json.loads(dumped(db))[0]["fields"]["columns"]["user"]
@@ -77,5 +77,5 @@ def test_a_migration_that_comes_before_the_locks_is_noticed(db: Database, server
                 until(watcher, f"exists (select {LOCKS} and not granted and relation = 'users'::regclass)")
             server.execute("create table later (id int primary key)")
             server.execute("insert into schema_migrations (version) values ('29990101000000')")
-        with pytest.raises(WrongLayout, match=r"migrations that this code does not know \(29990101000000\)"):
+        with pytest.raises(WrongSchema, match=r"migrations that this code does not know \(29990101000000\)"):
             dump.result(60)

@@ -9,7 +9,7 @@ import pytest
 import tomato_dao
 from tests.conftest import World
 from tests.helpers.transfer_cases import another_database, dumped, rows_of
-from tomato_dao import Database, WrongLayout
+from tomato_dao import Database, WrongSchema
 from tomato_dao.transfer import catalog
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
@@ -54,13 +54,13 @@ def test_no_json_column_is_nullable_so_that_null_is_json(server: psycopg.Connect
 
 def test_a_table_without_a_key_is_refused(db: Database, server: psycopg.Connection) -> None:
     server.execute("create table heap (x int)")
-    with pytest.raises(WrongLayout, match="the table heap has no primary key"):
+    with pytest.raises(WrongSchema, match="the table heap has no primary key"):
         dumped(db)
 
 
 def test_two_tables_of_one_model_are_refused(db: Database, server: psycopg.Connection) -> None:
     server.execute("create table site (id int primary key)")
-    with pytest.raises(WrongLayout, match="the tables site and sites would both be of the model site"):
+    with pytest.raises(WrongSchema, match="the tables site and sites would both be of the model site"):
         dumped(db)
 
 

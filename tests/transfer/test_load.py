@@ -1,4 +1,4 @@
-"""The load: into an empty database, instead of what is there, or merged into it; and all of the layout as it was."""
+"""The load: into an empty database, instead of what is there, or merged into it; and all of the schema as it was."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import pytest
 
 import tomato_dao
 from tests.conftest import World
-from tests.helpers.transfer_cases import another_database, by_hand, dumped, layout_of, organization, records, rows_of, site
+from tests.helpers.transfer_cases import another_database, by_hand, dumped, organization, records, rows_of, schema_of, site
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotAllowed, NotEmpty, NotFound, WrongState
 from tomato_dao.transfer import engine
 from tomato_dao.transfer.report import Progress
@@ -32,7 +32,7 @@ def test_what_is_loaded_elsewhere_is_the_same(
         assert dumped(other) == text
         with other.connection() as connection:
             assert rows_of(connection) == rows_of(server)
-            assert layout_of(connection) == layout_of(server)
+            assert schema_of(connection) == schema_of(server)
         assert other.topologies.full(topology.id) == db.topologies.full(topology.id)
 
 
@@ -74,10 +74,10 @@ def test_only_an_empty_database_is_loaded_into_unasked(db: Database, world: Worl
 
 
 def test_a_replacing_load_leaves_nothing_of_before(db: Database, world: World, server: psycopg.Connection) -> None:
-    before = layout_of(server)
+    before = schema_of(server)
     tomato_dao.load(db, by_hand(db, [organization(5)]), replace=True)
     assert [(record["model"], record["pk"]) for record in records(dumped(db))] == [("organization", 5)]
-    assert layout_of(server) == before
+    assert schema_of(server) == before
     with pytest.raises(AlreadyExists):
         db.organizations.create("org5")
     with pytest.raises(NotFound):
@@ -86,14 +86,14 @@ def test_a_replacing_load_leaves_nothing_of_before(db: Database, world: World, s
 
 def test_a_merge_inserts_updates_and_leaves_the_rest(db: Database, server: psycopg.Connection) -> None:
     tomato_dao.load(db, by_hand(db, [*map(organization, (1, 2, 9)), site(1, 1)]))
-    before = layout_of(server)
+    before = schema_of(server)
     swapped = [organization(1, "org2"), organization(2, "org1", attrs={"n": 1.10}), organization(4), site(2, 4)]
     summary = tomato_dao.load(db, by_hand(db, swapped), merge=True)
     assert summary.models["organization"] == 3
     assert [(o.id, o.name) for o in db.organizations.list()] == [(1, "org2"), (2, "org1"), (4, "org4"), (9, "org9")]
     assert {s.id: s.organization_id for s in db.sites.list()} == {1: 1, 2: 4}
     assert db.organizations.create("next").id == 10
-    assert layout_of(server) == before
+    assert schema_of(server) == before
 
 
 @pytest.mark.slow
@@ -173,9 +173,9 @@ def test_disabled_triggers_stay_disabled(db: Database, server: psycopg.Connectio
     server.execute("alter table users disable trigger users_flags_inserted")
     server.execute("alter table users enable always trigger users_flags_updated")
     server.execute("alter table elements enable replica trigger elements_removable")
-    before = layout_of(server)
+    before = schema_of(server)
     tomato_dao.load(db, by_hand(db, [organization(1)]))
-    assert layout_of(server) == before
+    assert schema_of(server) == before
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 import tomato_dao
 from tests.conftest import World
 from tests.helpers.transfer_cases import another_database, by_hand, closed, dumped, organization, records, rows_of, site
-from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongLayout
+from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongSchema
 from tomato_dao.server import schema
 from tomato_dao.transfer.load import check
 from tomato_dao.transfer.reader import DumpReader
@@ -134,14 +134,14 @@ def test_a_header_that_is_not_understood_is_refused(empty: Database, change: dic
         tomato_dao.load(empty, by_hand(empty, [], **change))
 
 
-def test_another_layout_is_refused_with_its_migrations(empty: Database) -> None:
-    with pytest.raises(WrongLayout, match=r"migrations that this code does not know \(29990101000000\)"):
+def test_another_schema_is_refused_with_its_migrations(empty: Database) -> None:
+    with pytest.raises(WrongSchema, match=r"migrations that this code does not know \(29990101000000\)"):
         tomato_dao.load(empty, by_hand(empty, [], migrations=[*tomato_dao.server.schema.known(), "29990101000000"]))
     older = by_hand(empty, [], migrations=tomato_dao.server.schema.known()[:-1])
     for read in (check, partial(tomato_dao.load, empty)):
         older.seek(0)
         with pytest.raises(
-            WrongLayout, match=f"the dump lacks 1 of .* migrations \\({tomato_dao.server.schema.known()[-1]}\\)"
+            WrongSchema, match=f"the dump lacks 1 of .* migrations \\({tomato_dao.server.schema.known()[-1]}\\)"
         ):
             read(older)
 
@@ -212,7 +212,7 @@ def test_what_is_no_dump_is_refused(text: bytes) -> None:
 def small_dump() -> bytes:
     """Return a dump of two models in a few hundred bytes."""
     head = {
-        "format": 1, "layout": schema.known()[-1], "migrations": schema.known(), "models": ["a", "b"],
+        "format": 1, "schema_version": schema.known()[-1], "migrations": schema.known(), "models": ["a", "b"],
         "keys": {"a": ["id"], "b": ["x", "y"]},
         "columns": {"a": {"id": "integer", "t": "text?", "j": "json"}, "b": {"x": "integer", "y": "text", "n": "number"}},
     }  # fmt: skip

@@ -21,7 +21,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from urllib.parse import quote
 
-from ..errors import Unavailable, WrongLayout
+from ..errors import Unavailable, WrongSchema
 from ..printable import one_line
 from ..server.backoff import pauses
 from ..server.commands import checkout
@@ -42,7 +42,7 @@ def start(data_dir: Path | None = None) -> str:
 
     That of `tests_dir()` is made anew whenever it is started, and never waits for the disk.
 
-    Raises WrongLayout where the directory belongs to another major version, Unavailable where the server won't start.
+    Raises WrongSchema where the directory belongs to another major version, Unavailable where the server won't start.
     """
     server = _Server.of(data_dir)
     if server.running():
@@ -217,12 +217,12 @@ class _Server:
         self.launch()
 
     def create(self) -> None:
-        """Make the data directory, complete or not at all; WrongLayout where it is of another major version."""
+        """Make the data directory, complete or not at all; WrongSchema where it is of another major version."""
         version = self.data / "PG_VERSION"
         if version.exists():
             found = version.read_text().strip()
             if found != MAJOR:
-                raise WrongLayout(
+                raise WrongSchema(
                     f"{self.data} is of PostgreSQL {found}, the embedded server is {MAJOR}: dump it with {found}'s pg_dumpall "
                     "and restore it into a new directory, or name another with TOMATO_DATA_DIR"
                 )

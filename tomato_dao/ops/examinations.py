@@ -54,7 +54,7 @@ def examine(connection: psycopg.Connection, pool_size: int) -> Iterator[Finding]
     examinations: dict[str, Callable[[], Finding]] = {
         "server": lambda: _server(connection),
         "connections": lambda: _connections(connection, pool_size),
-        "layout": lambda: _layout(connection),
+        "schema": lambda: _schema(connection),
         "roles": lambda: examine_roles(connection),
         "transactions": lambda: _transactions(connection),
         "locks": lambda: _locks(connection),
@@ -174,10 +174,10 @@ def _connections(connection: psycopg.Connection, pool_size: int) -> Finding:
     )  # fmt: skip
 
 
-def _layout(connection: psycopg.Connection) -> Finding:
+def _schema(connection: psycopg.Connection) -> Finding:
     if strange := planted(connection):  # before anything of the schema is read
         summary = f"{counted(len(strange), 'object')} in {SCHEMA} that the database's owner did not make"
-        return Finding("layout", BAD, summary, strange, [advice_on_planted(connection)], {"planted": strange})
+        return Finding("schema", BAD, summary, strange, [advice_on_planted(connection)], {"planted": strange})
     have = schema.applied(connection)
     differs = schema.compare(have)
     unknown, total = differs.unknown, len(schema.known())
@@ -185,17 +185,17 @@ def _layout(connection: psycopg.Connection) -> Finding:
     figures = {"current": have[-1] if have else None, "pending": pending, "unknown": unknown}
     current = f"at {have[-1]}" if have else "never migrated"
     if differs.unreleased:
-        return Finding("layout", BAD, f"{current}, a schema that was never released", unknown, [schema.recreate()], figures)
+        return Finding("schema", BAD, f"{current}, a schema that was never released", unknown, [schema.recreate()], figures)
     if unknown:
         advice = ["this code is older than the database: install the tomato-dao that knows them"]
-        return Finding("layout", BAD, f"{current}, with migrations unknown to this code", unknown, advice, figures)
+        return Finding("schema", BAD, f"{current}, with migrations unknown to this code", unknown, advice, figures)
     if edited := schema.edited(connection):
         summary = f"{current}, {counted(len(edited), 'migration')} edited after being applied"
-        return Finding("layout", BAD, summary, edited, [schema.undo_edit()], {**figures, "edited": edited})
+        return Finding("schema", BAD, summary, edited, [schema.undo_edit()], {**figures, "edited": edited})
     if pending:
         advice = [f"{command_line('migrate')}, which makes a backup first"]
-        return Finding("layout", BAD, f"{current}, {len(pending)} of {total} migrations pending", pending, advice, figures)
-    return Finding("layout", OK, f"{current}, all {total} migrations applied", figures=figures)
+        return Finding("schema", BAD, f"{current}, {len(pending)} of {total} migrations pending", pending, advice, figures)
+    return Finding("schema", OK, f"{current}, all {total} migrations applied", figures=figures)
 
 
 def examine_roles(connection: psycopg.Connection) -> Finding:

@@ -51,7 +51,7 @@ begin
 end;
 $$
 """
-# Whose the layout is, or would be; and whether this user may act as that role.
+# Whose the schema is, or would be; and whether this user may act as that role.
 _OWNER = """
 select r.rolname, pg_has_role(r.oid, 'member'), r.rolname = current_user
 from pg_roles r
@@ -78,15 +78,15 @@ where not i.indisvalid and c.relnamespace = 'public'::regnamespace
 
 
 def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
-    """Bring a database to this code's layout; makes the database where it isn't there yet.
+    """Bring a database to this code's schema; makes the database where it isn't there yet.
 
     url: the owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). timeout: seconds that
     a server is waited for which is at its limit or not there. A database that holds rows is backed up first, unless BACKUP
     is “no”; who comes while another process migrates waits for it. Returns the versions that were applied, none where
-    nothing was pending. Raises WrongLayout where the database is of a newer or an unreleased layout, a migration was edited
+    nothing was pending. Raises WrongSchema where the database is of a newer or an unreleased schema, a migration was edited
     after it was applied, or others have made objects in the schema, NotAllowed where the user may not migrate it, WrongState
     where an earlier try has left an invalid index, Unavailable where the server or dbmate is missing, TomatoError with
-    dbmate's words and the way back where a migration fails, and which layout it has now.
+    dbmate's words and the way back where a migration fails, and which schema it has now.
     """
     url = url or owner_url()
     arguments.seconds("timeout", timeout)
@@ -111,7 +111,7 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
 
 
 def migrate_for(url: str, timeout: float) -> None:
-    """Bring the database of a worker's URL to this code's layout, as its owner: OWNER_DATABASE_URL, where it is set."""
+    """Bring the database of a worker's URL to this code's schema, as its owner: OWNER_DATABASE_URL, where it is set."""
     owner = owner_url_for(url)
     names = [database_name(owner), database_name(url)]
     if names[0] != names[1]:
@@ -122,7 +122,7 @@ def migrate_for(url: str, timeout: float) -> None:
 def roll_back(url: str | None = None) -> str:
     """Undo the latest migration, after a backup as in `migrate`, and return its version.
 
-    Raises NotFound where none is applied, WrongLayout where the database is of a newer or an unreleased layout.
+    Raises NotFound where none is applied, WrongSchema where the database is of a newer or an unreleased schema.
     """
     url = url or owner_url()
     with _migrating(url, 0) as (connection, owner):
@@ -136,7 +136,7 @@ def roll_back(url: str | None = None) -> str:
 
 @contextmanager
 def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, str | None]]:
-    """Keep all others from migrating; a connection in the transaction that holds the lock, and the layout's other owner.
+    """Keep all others from migrating; a connection in the transaction that holds the lock, and the schema's other owner.
 
     A lock of the transaction, not of the session, which a transaction pooler would lose. Who waits holds no connection
     in between: on a small server the one that migrates needs it.
@@ -166,7 +166,7 @@ def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, s
 
 
 def _owner(connection: psycopg.Connection) -> str | None:
-    """Return the role that owns the layout; None where that is this user. Raises NotAllowed where it may not act as it."""
+    """Return the role that owns the schema; None where that is this user. Raises NotAllowed where it may not act as it."""
     ((owner, may, is_owner),) = connection.execute(_OWNER).fetchall()
     if not may:
         raise NotAllowed(
@@ -251,7 +251,7 @@ def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
         invalid = _invalid(connection)
     except (TomatoError, psycopg.Error):
         return f"the connection is lost: {command_line('migrate status')} tells what was applied"
-    far = "the layout is as it was" if after == before else f"the layout is at {after[-1]}, as before that migration"
+    far = "the schema is as it was" if after == before else f"the schema is at {after[-1]}, as before that migration"
     return f"{far}; {invalid}" if invalid else far
 
 
@@ -349,7 +349,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     """Run `tomato-dao migrate [status | rollback | new NAME]`."""
     parser = Parser(
         prog=prog,
-        description="Bring the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded server's) to this layout.",
+        description="Bring the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded server's) to this schema.",
     )
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("status", help="list the migrations: applied, pending, edited since, unknown to this code")
@@ -367,4 +367,4 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         applied = migrate()
         for version in applied:
             print(f"applied {version}")
-        print(f"the layout is {schema.known()[-1]}{'' if applied else ', nothing to do'}")
+        print(f"the schema is {schema.known()[-1]}{'' if applied else ', nothing to do'}")

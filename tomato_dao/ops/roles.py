@@ -27,7 +27,7 @@ def make_roles(url: str) -> None:
     """Make the roles of db/roles and give them their privileges in a database, which is made where it isn't there.
 
     url: of a superuser, or of a user that may create roles and owns the database. Raises NotAllowed for anybody else,
-    WrongLayout where others than the database's owner have made objects in the schema.
+    WrongSchema where others than the database's owner have made objects in the schema.
     """
     create_database(url)
     with probe(url, path=CATALOG_PATH) as connection:

@@ -2,7 +2,7 @@
 
 import psycopg
 
-from ..errors import WrongLayout, from_driver
+from ..errors import WrongSchema, from_driver
 from ..printable import printable
 from .session import SCHEMA
 
@@ -45,10 +45,10 @@ def advice(connection: psycopg.Connection) -> str:
 
 
 def refuse_planted(connection: psycopg.Connection) -> None:
-    """Raise WrongLayout where something is planted, naming it: whoever works as the owner could run it."""
+    """Raise WrongSchema where something is planted, naming it: whoever works as the owner could run it."""
     if found := planted(connection):
         shown = [printable(name, 100) for name in found[:_SHOWN]] + [f"and {len(found) - _SHOWN} more"] * (len(found) > _SHOWN)
-        raise WrongLayout(
+        raise WrongSchema(
             f"the schema {SCHEMA} of the database {connection.info.dbname} holds objects that its owner did not make "
             f"({', '.join(shown)}): {advice(connection)}"
         )

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ..errors import InvalidValue, TomatoError, Unavailable, WrongLayout, from_driver
+from ..errors import InvalidValue, TomatoError, Unavailable, WrongSchema, from_driver
 from ..sql import pins
 from . import arguments
 from .backoff import pauses
@@ -129,14 +129,14 @@ def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao",
 
     timeout: seconds for which a server that has no connection free, or is not there (yet), is asked again. path: where it
     looks names up (SCHEMA_PATH or CATALOG_PATH of tomato_dao.server.session). Raises
-    Unavailable where there is none, in one line that says which and what to do and never the password, and WrongLayout for
+    Unavailable where there is none, in one line that says which and what to do and never the password, and WrongSchema for
     a server older than PostgreSQL 15 or another encoding than UTF8.
     """
     connection = connect_to(connection_settings(url, application_name), timeout, path)
     try:
         check_server(connection)
         _check_encoding(connection)
-    except WrongLayout:
+    except WrongSchema:
         connection.close()
         raise
     return connection
@@ -146,7 +146,7 @@ def maintenance(url: str, timeout: float = 0) -> psycopg.Connection:
     """Connect to the database “postgres” of a URL's server, where databases and roles are made, without time limits.
 
     It may have any encoding: only the encoding of the databases that are made there matters. timeout, Unavailable and
-    WrongLayout are those of `probe`.
+    WrongSchema are those of `probe`.
     """
     limits = {"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
     settings = {**connection_settings(url, "tomato-dao", limits), "dbname": "postgres"}
@@ -155,7 +155,7 @@ def maintenance(url: str, timeout: float = 0) -> psycopg.Connection:
         check_server(connection)
         if connection.info.server_version >= 170000 and takes_options(connection):
             connection.execute("set transaction_timeout = 0")
-    except WrongLayout:
+    except WrongSchema:
         connection.close()
         raise
     return connection
@@ -228,10 +228,10 @@ def is_full(refusal: TomatoError) -> bool:
 
 
 def check_server(connection: psycopg.Connection) -> None:
-    """WrongLayout for a server that is too old."""
+    """WrongSchema for a server that is too old."""
     version = connection.info.server_version
     if version < OLDEST_SERVER:
-        raise WrongLayout(
+        raise WrongSchema(
             f"the server at {_place(connection.info.get_parameters())} is PostgreSQL {version // 10000}; "
             "tomato-dao needs 15 or later: upgrade the server, or point DATABASE_URL at another"
         )
@@ -239,7 +239,7 @@ def check_server(connection: psycopg.Connection) -> None:
 
 def _check_encoding(connection: psycopg.Connection) -> None:
     if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
-        raise WrongLayout(
+        raise WrongSchema(
             f"the database {connection.info.dbname} is encoded in {encoding}; tomato-dao needs UTF8: create it anew with "
             "create database … encoding 'UTF8' template template0"
         )

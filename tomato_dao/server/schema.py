@@ -1,4 +1,4 @@
-"""Which layout this code needs (its migrations), and whether a database has it."""
+"""Which schema this code needs (its migrations), and whether a database has it."""
 
 import hashlib
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from ..errors import NotAllowed, WrongLayout, from_driver
+from ..errors import NotAllowed, WrongSchema, from_driver
 from ..sql import pins
 from .commands import command_line
 
@@ -129,7 +129,7 @@ def applied(connection: psycopg.Connection) -> list[str]:
             _refuse_elsewhere(connection)
             return []
         if is_ours != (True,):
-            raise WrongLayout(
+            raise WrongSchema(
                 f"schema_migrations of the database {connection.info.dbname} is no plain table, as dbmate makes it: drop it"
             )
         return [str(row[0]) for row in connection.execute("select version from schema_migrations order by version")]
@@ -143,21 +143,21 @@ def applied(connection: psycopg.Connection) -> list[str]:
 
 
 def _refuse_elsewhere(connection: psycopg.Connection) -> None:
-    """Raise WrongLayout if the tables are in another schema: sessions with another search_path may have put them there."""
+    """Raise WrongSchema if the tables are in another schema: sessions with another search_path may have put them there."""
     if found := connection.execute(_ELSEWHERE).fetchone():
-        raise WrongLayout(
+        raise WrongSchema(
             f"the tables of the database {connection.info.dbname} are in the schema {found[0]}, and tomato-dao looks in "
             f"{pins.SCHEMA} only: rename {found[0]} to {pins.SCHEMA}, once that is dropped or has another name"
         )
 
 
 def refuse_unknown(versions: Sequence[str], database: str) -> None:
-    """Raise WrongLayout if a database has versions that are not this code's, saying whose they are and what to do."""
+    """Raise WrongSchema if a database has versions that are not this code's, saying whose they are and what to do."""
     differs = compare(versions)
     if strange := differs.unreleased:
-        raise WrongLayout(f"the database {database} has a schema that was never released ({strange[0]} …): {recreate()}")
+        raise WrongSchema(f"the database {database} has a schema that was never released ({strange[0]} …): {recreate()}")
     if unknown := differs.unknown:
-        raise WrongLayout(
+        raise WrongSchema(
             f"the database {database} has migrations that this code does not know ({', '.join(unknown)}): "
             "it belongs to a newer tomato-dao; install that one"
         )
@@ -177,19 +177,19 @@ def edited(connection: psycopg.Connection) -> list[str]:
 
 
 def refuse_edited(connection: psycopg.Connection) -> None:
-    """Raise WrongLayout if migrations were edited after they were applied to a database, naming them."""
+    """Raise WrongSchema if migrations were edited after they were applied to a database, naming them."""
     if names := edited(connection):
-        raise WrongLayout(
+        raise WrongSchema(
             f"the database {connection.info.dbname}: {', '.join(names)} was edited after it was applied: {undo_edit()}"
         )
 
 
 def check(connection: psycopg.Connection) -> None:
-    """WrongLayout where a database's migrations are not this code's, saying which and what to do."""
+    """WrongSchema where a database's migrations are not this code's, saying which and what to do."""
     have, need = applied(connection), known()
     where = f"the database {connection.info.dbname}"
     refuse_unknown(have, connection.info.dbname)
     if pending := compare(have).pending:
-        raise WrongLayout(
+        raise WrongSchema(
             f"{where} lacks {len(pending)} of {len(need)} migrations ({pending[0]} is next): run {command_line('migrate')}"
         )

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class QueryStats:
     """Calls of one query: how many, how many of them failed, and the seconds that all took, waits for a connection aside.
 
-    A call that is repeated, on another connection or since the layout has changed, counts each time.
+    A call that is repeated, on another connection or since the schema has changed, counts each time.
     """
 
     calls: int

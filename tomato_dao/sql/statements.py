@@ -38,7 +38,7 @@ _IDLE = pq.TransactionStatus.IDLE
 _LONGEST_NAME = 48  # bytes of a query's name in that of its statement, which “deallocate” would cut off after 63
 # What adapting a value of a wrong type or range raises, in Python or in psycopg.
 _ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, struct.error, psycopg.Error)
-# Classes of SQLSTATEs of a statement that a change of the layout has made stale: its result, itself, what it names and
+# Classes of SQLSTATEs of a statement that a change of the schema has made stale: its result, itself, what it names and
 # the types that it was prepared for are not there any more.
 _STALE = ("0A", "26", "42", "XX")
 # SQLSTATEs after which the server has ended the session, or is about to.
@@ -93,7 +93,7 @@ class QueryConnection(psycopg.Connection[TupleRow]):
         """Return the query's rows; of a query that returns none, the number of rows that it changed.
 
         Raises psycopg's class for the server's SQLSTATE, InvalidValue for a value that does not fit. Where a change of the
-        layout has made the statement stale it is prepared and run again, outside a transaction: a statement that failed
+        schema has made the statement stale it is prepared and run again, outside a transaction: a statement that failed
         has changed nothing. One that the server may have carried out is never repeated.
         """
         tally = self.counts.tallies.get(query) or self.counts.begin(query)

@@ -6,7 +6,7 @@ from typing import LiteralString
 
 import psycopg
 
-from ..errors import WrongLayout, entity_of
+from ..errors import WrongSchema, entity_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ order by v.relname collate "C"
 def tables(connection: psycopg.Connection) -> list[Table]:
     """All tables, so that references point backwards where they can.
 
-    Raises WrongLayout for one without a primary key, and for two of one model.
+    Raises WrongSchema for one without a primary key, and for two of one model.
     """
     columns: dict[str, list[tuple[Column, int | None]]] = {}
     with_default: dict[str, list[bool]] = {}
@@ -140,7 +140,7 @@ def tables(connection: psycopg.Connection) -> list[Table]:
     for name, rows in columns.items():
         key = sorted(((place, column) for column, place in rows if place is not None), key=lambda pair: pair[0])
         if not key:
-            raise WrongLayout(f"the table {name} has no primary key, so its rows can't be told apart in a dump")
+            raise WrongSchema(f"the table {name} has no primary key, so its rows can't be told apart in a dump")
         fields = tuple(column for column, place in rows if place is None)
         found[name] = Table(
             name, entity_of(name).replace(" ", "_"), tuple(column for _, column in key), fields, all(with_default[name])
@@ -148,7 +148,7 @@ def tables(connection: psycopg.Connection) -> list[Table]:
     of_model: dict[str, str] = {}
     for name, table in found.items():
         if (other := of_model.setdefault(table.model, name)) != name:
-            raise WrongLayout(f"the tables {other} and {name} would both be of the model {table.model} in a dump: rename one")
+            raise WrongSchema(f"the tables {other} and {name} would both be of the model {table.model} in a dump: rename one")
     return [found[name] for name in _in_order(found, references(connection))]
 
 

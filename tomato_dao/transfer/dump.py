@@ -30,7 +30,7 @@ def dump(
     that is open for writing bytes. jobs: over how many of the database's connections it reads at most; the bytes are the same.
     progress: is told now and then.
 
-    Raises WrongLayout where the layout is not the code's, Unavailable where writing or the connection fails, Conflict
+    Raises WrongSchema where the schema is not the code's, Unavailable where writing or the connection fails, Conflict
     where a migration waits, WrongState inside of `transaction()`.
     """
     if isinstance(file, str | os.PathLike):
@@ -60,11 +60,11 @@ def dump(
 
 
 def header(tables: Sequence[Table]) -> bytes:
-    """Return the first record: what the dump holds, and of which layout."""
+    """Return the first record: what the dump holds, and of which schema."""
     versions = schema.known()
     fields = {
         "format": FORMAT,
-        "layout": versions[-1],
+        "schema_version": versions[-1],
         "migrations": versions,
         **described(tables),
     }

@@ -96,7 +96,7 @@ def load_blocks(
     The database must be empty, or else all its rows go (replace), or rows of the same key do (merge). Whatever `blocks`
     raises leaves the database as it was.
 
-    Raises NotEmpty, NotAllowed where the user doesn't own the tables, WrongLayout, and for the rows' faults, with line
+    Raises NotEmpty, NotAllowed where the user doesn't own the tables, WrongSchema, and for the rows' faults, with line
     and record: InvalidValue, AlreadyExists for a key that is there twice, NotFound for a reference to nothing.
     """
     with db.connection() as connection:

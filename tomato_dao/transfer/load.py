@@ -7,7 +7,7 @@ from typing import IO
 
 import msgspec
 
-from ..errors import InvalidValue, WrongLayout
+from ..errors import InvalidValue, WrongSchema
 from ..printable import printable
 from ..server import schema
 from ..server.commands import command_line
@@ -36,7 +36,7 @@ def load(
     open for reading bytes. replace: remove all that is in the database first. merge: insert or update by pk; what the file
     doesn't name stays. Without either the database must be empty. progress: is told now and then.
 
-    Raises NotFound where there is no such file, Unavailable where it can't be read or the connection fails, WrongLayout
+    Raises NotFound where there is no such file, Unavailable where it can't be read or the connection fails, WrongSchema
     where its migrations are not the database's, NotEmpty, NotAllowed; and for the file's faults, with line and record,
     InvalidValue, AlreadyExists for a pk that is there twice, NotFound for references to nothing.
     """
@@ -87,12 +87,12 @@ def _check_migrations(theirs: list[str]) -> None:
         return  # of a schema before the first release; the fields of each record are compared with the tables' all the same
     differs = schema.compare(theirs)
     if unknown := differs.unknown:
-        raise WrongLayout(
+        raise WrongSchema(
             f"the dump has migrations that this code does not know ({printable(', '.join(unknown))}): it is of a newer "
             "tomato-dao; load it with that one"
         )
     if missing := differs.pending:
-        raise WrongLayout(
+        raise WrongSchema(
             f"the dump lacks {len(missing)} of {len(ours)} migrations ({', '.join(missing)}): load it with the tomato-dao that "
-            f"wrote it into a database of its layout, then run {command_line('migrate')}"
+            f"wrote it into a database of its schema, then run {command_line('migrate')}"
         )

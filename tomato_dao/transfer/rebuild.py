@@ -12,7 +12,7 @@ from .catalog import Table
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of the layout that is taken away and comes back as it was."""
+    """A piece of the schema that is taken away and comes back as it was."""
 
     table: str
     name: str

@@ -111,7 +111,7 @@ class Snapshot:
 def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
     """Provide a snapshot that is read over at most `jobs` of the database's connections; workers go on writing meanwhile.
 
-    Raises WrongLayout where the layout is not the code's, Conflict where a migration waits.
+    Raises WrongSchema where the schema is not the code's, Conflict where a migration waits.
     """
     with ExitStack() as stack:
         first = stack.enter_context(db.connection())
@@ -157,7 +157,7 @@ def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapsh
         try:
             connection.execute(sql.SQL("lock table {} in access share mode{}").format(names, nowait))
         except psycopg.errors.LockNotAvailable as error:
-            raise Conflict("somebody waits to change the layout; dump when that is done, or with one job") from error
+            raise Conflict("somebody waits to change the schema; dump when that is done, or with one job") from error
         yield
 
 

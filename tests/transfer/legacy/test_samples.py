@@ -17,7 +17,7 @@ import tomato_dao
 from tests.conftest import CHECKOUT
 from tests.helpers.legacy_cases import OldDump, records_of, sample
 from tests.helpers.transfer_cases import another_database, dumped, peak_memory
-from tomato_dao import Database, InvalidValue, WrongLayout
+from tomato_dao import Database, InvalidValue, WrongSchema
 from tomato_dao.rows import asdict
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # a load needs the owner
@@ -285,7 +285,7 @@ def test_what_was_loaded_passes_dump_and_load(loaded: Database, tomato_server_ur
         assert dumped(copy) == text
 
 
-def test_the_layout_of_the_file_does_not_matter(tomato_server_url: str, tomato_template: str) -> None:
+def test_the_schema_of_the_file_does_not_matter(tomato_server_url: str, tomato_template: str) -> None:
     records = json.loads(gzip.decompress(sample("small.json.gz").read_bytes()))
     turned = [dict(reversed(record.items())) for record in reversed(records)]
     dumps = []
@@ -296,8 +296,8 @@ def test_the_layout_of_the_file_does_not_matter(tomato_server_url: str, tomato_t
     assert dumps[0] == dumps[1]
 
 
-def test_another_layout_is_refused(db: Database) -> None:
-    with pytest.raises(WrongLayout, match=r"of layout 0036_keyvaluestore, but 0038_.*: migrate the old backend first"):
+def test_another_schema_is_refused(db: Database) -> None:
+    with pytest.raises(WrongSchema, match=r"of schema 0036_keyvaluestore, but 0038_.*: migrate the old backend first"):
         tomato_dao.load(db, sample("layout-0036.json"))
 
 

@@ -36,7 +36,7 @@ def load_legacy(
     null may be, else their records and what depends on them. extend_timeouts: no topology times out before this period from
     now. check: do everything but write, whatever is in the database. progress: is told now and then.
 
-    Raises WrongLayout for a dump of another layout than 0038, InvalidRecords for one whose records break rules, InvalidValue
+    Raises WrongSchema for a dump of another schema than 0038, InvalidRecords for one whose records break rules, InvalidValue
     where the file is damaged; NotEmpty, NotAllowed, Unavailable.
     """
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""The old backend's models, layout 0038 (docs/moving-from-django.md): where each of their fields goes."""
+"""The old backend's models, schema 0038 (docs/moving-from-django.md): where each of their fields goes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

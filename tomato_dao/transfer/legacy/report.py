@@ -14,7 +14,7 @@ from ..report import Summary
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A value that the layout has no place for, and the rule that says so; field as the file names it."""
+    """A value that the schema has no place for, and the rule that says so; field as the file names it."""
 
     model: str
     pk: str

@@ -37,15 +37,15 @@ LEFT_OUT = Cost("value", "left out")
 
 @dataclass(frozen=True, slots=True)
 class StagedColumn:
-    """A temporary table's column: its type; whether the layout's own is nullable; what is there where nothing is said.
+    """A temporary table's column: its type; whether the schema's own is nullable; what is there where nothing is said.
 
-    is_layouts: the table's rows go into one of the layout's as they are.
+    is_schemas: the table's rows go into one of the schema's as they are.
     """
 
     type: str
     nullable: bool
     default: str | None
-    is_layouts: bool
+    is_schemas: bool
 
     @property
     def read(self) -> Reader:
@@ -73,7 +73,7 @@ class StagedColumn:
             return Cost("value", "null")
         if self.default is not None:
             return Cost("value", self.default, name)
-        return RECORD if self.is_layouts else Cost("part")
+        return RECORD if self.is_schemas else Cost("part")
 
 
 class Rows:
@@ -119,7 +119,7 @@ class Rows:
             row += self._of_attrs(self._attrs, fields.get("attrs"), refuse)
         if fields.keys() != self._names:
             for field in sorted(fields.keys() - self._names):
-                refuse(field, fields[field], "there is no such field in layout 0038", LEFT_OUT)
+                refuse(field, fields[field], "there is no such field in schema 0038", LEFT_OUT)
             for field in sorted(self._names - fields.keys()):
                 refuse(field, None, "the field is missing", self._costs.get(field, Cost("value", "{}")))
         return row

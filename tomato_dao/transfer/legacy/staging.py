@@ -1,4 +1,4 @@
-"""The temporary tables of an old dump: filled, joined, judged, and read again as the rows of the layout's tables."""
+"""The temporary tables of an old dump: filled, joined, judged, and read again as the rows of the schema's tables."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from ...errors import DatabaseFailure, WrongLayout, rule_of
+from ...errors import DatabaseFailure, WrongSchema, rule_of
 from ...printable import printable
 from ...server import schema
 from ..catalog import Table
@@ -33,20 +33,20 @@ class Staging:
         self._progress = progress
         self._read: Counter[str] = Counter()
         self._size = 0
-        self._layouts: set[str] = set()  # that the dump says it is of
+        self._schemas: set[str] = set()  # that the dump says it is of
         for setting in ("statement_timeout = 0", "work_mem = '64MB'"):
             connection.execute(sql.SQL("set ") + sql.SQL(setting))
         self._run("tables")
         tables: dict[str, dict[str, StagedColumn]] = {}
-        for table, name, kind, nullable, expression, is_layouts in self._run("columns").fetchall():
+        for table, name, kind, nullable, expression, is_schemas in self._run("columns").fetchall():
             default = self._one(sql.SQL("select ({})::text").format(sql.SQL(expression))) if expression else None
-            tables.setdefault(table, {})[name] = StagedColumn(kind, nullable, default, is_layouts)
+            tables.setdefault(table, {})[name] = StagedColumn(kind, nullable, default, is_schemas)
         self._rows = {name: Rows(model, tables[model.table]) for name, model in MODELS.items()}
         self._resources = {kind: Rows(model, tables[model.table]) for kind, model in RESOURCES.items()}
         self._other_resource = Rows(OTHER_RESOURCE, tables[OTHER_RESOURCE.table])
 
     def read(self, chunks: Source) -> None:
-        """Copy the file's records into the temporary tables. Raises WrongLayout where they are not of layout 0038."""
+        """Copy the file's records into the temporary tables. Raises WrongSchema where they are not of schema 0038."""
         records = LegacyRecords(chunks)
         gathered: dict[Rows, list[Sequence[object]]] = {}
         offences: list[Sequence[object]] = []
@@ -61,7 +61,7 @@ class Staging:
                 size, self._size = 0, records.size
                 self._tell("reading", chunks.part())
         self._copy(gathered, offences)
-        self._check_layout()
+        self._check_schema()
 
     def _gather(self, record: Record, gathered: dict[Rows, list[Sequence[object]]], offences: list[Sequence[object]]) -> None:
         def refuse(field: str, value: object, rule: object, cost: Cost) -> None:
@@ -69,7 +69,7 @@ class Staging:
             offences.append((*told, cost.costs, cost.became, cost.reset))
 
         if record.model == MIGRATIONS and record.fields.get("app_name") == "tomato":
-            self._layouts.add(str(record.fields.get("migration")))
+            self._schemas.add(str(record.fields.get("migration")))
         rows = self._rows.get(record.model)
         if record.model == RESOURCE:
             kind = record.fields.pop("type", None)
@@ -77,7 +77,7 @@ class Staging:
             if rows is None:
                 rows, record.fields = self._other_resource, {"type": kind}
         if rows is None:
-            refuse("model", record.model, "there is no such model in layout 0038", RECORD)
+            refuse("model", record.model, "there is no such model in schema 0038", RECORD)
         elif (row := rows.row(record, refuse)) is not None:
             gathered.setdefault(rows, []).append(row)
 
@@ -95,18 +95,18 @@ class Staging:
             for row in rows:
                 copy.write_row(row)
 
-    def _check_layout(self) -> None:
-        last = max(self._layouts, default=None)
+    def _check_schema(self) -> None:
+        last = max(self._schemas, default=None)
         if last is None:
-            raise WrongLayout(
-                "the old dump doesn't tell its layout, which is in the app south: make it with "
+            raise WrongSchema(
+                "the old dump doesn't tell its schema, which is in the app south: make it with "
                 "./manage.py dumpdata tomato south > dump.json"
             )
         if last != LAST_MIGRATION:
             what = "migrate the old backend first (./manage.py migrate tomato) and dump it again"
             if last > LAST_MIGRATION:
                 what = "it is of an old backend that this code doesn't know"
-            raise WrongLayout(f"the old dump is of layout {printable(last, 80)}, but {LAST_MIGRATION} is needed: {what}")
+            raise WrongSchema(f"the old dump is of schema {printable(last, 80)}, but {LAST_MIGRATION} is needed: {what}")
 
     def join(self) -> None:
         """Make rows of the records."""
