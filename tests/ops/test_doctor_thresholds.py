@@ -14,9 +14,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.helpers.dao_cases import BLOCKED, until
-from tomato_dao.ops import examinations
 from tomato_dao.ops.backup import back_up
-from tomato_dao.ops.examinations import LARGE, Finding, examine, examine_roles
+from tomato_dao.ops.examinations import Finding, examine, examine_roles, findings
+from tomato_dao.ops.examinations.indexes import LARGE
 from tomato_dao.ops.migrate import create_database
 from tomato_dao.ops.roles import ROLES, make_roles
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
@@ -70,7 +70,7 @@ def aged(url: str, transaction: int, state: int) -> psycopg.Connection:
 def test_long_transactions_and_shorter_idle_ones_are_bad(
     idle_and_waiting: str, transaction: int, state: int, named: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examinations, "CATALOG_PATH", "aged,pg_catalog")
+    monkeypatch.setattr(findings, "CATALOG_PATH", "aged,pg_catalog")
     with aged(idle_and_waiting, transaction, state) as connection:
         found = finding(connection, "transactions")
     assert found.summary.endswith("; 1 idle in transaction")
@@ -82,7 +82,7 @@ def test_long_transactions_and_shorter_idle_ones_are_bad(
 
 @pytest.mark.parametrize(("seconds", "level"), [(9, "ok"), (11, "bad")])
 def test_long_waits_for_locks_are_bad(idle_and_waiting: str, seconds: int, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examinations, "CATALOG_PATH", "aged,pg_catalog")
+    monkeypatch.setattr(findings, "CATALOG_PATH", "aged,pg_catalog")
     with aged(idle_and_waiting, 0, seconds) as connection:
         found = finding(connection, "locks")
     assert (found.level, found.summary, len(found.advice)) == (level, "1 session waiting for a lock", int(level == "bad"))

@@ -1,0 +1,41 @@
+"""Findings of the doctor, and how an examination asks the server."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from ...server import schema
+from ...server.session import CATALOG_PATH
+from ...sql import query_files
+
+_QUERIES = query_files.load(schema.DB_DIR / "operations")
+OK, NOTE, BAD, UNKNOWN = "ok", "note", "bad", "unknown"
+SHOWN = 8  # tables, or other things that there may be many of
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Result of an examination: level ok, note, bad or unknown; a line; more lines; what to do; figures for machines."""
+
+    topic: str
+    level: str
+    summary: str
+    details: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+def rows(connection: psycopg.Connection, name: str, *values: object, path: str | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a query of db/operations/doctor.sql.
+
+    path: where it looks names up (default: among PostgreSQL's own).
+    """
+    query = _QUERIES[f"doctor.{name}"]
+    with (
+        connection.transaction(force_rollback=True),  # ends the path, also in a transaction of the caller's
+        psycopg.RawCursor(connection, row_factory=dict_row) as cursor,
+    ):
+        cursor.execute(f"set local search_path = {path or CATALOG_PATH}".encode())
+        return cursor.execute(query.sql.encode(), values).fetchall()

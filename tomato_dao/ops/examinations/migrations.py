@@ -1,0 +1,36 @@
+"""The schema's version, and objects in it that its owner did not make."""
+
+import psycopg
+
+from ...server import schema
+from ...server.commands import command_line
+from ...server.planted import advice as advice_on_planted
+from ...server.planted import planted
+from ...server.session import SCHEMA
+from ...sql.wording import counted
+from .findings import BAD, OK, Finding
+
+
+def migrations(connection: psycopg.Connection) -> Finding:
+    """Examine which migrations the database has, and who made what is in the schema."""
+    if strange := planted(connection):  # before anything of the schema is read
+        summary = f"{counted(len(strange), 'object')} in {SCHEMA} that the database's owner did not make"
+        return Finding("schema", BAD, summary, strange, [advice_on_planted(connection)], {"planted": strange})
+    have = schema.applied(connection)
+    differs = schema.compare(have)
+    unknown, total = differs.unknown, len(schema.known())
+    pending = [path.stem for path in schema.files() if schema.version_of(path) in differs.pending]
+    figures = {"current": have[-1] if have else None, "pending": pending, "unknown": unknown}
+    current = f"at {have[-1]}" if have else "never migrated"
+    if differs.unreleased:
+        return Finding("schema", BAD, f"{current}, a schema that was never released", unknown, [schema.recreate()], figures)
+    if unknown:
+        advice = ["this code is older than the database: install the tomato-dao that knows them"]
+        return Finding("schema", BAD, f"{current}, with migrations unknown to this code", unknown, advice, figures)
+    if edited := schema.edited(connection):
+        summary = f"{current}, {counted(len(edited), 'migration')} edited after being applied"
+        return Finding("schema", BAD, summary, edited, [schema.undo_edit()], {**figures, "edited": edited})
+    if pending:
+        advice = [f"{command_line('migrate')}, which makes a backup first"]
+        return Finding("schema", BAD, f"{current}, {len(pending)} of {total} migrations pending", pending, advice, figures)
+    return Finding("schema", OK, f"{current}, all {total} migrations applied", figures=figures)

@@ -1,0 +1,50 @@
+"""The server and its settings."""
+
+import psycopg
+from psycopg import sql
+
+from ..cli import duration
+from .findings import BAD, NOTE, OK, Finding, rows
+
+
+def server(connection: psycopg.Connection) -> Finding:
+    """Examine the server's settings, and whether it can be written to."""
+    (server,) = rows(connection, "server")
+    wrong = [
+        f"{name} is off: {why}"
+        for name, why in (
+            ("fsync", "a crash can destroy the database"),
+            ("full_page_writes", "a crash can destroy the database"),
+            ("autovacuum", "dead rows will never be removed"),
+            ("track_counts", "autovacuum does not know where to work"),
+        )
+        if server[name] == "off"
+    ]
+    read_only = server["default_transaction_read_only"] == "on" and server["read_only_by"] not in (
+        "user",
+        "database user",
+        "client",
+        "session",
+    )
+    advice = [f"alter system set {line.split()[0]} = on; select pg_reload_conf();  -- {line}" for line in wrong]
+    if read_only:
+        wrong.append("default_transaction_read_only")
+        of_database = server["read_only_by"] == "database"
+        advice.append(
+            f"alter database {sql.Identifier(connection.info.dbname).as_string()} reset default_transaction_read_only;"
+            if of_database
+            else "alter system reset default_transaction_read_only; select pg_reload_conf();  -- or where else it is set"
+        )
+        advice[-1] += "  -- no worker can write"
+    elif server["standby"]:
+        advice.append("name the primary in DATABASE_URL: no worker can write here (for reading, a standby will do)")
+    state = ", a standby, which is read-only" if server["standby"] else ", read-only" if read_only else ""
+    shown = ("shared_buffers", "work_mem", "maintenance_work_mem", "max_wal_size", "shared_memory_type")
+    return Finding(
+        "server",
+        BAD if wrong else NOTE if server["standby"] else OK,
+        f"PostgreSQL {server['version']}, up for {duration(server['up_seconds'])}{state}",
+        [", ".join(f"{name} {server[name]}" for name in shown)],
+        advice,
+        server,
+    )
