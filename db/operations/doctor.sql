@@ -175,18 +175,24 @@ where a.datname = current_database() and a.wait_event_type = 'Lock'
 order by a.state_change;
 
 -- name: tables()
--- The size of each table with its indexes, and its rows as they are estimated.
+-- The size of each table with its indexes, and its rows as they are estimated; of a partitioned one with its partitions.
 select
   c.relname::text as name,
-  pg_total_relation_size(c.oid) as bytes,
-  coalesce(s.n_live_tup, 0) as live,
-  coalesce(s.n_dead_tup, 0) as dead,
-  s.last_autovacuum as vacuumed_at,
-  coalesce(s.seq_scan, 0) as whole_reads,
-  coalesce(s.seq_tup_read, 0) as rows_of_whole_reads
+  sum(pg_total_relation_size(p.oid))::int8 as bytes,
+  coalesce(sum(s.n_live_tup), 0)::int8 as live,
+  coalesce(sum(s.n_dead_tup), 0)::int8 as dead,
+  max(s.last_autovacuum) as vacuumed_at,
+  coalesce(sum(s.seq_scan), 0)::int8 as whole_reads,
+  coalesce(sum(s.seq_tup_read), 0)::int8 as rows_of_whole_reads
 from pg_class c
-left join pg_stat_all_tables s on s.relid = c.oid
-where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
+cross join lateral (
+  select c.oid
+  union
+  select t.relid from pg_partition_tree(c.oid) t
+) p (oid)
+left join pg_stat_all_tables s on s.relid = p.oid
+where c.relkind in ('r', 'p') and not c.relispartition and c.relnamespace = 'public'::regnamespace
+group by c.oid, c.relname
 order by 2 desc;
 
 -- name: unused_indexes()
@@ -206,7 +212,7 @@ order by 3 desc;
 select f.conname::text as name, c.relname::text as on_table
 from pg_constraint f
 inner join pg_class c on c.oid = f.conrelid
-where f.contype = 'f' and f.connamespace = 'public'::regnamespace and not exists (
+where f.contype = 'f' and f.conparentid = 0 and f.connamespace = 'public'::regnamespace and not exists (
   select from pg_index x
   where x.indrelid = f.conrelid and x.indpred is null
     and array(select unnest(f.conkey) order by 1)

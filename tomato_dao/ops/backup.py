@@ -49,6 +49,7 @@ where n.nspname = %s and exists (
   where c.relnamespace = n.oid and case c.relkind
     when 'S' then not has_sequence_privilege(c.oid, 'select')
     when 'r' then not has_table_privilege(c.oid, 'select')
+    when 'p' then not has_table_privilege(c.oid, 'select')
     when 'v' then not has_table_privilege(c.oid, 'select')
     else false
   end

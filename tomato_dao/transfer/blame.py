@@ -67,29 +67,30 @@ class Search:
         """Return the first record of the file that has the same values in these columns as an earlier one."""
         names = sql.SQL(", ").join(map(sql.Identifier, columns))
         query = sql.SQL(
-            "select (array_agg(ctid order by ctid))[1], (array_agg(ctid order by ctid))[2] from {} where ({}) is not null"
-            " group by {} having count(*) > 1 order by 2 limit 1"
+            "select (array_agg(ctid order by ctid))[1], (array_agg(ctid order by ctid))[2], min(tableoid)::int8 from {}"
+            " where ({}) is not null group by {} having count(*) > 1 order by 2 limit 1"  # one key is in one partition
         )
         row = self._row(query.format(self.relation(table), names, names))
         if row is None:
             return None
-        (earlier_line, _), (line, pk) = (self._place(table, ctid) for ctid in row)
+        (earlier_line, earlier), (line, pk) = (self._place(table, ctid, row[2]) for ctid in row[:2])
         if set(columns) == {column.name for column in table.key}:
-            said = f"it is there already, on line {earlier_line}"
+            said = "it is there already" + ("" if earlier_line is None else f", on line {earlier_line}")
         else:
-            said = f"its {', '.join(columns)} is that of the {table.model} on line {earlier_line}"
-        return AlreadyExists(f"line {line}: {table.model} {pk}: {said}", entity=table.model, key=pk)
+            said = f"its {', '.join(columns)} is that of the {table.model} "
+            said += earlier if earlier_line is None else f"on line {earlier_line}"
+        return AlreadyExists(f"{_at(line)}{table.model} {pk}: {said}", entity=table.model, key=pk)
 
     def taken(self, table: Table, columns: Sequence[str]) -> AlreadyExists | None:
         """Return the first record of the file that has the same values in these columns as another one of the database."""
         same = sql.SQL(" and ").join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(column)) for column in columns)
-        query = sql.SQL("select s.ctid from {} s where exists (select from {} t where {}) order by 1 limit 1")
+        query = sql.SQL("select s.ctid, s.tableoid from {} s where exists (select from {} t where {}) order by 1 limit 1")
         row = self._row(query.format(self.relation(table), sql.Identifier(table.name), same))
         if row is None:
             return None
-        line, pk = self._place(table, row[0])
+        line, pk = self._place(table, *row)
         said = f"another {table.model} of the database has the same {', '.join(columns)}"
-        return AlreadyExists(f"line {line}: {table.model} {pk}: {said}", entity=table.model, key=pk)
+        return AlreadyExists(f"{_at(line)}{table.model} {pk}: {said}", entity=table.model, key=pk)
 
     def dangling(self, references: Iterable[Reference], tables: dict[str, Table]) -> NotFound | None:
         """Return the references to nothing, in the file's order, as many as are worth showing."""
@@ -97,7 +98,7 @@ class Search:
         if not found:
             return None
         found.sort(key=lambda place: (place[0] is None, place[0]))
-        shown = "; ".join(text if line is None else f"line {line}: {text}" for line, text in found[:_SHOWN])
+        shown = "; ".join(_at(line) + text for line, text in found[:_SHOWN])
         count = f"the first {_SHOWN} references" if len(found) > _SHOWN else "references"
         return NotFound(f"{count} to what is not there: {shown}")
 
@@ -132,7 +133,7 @@ class Search:
             _pk(table, "t"), sql.Identifier(table.name), sql.Identifier(rule.view), same, _SHOWN,
         )  # fmt: skip
         found = [
-            ("" if ctid is None else f"line {self._line(table, ctid)}: ")
+            _at(None if ctid is None else self._line(table, ctid))
             + f"{table.model} {printable(pk, _LONGEST)}: {printable(how)}"
             for ctid, pk, how in self._connection.execute(query)
         ]
@@ -144,18 +145,27 @@ class Search:
         same = sql.SQL(" and ").join(sql.SQL("s.{0} = t.{0}").format(sql.Identifier(column.name)) for column in table.key)
         return sql.SQL("(select s.ctid from {} s where {})").format(staging(table), same)
 
-    def _place(self, table: Table, ctid: str) -> tuple[int, str]:
-        """Return the line and pk of a row of the file."""
-        query = sql.SQL("select {} from {} t where t.ctid = {}").format(_pk(table, "t"), self.relation(table), ctid)
+    def _place(self, table: Table, ctid: str, tableoid: int) -> tuple[int | None, str]:
+        """Return the line, where it is known, and the pk of a row of the file."""
+        query = sql.SQL("select {} from {} t where t.ctid = {} and t.tableoid = {}").format(
+            _pk(table, "t"), self.relation(table), ctid, tableoid
+        )
         (pk,) = self._row(query) or ("",)
         return self._line(table, ctid), printable(pk, _LONGEST)
 
-    def _line(self, table: Table, ctid: str) -> int:
+    def _line(self, table: Table, ctid: str) -> int | None:
+        """Return the line of a row; None in a partitioned table, which does not keep the order of all rows."""
+        if table.members and not self._staged:
+            return None
         (before,) = self._row(sql.SQL("select count(*) from {} where ctid < {}").format(self.relation(table), ctid)) or (0,)
         return self._lines.of(table.name, before)
 
     def _row(self, query: sql.Composed) -> tuple[Any, ...] | None:
         return self._connection.execute(query).fetchone()
+
+
+def _at(line: int | None) -> str:
+    return "" if line is None else f"line {line}: "
 
 
 def staging(table: Table) -> sql.Composable:

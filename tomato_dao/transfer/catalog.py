@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 
 from ..errors import WrongSchema, entity_of
 
@@ -23,6 +24,7 @@ class Table:
     """A table, the model that its records are of, and its key's columns before all others.
 
     has_defaults: each column has a default, so that the schema brings a row of them; it counts as nothing (settings).
+    members: a partitioned table's partitions on all levels; leaves: where rows are stored, in their order. Both are quoted.
     """
 
     name: str
@@ -30,11 +32,23 @@ class Table:
     key: tuple[Column, ...]
     fields: tuple[Column, ...]
     has_defaults: bool = False
+    members: tuple[str, ...] = ()
+    leaves: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """All columns, in the order in which a record has them."""
         return self.key + self.fields
+
+    @property
+    def name_quoted(self) -> str:
+        """The table's name as SQL needs it."""
+        return sql.Identifier(self.name).as_string()
+
+    @property
+    def relations(self) -> list[str]:
+        """The table and its partitions, quoted."""
+        return [self.name_quoted, *self.members]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +71,76 @@ class Rule:
     message: str
 
 
-# Ours are the visible tables that no extension brought; which migrations there are is the header's.
-_OURS: LiteralString = """
-  c.relkind = 'r' and c.relpersistence <> 't' and pg_table_is_visible(c.oid)
-  and c.relname not in ('schema_migrations', 'migration_lock')
+# Ours are the visible tables that no extension brought, partitions with the table that they are of; which migrations there are
+# is the header's.
+_VISIBLE: LiteralString = """
+  c.relpersistence <> 't' and pg_table_is_visible(c.oid) and c.relname not in ('schema_migrations', 'migration_lock')
   and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
   and not exists (
     select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
   )
 """
+_OURS: LiteralString = f"c.relkind in ('r', 'p') and not c.relispartition and {_VISIBLE}"
+
+# What has rows that a dump could not read, or would leave out without a word, and why. Chunks of a hypertable inherit.
+_UNREADABLE: LiteralString = f"""
+with ours as materialized (
+  select c.oid, c.oid as root from pg_class c where {_OURS}
+),
+members as (
+  select o.oid, o.root from ours o
+  union
+  select p.relid, o.root from ours o cross join pg_partition_tree(o.oid) p
+)
+select f.name, f.reason
+from (
+  select c.oid::regclass::text as name, case
+      when c.relkind = 'f' then 'is a foreign table: its rows are another server''s'
+      when c.relpersistence = 'u' and pg_is_in_recovery() then 'is unlogged, and a standby has no rows of it'
+      when c.relkind = 'r' and c.relam <> (select m.oid from pg_am m where m.amname = 'heap')
+        then 'is stored by ' || (select m.amname from pg_am m where m.oid = c.relam) || ', which has no pages to be read'
+    end as reason
+  from members m
+  join pg_class c on c.oid = m.oid
+  union all
+  select c.oid::regclass::text, 'is a foreign table: its rows are another server''s'
+  from pg_class c
+  where c.relkind = 'f' and not c.relispartition and {_VISIBLE}
+  union all
+  select c.oid::regclass::text, format('is a partition of %s, which is not in this schema', r.root)
+  from pg_class c
+  cross join lateral (select pg_partition_root(c.oid) as root) r
+  where c.relispartition and c.relkind in ('r', 'p', 'f') and {_VISIBLE} and r.root not in (select o.oid from ours o)
+  union all
+  select i.inhrelid::regclass::text, format('inherits from %s, and is not in this schema', i.inhparent::regclass)
+  from pg_inherits i
+  join ours o on o.oid = i.inhparent
+  join pg_class p on p.oid = i.inhparent and p.relkind = 'r'
+  where i.inhrelid not in (select o.oid from ours o) and i.inhrelid not in (
+    select c.oid from pg_class c where c.relkind = 'f'
+  )
+) f
+where f.reason is not null
+order by f.name collate "C"
+"""  # noqa: S608 (both are constants)
+_DISTRIBUTED = """
+select d.logicalrelid::regclass::text, 'is distributed: its rows are on other servers'
+from pg_catalog.pg_dist_partition d order by 1
+"""
+
+_LEAVES: LiteralString = f"""
+select
+  c.relname,
+  case c.relkind when 'r' then array[c.oid::regclass::text] else array(
+    select p.relid::regclass::text from pg_partition_tree(c.oid) p where p.isleaf order by p.relid::regclass::text collate "C"
+  ) end,
+  array(
+    select p.relid::regclass::text from pg_partition_tree(c.oid) p where p.level > 0
+    order by p.level, p.relid::regclass::text collate "C"
+  )
+from pg_class c
+where {_OURS}
+"""  # noqa: S608 (both are constants)
 
 _COLUMNS: LiteralString = f"""
 with recursive bases as (
@@ -111,7 +186,7 @@ select f.conname, c.relname, r.relname,
 from pg_constraint f
 join pg_class c on c.oid = f.conrelid
 join pg_class r on r.oid = f.confrelid
-where f.contype = 'f' and {_OURS}
+where f.contype = 'f' and f.conparentid = 0 and {_OURS}
 order by c.relname collate "C", f.conname collate "C"
 """  # noqa: S608 (both are constants)
 
@@ -129,27 +204,40 @@ order by v.relname collate "C"
 def tables(connection: psycopg.Connection) -> list[Table]:
     """All tables, so that references point backwards where they can.
 
-    Raises WrongSchema for one without a primary key, and for two of one model.
+    Raises WrongSchema for one without a primary key, for two of one model, and for one whose rows can't be read exactly.
     """
+    if found_unreadable := unreadable(connection):
+        raise WrongSchema(
+            f"{'; '.join(found_unreadable)}: a dump would not hold its rows, and a load would not replace them; move it into "
+            "another schema"
+        )
     columns: dict[str, list[tuple[Column, int | None]]] = {}
     with_default: dict[str, list[bool]] = {}
     for name, column, kind, nullable, place, has_default in connection.execute(_COLUMNS):
         columns.setdefault(name, []).append((Column(column, kind, nullable), place))
         with_default.setdefault(name, []).append(has_default)
+    stored = {name: (tuple(members), tuple(leaves)) for name, leaves, members in connection.execute(_LEAVES)}
     found = {}
     for name, rows in columns.items():
         key = sorted(((place, column) for column, place in rows if place is not None), key=lambda pair: pair[0])
         if not key:
             raise WrongSchema(f"the table {name} has no primary key, so its rows can't be told apart in a dump")
         fields = tuple(column for column, place in rows if place is None)
-        found[name] = Table(
-            name, entity_of(name).replace(" ", "_"), tuple(column for _, column in key), fields, all(with_default[name])
-        )
+        own = tuple(column for _, column in key)
+        found[name] = Table(name, entity_of(name).replace(" ", "_"), own, fields, all(with_default[name]), *stored[name])
     of_model: dict[str, str] = {}
     for name, table in found.items():
         if (other := of_model.setdefault(table.model, name)) != name:
             raise WrongSchema(f"the tables {other} and {name} would both be of the model {table.model} in a dump: rename one")
     return [found[name] for name in _in_order(found, references(connection))]
+
+
+def unreadable(connection: psycopg.Connection) -> list[str]:
+    """Return the tables whose rows a dump can't read exactly, each with the reason: foreign, distributed and the like."""
+    found = connection.execute(_UNREADABLE).fetchall()
+    if connection.execute("select to_regclass('pg_catalog.pg_dist_partition') is not null").fetchone() == (True,):
+        found += connection.execute(_DISTRIBUTED).fetchall()  # of Citus
+    return [f"the table {name} {reason}" for name, reason in found]
 
 
 def references(connection: psycopg.Connection) -> list[Reference]:

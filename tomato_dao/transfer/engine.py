@@ -145,7 +145,7 @@ class _Load:
         self.tables = catalog.tables(connection)
         self._by_name = {table.name: table for table in self.tables}
         self._search = Search(connection, self.lines, staged=merge)
-        self._quoted = [sql.Identifier(table.name).as_string() for table in self.tables]
+        self._quoted = [name for table in self.tables for name in table.relations]
         self._lock()
         self._rebuild = Rebuild(connection, self.tables, keep_indexes=merge)
         self._references = catalog.references(connection)
@@ -212,8 +212,9 @@ class _Load:
         sent: list[Block] = []
         size = 0
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
-        # Nobody sees the rows before the load is over, so those of a table that was emptied need no look at who wrote them.
-        freeze = sql.SQL("" if self._merge else " (freeze)")
+        # Nobody sees the rows before the load is over, so those of a table that was emptied need no look at who wrote them
+        # (PostgreSQL refuses that for partitions).
+        freeze = sql.SQL("" if self._merge or table.members else " (freeze)")
         query = sql.SQL("copy {} ({}) from stdin{}").format(self._search.relation(table), columns, freeze)
         try:
             with self._connection.cursor() as cursor, cursor.copy(query) as copy:
@@ -256,8 +257,8 @@ class _Load:
         self._rebuild.triggers_on()
 
     def _duplicate(self, part: Part) -> Exception | None:
-        table = self._by_name[part.table]
-        return self._search.duplicate(table, part.columns) if part.columns else None
+        table = self._by_name.get(part.table)  # none of a partition's own constraint
+        return self._search.duplicate(table, part.columns) if table and part.columns else None
 
     def _merge_table(self, table: Table) -> None:
         """Rows of the same key go, then all of the file's come: so values can change places."""
@@ -268,7 +269,8 @@ class _Load:
         same = sql.SQL(" and ").join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(key)) for key in keys)
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
         self._connection.execute(sql.SQL("analyze {}").format(stage))
-        self._connection.execute(sql.SQL("delete from only {} t using {} s where {}").format(own, stage, same))
+        only = sql.SQL("" if table.members else "only ")
+        self._connection.execute(sql.SQL("delete from {}{} t using {} s where {}").format(only, own, stage, same))
         insert = sql.SQL("insert into {} ({}) overriding system value select {} from {}").format(own, columns, columns, stage)
         try:
             with self._connection.transaction():

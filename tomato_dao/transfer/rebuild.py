@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 import psycopg
-from psycopg import sql
 
 from .catalog import Table
 
@@ -23,9 +22,9 @@ class Part:
 
 
 _TRIGGERS: LiteralString = """
-select format('alter table %%s disable trigger %%I', tgrelid::regclass, tgname),
+select format('alter table only %%s disable trigger %%I', tgrelid::regclass, tgname),
   format(
-    'alter table %%s enable %%s trigger %%I',
+    'alter table only %%s enable %%s trigger %%I',
     tgrelid::regclass, case tgenabled when 'A' then 'always' when 'R' then 'replica' else '' end, tgname
   )
 from pg_trigger
@@ -50,9 +49,16 @@ order by c.contype = 'f', c.contype, c.conrelid::regclass::text, c.conname
 _INDEXES: LiteralString = """
 select
   (select r.relname from pg_class r where r.oid = i.indrelid), i.indexrelid::regclass::text, 'i', '{}'::text[],
-  format('drop index %%s', i.indexrelid::regclass), pg_get_indexdef(i.indexrelid)
+  format('drop index %%s', i.indexrelid::regclass),
+  -- A partitioned table's is made for the partitions too, and not “on only” it.
+  case x.relkind when 'I' then overlay(
+    pg_get_indexdef(x.oid) placing ' ON '
+    from length(concat('CREATE ', case when i.indisunique then 'UNIQUE ' end, 'INDEX ', quote_ident(x.relname))) + 1
+    for length(' ON ONLY ')
+  ) else pg_get_indexdef(x.oid) end
 from pg_index i
-where i.indrelid = any(%s::regclass[])
+join pg_class x on x.oid = i.indexrelid
+where i.indrelid = any(%s::regclass[]) and not x.relispartition
   and not exists (select from pg_constraint c where c.conindid = i.indexrelid and c.contype <> 'f')
 order by i.indrelid::regclass::text, i.indexrelid::regclass::text
 """
@@ -63,7 +69,7 @@ class Rebuild:
 
     def __init__(self, connection: psycopg.Connection, tables: Sequence[Table], *, keep_indexes: bool) -> None:
         self._connection = connection
-        names = [sql.Identifier(table.name).as_string() for table in tables]
+        names = [name for table in tables for name in table.relations]
         self._triggers = connection.execute(_TRIGGERS, [names]).fetchall()
         self.constraints = [Part(*row) for row in connection.execute(_CONSTRAINTS, [names, list("pux")])]
         self._references = [Part(*row) for row in connection.execute(_CONSTRAINTS, [names, ["f"]])]

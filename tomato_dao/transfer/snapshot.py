@@ -58,6 +58,7 @@ set local max_parallel_workers_per_gather = 0;
 set local jit = off;
 set local bytea_output = 'hex';
 set local intervalstyle = 'iso_8601';
+set local row_security = off;
 set local datestyle = 'ISO'
 """
 
@@ -74,7 +75,7 @@ where k.conrelid = any(%s::regclass[]) and k.contype = 'c'
 
 _SIZES = """
 select
-  c.relname,
+  c.oid::regclass::text,
   pg_relation_size(c.oid) / current_setting('block_size')::bigint,
   c.reltoastrelid <> 0 and pg_relation_size(c.reltoastrelid) > 0
 from pg_class c where c.oid = any(%s::regclass[])
@@ -83,9 +84,10 @@ from pg_class c where c.oid = any(%s::regclass[])
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Pages of a table; toasted: its rows can be large."""
+    """Pages of a table, or of the partition `leaf` of it; toasted: its rows can be large."""
 
     table: Table
+    leaf: str
     first_page: int
     toasted: bool
 
@@ -121,9 +123,8 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
         tables = catalog.tables(first)
         stack.enter_context(_transaction(first, tables))
         schema.check(first)  # its tables can't change any more
-        names = [sql.Identifier(table.name).as_string() for table in tables]
-        words = set(first.execute(_WORDS, [names]))
-        pieces = _pieces(first, tables, names)
+        words = set(first.execute(_WORDS, [[table.name_quoted for table in tables]]))
+        pieces = _pieces(first, tables)
         jobs = max(min(jobs, len(pieces), db.stats().pool.size), 1)
         connections = [first]
         if jobs > 1:
@@ -168,14 +169,16 @@ def _joined(db: Transactions, tables: Sequence[Table], snapshot: str) -> Iterato
         yield connection
 
 
-def _pieces(connection: psycopg.Connection, tables: Sequence[Table], names: Sequence[str]) -> list[Piece]:
-    sizes = {name: (pages, toasted) for name, pages, toasted in connection.execute(_SIZES, [names])}
-    return [Piece(t, first, sizes[t.name][1]) for t in tables for first in range(0, sizes[t.name][0], _PIECE)]
+def _pieces(connection: psycopg.Connection, tables: Sequence[Table]) -> list[Piece]:
+    leaves = [(table, leaf) for table in tables for leaf in table.leaves]
+    found = connection.execute(_SIZES, [[leaf for _, leaf in leaves]])
+    sizes = {name: (pages, toasted) for name, pages, toasted in found}
+    return [Piece(t, leaf, first, sizes[leaf][1]) for t, leaf in leaves for first in range(0, sizes[leaf][0], _PIECE)]
 
 
 def _query(piece: Piece, line: sql.SQL, pages: int) -> sql.Composed:
     """COPY of a piece: a row per record where rows can be large, else a row per block of so many pages."""
-    name = sql.Identifier(piece.table.name)
+    name = sql.SQL(piece.leaf)  # as the catalog quotes it
     first, end = sql.Literal(piece.first_page), sql.Literal(piece.first_page + _PIECE)
     if piece.toasted:
         query = """
