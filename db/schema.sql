@@ -284,9 +284,10 @@ begin
 
     -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record; and what was
     -- settled only now, many windows at once after an outage, before it counts against its user's quota. Records of an object
-    -- that is being removed are passed over: waiting for them could deadlock with the removal.
+    -- that is being removed are passed over: waiting for them could deadlock with the removal. The type is named beside the
+    -- place, which is unique in one partition only, should the table be partitioned.
     delete from usage_records r
-    where r.ctid = any(array(
+    where r.type = step.type and r.ctid = any(array(
       select held.ctid
       from (select distinct u.usage_id from unnest(grown || built || reopened) u (usage_id) order by u.usage_id) o
       cross join lateral (
@@ -297,7 +298,7 @@ begin
         offset step.kept
       ) old
       cross join lateral (
-        select r.ctid from usage_records r where r.ctid = old.ctid for update skip locked
+        select r.ctid from usage_records r where r.type = step.type and r.ctid = old.ctid for update skip locked
       ) held
       where old.end_at <= settled and (
         select d.end_at from usage_due d

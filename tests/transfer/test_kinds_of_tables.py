@@ -10,6 +10,8 @@ import pytest
 import tomato_dao
 from tests.helpers.transfer_cases import another_database, by_hand, dumped, records, rows_of, schema_of
 from tomato_dao import AlreadyExists, Database, NotAllowed, NotFound, TomatoError, WrongSchema, connect
+from tomato_dao.ops.examinations import BAD
+from tomato_dao.ops.examinations.tables import tables
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
@@ -174,6 +176,14 @@ def test_a_table_whose_rows_cannot_be_read_exactly_is_refused_by_name(
         dumped(db)
     with pytest.raises(WrongSchema, match="far_away"):
         tomato_dao.load(db, io.BytesIO(text), replace=True)
+    finding = tables(server)
+    assert (finding.level, "far_away" in str(finding.details)) == (BAD, True)
+
+
+def test_the_doctor_tells_a_partitioned_table_s_size_as_one(partitioned: psycopg.Connection) -> None:
+    found = {row["name"]: row["bytes"] for row in tables(partitioned).figures["tables"]}
+    assert [name for name in found if name.startswith("readings")] == ["readings"]
+    assert found["readings"] > 5000 * 40
 
 
 def test_rows_that_a_policy_hides_are_not_left_out_of_a_dump(reader_url: str, server: psycopg.Connection) -> None:

@@ -71,61 +71,64 @@ class Rule:
     message: str
 
 
-# Ours are the visible tables that no extension brought, partitions with the table that they are of; which migrations there are
-# is the header's.
-_VISIBLE: LiteralString = """
-  c.relpersistence <> 't' and pg_table_is_visible(c.oid) and c.relname not in ('schema_migrations', 'migration_lock')
-  and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+# Ours are the schema's tables that no extension brought, partitions with the table that they are of; which migrations there
+# are is the header's.
+_IN_SCHEMA: LiteralString = """
+  c.relnamespace = 'public'::regnamespace and c.relpersistence <> 't'
+  and c.relname not in ('schema_migrations', 'migration_lock')
   and not exists (
     select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
   )
 """
-_OURS: LiteralString = f"c.relkind in ('r', 'p') and not c.relispartition and {_VISIBLE}"
+_OURS: LiteralString = f"c.relkind in ('r', 'p') and not c.relispartition and {_IN_SCHEMA}"
 
-# What has rows that a dump could not read, or would leave out without a word, and why. Chunks of a hypertable inherit.
+# Tables with rows that a dump could not read, or would leave out without a word, and why. The chunks of a hypertable inherit.
 _UNREADABLE: LiteralString = f"""
 with ours as materialized (
-  select c.oid, c.oid as root from pg_class c where {_OURS}
+  select c.oid from pg_class c where {_OURS}
 ),
 members as (
-  select o.oid, o.root from ours o
+  select o.oid from ours o
   union
-  select p.relid, o.root from ours o cross join pg_partition_tree(o.oid) p
-)
-select f.name, f.reason
-from (
-  select c.oid::regclass::text as name, case
+  select p.relid from ours o cross join pg_partition_tree(o.oid) p
+),
+found as (
+  select c.oid, case
       when c.relkind = 'f' then 'is a foreign table: its rows are another server''s'
       when c.relpersistence = 'u' and pg_is_in_recovery() then 'is unlogged, and a standby has no rows of it'
-      when c.relkind = 'r' and c.relam <> (select m.oid from pg_am m where m.amname = 'heap')
-        then 'is stored by ' || (select m.amname from pg_am m where m.oid = c.relam) || ', which has no pages to be read'
+      when c.relkind = 'r' and m.amname <> 'heap' then 'is stored by ' || m.amname || ', which has no pages to be read'
     end as reason
-  from members m
-  join pg_class c on c.oid = m.oid
+  from members o
+  join pg_class c on c.oid = o.oid
+  left join pg_am m on m.oid = c.relam
   union all
-  select c.oid::regclass::text, 'is a foreign table: its rows are another server''s'
+  select c.oid, 'is a foreign table: its rows are another server''s'
   from pg_class c
-  where c.relkind = 'f' and not c.relispartition and {_VISIBLE}
+  where c.relkind = 'f' and not c.relispartition and {_IN_SCHEMA}
   union all
-  select c.oid::regclass::text, format('is a partition of %s, which is not in this schema', r.root)
+  select c.oid, 'is a partition of ' || r.root::text || ', which is in another schema'
   from pg_class c
   cross join lateral (select pg_partition_root(c.oid) as root) r
-  where c.relispartition and c.relkind in ('r', 'p', 'f') and {_VISIBLE} and r.root not in (select o.oid from ours o)
+  where c.relispartition and c.relkind in ('r', 'p', 'f') and {_IN_SCHEMA} and r.root not in (select o.oid from ours o)
   union all
-  select i.inhrelid::regclass::text, format('inherits from %s, and is not in this schema', i.inhparent::regclass)
+  select i.inhrelid, 'inherits from ' || p.relname || ', and is in another schema'
   from pg_inherits i
   join ours o on o.oid = i.inhparent
   join pg_class p on p.oid = i.inhparent and p.relkind = 'r'
-  where i.inhrelid not in (select o.oid from ours o) and i.inhrelid not in (
-    select c.oid from pg_class c where c.relkind = 'f'
-  )
-) f
+  join pg_class c on c.oid = i.inhrelid and c.relkind <> 'f'
+  where i.inhrelid not in (select o.oid from ours o)
+)
+select case c.relnamespace when 'public'::regnamespace then quote_ident(c.relname) else c.oid::regclass::text end, f.reason
+from found f
+join pg_class c on c.oid = f.oid
 where f.reason is not null
-order by f.name collate "C"
-"""  # noqa: S608 (both are constants)
+order by 1
+"""  # noqa: S608 (all are constants)
 _DISTRIBUTED = """
-select d.logicalrelid::regclass::text, 'is distributed: its rows are on other servers'
-from pg_catalog.pg_dist_partition d order by 1
+select quote_ident(c.relname), 'is distributed: its rows are on other servers'
+from pg_catalog.pg_dist_partition d
+join pg_class c on c.oid = d.logicalrelid
+order by 1
 """
 
 _LEAVES: LiteralString = f"""
