@@ -81,13 +81,13 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=300, help="how many elements Django rolls up (default: 300)")
     arguments = parser.parse_args()
     with scratch_database(database_url()) as url, tomato_dao.connect(url, statement_timeout=600) as db:
-        components = _fill(db, arguments.hosts)
+        components = fill(db, arguments.hosts)
         done, first = _timed(db.usage.aggregate, now=NOW)
         _row(f"first aggregate after a load: {done.written:,} records written", first, 30)
         _measure(db, url, components, arguments.sample)
 
 
-def _fill(db: Database, hosts: int) -> list[int]:
+def fill(db: Database, hosts: int) -> list[int]:
     """Make the testbed with its history; the usage ids of its host components."""
     values = {"hosts": hosts, "now": NOW.replace(tzinfo=None)}
     with db.connection() as connection:
@@ -111,7 +111,7 @@ def _measure(db: Database, url: str, components: list[int], sample: int) -> None
     for end in (NOW + n * WINDOW for n in range(1, 7)):
         print(f"\n{end:%H:%M}")
         now = end + timedelta(seconds=30)
-        imported, seconds = _timed(db.usage.import_records, _records(components, end), now=now)
+        imported, seconds = _timed(db.usage.import_records, records(components, end), now=now)
         _row(f"import of {imported.imported:,} records", seconds, 2)
         done, seconds = _timed(db.usage.aggregate, now=now)
         _row(f"aggregate: {done.written:,} records written, {done.pruned:,} pruned", seconds, 2)
@@ -125,21 +125,21 @@ def _measure(db: Database, url: str, components: list[int], sample: int) -> None
     few = components[:100]
     end += WINDOW
     print(f"\n{end:%H:%M}, {len(few)} components only")
-    imported, seconds = _timed(db.usage.import_records, _records(few, end), now=end)
+    imported, seconds = _timed(db.usage.import_records, records(few, end), now=end)
     _row(f"import of {imported.imported:,} records", seconds)
     done, seconds = _timed(db.usage.aggregate, now=end)
     _row(f"aggregate: {done.written:,} records written", seconds)
     for n in range(1, 5):
         db.usage.aggregate(now=end + n * WINDOW)  # so that nothing is left over from before
     end += 5 * WINDOW
-    db.usage.import_records(_records(components, end), now=end)
+    db.usage.import_records(records(components, end), now=end)
     django = roll_up_by_object(url, sample, end)
     print(f"\n{'at ' + format(NOW + WINDOW, '%H:%M') + ', µs an object':<43}{'tomato_dao':>12}{'Django':>12}{'ratio':>9}")
     for title, mine, theirs in zip(("a new record", "nothing new"), ours, django, strict=True):
         print(f"  {title:<41}{mine * 1e6:>12,.2f}{theirs * 1e6:>12,.0f}{theirs / mine:>9,.0f}  (at least 100)")
 
 
-def _records(components: list[int], end: datetime) -> list[UsageRecord]:
+def records(components: list[int], end: datetime) -> list[UsageRecord]:
     """Return a new record of each component."""
     return [UsageRecord(usage_id, "5minutes", end - WINDOW, end, 5, 1e9, 1e10, 5e6, 12.5) for usage_id in components]
 
