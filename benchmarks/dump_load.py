@@ -23,7 +23,7 @@ PROGRAMS = programs.binaries()
 BIN = Path(__file__).parents[1] / "bin"
 Found = dict[str, list[tuple[float, float]]]
 
-# What there is beside :records usage records, so many per object as are kept there.
+# Data for :records usage records, with as many per object as are kept, and all that they belong to.
 DATA = """
 insert into usage_statistics (attrs) select '{}' from generate_series(1, %(records)s / 80);
 insert into organizations (name) select 'organization ' || n from generate_series(1, 20) n;

@@ -29,7 +29,7 @@ from .query_tree import (  # fmt: skip
 from .total import ARRAYS_JOINED, ROWS_NEVER_NULL, arguments_of, is_never_null, is_total
 
 _NEVER_NULL = {"NULLTEST", "BOOLEANTEST", "DISTINCTEXPR", "ROWEXPR", "ARRAYEXPR", "MERGESUPPORTFUNC", "GROUPINGFUNC"}
-# What hands a null on, and makes none.
+# Nodes that hand a null on and make none.
 _AS_ARGUMENT = {"RELABELTYPE", "COERCEVIAIO", "COERCETODOMAIN", "ARRAYCOERCEEXPR", "COLLATEEXPR", "BOOLEXPR", "NAMEDARGEXPR"}
 _CURRENT_SCHEMA = 14  # SQLValueFunctionOp
 _OLD, _NEW = 1, 2  # VarReturningType

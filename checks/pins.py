@@ -7,9 +7,9 @@ from .facts import FULL, INNER, LEFT, facts_of, nulling_joins
 from .node_tree import Node, RteKind
 from .query_tree import MERGE, Parameters, QueryTree, bare, conjuncts
 
-# What is no one value for one row.
+# Nodes that are not one value for one row.
 _EXCEPTED = {"SUBLINK", "AGGREF", "WINDOWFUNC"}
-# Where the oid of the function that an expression calls is.
+# Fields that hold the oid of the function that an expression calls.
 _CALLS = ("funcid", "opfuncid")
 
 

@@ -18,7 +18,7 @@ _OTHER_OPERATORS = ARRAYS_JOINED | {
     "?&(jsonb,text[])", "@>(anyarray,anyarray)", "<@(anyarray,anyarray)", "&&(anyarray,anyarray)", "@>(anyrange,anyelement)",
     "@>(anyrange,anyrange)", "<@(anyelement,anyrange)", "<@(anyrange,anyrange)", "&&(anyrange,anyrange)", "#-(jsonb,text[])",
 }  # fmt: skip
-# By name, where all arguments are scalars.
+# Functions by name; all arguments are scalars.
 _FUNCTIONS = {
     "abs", "ascii", "btrim", "ceil", "ceiling", "char_length", "character_length", "chr", "clock_timestamp", "date_bin",
     "date_trunc", "exp", "floor", "gen_random_uuid", "initcap", "left", "length", "ln", "lower", "lpad", "ltrim", "md5", "mod",
@@ -39,7 +39,7 @@ NEVER_NULL = {
     "concat", "concat_ws", "count", "json_build_array", "json_build_object", "jsonb_build_array", "jsonb_build_object", "rank",
     "dense_rank", "percent_rank", "cume_dist", "row_number", "array_append", "array_prepend",
 }  # fmt: skip
-# What the server's aggregates have for a group, which has a row; and those that need a value that is not null.
+# Aggregates that are not null for a group, which has a row; and those that need a value that is not null.
 OF_A_GROUP = {"array_agg", "json_agg", "json_object_agg", "jsonb_agg", "jsonb_object_agg"}
 OF_A_GROUPS_VALUES = {"avg", "bit_and", "bit_or", "bool_and", "bool_or", "every", "max", "min", "string_agg", "sum"}
 # Set-returning, in FROM: the rows' value is never null where no argument is.

@@ -203,7 +203,7 @@ begin
     written := written + cardinality(new_ids);
   end loop;
   grown := grown || new_ids;
-  -- Of what is due for an hour after it was settled, no source is there any more.
+  -- Windows due for an hour after they were settled have no sources any more.
   delete from usage_due d where d.type = '5minutes' and d.end_at <= settled - interval '1 hour';
 
   for step in

@@ -134,7 +134,7 @@ _SQLSTATES: dict[str, type[TomatoError]] = {
 }
 
 
-# How the server says, in any language, which row is missing: “Key (site_id)=(5) …”
+# The missing row, as the server names it in any language: “Key (site_id)=(5) …”
 _MISSING = re.compile(r"\(\w+\)=\((\d+)\)")
 
 

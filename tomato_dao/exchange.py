@@ -59,7 +59,7 @@ _PARENTS = {
     "external_network_endpoint": "external_network",
     "udp_endpoint": None,
 }
-# What frontends expect of an element that doesn't say it.
+# The attributes that frontends expect of an element, and their values where it has none.
 _EXPECTED: dict[str, JsonObject] = {
     "kvmqm": {"site": None},
     "openvz": {"site": None},

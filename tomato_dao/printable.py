@@ -6,7 +6,7 @@ Whoever writes such text must not be able to end the line, to send commands to t
 import re
 
 _LONGEST = 200  # characters of a name or value within a message
-# What JSON may hold as it is although a terminal obeys it; ASCII's own control characters are escaped in JSON anyway.
+# Characters that JSON may hold unescaped although a terminal obeys them; JSON escapes ASCII's control characters anyway.
 _BEYOND_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

@@ -14,7 +14,7 @@ from .mutant import Mutant
 from .settings import Settings
 
 _LEFT_OUT = (".git", ".venv", "var", "dist", "build", "__pycache__", ".*_cache", ".hypothesis")
-# What a run's make or shell sets is not the copy's.
+# Variables that make or the shell sets for this run, and that the copy must not inherit.
 _UNSET = (
     "PYTHONPATH",
     "DATABASE_URL",

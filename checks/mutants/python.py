@@ -32,7 +32,7 @@ _OPERATORS: dict[type[ast.operator], tuple[str, str]] = {
     ast.BitOr: ("|", "&"),
 }
 _FUNCTIONS = {"min": "max", "max": "min", "any": "all", "all": "any"}
-# What can be left out; an assignment to a plain name can't, since its readers would just not find it.
+# Statements that can be left out. An assignment to a plain name can't: its readers would just not find it.
 _STATEMENTS = (ast.Expr, ast.Assign, ast.AugAssign, ast.Delete, ast.Raise, ast.Return, ast.Continue, ast.Break)
 _UNTOUCHED = ("__all__", "__slots__", "__match_args__")
 
@@ -61,7 +61,7 @@ class _Seeder(ast.NodeVisitor):
         self._related = tuple(range(1, len(self._lines) + 1))
         self._is_message = False
 
-    # Where things are
+    # Places of things
 
     def _at(self, line: int, column: int) -> int:
         """Return the place of a character in the text: ast counts bytes."""

@@ -57,7 +57,7 @@ _PHRASES = {
     "nulls last": "nulls first",
     "before delete": "after delete",
 }
-# What ends a clause, at its own depth of brackets.
+# Keywords that end a clause, at its own depth of brackets.
 _ENDS = re.compile(
     r"(select|from|where|group|having|window|order|limit|offset|for|union|except|intersect|on|returning|left|inner|cross"
     r"|join|full|then|else|when|end|loop|set|into|using|rows|range|as|do|execute)"

@@ -1,4 +1,4 @@
--- What became of every record: loaded (it is in a staged table), merged into another one, or dropped for a reason.
+-- The fate of every record: loaded (it is in a staged table), merged into another one, or dropped for a reason.
 
 create temp table fates (model text, pk text, fate text, reason text, columns text []);
 
@@ -101,7 +101,7 @@ left join (select distinct l.rule, l.meaning from listed l) m on m.rule = f.reas
 where f.fate = 'dropped'
 group by f.model, f.columns, f.reason, m.meaning;
 
--- What is loaded with other values than the file's.
+-- Records that are loaded with other values than the file's.
 create temp view mended (model, pk, columns, value, became, reason, meaning) as
 select m.model, m.pk, m.columns, m.value, m.became, m.reason, m.meaning
 from (

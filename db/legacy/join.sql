@@ -60,7 +60,7 @@ from old_usage_records r
 left join old_usages u on u.id = r.usage;
 analyze staged_usage_records;
 
--- What was rolled up last is the latest usage of the old installation. It is no record of the file: it has no pk.
+-- The end of the latest rollup of the old installation. It is no record of the file: it has no pk.
 insert into staged_usage_progress (settled_at)
 select max(r.end_at)
 from staged_usage_records r
@@ -309,7 +309,7 @@ update staged_link_measurements
 set site_a_id = site_b_id, site_b_id = site_a_id
 where site_a_id > site_b_id;
 
--- What a part lost is not to be listed once more for the record that it is for.
+-- A value that a part lost is not listed once more for its record.
 insert into offences (model, pk, columns, value, rule, round, costs)
 select distinct p.whole_model, p.whole_pk, array['pk'], p.pk, format('its %s lost a value', p.model), 2, 'part'
 from parts p

@@ -1,6 +1,6 @@
--- What else makes a record an offence: the schema's own rules, read from its catalogue.
+-- Offences against the schema's own rules, read from its catalogue.
 
--- What a record says differently from the one that it is merged into.
+-- The fields in which a record differs from the one that it is merged into.
 create function pg_temp.difference(merged jsonb, kept jsonb) returns jsonb language sql as $$
   select coalesce(jsonb_object_agg(m.key, m.value), '{}')
   from jsonb_each(merged) m
@@ -111,7 +111,7 @@ left join lateral (
   limit 1
 ) m on true;
 
--- Whose usage identity is whose.
+-- The usage identity of each record.
 create temp view identities (model, pk, usage_id) as
 select t.model, t.pk, t.usage_id from staged_organizations t
 union all
@@ -230,7 +230,7 @@ select p.model, p.pk, e.model, e.pk
 from old_element_parts p
 inner join staged_elements e on e.id = p.id and p.model = 'tomato.' || e.type;
 
--- What the offences say, the file's own and in the file's order; a constraint's name is told by what it checks.
+-- The texts of the offences, in the file's order. A constraint is named by what it checks.
 create temp view listed (model, pk, columns, value, rule, meaning, round, costs, became) as
 select
   o.model, o.pk, o.columns, o.value, o.rule,

@@ -1,4 +1,4 @@
--- What an old dump is read into: temporary tables, in which each record keeps its model and pk.
+-- Temporary tables for an old dump, in which each record keeps its model and pk.
 
 -- staged_…: what becomes a row of that table. They allow what it refuses, so that all that is wrong can be listed.
 do $$
@@ -96,7 +96,7 @@ create temp table old_network_instances (model text, pk text, id bigint, network
 
 create temp table old_migrations (model text, pk text, app_name text, migration text, applied text);
 
--- What is wrong with a record: which of its columns, with what value, against which rule (a constraint's name, or a text).
+-- Offences: the record, its columns, their value, and the rule that they break (a constraint's name, or a text).
 -- Round 1 is what is wrong with the file, later ones what depends on records that were dropped. It costs the smallest thing
 -- that will do: a value, where there is a default or null may be; else the record. A reference to what was dropped becomes
 -- null where the schema would set it so. “part” is a value that another record's row was to get, which is looked at there. Of
@@ -114,7 +114,7 @@ create temp table offences (
   reset text
 );
 
--- What is read as something else, though nothing is wrong with it that would have to be mended.
+-- Values that are read as others, although they break no rule.
 create temp table readings (model text, pk text, columns text [], value text, became text, reason text);
 
 -- Records that say the same as another one, into which they go: what they say differently.

@@ -53,7 +53,7 @@ create table key_values (
   attrs jsonb not null default '{}' constraint key_values_attrs_check check (jsonb_typeof(attrs) = 'object')
 );
 
--- What an installation may set, the same for all workers, in one row. Durations are seconds, from one to ten years; amounts are
+-- Settings of an installation, the same for all workers, in one row. Durations are seconds, from one to ten years; amounts are
 -- bytes and CPU seconds. A load keeps the row where the file has none.
 create table settings (
   id smallint primary key default 1 constraint settings_id_check check (id = 1),

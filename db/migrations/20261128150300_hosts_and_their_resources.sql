@@ -167,7 +167,7 @@ create constraint trigger resources_twice
 after insert or update of id on network_instances
 for each row execute function check_resource_id();
 
--- What a load looks at instead, as at connections_two_ends.
+-- A load looks at this view instead, as at connections_two_ends.
 create view resources_twice as
 select r.id, string_agg(r.type, ' and ' order by r.type) as broken
 from resources r

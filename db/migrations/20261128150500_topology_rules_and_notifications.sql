@@ -3,7 +3,7 @@
 -- The rules that a constraint can't express. A rule refuses with an SQLSTATE of class TD (see tomato_dao/errors.py) and
 -- names itself as the constraint. Rules are off during a load.
 
--- What a topology, an element or a connection begins with where nothing else is said.
+-- Defaults of a new topology, element or connection.
 
 -- A trigger function: it names a topology by its id.
 create function name_topology() returns trigger language plpgsql set search_path from current as $$

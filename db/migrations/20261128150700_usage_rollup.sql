@@ -27,7 +27,7 @@ create table usage_progress (
   resumed_at instant
 );
 
--- What an object uses now: its 5-minute record of the newest settled window, or of a later one that is complete already. No row
+-- The present use of an object: its 5-minute record of the newest settled window, or of a later one that is complete. No row
 -- if it has none there, so that what was stopped shows no use. Several queries share it, and the planner merges it into each.
 create function current_usage(of_usage_id bigint) returns setof usage_records language sql stable rows 1
 begin atomic
@@ -284,7 +284,7 @@ begin
     written := written + cardinality(new_ids);
   end loop;
   grown := grown || new_ids;
-  -- Of what is due for an hour after it was settled, no source is there any more.
+  -- Windows due for an hour after they were settled have no sources any more.
   delete from usage_due d where d.type = '5minutes' and d.end_at <= settled - interval '1 hour';
 
   for step in

@@ -1,4 +1,4 @@
--- What bin/doctor looks at: the server's own views and catalogs.
+-- Queries of bin/doctor on the server's own views and catalogs.
 
 -- name: server()<!
 -- The server and those of its settings that decide how it bears this load.
@@ -22,7 +22,7 @@ from pg_settings d
 where d.name = 'default_transaction_read_only';
 
 -- name: sessions()
--- Who is connected to any database: by application and state.
+-- Sessions of all databases, by application and state.
 select
   coalesce(nullif(a.application_name, ''), '(no name)') as application,
   coalesce(a.state, '(hidden)') as state,
@@ -163,7 +163,7 @@ where a.datname = current_database() and a.xact_start is not null and a.pid <> p
 order by a.xact_start;
 
 -- name: locks_waited_for()
--- Who waits for a lock in this database, and for whom.
+-- Sessions that wait for a lock in this database, and those that they wait for.
 select
   a.pid::int8 as pid,
   coalesce(nullif(a.application_name, ''), '(no name)') as application,

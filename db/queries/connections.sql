@@ -92,7 +92,7 @@ from made m;
 
 -- name: list_ends(element_ids)
 -- record_class: ConnectionEnd
--- What elements are connected by, to say why they can't be connected.
+-- The connections of elements, to say why they can't be connected.
 select e.id, e.topology_id, e.type, e.connection_id
 from elements e
 where e.id = any(:element_ids)

@@ -51,7 +51,7 @@ returning hc.attrs;
 
 -- name: record(id, state, type, set, remove)^
 -- record_class: HostComponent
--- What the host says of it: state, type, and keys of attrs to be set and removed.
+-- Keep the host's report: state, type, and keys of attrs to be set and removed.
 update host_connections hc set
   state = :state,
   type = :type,
@@ -92,7 +92,7 @@ order by hc.id;
 
 -- name: list_uses_of_host(host_id, after, limit)
 -- record_class: HostUse
--- What runs on a host and for which topology, by id, after that one.
+-- The components on a host with their topologies, by id, after that one.
 select
   hc.id, hc.num, hc.type, hc.state, hc.element_id, hc.connection_id, t.id as topology_id, t.name as topology_name
 from host_connections hc
@@ -105,8 +105,8 @@ limit :limit;
 
 -- name: claim_orphans(limit, lease)
 -- record_class: OrphanClaim
--- What serves nothing any more and is to be removed from its host, as this worker's for the time of the lease; in turn, what
--- nobody tried to remove first.
+-- Claim components that serve nothing any more, to remove them from their hosts, for the time of the lease; first those that
+-- that were not tried yet, then those tried longest ago.
 with due as materialized (
   select hc.id
   from host_connections hc
@@ -137,8 +137,8 @@ where
 
 -- name: claim_refreshes(limit, lease)
 -- record_class: RefreshClaim
--- What serves something and is to be kept alive on its host, as this worker's for the time of the lease; in turn, by when it
--- was due or tried.
+-- Claim components in use, to keep them alive on their hosts, for the time of the lease; in the order in
+-- which they were due or tried.
 with due as materialized (
   select hc.id
   from host_connections hc

@@ -145,7 +145,7 @@ limit :limit;
 
 -- name: update_availability(name, started_at)^
 -- nullable: started_at
--- What follows from an update of a host; the availability that it has then.
+-- Set the columns that follow from an update of a host, and return its availability.
 update hosts h set (availability, component_errors, problem_since) = (
   select u.availability, u.component_errors, u.problem_since from host_after_update(h, :started_at) u
 )
@@ -154,7 +154,7 @@ returning h.availability;
 
 -- name: update_all_availabilities(started_at)!
 -- nullable: started_at
--- What follows from an update of each enabled host. They are locked in order, so that two such can't deadlock.
+-- Set the columns that follow from an update, of each enabled host. They are locked in order, so that two such can't deadlock.
 with held as materialized (
   select h.id
   from hosts h

@@ -52,7 +52,7 @@ returning
 -- nullable: now
 -- plan: it is about each user
 -- Count the settled 5-minute records of users that are not counted yet. Rows that another worker counts are left to it.
--- What ends when a month begins belongs to the month before.
+-- A record that ends when a month begins belongs to the month before.
 with months as materialized (
   select
     p.settled_at, usage_period_begin('month', m.ends) as begins,

@@ -1,7 +1,7 @@
 -- name: counts()<!
 -- record_class: Counts
 -- plan: it counts everything
--- How many there are of everything.
+-- Count the rows of every kind.
 with kinds as (
   select e.type, e.state, count(*) as n
   from elements e

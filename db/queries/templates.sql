@@ -88,7 +88,7 @@ delete from templates tp where tp.id = :id;
 
 -- name: readiness(id)^
 -- record_class: TemplateReadiness
--- How many hosts have a template ready, of how many that say something about it.
+-- Count the hosts that have a template ready, and those that report on it.
 select tp.id as template_id, count(*) filter (where x.ready) as ready, count(x.host_id) as hosts
 from templates tp
 left join templates_on_hosts x on x.template_id = tp.id
@@ -97,7 +97,7 @@ group by tp.id;
 
 -- name: list_readiness(after, limit)
 -- record_class: TemplateReadiness
--- Of all templates how many hosts have them ready, of how many that say something about them; by id, after that one.
+-- Count for each template the hosts that have it ready, and those that report on it; by id, after that one.
 select tp.id as template_id, r.ready, r.hosts
 from templates tp
 cross join

@@ -1,6 +1,6 @@
 -- name: get(host_id, template_id)^
 -- record_class: TemplateOnHost
--- How a template is on a host.
+-- The state of a template on a host.
 select x.host_id, x.template_id, x.ready, x.changed_at
 from templates_on_hosts x
 where x.host_id = :host_id and x.template_id = :template_id;

@@ -172,7 +172,7 @@ from claimed c
 order by c.timeout_at, c.id;
 
 -- name: finish_timeout(id, lease_until)!
--- What the timeout asked for is done: on to the next step, unless the lease was lost or the timeout changed.
+-- Go on to the next step of a timeout, unless the lease was lost or the timeout changed.
 update topologies t set
   timeout_step = case t.timeout_step when 0 then 9 when 9 then 10 else 20 end,
   timeout_lease_until = null
@@ -180,7 +180,7 @@ where t.id = :id and t.timeout_lease_until = :lease_until::timestamptz;
 
 -- name: contacts(id, roles)
 -- record_class: TopologyContact
--- Who is to be told of a topology: users with one of these explicit roles, by id.
+-- The users with one of these explicit roles on a topology, by id, for messages to them.
 select u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags) as nomails, p.role
 from topology_permissions p
 inner join users u on u.id = p.user_id

@@ -2,7 +2,7 @@
 -- record_class: ExportedTopology
 -- A topology's name, attrs, preferred site, elements and connections, names in place of references. What its host element or
 -- host connection says counts before what was asked for; where the host's connection runs from the other end, “from” is “to”.
--- Of templates and profiles it names those that an element runs with: its own, or else the preferred one.
+-- Templates and profiles are those that an element runs with: its own, or else the preferred one.
 with preferred_templates as (
   select distinct on (tp.tech) tp.tech, tp.id
   from templates tp

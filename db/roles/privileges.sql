@@ -1,4 +1,4 @@
--- What tomato_app and tomato_reader may do in a database that is tomato_owner's, whatever was granted to them before. Besides
+-- Privileges of tomato_app and tomato_reader in a database of tomato_owner, whatever was granted to them before. Besides
 -- “make roles”, every migration and every restore of such a database ends with it, so that their order makes no difference.
 
 do $$
@@ -66,7 +66,7 @@ revoke create on schema public from public;
 revoke all on schema public from tomato_app, tomato_reader;
 grant usage on schema public to tomato_app, tomato_reader;
 
--- What a migration makes: it runs as the owner, whoever starts it.
+-- Privileges on what later migrations make: they run as the owner, whoever starts them.
 alter default privileges for role tomato_owner in schema public revoke all on tables from tomato_app, tomato_reader;
 alter default privileges for role tomato_owner in schema public revoke all on sequences from tomato_app, tomato_reader;
 alter default privileges for role tomato_owner in schema public

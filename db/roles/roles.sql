@@ -25,7 +25,7 @@ begin
     grant tomato_owner to current_user;
   end if;
 
-  -- What pooled connections ask for themselves, for those that can't: behind a pooler, or by hand. Other values, which the
+  -- Settings that pooled connections make themselves, for sessions that can't: behind a pooler, or by hand. Other values, which the
   -- operator has given to a role, stay.
   for setting in
     select s.role, s.name, s.value

@@ -14,7 +14,7 @@ from tomato_dao.rows import Connection, FullElement, FullHost, FullTopology, Hos
 
 Answers = Iterator[tuple[str, Any]]
 USES = ("cputime", "diskspace", "memory", "traffic")
-# What the old backend showed of an element without it, in place of nothing.
+# The values that the old backend showed where an element had none.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "tinc_vpn": {"mode": "switch"}, "tinc_endpoint": {"mode": "switch", "peers": []}, "external_network": {"samenet": False},
     "udp_endpoint": {"connect": ""},

@@ -14,7 +14,7 @@ from tests.conformance.answers import Loaded
 from tests.helpers.legacy_cases import sample
 from tomato_dao import Database
 
-# What an answer that only one side has is on the other.
+# The value of an answer that only one side has.
 ABSENT = "absent"
 # Moves what was loaded to the moment at which the old backend answered: host's reports, logins and timeouts.
 MOVED = """

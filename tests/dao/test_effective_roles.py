@@ -40,7 +40,7 @@ def test_the_highest_of_permission_and_flags_counts(db: Database, topology: Topo
             if explicit:
                 db.topology_permissions.set(topology.id, user.id, explicit)
             db.users.update(user.id, {"flags": ["debug", *flags("global", everywhere), *flags("orga", at_home)]})
-        # What a stranger's organization may do counts where he owns the topology himself.
+        # The organization's role counts although the owner is a stranger to it.
         own = at_home if explicit == "owner" else None
         ranks = [max(map(RANKS.index, (explicit, everywhere, home))) for home in (at_home, own)]
         for user, rank in zip((colleague, stranger), ranks, strict=True):

@@ -22,7 +22,7 @@ LEFT_OUT = [
     "custom_template", "timeout", "ipspy_pid", "last_sync", "info_sync_date", "rextfv_supported", "rextfv_status",
     "rextfv_max_size", "diskspace", "ram", "cpus", "restricted",
 ]  # fmt: skip
-# What an export says of an element that doesn't say it.
+# The attributes that an export adds to an element without them.
 EXPECTED: dict[str, dict[str, Any]] = {
     "kvmqm": {"site": None}, "openvz": {"site": None}, "repy": {"site": None}, "tinc_vpn": {"mode": "switch"},
     "tinc_endpoint": {"mode": "switch"}, "external_network": {"samenet": False}, "udp_endpoint": {"connect": ""},

@@ -31,7 +31,7 @@ LIMITS: list[tuple[str, object, object, str]] = [
     ("resources.memory.used", 15e6, 15e6 + 1, "memory: less than 1e6 KiB free"),
     ("dumps", 99, 100, "error dumps: 100 or more"),
 ]
-# What the numbers are called where there is none.
+# The numbers' names.
 NUMBERS = {
     "uptime": "uptime",
     "time_diff": "clock",

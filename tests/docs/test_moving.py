@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 GUIDE = CHECKOUT / "docs" / "moving-from-django.md"
 LINKED = (".venv", "Makefile", "bin", "db", "pyproject.toml", "requirements.lock", "tomato_dao")
-# What differs from one run to the next: how long it took, what moment and which schema it was, how many timeouts had passed.
+# Parts that differ from one run to the next: durations, moments, the schema version, the number of passed timeouts.
 VARIES = re.compile(
     r"\d+\.\d s\b|\d+(?= × tomato\.topology's timeout)|\b[0-9a-f]{12}\b|\d{4}-\d\d-\d\d[ T][\d:.+]+|\d{14}|\d+ MB"
 )

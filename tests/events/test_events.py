@@ -54,7 +54,7 @@ def lab(here: Database, owner: int) -> Lab:
     return Lab(id, (a, b), here.connections.create(a, b).id)
 
 
-# What is heard.
+# Events that arrive.
 
 
 def test_each_change_of_state_is_heard_once_it_is_made(here: Database, lab: Lab) -> None:
@@ -132,7 +132,7 @@ def test_a_timeout_is_a_time(here: Database, timeout: Any) -> None:
         here.listen("elements", timeout=timeout)
 
 
-# Who hears, and how long.
+# Listeners and their lifetime.
 
 
 def test_all_listeners_of_a_process_share_a_session_that_ends_with_the_last(
@@ -214,7 +214,7 @@ def test_a_child_listens_anew(here: Database, lab: Lab, watcher: psycopg.Connect
         assert heard(listener, watcher) == [Event("topology", lab.id, "state")]
 
 
-# What is missed.
+# Missed events.
 
 
 def test_a_lost_connection_is_opened_again_and_told(here: Database, lab: Lab, watcher: psycopg.Connection) -> None:

@@ -86,7 +86,7 @@ def test_a_process_that_has_the_number_of_the_last_server_keeps_none_from_starti
     assert not embedded.stop(data_dir)
     file.write_text(text.replace(text.split()[0], str(os.getpid()), 1))
     assert answers(embedded.start(data_dir))
-    # What a server says is that of this start, not what the log held before.
+    # The message quotes this start's log, not an earlier one's.
     embedded.stop(data_dir)
     server = embedded._Server.of(data_dir)
     with (server.home / "run" / "log").open("a") as log:

@@ -1,7 +1,7 @@
 -- A large synthetic testbed, for plans.py: plans.topologies of topologies, ten times as many elements, fifty times as many
 -- usage records, all else in proportion. Triggers and indexes are off meanwhile; it is the same each time.
 
--- What ids stand for: topology t has the elements 10 t + 0 … 9, the connections 3 t + 0 … 2, the host elements 5 t + 0 … 4 and
+-- Numbering of ids: topology t has the elements 10 t + 0 … 9, the connections 3 t + 0 … 2, the host elements 5 t + 0 … 4 and
 -- the host connections 2 t + 0 … 1. Usage ids are given out in that order.
 create temporary table sizes as
 select s.n, greatest(s.n / 10, 10) as users, greatest(s.n / 100, 10) as hosts, greatest(s.n / 1000, 5) as organizations

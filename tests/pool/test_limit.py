@@ -141,7 +141,7 @@ def watched(url: str) -> Iterator[Callable[[], int]]:
     with psycopg.connect(with_database(url, "postgres"), autocommit=True) as connection:
 
         def watch() -> None:
-            # Who is being refused for want of a connection shows up too, but not yet as a user.
+            # A session that is being refused shows up too, but without a user.
             sql = "select count(*) from pg_stat_activity where usename = 'plain'"
             while not over.wait(0.02):
                 row = connection.execute(sql).fetchone()

@@ -101,7 +101,7 @@ def test_prometheus_gets_the_same_figures(db: Database, world: World) -> None:
     assert registry.get_sample_value("tomato_dao_pool_size") == 4
 
 
-# What is told.
+# Samples and labels.
 
 
 def test_a_slow_call_is_logged_with_its_name_and_without_its_values(

@@ -104,7 +104,7 @@ def choice(values: Sequence[Any], n: int) -> Any:
     return values[n % len(values)]
 
 
-# What PostgreSQL stores: no U+0000, no half of a surrogate pair.
+# Text that PostgreSQL stores: no U+0000, no half of a surrogate pair.
 @pytest.fixture(scope="module")
 def values(tomato_server_url: str, tomato_template: str) -> Iterator[tuple[Database, Database]]:
     """Two databases with one table, which has every kind of column, in another order of columns than the key's."""

@@ -36,7 +36,7 @@ select exists (
     and pg_relation_size(c.oid) > 0
 )
 """
-# Whose the schema is, where this user may not read all that is in it.
+# The owner of the schema, where this user may not read everything in it.
 _UNREADABLE = """
 select (
   select pg_get_userbyid(case n.nspowner when 'pg_database_owner'::regrole::oid then d.datdba else n.nspowner end)

@@ -265,7 +265,7 @@ class _Server:
             said = self._try_to_start(run / "log", options, deadline)
             if said is None:
                 return
-            # What a server that was killed has left may need a moment to go: its sessions and its memory.
+            # The sessions and the memory of a server that was killed may take a moment to go.
             if _LEFT_BEHIND not in said or monotonic() > deadline:
                 raise Unavailable(f"the embedded server did not start in {self.home}: {said or 'it said nothing'}")
             sleep(pause)

@@ -51,7 +51,7 @@ begin
 end;
 $$
 """
-# Whose the schema is, or would be; and whether this user may act as that role.
+# The owner of the schema, now or once it is made, and whether this user may act as that role.
 _OWNER = """
 select r.rolname, pg_has_role(r.oid, 'member'), r.rolname = current_user
 from pg_roles r
@@ -68,7 +68,7 @@ from unnest(%s::text[], %s::text[]) f (version, sha256)
 where m.version = f.version and m.sha256 is null
 """
 _HAS_HASHES = "select from pg_attribute where attrelid = to_regclass('schema_migrations') and attname = 'sha256'"
-# What "create index concurrently" leaves when it fails, and "if not exists" would then take for an index.
+# Invalid indexes: "create index concurrently" leaves one when it fails, and "if not exists" would take it for an index.
 _INVALID = """
 select i.indexrelid::regclass::text
 from pg_index i

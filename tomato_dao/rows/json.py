@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 else:
     Json = Any  # msgspec reads the rows' annotations and knows no recursive alias
 JsonObject: TypeAlias = dict[str, Json]
-# What may be given as JSON.
+# The values that are accepted as JSON.
 JsonIn: TypeAlias = Union["Mapping[str, JsonIn]", "Sequence[JsonIn]", str, int, float, bool, datetime, None]

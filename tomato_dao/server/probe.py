@@ -32,7 +32,7 @@ _FINAL = re.compile(
 )
 _FULL = "too many|connection slots"
 _TRANSIENT_STATES = ("53", "57P", "08")
-# What poolers say, in English, of settings that a session is to be opened with.
+# Refusals of poolers, in English, of a connection that sets parameters at its start.
 _TAKES_NO_OPTIONS = "unsupported startup parameter|support command-line options"
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ _MAY_KNOW_SYSTEM = "select has_function_privilege('pg_control_system()', 'execut
 # Settings that have done their work once there is a session, and those that are the child's own.
 _DONE = ("service", "servicefile", "target_session_attrs", "load_balance_hosts", "connect_timeout")
 _OWN = ("options", "application_name", "client_encoding", "password")
-# What lib/pq, which dbmate uses, reads in a URL and means the same by.
+# Parameters of a URL that lib/pq, which dbmate uses, reads as libpq does.
 _FOR_DBMATE = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 
 

@@ -41,7 +41,7 @@ PINNED = {
     "jit": "off",
 }
 
-# What the server tells of a session by itself, and poolers keep for each client.
+# Settings that the server reports of a session by itself, and that poolers keep for each client.
 _REPORTED = {
     "TimeZone": "UTC",
     "DateStyle": "ISO, MDY",

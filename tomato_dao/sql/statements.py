@@ -36,7 +36,7 @@ _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
 _TUPLES, _DONE = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK
 _IDLE = pq.TransactionStatus.IDLE
 _LONGEST_NAME = 48  # bytes of a query's name in that of its statement, which “deallocate” would cut off after 63
-# What adapting a value of a wrong type or range raises, in Python or in psycopg.
+# Errors that adapting a value of a wrong type or range raises, in Python or in psycopg.
 _ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, struct.error, psycopg.Error)
 # Classes of SQLSTATEs of a statement that a change of the schema has made stale: its result, itself, what it names and
 # the types that it was prepared for are not there any more.
@@ -45,7 +45,7 @@ _STALE = ("0A", "26", "42", "XX")
 _ENDED = ("57P01", "57P02", "57P03", "08")
 _LAST_WORDS = ("FATAL", "PANIC")  # severities of what the server says before it ends a session
 READ_ONLY_TRANSACTION = "25006"  # refused before anything was done
-# What `discard all` undoes, in one round trip; itself it would take our prepared statements along.
+# The parts of `discard all` that keep our prepared statements, in one round trip.
 _CLEAN: LiteralString = (
     "close all; reset session authorization; reset all; unlisten *; select pg_advisory_unlock_all(); discard temp"
 )

@@ -60,7 +60,7 @@ order by 1, 2
 """
 
 
-# Who holds locks on tables.
+# The sessions that hold locks on tables.
 _HOLDERS: LiteralString = """
 select string_agg(distinct format('%%s (pid %%s)', coalesce(nullif(a.application_name, ''), a.usename), a.pid), ', ')
 from pg_locks l

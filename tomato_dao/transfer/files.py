@@ -26,7 +26,7 @@ _BUFFER = 1 << 18
 COMPRESSED = _GZIP, _ZSTD = b"\x1f", b"\x28"
 _UTF8_MARK = b"\xef\xbb\xbf"
 _LONGEST_MARK = 8
-# How files begin that are no dump, or one that has to be unpacked or converted first. Of two that fit the first counts.
+# First bytes of files that are not dumps, or that must be unpacked or converted first. The first match counts.
 _OTHER_FORMATS = {
     b"PK": "it is a zip archive: unpack it first (unzip)",
     b"\xfd7zXZ\x00": "it is compressed by xz: unpack it first (xz -d)",

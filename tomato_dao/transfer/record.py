@@ -103,7 +103,7 @@ class RecordReader:
         rows = b"\n".join(map(b"\t".join, found))
         if self._nullable:
             return rows.replace(b"\tnull", b"\t" + _NULL), len(found)
-        # Whether no line was passed over: so it is known quicker than by counting them.
+        # The lengths add up only if no line was passed over, which is quicker than counting lines.
         return (rows, len(found)) if len(text) == len(rows) + len(found) * self._longer + 1 else None
 
     def row(self, line: bytes) -> bytes | None:

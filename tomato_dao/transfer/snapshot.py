@@ -130,7 +130,7 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
         if jobs > 1:
             (snapshot,) = first.execute("select pg_export_snapshot()").fetchone() or ("",)
             connections += [stack.enter_context(_joined(db, tables, snapshot)) for _ in range(jobs - 1)]
-        # Of large rows one connection after the other would have some in memory: they are the first one's.
+        # Tables with large rows are read by the first connection alone: else each would hold some in memory.
         turns = [0 if piece.toasted else n % jobs for n, piece in enumerate(pieces)]
         readers = []
         for n, connection in enumerate(connections):

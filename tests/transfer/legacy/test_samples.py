@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # a load needs the owner
 
 Old = dict[str, dict[Any, dict[str, Any]]]
 
-# What stands in attrs and has a column, and its default; the rest stays.
+# Keys of attrs that have a column, and their defaults; the rest stays in attrs.
 OF_ATTRS: dict[str, dict[str, tuple[str, Any]]] = {
     "organization": {name: (name, "") for name in ("description", "homepage_url", "image_url", "description_text")},
     "site": {name: (name, "") for name in ("description", "location", "description_text")},

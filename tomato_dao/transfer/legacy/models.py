@@ -192,7 +192,7 @@ RESOURCES = {
 }
 OTHER_RESOURCE = Model("old_resources", _to("type"))
 
-# Whose fields a model's rows have beside its own.
+# Fields that the rows of several models have beside their own.
 _USES = ("memory", "diskspace", "traffic", "cputime")
 _PARTS = {
     APP + "usagerecord": [Model("", {f"usage.{use}": use for use in _USES})],

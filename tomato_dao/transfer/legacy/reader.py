@@ -19,7 +19,7 @@ LONGEST = 512 << 20  # characters of a record
 _LOOKED_AT = 64 << 20  # bytes in which the first record must name its model
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*"([^"]*)"')
-# What may be unfinished at the end of what was read so far: a literal as -Infinity, a pair of \uXXXX.
+# The longest token that may be cut at the end of a chunk: a literal such as -Infinity, a pair of \uXXXX.
 _LONGEST_TOKEN = 16
 _ENDS = re.compile(r"[,\]}]")  # what a token that is cut off doesn't have
 
