@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.abc import PQGen
 from psycopg.types.json import Jsonb
 
 from tests.conftest import World
@@ -77,8 +78,8 @@ def test_a_statement_is_prepared_again_for_each_of_several_changes_in_a_row(
     read = query(tmp_path, "select t.v from t")
     prepare, changes = QueryConnection._prepare, iter(["int8", "text", "numeric", "float8", "int2"])
 
-    def prepare_too_early(connection: QueryConnection, query: Query) -> Statement:
-        statement = prepare(connection, query)
+    def prepare_too_early(connection: QueryConnection, query: Query) -> PQGen[Statement]:
+        statement = yield from prepare(connection, query)
         if type_ := next(changes, None):
             server.execute(f"alter table t alter column v type {type_} using v::{type_}".encode())
         return statement

@@ -2,6 +2,7 @@
 
 psycopg's cursor costs more than the rest of a call, so statements go through the connection's libpq handle; parameters
 and rows go through psycopg's own adapters, and waiting through psycopg's own wait, so that Ctrl-C and cancellation work.
+All up to the waiting is generators, as psycopg's own are, which `QueryConnection` and `aio.connection` both drive.
 """
 
 import select
@@ -13,11 +14,11 @@ from functools import partial
 from math import inf
 from time import monotonic
 from types import NoneType, SimpleNamespace
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 from psycopg import pq
-from psycopg.abc import Buffer
+from psycopg.abc import Buffer, PQGen
 from psycopg.abc import Transformer as TransformerProtocol
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
@@ -43,6 +44,17 @@ _ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, Re
 _STALE = ("0A", "26", "42", "XX")
 # SQLSTATEs after which the server has ended the session, or is about to.
 _ENDED = ("57P01", "57P02", "57P03", "08")
+_BASE_TYPE = b"""
+with recursive base as (
+  select t.oid, t.typbasetype from pg_type t where t.oid = $1
+  union all
+  select t.oid, t.typbasetype from base b inner join pg_type t on t.oid = b.typbasetype
+)
+select b.oid::int8 from base b where b.typbasetype = 0
+"""
+# To begin, end and undo what is one unit: by itself, and in a transaction.
+_ALONE = (b"begin", b"commit", b"rollback")
+_NESTED = (b"savepoint described", b"release described", b"rollback to described; release described")
 _LAST_WORDS = ("FATAL", "PANIC")  # severities of what the server says before it ends a session
 READ_ONLY_TRANSACTION = "25006"  # refused before anything was done
 # The parts of `discard all` that keep our prepared statements, in one round trip.
@@ -60,8 +72,16 @@ class Shape:
     columns: tuple[int, ...]
 
 
-class QueryConnection(psycopg.Connection[TupleRow]):
-    """A psycopg connection that runs named queries, and keeps the statements it has prepared for them.
+if TYPE_CHECKING:
+    from psycopg._connection_base import BaseConnection  # which has no public name
+
+    _Base = BaseConnection[TupleRow]
+else:
+    _Base = object
+
+
+class QueryRunner(_Base):
+    """All of a connection that runs named queries but the waiting; it keeps the statements it has prepared for them.
 
     shapes: where the shapes of queries are kept that are sent as they are, for a server behind a pooler that can't keep
     prepared statements; None where statements are prepared. used_at, expires_at: the pool's, by its monotonic clock.
@@ -89,7 +109,7 @@ class QueryConnection(psycopg.Connection[TupleRow]):
         self._base_types: dict[int, int] = {}
         self._count = 0
 
-    def run(self, query: Query, values: Sequence[object]) -> Any:
+    def running(self, query: Query, values: Sequence[object]) -> PQGen[Any]:
         """Return the query's rows; of a query that returns none, the number of rows that it changed.
 
         Raises psycopg's class for the server's SQLSTATE, InvalidValue for a value that does not fit. Where a change of the
@@ -99,23 +119,23 @@ class QueryConnection(psycopg.Connection[TupleRow]):
         tally = self.counts.tallies.get(query) or self.counts.begin(query)
         self.query = query
         for attempts_left in (5, 4, 3, 2, 1, 0):  # at once: migrations change a table several times in a row
-            statement = self._statements.get(query)
+            statement = known = self._statements.get(query)
             self.began = began = monotonic()
             try:
                 if statement is None:
-                    fresh = self._statements[query] = self._prepare(query)
-                    return fresh(values)
-                return statement(values)
+                    statement = self._statements[query] = yield from self._prepare(query)
+                statement.send(values)
+                return statement.read((yield from execute(self.pgconn))[-1])
             except InvalidValue:
                 tally.errors += 1
-                if statement is None or not self._has_changed(statement):
+                if known is None or not (yield from self._has_changed(known)):
                     raise
-                self._forget(query)  # by its new types the value may fit
+                yield from self._forget(query)  # by its new types the value may fit
             except psycopg.Error as error:
                 tally.errors += 1
                 if not (error.sqlstate or "").startswith(_STALE):
                     raise
-                self._forget(query)
+                yield from self._forget(query)
                 if not attempts_left or self.pgconn.transaction_status != _IDLE:
                     raise
             finally:
@@ -133,7 +153,7 @@ class QueryConnection(psycopg.Connection[TupleRow]):
             self.moved = True
         elif not self.broken and not state.startswith(_ENDED):
             return False
-        self.close()
+        self.end()
         return True
 
     def has_ended(self) -> bool:
@@ -146,8 +166,13 @@ class QueryConnection(psycopg.Connection[TupleRow]):
                 return False
         except psycopg.Error:  # the connection was closed without a word
             pass
-        self.close()
+        self.end()
         return True
+
+    def end(self) -> None:
+        """Close the connection, without waiting for anything."""
+        self._closed = True
+        self.pgconn.finish()
 
     def _is_server_read_only(self) -> bool:
         """Return whether a server that was looked for to be written to is so no more; not the transaction, or the role."""
@@ -155,6 +180,86 @@ class QueryConnection(psycopg.Connection[TupleRow]):
             return False
         status = self.pgconn.parameter_status
         return status(b"in_hot_standby") == b"on" or status(b"default_transaction_read_only") == b"on"
+
+    def raw_json(self) -> RawJson:
+        """Return this connection's adapters with JSON as bytes, made when the first statement needs them."""
+        if self._raw_json is None:
+            self._raw_json = RawJson(self)
+        return self._raw_json
+
+    def _forget(self, query: Query) -> PQGen[None]:
+        """Prepare the query anew at its next call."""
+        statement = self._statements.pop(query, None)
+        if self.shapes is not None:
+            self.shapes.pop(query, None)
+        elif statement and statement.name and self.pgconn.transaction_status == _IDLE:
+            with suppress(psycopg.Error):  # it may be gone already
+                yield from self._ask(b'deallocate "%b"' % statement.name)
+
+    def _has_changed(self, statement: "Statement") -> PQGen[bool]:
+        """Return whether the server sees other types in a query than when the statement was made."""
+        if self.pgconn.transaction_status == pq.TransactionStatus.INERROR:
+            return False
+        return (yield from self._describe_alone(statement.query)) != statement.shape
+
+    def _prepare(self, query: Query) -> PQGen["Statement"]:
+        if self.shapes is None:
+            self._count += 1
+            name = f"{query.name[:_LONGEST_NAME]}:{self._count}".encode()
+            return Statement(self, query, (yield from self._describe(name, query)), name)
+        shape = self.shapes.get(query)
+        if shape is None:
+            shape = self.shapes[query] = yield from self._describe_alone(query)
+        return Statement(self, query, shape, b"")
+
+    def _describe_alone(self, query: Query) -> PQGen[Shape]:
+        """Return the shape of a query, of which nothing stays prepared."""
+        begin, end, undo = _ALONE if self.pgconn.transaction_status == _IDLE else _NESTED
+        yield from self._ask(begin)  # so that a pooler sends both steps to one server
+        try:
+            shape = yield from self._describe(b"", query)
+        except psycopg.Error:
+            if self.pgconn.transaction_status == pq.TransactionStatus.INERROR:
+                yield from self._ask(undo)
+            raise
+        yield from self._ask(end)
+        return shape
+
+    def _describe(self, name: bytes, query: Query) -> PQGen[Shape]:
+        self.pgconn.send_prepare(name, query.sql.encode())
+        yield from self._result()
+        self.pgconn.send_describe_prepared(name)
+        described = yield from self._result()
+        types = [described.param_type(n) for n in range(described.nparams)]
+        columns = [described.ftype(n) for n in range(described.nfields)]
+        for oid in types:
+            if oid not in self._base_types and not self.adapters.types.get(oid):
+                yield from self._ask_for_base_type(oid)
+        return Shape(tuple(types), tuple(self._base_types.get(oid, oid) for oid in types), tuple(columns))
+
+    def _ask_for_base_type(self, oid: int) -> PQGen[None]:
+        """Learn which type a domain is of; another type stands for itself."""
+        self.pgconn.send_query_params(_BASE_TYPE, [str(oid).encode()])
+        base = (yield from self._result()).get_value(0, 0)
+        self._base_types[oid] = int(base) if base else oid
+
+    def _ask(self, statements: bytes) -> PQGen[PGresult]:
+        self.pgconn.send_query(statements)
+        return (yield from self._result())
+
+    def _result(self) -> PQGen[PGresult]:
+        result: PGresult = (yield from execute(self.pgconn))[-1]
+        if result.status not in (_TUPLES, _DONE):
+            raise error_from_result(result, encoding="utf-8")
+        return result
+
+
+class QueryConnection(QueryRunner, psycopg.Connection[TupleRow]):
+    """A connection of psycopg that runs named queries."""
+
+    def run(self, query: Query, values: Sequence[object]) -> Any:
+        """Return the rows of a query, or the number of rows that it changed, and raise as `running` does."""
+        return self.wait(self.running(query, values))
 
     def clean(self) -> None:
         """Undo what the escape hatch may have set or left in the session; where that fails, the connection is closed."""
@@ -169,76 +274,6 @@ class QueryConnection(psycopg.Connection[TupleRow]):
             pins.settle(self)
         except psycopg.Error:
             self.close()
-
-    def raw_json(self) -> RawJson:
-        """Return this connection's adapters with JSON as bytes, made when the first statement needs them."""
-        if self._raw_json is None:
-            self._raw_json = RawJson(self)
-        return self._raw_json
-
-    def _forget(self, query: Query) -> None:
-        """Prepare the query anew at its next call."""
-        statement = self._statements.pop(query, None)
-        if self.shapes is not None:
-            self.shapes.pop(query, None)
-        elif statement and statement.name and self.pgconn.transaction_status == _IDLE:
-            with suppress(psycopg.Error):  # it may be gone already
-                self.pgconn.send_query(b'deallocate "%b"' % statement.name)
-                self._result()
-
-    def _has_changed(self, statement: "Statement") -> bool:
-        """Return whether the server sees other types in a query than when the statement was made."""
-        if self.pgconn.transaction_status == pq.TransactionStatus.INERROR:
-            return False
-        return self._describe_alone(statement.query) != statement.shape
-
-    def _prepare(self, query: Query) -> "Statement":
-        if self.shapes is None:
-            self._count += 1
-            name = f"{query.name[:_LONGEST_NAME]}:{self._count}".encode()
-            return Statement(self, query, self._describe(name, query), name)
-        shape = self.shapes.get(query)
-        if shape is None:
-            shape = self.shapes[query] = self._describe_alone(query)
-        return Statement(self, query, shape, b"")
-
-    def _describe_alone(self, query: Query) -> Shape:
-        """Return the shape of a query, of which nothing stays prepared."""
-        with self.transaction():  # so that a pooler sends both steps to one server
-            return self._describe(b"", query)
-
-    def _describe(self, name: bytes, query: Query) -> Shape:
-        self.pgconn.send_prepare(name, query.sql.encode())
-        self._result()
-        self.pgconn.send_describe_prepared(name)
-        described = self._result()
-        types = [described.param_type(n) for n in range(described.nparams)]
-        columns = [described.ftype(n) for n in range(described.nfields)]
-        return Shape(tuple(types), tuple(self._without_domain(oid) for oid in types), tuple(columns))
-
-    def _without_domain(self, oid: int) -> int:
-        """Return the type that a domain is of, and any other type itself."""
-        if oid in self._base_types or self.adapters.types.get(oid):
-            return self._base_types.get(oid, oid)
-        row = self.execute(
-            """
-            with recursive base as (
-              select t.oid, t.typbasetype from pg_type t where t.oid = %s
-              union all
-              select t.oid, t.typbasetype from base b inner join pg_type t on t.oid = b.typbasetype
-            )
-            select b.oid::int8 from base b where b.typbasetype = 0
-            """,
-            [oid],
-        ).fetchone()
-        self._base_types[oid] = row[0] if row else oid
-        return self._base_types[oid]
-
-    def _result(self) -> PGresult:
-        result: PGresult = self.wait(execute(self.pgconn))[-1]
-        if result.status not in (_TUPLES, _DONE):
-            raise error_from_result(result, encoding="utf-8")
-        return result
 
 
 class Statement:
@@ -256,7 +291,7 @@ class Statement:
         "shape",
     )
 
-    def __init__(self, connection: QueryConnection, query: Query, shape: Shape, name: bytes) -> None:
+    def __init__(self, connection: QueryRunner, query: Query, shape: Shape, name: bytes) -> None:
         self._connection = connection
         self.query = query
         self.shape = shape
@@ -283,19 +318,20 @@ class Statement:
         self._result_format = _BINARY if known else _TEXT
         self._transformer.set_loader_types(columns, self._result_format)
 
-    def __call__(self, values: Sequence[object]) -> Any:
-        """Return the rows, or the number of rows that were changed."""
+    def send(self, values: Sequence[object]) -> None:
+        """Send a call with these values, whose result `read` reads. Raises InvalidValue where one does not fit."""
         try:
             dumped = [dump(value) for dump, value in zip(self._dumpers, values, strict=True)]
         except _ADAPTATION_ERRORS:
             raise self._invalid(values) from None
-        connection = self._connection
-        pgconn = connection.pgconn
+        pgconn = self._connection.pgconn
         if self.name:
             pgconn.send_query_prepared(self.name, dumped, self._formats, self._result_format)
         else:
             pgconn.send_query_params(self.query.sql.encode(), dumped, self.shape.types, self._formats, self._result_format)
-        result = connection.wait(execute(pgconn))[-1]
+
+    def read(self, result: PGresult) -> Any:
+        """Return the rows of a result, or the number of rows that were changed."""
         status = result.status
         if status == _TUPLES:
             if not self.name:  # the types may be others than when it was described
