@@ -48,6 +48,7 @@ check: .venv/dev check-queries ## format, lint, types, queries, generated files 
 	@$(PY) -W ignore -m sqlfluff lint $(SQLFLUFF)
 	@$(PY) -m checks.migration_lint
 	@$(PY) -m checks.schema_file --check
+	@$(PY) -m checks.async_face --check
 	@said=$$(.venv/bin/lint-imports --no-cache --no-logo) || { echo "$$said" >&2; exit 1; }
 	@$(PY) -m checks.imports --check
 	@$(PY) -m checks.schema_pages --check
@@ -67,9 +68,10 @@ format: .venv/dev ## format Python and SQL
 	@$(PY) -m ruff format .
 	@$(PY) -W ignore -m sqlfluff fix $(SQLFLUFF)
 
-schema: .venv/dev ## write what is generated: db/schema.sql, tomato_dao/dao/faces.pyi, the pictures and tables in docs/
+schema: .venv/dev ## write what is generated: db/schema.sql, tomato_dao/dao/faces.pyi, tomato_dao/aio, the pictures and tables in docs/
 	@$(PY) -m checks.schema_file
 	@$(PY) -m checks.contract --write
+	@$(PY) -m checks.async_face
 	@$(PY) -m checks.imports
 	@$(PY) -m checks.schema_pages
 

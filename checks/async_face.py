@@ -1,0 +1,127 @@
+"""The asynchronous face: tomato_dao/aio, as far as it is the other one's source with “await” in it (docs/decisions/asyncio.md).
+
+`make schema` writes the files, `make check` says whether they are up to date.
+"""
+
+import argparse
+import ast
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tomato_dao.errors import TomatoError
+from tomato_dao.ops.cli import run_command
+
+from .async_source import Rules, asynchronous
+
+PACKAGE = Path(__file__).parents[1] / "tomato_dao"
+TARGET = PACKAGE / "aio"
+_AIO = "tomato_dao.aio"
+_NO_DAO = {"__init__.py", "rules.py"}
+# A call of a query, in a DAO.
+_QUERY = r"self\._(q|exchange)\.\w+"
+
+
+def made() -> dict[Path, str]:
+    """Return the text of each file that is made."""
+    rough = {path: f"# Generated from {name} by “make schema”; not to be edited.\n{text}" for path, name, text in _rough()}
+    return _tidy(rough) | {TARGET / "dao" / "faces.pyi": _faces()}
+
+
+def _rough() -> Iterator[tuple[Path, str, str]]:
+    for path in sorted((PACKAGE / "dao").glob("*.py")):
+        if path.name not in _NO_DAO:
+            yield _made(path, TARGET / "dao" / path.name, _dao_rules(path))
+    yield _made(PACKAGE / "dao" / "__init__.py", TARGET / "dao" / "paging.py", _PAGING)
+
+
+def _made(source: Path, target: Path, rules: Rules) -> tuple[Path, str, str]:
+    name = source.relative_to(PACKAGE.parent).as_posix()
+    try:
+        return target, name, asynchronous(source.read_text("utf-8"), rules)
+    except ValueError as error:
+        raise TomatoError(f"{name}: checks/async_face.py can't make it asynchronous: {error}") from error
+
+
+_PAGING = Rules(
+    "tomato_dao.dao",
+    f"{_AIO}.dao",
+    awaited="page",
+    names={"Iterator": "AsyncIterator"},
+    texts=[
+        ("The DAOs: one thin class per entity, whose methods are one named query each; faces.pyi tells their types.",
+         "Iterating over pages of rows."),
+        ("page: Callable[[Key, int], Sequence[Row]]", "page: Callable[[Key, int], Awaitable[Sequence[Row]]]"),
+        ("import Callable,", "import Awaitable, Callable,"),
+    ],
+    keep=frozenset({"Row", "Key", "PAGE", "every"}),
+)  # fmt: skip
+
+
+def _dao_rules(path: Path) -> Rules:
+    text = path.read_text("utf-8")
+    names = {name: f"Async{name}" for name in (*_classes(path), *re.findall(r"\b[A-Z]\w+Queries\b", text))}
+    homes = {name: f"{_AIO}.dao.faces" for name in names.values() if name.endswith("Queries")}
+    return Rules(
+        "tomato_dao.dao",
+        f"{_AIO}.dao",
+        awaited=_QUERY,
+        homes={**homes, "every": f"{_AIO}.dao.paging"},
+        names={**names, "Iterator": "AsyncIterator"},
+    )
+
+
+def _classes(path: Path) -> list[str]:
+    """Return the names of the classes of a file."""
+    return [node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef)]
+
+
+def _faces() -> str:
+    """Return the types of the queries as they are awaited."""
+    text = (PACKAGE / "dao" / "faces.pyi").read_text("utf-8")
+    text = text.replace("    def ", "    async def ").replace("from ..", "from ...")
+    return re.sub(r"^class (?=\w+Queries)", "class Async", text, flags=re.MULTILINE)
+
+
+def _tidy(texts: dict[Path, str]) -> dict[Path, str]:
+    """Return the texts formatted, with their imports sorted and what they do not use left out."""
+    with tempfile.TemporaryDirectory() as directory:
+        places = {path: Path(directory, path.relative_to(TARGET)) for path in texts}
+        for path, place in places.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(texts[path], "utf-8")
+        config = ["--quiet", "--no-cache", "--config", str(PACKAGE.parent / "pyproject.toml")]
+        for command in (["check", "--fix", "--select", "F401,I"], ["format"]):
+            subprocess.run([sys.executable, "-m", "ruff", *command, *config, directory], check=True)
+        return {path: place.read_text("utf-8") for path, place in places.items()}
+
+
+def main() -> None:
+    """Run `python -m checks.async_face [--check]`."""
+    parser = argparse.ArgumentParser(prog="async_face", description="Write what of tomato_dao/aio is made from the other face.")
+    parser.add_argument("--check", action="store_true", help="only say whether it is up to date (exit 1 where it isn't)")
+    check = parser.parse_args().check
+    texts = made()
+    stale = [path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text]
+    kept = {*texts, *(path for path in TARGET.rglob("*.py*") if not _is_made(path))}
+    stale += [path for path in TARGET.rglob("*.py*") if path not in kept and path.suffix in (".py", ".pyi")]
+    if check and stale:
+        raise TomatoError(f"stale: {', '.join(p.relative_to(PACKAGE.parent).as_posix() for p in stale)}: run make schema")
+    for path in stale:
+        if path in texts:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(texts[path], "utf-8")
+        else:
+            path.unlink()
+
+
+def _is_made(path: Path) -> bool:
+    """Return whether a file says in its first line that it was made."""
+    return path.suffix in (".py", ".pyi") and path.read_text("utf-8").startswith("# Generated from ")
+
+
+if __name__ == "__main__":
+    run_command(main, "async_face")

@@ -1,0 +1,1 @@
+"""The same statements and DAOs for asyncio: what waits, awaits."""

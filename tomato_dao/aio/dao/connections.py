@@ -1,0 +1,80 @@
+# Generated from tomato_dao/dao/connections.py by “make schema”; not to be edited.
+"""Connections: beside db/queries/connections.sql."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ...dao import changed, found
+from ...errors import Conflict, InvalidValue, NotFound, TomatoError, WrongState
+from ...patches import ConnectionPatch, checked
+from ...rows import Connection, JsonIn, JsonObject
+
+if TYPE_CHECKING:
+    from .faces import AsyncConnectionsQueries
+
+
+class AsyncConnections:
+    """Links between exactly two elements of one topology; the one with the lower id is its “from”."""
+
+    def __init__(self, queries: "AsyncConnectionsQueries") -> None:
+        self._q = queries
+
+    async def create(
+        self,
+        element_a_id: int,
+        element_b_id: int,
+        *,
+        type: str | None = None,
+        attrs: Mapping[str, JsonIn] | None = None,
+    ) -> Connection:
+        """Connect two elements.
+
+        type: default: fixed_bridge where one is an external_network_endpoint, else bridge. attrs: where they say
+        nothing else, they begin as emulation true, bandwidth_to 10000 and bandwidth_from 10000.
+
+        Raises NotFound, WrongState where one is connected already, InvalidValue where they are not of one topology or one
+        is neither interface nor endpoint.
+        """
+        made = await self._q.create(element_a_id, element_b_id, type, attrs or {})
+        if made is None:
+            raise await self._why_not([element_a_id, element_b_id])
+        return made
+
+    async def get(self, id: int) -> Connection:
+        """Return the connection of an id. Raises NotFound."""
+        return found(await self._q.get(id), "connection", id)
+
+    async def list_of_topology(self, topology_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Connection]:
+        """Return a page of a topology's connections by id: at most `limit` of those with an id above `after`."""
+        return await self._q.list_of_topology(topology_id, after, limit)
+
+    async def update(self, id: int, patch: ConnectionPatch) -> Connection:
+        """Change what the patch names. Raises NotFound, InvalidValue."""
+        return found(await self._q.update(id, checked(ConnectionPatch, "connection", patch)), "connection", id)
+
+    async def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(await self._q.set_attrs(id, set, remove), "connection", id)
+
+    async def delete(self, id: int) -> None:
+        """Remove a connection; its elements stay, what runs on hosts for it is orphaned. Raises NotFound."""
+        changed(await self._q.delete(id), "connection", id)
+
+    async def _why_not(self, element_ids: Sequence[int]) -> TomatoError:
+        ends = {end.id: end for end in await self._q.list_ends(element_ids)}
+        for id in element_ids:
+            if id not in ends:
+                return NotFound(f"element {id} does not exist", entity="element", key=id)
+        for id, end in ends.items():
+            if not end.type.endswith(("_interface", "_endpoint")):
+                text = f"element {id} is a {end.type}: only interfaces and endpoints can be connected"
+                return InvalidValue(text, entity="element", key=id)
+            if end.connection_id is not None:
+                return WrongState(
+                    f"element {id} is connected already, by connection {end.connection_id}", entity="element", key=id
+                )
+        if len(ends) == 1 or len({end.topology_id for end in ends.values()}) == 2:
+            text = f"a connection has two ends in one topology; elements {element_ids[0]} and {element_ids[1]} are not such"
+            return InvalidValue(text, entity="connection", key=tuple(element_ids))
+        text = f"elements {element_ids[0]} and {element_ids[1]} were changed by somebody else at that moment; try again"
+        return Conflict(text, entity="connection", key=tuple(element_ids))

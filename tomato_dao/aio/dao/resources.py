@@ -1,0 +1,45 @@
+# Generated from tomato_dao/dao/resources.py by “make schema”; not to be edited.
+"""Resources: beside db/queries/resources.sql."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from ...dao import changed, found
+from ...errors import InvalidValue
+from ...rows import Resource
+from .paging import every
+
+if TYPE_CHECKING:
+    from .faces import AsyncResourcesQueries
+
+TYPES = ("template", "profile", "network", "network_instance")
+
+
+class AsyncResources:
+    """Templates, profiles, networks and network instances together: an id alone names at most one of them."""
+
+    def __init__(self, queries: "AsyncResourcesQueries") -> None:
+        self._q = queries
+
+    async def get(self, id: int) -> Resource:
+        """Return the resource of an id, whatever its type. Raises NotFound."""
+        return found(await self._q.get(id), "resource", id)
+
+    async def list(self, type: str | None = None, *, after: int = 0, limit: int = 100) -> Sequence[Resource]:
+        """Return a page of resources by id: at most `limit` of those with an id above `after`; `iterate` goes over all.
+
+        type: template, profile, network or network_instance (default: all). Raises InvalidValue for another.
+        """
+        if type is None:
+            return await self._q.list(after, limit)
+        if type not in TYPES:
+            raise InvalidValue(f"resource: a type is {', '.join(TYPES)}, not {type!r}", entity="resource", key="type")
+        return await self._q.list_of_type(type, after, limit)
+
+    def iterate(self, type: str | None = None) -> AsyncIterator[Resource]:
+        """Iterate over all resources, or a type's, by id, as `list` gives them; a page is fetched at a time."""
+        return every(lambda after, limit: self.list(type, after=after, limit=limit), lambda row: row.id, 0)
+
+    async def delete(self, id: int) -> None:
+        """Remove the resource of an id, whatever its type; what refers to it loses the reference. Raises NotFound."""
+        changed(await self._q.delete(id) or 0, "resource", id)

@@ -1,0 +1,29 @@
+# Generated from tomato_dao/dao/settings.py by “make schema”; not to be edited.
+"""Settings: beside db/queries/settings.sql."""
+
+from typing import TYPE_CHECKING
+
+from ...dao import found
+from ...patches import SettingsPatch, checked
+from ...rows import Settings
+
+if TYPE_CHECKING:
+    from .faces import AsyncSettingsQueries
+
+
+class AsyncInstallationSettings:
+    """Settings of the installation: kept in the database, so that all workers follow the same."""
+
+    def __init__(self, queries: "AsyncSettingsQueries") -> None:
+        self._q = queries
+
+    async def get(self) -> Settings:
+        """Return the settings as they are now."""
+        return found(await self._q.get(), "settings", None)
+
+    async def update(self, patch: SettingsPatch) -> Settings:
+        """Change what the patch names, for all workers and from their next call on; return the settings then.
+
+        Raises InvalidValue: durations are whole seconds, from 1 to ten years; amounts are not below 0.
+        """
+        return found(await self._q.update(checked(SettingsPatch, "settings", patch)), "settings", None)

@@ -1,0 +1,72 @@
+# Generated from tomato_dao/dao/sites.py by “make schema”; not to be edited.
+"""Sites: beside db/queries/sites.sql."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ...dao import changed, found
+from ...patches import SitePatch, checked
+from ...rows import JsonIn, JsonObject, Site
+from .paging import every
+
+if TYPE_CHECKING:
+    from .faces import AsyncSitesQueries
+
+
+class AsyncSites:
+    """Places with hosts; known by their unique names (at most 50 characters, no “/”)."""
+
+    def __init__(self, queries: "AsyncSitesQueries") -> None:
+        self._q = queries
+
+    async def create(
+        self,
+        name: str,
+        *,
+        organization_id: int,
+        description: str = "",
+        location: str = "",
+        longitude: float | None = None,
+        latitude: float | None = None,
+        description_text: str = "",
+        attrs: Mapping[str, JsonIn] | None = None,
+    ) -> Site:
+        """Create a site and return it; longitude and latitude in degrees, None where they are not known.
+
+        Raises AlreadyExists, NotFound (the organization), InvalidValue.
+        """
+        return await self._q.create(
+            name, organization_id, description, location, longitude, latitude, description_text, attrs or {}
+        )
+
+    async def get(self, id: int) -> Site:
+        """Return the site of an id. Raises NotFound."""
+        return found(await self._q.get(id), "site", id)
+
+    async def get_by_name(self, name: str) -> Site:
+        """Return the site of a name. Raises NotFound."""
+        return found(await self._q.get_by_name(name), "site", name)
+
+    async def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Site]:
+        """Return a page of sites by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
+        return await self._q.list(after, limit)
+
+    def iterate(self, *, organization_id: int | None = None) -> AsyncIterator[Site]:
+        """Iterate over all sites, or an organization's, by id; a page is fetched at a time."""
+        return every(lambda after, limit: self._q.list(after, limit, organization_id=organization_id), lambda row: row.id, 0)
+
+    async def list_of_organization(self, organization_id: int, *, after: int = 0, limit: int = 100) -> Sequence[Site]:
+        """Return a page of an organization's sites, as `list` does; `iterate` goes over all."""
+        return await self._q.list(after, limit, organization_id=organization_id)
+
+    async def update(self, name: str, patch: SitePatch) -> Site:
+        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        return found(await self._q.update(name, checked(SitePatch, "site", patch)), "site", name)
+
+    async def set_attrs(self, name: str, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(await self._q.set_attrs(name, set, remove), "site", name)
+
+    async def delete(self, name: str) -> None:
+        """Remove a site; who prefers it loses the preference. Raises NotFound, NotEmpty while it has hosts."""
+        changed(await self._q.delete(name), "site", name)

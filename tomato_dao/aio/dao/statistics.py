@@ -1,0 +1,20 @@
+# Generated from tomato_dao/dao/statistics.py by “make schema”; not to be edited.
+"""Statistics: beside db/queries/statistics.sql."""
+
+from typing import TYPE_CHECKING
+
+from ...rows import Counts
+
+if TYPE_CHECKING:
+    from .faces import AsyncStatisticsQueries
+
+
+class AsyncStatistics:
+    """Numbers about the whole installation."""
+
+    def __init__(self, queries: "AsyncStatisticsQueries") -> None:
+        self._q = queries
+
+    async def counts(self) -> Counts:
+        """Return how many there are of everything."""
+        return await self._q.counts()

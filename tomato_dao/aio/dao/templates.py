@@ -1,0 +1,87 @@
+# Generated from tomato_dao/dao/templates.py by “make schema”; not to be edited.
+"""Templates: beside db/queries/templates.sql."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ...dao import changed, found
+from ...patches import TemplatePatch, checked
+from ...rows import JsonIn, JsonObject, ListedTemplate, Template, TemplateOfHost, TemplateReadiness
+from .paging import every
+
+if TYPE_CHECKING:
+    from .faces import AsyncTemplatesQueries
+
+
+class AsyncTemplates:
+    """Disk images; a name is unique among those of one tech (kvmqm, openvz, repy)."""
+
+    def __init__(self, queries: "AsyncTemplatesQueries") -> None:
+        self._q = queries
+
+    async def create(
+        self,
+        tech: str,
+        name: str,
+        *,
+        preference: int = 0,
+        label: str = "",
+        subtype: str = "",
+        restricted: bool = False,
+        kblang: str = "en-us",
+        torrent_data: str = "",
+        attrs: Mapping[str, JsonIn] | None = None,
+    ) -> Template:
+        """Create a template and return it. Raises AlreadyExists, InvalidValue."""
+        return await self._q.create(tech, name, preference, label, subtype, restricted, kblang, torrent_data, attrs or {})
+
+    async def get(self, id: int) -> Template:
+        """Return the template of an id. Raises NotFound."""
+        return found(await self._q.get(id), "template", id)
+
+    async def get_by_name(self, tech: str, name: str) -> Template:
+        """Return the template of a tech and a name. Raises NotFound."""
+        return found(await self._q.get_by_name(tech, name), "template", (tech, name))
+
+    async def preferred(self, tech: str) -> Template:
+        """Return the one of a tech with the highest preference; of several the oldest. Raises NotFound where there is none."""
+        return found(await self._q.preferred(tech), "template of tech", tech)
+
+    async def list(self, *, after: int = 0, limit: int = 100) -> Sequence[ListedTemplate]:
+        """Return a page of templates by id: at most `limit` of those with an id above `after`; `iterate` goes over all.
+
+        They are without their torrent data, which can be large, but with its MD5; `get` gives the data.
+        """
+        return await self._q.list(after, limit)
+
+    def iterate(self, *, tech: str | None = None) -> AsyncIterator[ListedTemplate]:
+        """Iterate over all templates, or a tech's, by id; a page is fetched at a time."""
+        return every(lambda after, limit: self._q.list(after, limit, tech=tech), lambda row: row.id, 0)
+
+    async def list_of_tech(self, tech: str, *, after: int = 0, limit: int = 100) -> Sequence[ListedTemplate]:
+        """Return a page of a tech's templates, as `list` does; `iterate` goes over all."""
+        return await self._q.list(after, limit, tech=tech)
+
+    async def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[TemplateOfHost]:
+        """Return a page of all templates by id, as `list` does, each with whether that host has it ready."""
+        return await self._q.list_of_host(host_id, after, limit)
+
+    async def readiness(self, id: int) -> TemplateReadiness:
+        """Return how many hosts have a template ready, of how many that have a row for it. Raises NotFound."""
+        return found(await self._q.readiness(id), "template", id)
+
+    async def list_readiness(self, *, after: int = 0, limit: int = 100) -> Sequence[TemplateReadiness]:
+        """Return a page of readiness, of the templates that `list` gives; the next one is that after the last template_id."""
+        return await self._q.list_readiness(after, limit)
+
+    async def update(self, id: int, patch: TemplatePatch) -> Template:
+        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        return found(await self._q.update(id, checked(TemplatePatch, "template", patch)), "template", id)
+
+    async def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
+        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        return found(await self._q.set_attrs(id, set, remove), "template", id)
+
+    async def delete(self, id: int) -> None:
+        """Remove a template; an element that names it then runs with the preferred one. Raises NotFound."""
+        changed(await self._q.delete(id), "template", id)

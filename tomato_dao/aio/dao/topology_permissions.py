@@ -1,0 +1,54 @@
+# Generated from tomato_dao/dao/topology_permissions.py by “make schema”; not to be edited.
+"""Topology permissions: beside db/queries/topology_permissions.sql."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...dao import changed, found
+from ...errors import NotFound
+from ...rows import TopologyPermission, TopologyRole
+
+if TYPE_CHECKING:
+    from .faces import AsyncTopologyPermissionsQueries
+
+
+class AsyncTopologyPermissions:
+    """Permissions of users on topologies: user < manager < owner. A topology keeps its last owner."""
+
+    def __init__(self, queries: "AsyncTopologyPermissionsQueries") -> None:
+        self._q = queries
+
+    async def get(self, topology_id: int, user_id: int) -> TopologyPermission:
+        """Return the permission of a user on a topology. Raises NotFound."""
+        return found(await self._q.get(topology_id, user_id), "topology permission", (topology_id, user_id))
+
+    async def list_of_topology(self, topology_id: int) -> Sequence[TopologyPermission]:
+        """All permissions on a topology, by user."""
+        return await self._q.list_of_topology(topology_id)
+
+    async def list_of_user(self, user_id: int, *, after: int = 0, limit: int = 100) -> Sequence[TopologyPermission]:
+        """Return a page of a user's permissions by topology: at most `limit` of those with a topology's id above `after`."""
+        return await self._q.list_of_user(user_id, after, limit)
+
+    async def set(self, topology_id: int, user_id: int, role: str) -> TopologyPermission:
+        """Give a user a role, instead of the one it has. Raises NotFound, InvalidValue, LastOwner (lowering it)."""
+        return await self._q.set(topology_id, user_id, role)
+
+    async def delete(self, topology_id: int, user_id: int) -> None:
+        """Take a user's role away. Raises NotFound, LastOwner."""
+        changed(await self._q.delete(topology_id, user_id), "topology permission", (topology_id, user_id))
+
+    async def role(self, topology_id: int, user_id: int) -> str | None:
+        """Return a user's effective role: the highest of explicit permission and flags (docs/domain.md#topologies).
+
+        user, manager, owner, or None. Raises NotFound where there is no such topology or user.
+        """
+        row = await self._q.role(topology_id, user_id)
+        if row is None:
+            text = f"topology {topology_id} or user {user_id} does not exist"
+            raise NotFound(text, entity="topology permission", key=(topology_id, user_id))
+        return row.role
+
+    async def matrix(self, topology_id: int) -> Sequence[TopologyRole]:
+        """Everybody who effectively has a role on a topology, by user; explicit_role is None where only flags give it."""
+        return await self._q.matrix(topology_id)
