@@ -12,8 +12,8 @@ help: ## list the targets
 
 setup: .venv/installed ## install everything into .venv (the other targets do it too)
 
-migrate: setup ## bring the database of DATABASE_URL, else the embedded server's, to this schema
-	@$(PY) -m tomato_dao migrate
+migrate: setup ## bring the database of DATABASE_URL, else the embedded server's, to this schema (CONTRACT=yes: in spite of older workers)
+	@$(PY) -m tomato_dao migrate $(if $(CONTRACT),--contract)
 
 migrate-status: setup ## list the migrations: applied, pending, edited since, unknown to this code
 	@$(PY) -m tomato_dao migrate status

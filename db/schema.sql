@@ -1751,6 +1751,13 @@ CREATE TABLE public.schema_migrations (
 
 
 --
+-- Name: TABLE schema_migrations; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON TABLE public.schema_migrations IS 'oldest supported schema version: 20261128150900';
+
+
+--
 -- Name: sites; Type: TABLE; Schema: public; Owner: -
 --
 

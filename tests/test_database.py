@@ -9,6 +9,7 @@ from psycopg.conninfo import make_conninfo
 from tests.helpers.dao_cases import until
 from tests.helpers.session_cases import BACKENDS, blocked, names, setting, until_waiting
 from tomato_dao import Database, InvalidValue, NotFound, Unavailable, connect
+from tomato_dao.server import schema
 
 
 def test_a_with_block_closes_the_database_and_its_sessions(tomato_url: str, server: psycopg.Connection) -> None:
@@ -77,7 +78,7 @@ def test_every_session_has_its_settings(tomato_url: str) -> None:
         "TimeZone": "UTC",
         "statement_timeout": "1500ms",
         "idle_in_transaction_session_timeout": "1500ms",
-        "application_name": "settings",
+        "application_name": f"settings/{schema.known()[-1]}",
         "client_encoding": "UTF8",
     }
     with connect(tomato_url, statement_timeout=1.5, application_name="settings") as db:
@@ -95,7 +96,7 @@ def test_the_urls_own_settings_win(tomato_url: str) -> None:
     url = f"{tomato_url}&application_name=mine&options=-c%20statement_timeout%3D7s%20-c%20work_mem%3D8MB"
     with connect(url, application_name="default") as db:
         found = [setting(db, name) for name in ("application_name", "statement_timeout", "work_mem", "TimeZone")]
-    assert found == ["mine", "7s", "8MB", "UTC"]
+    assert found == [f"mine/{schema.known()[-1]}", "7s", "8MB", "UTC"]
 
 
 def test_a_url_may_be_given_as_key_and_value(tomato_url: str) -> None:

@@ -13,6 +13,7 @@ from .ops.cli import Parser, run_command
 # Each subcommand is a module of ops, with what its help says of it in one line.
 _COMMANDS = {
     "migrate": ("migrate", "bring the database to this version's schema"),
+    "backfill": ("backfill", "fill what a migration has added, in batches"),
     "dump": ("dump", "write everything that is in the database, as JSON"),
     "load": ("load", "load a dump, all or nothing"),
     "query": ("query", "list the named queries, or run one"),
@@ -49,7 +50,8 @@ def _show(prog: str, arguments: Sequence[str]) -> None:
     parser = Parser(
         prog=prog,
         description="Run and look after the ToMaTo backend's database.",
-        epilog=f"“{prog} COMMAND --help” explains a command. Exit codes: 0 success, 1 failure, 2 misuse.",
+        epilog=f"“{prog} COMMAND --help” explains a command. Exit codes: 0 success, 1 failure, 2 misuse, and of "
+        "migrate 3: stopped before a contract migration.",
     )
     parser.add_argument("--version", action="version", version=f"tomato-dao {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")

@@ -20,17 +20,18 @@ def connect(
     log_slower_than: float | None = None,
     migrate: bool = False,
 ) -> Database:
-    """Connect to a database whose schema is this code's.
+    """Connect to a database whose schema is this code's, or another one that supports this code (a warning tells of it once).
 
     url: a PostgreSQL URL (default: DATABASE_URL, else the embedded server; with DATABASE_URL goes DIRECT_DATABASE_URL, for
     `exclusive` and `listen`, where a pooler in transaction mode is in between). pool_size: how many connections this
     process holds at most. timeout: seconds that a call waits for one of them, and that a server which is at its limit,
     starting or not there is waited for, also here. max_waiting: how many calls may wait at once; one more is refused at
     once (default: any number). statement_timeout: seconds that a statement may run, and a transaction may idle (0: any number).
-    application_name: how the server shows this process. prepare: False for a server behind a transaction pooler that
-    can't keep prepared statements; the timeout is the role's then. log_slower_than: seconds after which a call gets a
-    warning in the log (default: never). migrate: bring the database to this code's schema first, where it isn't, as
-    OWNER_DATABASE_URL where that is set; any number of processes may do it at once.
+    application_name: how the server shows this process, followed by “/” and the code's schema version. prepare: False for a
+    server behind a transaction pooler that can't keep prepared statements; the timeout is the role's then. log_slower_than:
+    seconds after which a call gets a warning in the log (default: never). migrate: bring the database to this code's schema
+    first, where it isn't, as OWNER_DATABASE_URL where that is set; any number of processes may do it at once. A contract
+    migration that can't be applied yet stays pending.
 
     Raises InvalidValue for a parameter that can't be, Unavailable where the server can't be reached, WrongSchema where it,
     its encoding or its schema doesn't fit, NotAllowed where it would have to be migrated and the user may not.
@@ -54,6 +55,7 @@ def connect(
             application_name=application_name,
             prepare=prepare,
             log_slower_than=log_slower_than,
+            worker=True,
         ),
         Locks(direct_url or url, application_name),
         Events(direct_url or url, application_name),

@@ -14,7 +14,7 @@ from psycopg import pq
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from .errors import Unavailable
-from .server import arguments, fork, schema
+from .server import arguments, fork, rolling, schema
 from .server.capacity import capacity
 from .server.commands import command_line
 from .server.metrics import PoolStats, holders
@@ -77,8 +77,12 @@ class Pool:
         statement_timeout: float = 60,
         prepare: bool = True,
         log_slower_than: float | None = None,
+        worker: bool = False,
     ) -> None:
-        """Open the pool; `tomato_dao.connect` documents the parameters and errors."""
+        """Open the pool; `tomato_dao.connect` documents the parameters and errors.
+
+        worker: accept what `rolling.check_worker` does, not this code's schema only, and show the code's schema version.
+        """
         self.size = arguments.count("a pool's size", size, 1)
         self.timeout = arguments.seconds("timeout", timeout)
         self._max_waiting = inf if max_waiting is None else arguments.count("max_waiting", max_waiting, 0)
@@ -88,7 +92,7 @@ class Pool:
         with probe(url, timeout) as connection:
             if prepare and not takes_options(connection):
                 raise Unavailable("the pooler in between takes no settings of a session: connect with prepare=False")
-            schema.check(connection)
+            rolling.check_worker(connection) if worker else schema.check(connection)
             version = connection.info.server_version
             if prepare and (shortage := capacity(connection).shortage(size)):
                 logger.warning("%s", shortage)
@@ -97,6 +101,8 @@ class Pool:
         self._settings = session_settings(url, application_name, statement_timeout if prepare else None, version)
         self._seeks_writable = seeks_writable(self._settings)
         self._kwargs: dict[str, Any] = {**self._settings, "autocommit": True, "prepare_threshold": None}
+        if worker:
+            self._kwargs["application_name"] = rolling.marked(str(self._settings["application_name"]))
         self._pool: ConnectionPool[QueryConnection] | None
         self._open()
         self._pool = self._started()

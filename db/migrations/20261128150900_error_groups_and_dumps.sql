@@ -94,8 +94,13 @@ cross join
     where d.group_id = g.group_id
   ) d;
 
+-- Workers read it: code of this schema version and later goes on working on this schema. A later migration that still supports
+-- it leaves it as it is.
+comment on table schema_migrations is 'oldest supported schema version: 20261128150900';
+
 -- migrate:down
 
+comment on table schema_migrations is null;
 drop view error_group_summaries;
 drop view surplus_error_dumps;
 drop table error_dumps;

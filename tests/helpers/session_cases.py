@@ -11,7 +11,9 @@ from tests.helpers.dao_cases import until
 from tomato_dao import Database
 from tomato_dao.ops.scratch import with_database
 
-BACKENDS: LiteralString = "from pg_stat_activity where datname = current_database() and application_name = %s"
+BACKENDS: LiteralString = (
+    "from pg_stat_activity where datname = current_database() and split_part(application_name, '/', 1) = %s"
+)
 LOCKS: LiteralString = "from pg_locks l inner join pg_database d on d.oid = l.database where d.datname = current_database()"
 
 

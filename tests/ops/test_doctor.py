@@ -76,7 +76,7 @@ def test_the_doctor_names_who_keeps_others_waiting(tomato_url: str, server: psyc
         server.execute("lock table organizations")
         waiting = threading.Thread(target=db.organizations.list)
         waiting.start()
-        sql = "select exists (select from pg_stat_activity where application_name = 'waits' and wait_event_type = 'Lock')"
+        sql = "select exists (select from pg_stat_activity where application_name ~ '^waits' and wait_event_type = 'Lock')"
         with psycopg.connect(tomato_url, autocommit=True) as watcher:
             while watcher.execute(sql.encode()).fetchone() != (True,):
                 pass

@@ -22,7 +22,9 @@ from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import scratch_database, with_database
 from tomato_dao.server import schema
 
-WAITS: LiteralString = "exists (select from pg_stat_activity where application_name = %s and wait_event_type = 'Lock')"
+WAITS: LiteralString = (
+    "exists (select from pg_stat_activity where split_part(application_name, '/', 1) = %s and wait_event_type = 'Lock')"
+)
 
 
 def refused_by_the_server(url: str, *statements: str) -> None:

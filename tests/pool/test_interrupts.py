@@ -39,7 +39,7 @@ leased, over = threading.Event(), threading.Event()
 def waits():
     if how in ("pool", "server"):
         return db.stats().pool.waiting == 1
-    sql = "select exists (select from pg_stat_activity where application_name = %s and wait_event_type = 'Lock')"
+    sql = "select exists (select from pg_stat_activity where application_name ~ %s and wait_event_type = 'Lock')"
     return watcher.execute(sql, [name]).fetchone() == (True,)
 
 def watch():
@@ -58,7 +58,7 @@ if how == "pool":
 elif how == "server":
     watcher = psycopg.connect(make_conninfo(url, dbname="postgres"), autocommit=True)
     watcher.execute(allow.format("false"))
-    watcher.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = %s", [name])
+    watcher.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name ~ %s", [name])
 else:
     watcher = psycopg.connect(url, autocommit=True)
 threading.Thread(target=watch, daemon=True).start()

@@ -312,7 +312,7 @@ def test_every_label_reaches_the_server(labelled: Database, server: psycopg.Conn
         with suppress(TomatoError):  # few take nulls; the statement was prepared all the same
             labelled._run(query, [None] * len(query.parameters))
         row = server.execute(
-            "select query from pg_stat_activity where datname = current_database() and application_name = 'labels'"
+            "select query from pg_stat_activity where datname = current_database() and application_name ~ '^labels'"
         ).fetchone()
         shown[query.name] = row and re.findall(r"^\w+ /\* (\S+) \*/\s", row[0])
     assert shown == {query.name: [query.name] for query in queries}
@@ -325,7 +325,7 @@ def test_a_query_at_work_shows_its_label(world: World, labelled: Database, serve
             update = threads.submit(labelled.hosts.update, "host1", {"address": "10.0.0.2"})
             until(
                 server,
-                "exists (select from pg_stat_activity where datname = current_database() and application_name = 'labels'"
+                "exists (select from pg_stat_activity where datname = current_database() and application_name ~ '^labels'"
                 " and state = 'active' and wait_event_type = 'Lock' and query like %s)",
                 "update /* hosts.update */ hosts h set (%",
             )

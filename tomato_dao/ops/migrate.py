@@ -3,9 +3,11 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from shlex import quote
 from time import sleep
@@ -13,9 +15,9 @@ from time import sleep
 import psycopg
 from psycopg import sql
 
-from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongState, from_driver
+from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongSchema, WrongState, from_driver
 from ..printable import printable, quoted
-from ..server import arguments, schema
+from ..server import arguments, rolling, schema
 from ..server.backoff import pauses
 from ..server.commands import checkout, command_line
 from ..server.planted import refuse_planted
@@ -23,6 +25,7 @@ from ..server.probe import connect_to, connection_settings, database_name, maint
 from ..server.session import SCHEMA_PATH
 from ..server.target import target_of
 from ..transfer import limits
+from . import rollout
 from .backup import back_up, holds_rows
 from .cli import Parser
 from .dbmate import dbmate
@@ -67,6 +70,14 @@ set sha256 = f.sha256
 from unnest(%s::text[], %s::text[]) f (version, sha256)
 where m.version = f.version and m.sha256 is null
 """
+# The header is to be completed by who writes the migration; `make check` refuses it as it is.
+_TEMPLATE = """-- migrate:up
+-- compatible: {version} (older code that goes on working; otherwise: breaks: why, and backfill: NAME of db/backfills)
+
+
+-- migrate:down
+
+"""
 _HAS_HASHES = "select from pg_attribute where attrelid = to_regclass('schema_migrations') and attname = 'sha256'"
 # Invalid indexes: "create index concurrently" leaves one when it fails, and "if not exists" would take it for an index.
 _INVALID = """
@@ -77,16 +88,18 @@ where not i.indisvalid and c.relnamespace = 'public'::regnamespace
 """
 
 
-def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
+def migrate(url: str | None = None, timeout: float = 0, *, contract: bool = False, save: bool = True) -> list[str]:
     """Bring a database to this code's schema; makes the database where it isn't there yet.
 
     url: the owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). timeout: seconds that
-    a server is waited for which is at its limit or not there. A database that holds rows is backed up first, unless BACKUP
-    is “no”; who comes while another process migrates waits for it. Returns the versions that were applied, none where
-    nothing was pending. Raises WrongSchema where the database is of a newer or an unreleased schema, a migration was edited
-    after it was applied, or others have made objects in the schema, NotAllowed where the user may not migrate it, WrongState
-    where an earlier try has left an invalid index, Unavailable where the server or dbmate is missing, TomatoError with
-    dbmate's words and the way back where a migration fails, and which schema it has now.
+    a server is waited for which is at its limit or not there. contract: apply contract migrations also where workers that they
+    no longer support are connected; otherwise one that can't be applied yet stays pending, and what comes after it, and a
+    warning says why. save: back up a database that holds rows first, unless BACKUP is “no”. Who comes while another process
+    migrates waits for it. Returns the versions that were applied, none where nothing was. Raises WrongSchema where the
+    database is of a newer or an unreleased schema, a migration was edited after it was applied, or others have made objects in
+    the schema, NotAllowed where the user may not migrate it, WrongState where an earlier try has left an invalid index,
+    Unavailable where the server or dbmate is missing, TomatoError with dbmate's words and the way back where a migration
+    fails, and which schema it has now.
     """
     url = url or owner_url()
     arguments.seconds("timeout", timeout)
@@ -105,18 +118,29 @@ def migrate(url: str | None = None, timeout: float = 0) -> list[str]:
         schema.refuse_unknown(before, connection.info.dbname)
         with connection.transaction(force_rollback=True):  # see _applied
             schema.refuse_edited(connection)
-        _dbmate_with_backup(url, connection, owner, "migrate")
-        schema.check(connection)
+        steps = rollout.steps(connection, contract=contract)
+        if (first := next(steps, None)) is None:
+            return []
+        _dbmate_with_backup(url, connection, owner, "migrate", chain([first], steps), save=save)
         return [version for version in schema.applied(connection) if version not in before]
 
 
 def migrate_for(url: str, timeout: float) -> None:
-    """Bring the database of a worker's URL to this code's schema, as its owner: OWNER_DATABASE_URL, where it is set."""
+    """Bring the database of a worker's URL to this code's schema, as its owner: OWNER_DATABASE_URL, where it is set.
+
+    One of a newer schema stays as it is, where it supports this code.
+    """
     owner = owner_url_for(url)
     names = [database_name(owner), database_name(url)]
     if names[0] != names[1]:
         raise InvalidValue(f"OWNER_DATABASE_URL names the database {names[0]}, but {names[1]} is to be migrated")
-    migrate(owner, timeout)
+    try:
+        migrate(owner, timeout)
+    except WrongSchema:
+        with probe(owner, timeout) as connection:
+            if not schema.compare(schema.applied(connection)).unknown:
+                raise
+            rolling.check_worker(connection)
 
 
 def roll_back(url: str | None = None) -> str:
@@ -219,11 +243,20 @@ def _settle(connection: psycopg.Connection) -> None:
     restore_privileges(connection)
 
 
-def _dbmate_with_backup(url: str, connection: psycopg.Connection, owner: str | None, command: str) -> None:
+def _dbmate_with_backup(
+    url: str,
+    connection: psycopg.Connection,
+    owner: str | None,
+    command: str,
+    steps: Iterable[str | None] = (None,),
+    *,
+    save: bool = True,
+) -> None:
+    """Back up, then run dbmate's command for each step: up to a version, which is asked for when the one before is done."""
     if invalid := _invalid(connection):
         raise WrongState(f"nothing was migrated in {connection.info.dbname}: {invalid}")
     saved = None
-    if os.environ.get("BACKUP") != "no" and holds_rows(connection):
+    if save and os.environ.get("BACKUP") != "no" and holds_rows(connection):
         try:
             saved = back_up(url)
         except TomatoError as error:
@@ -231,7 +264,8 @@ def _dbmate_with_backup(url: str, connection: psycopg.Connection, owner: str | N
         logger.info("saved %s", printable(saved, None))
     before = _applied(connection)
     try:
-        dbmate(target_of(connection), command, role=owner)
+        for upto in steps:
+            dbmate(target_of(connection), command, role=owner, upto=upto)
     except TomatoError as error:
         with suppress(TomatoError, psycopg.Error), probe(url) as another:  # this one's transaction ends with a rollback
             _settle(another)
@@ -341,8 +375,19 @@ def _new(name: str) -> Path:
     if checkout() is None:
         raise InvalidValue("migrations are made in a checkout of tomato-dao")
     path = schema.DB_DIR / "migrations" / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.sql"
-    path.write_text("-- migrate:up\n\n\n-- migrate:down\n\n", "utf-8")
+    path.write_text(_TEMPLATE.format(version=rolling.migrations()[-1].oldest), "utf-8")
     return path
+
+
+def _migrate(*, contract: bool) -> None:
+    applied = migrate(contract=contract)
+    for version in applied:
+        print(f"applied {version}")
+    with probe(owner_url()) as connection:
+        current, pending = schema.applied(connection)[-1], schema.compare(schema.applied(connection)).pending
+    print(f"the schema is {current}{'' if applied or pending else ', nothing to do'}")
+    if pending:
+        sys.exit(rollout.STOPPED)
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
@@ -350,6 +395,12 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     parser = Parser(
         prog=prog,
         description="Bring the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded server's) to this schema.",
+    )
+    parser.add_argument(
+        "--contract",
+        action="store_true",
+        help="apply contract migrations also where workers of older code are connected, whose calls will fail; without it, the "
+        f"migration stops before such a one (exit code {rollout.STOPPED})",
     )
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("status", help="list the migrations: applied, pending, edited since, unknown to this code")
@@ -364,7 +415,4 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     elif options.command == "new":
         print(_new(options.name))
     else:
-        applied = migrate()
-        for version in applied:
-            print(f"applied {version}")
-        print(f"the schema is {schema.known()[-1]}{'' if applied else ', nothing to do'}")
+        _migrate(contract=options.contract)

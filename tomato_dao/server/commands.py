@@ -5,6 +5,7 @@ from pathlib import Path
 _BESIDE_PACKAGE = Path(__file__).parents[2]
 _TARGETS = {  # subcommands that a checkout has in its Makefile; it has the others in bin/
     "migrate": "migrate",
+    "migrate --contract": "migrate CONTRACT=yes",
     "migrate new": "new-migration",
     "migrate rollback": "rollback",
     "migrate status": "migrate-status",
