@@ -107,7 +107,8 @@ def _wasteful(plan: Plan, large: set[str], taken: float | None = None, share: fl
     kind, table, below = plan["Node Type"], plan.get("Relation Name", ""), plan.get("Plans", [])
     read = round(plan["Plan Rows"] * share)
     if kind == "Limit":
-        share = plan["Plan Rows"] / max(below[0]["Plan Rows"], 1)
+        (source,) = (inner for inner in below if inner.get("Parent Relationship") == "Outer")  # an InitPlan may come before it
+        share = plan["Plan Rows"] / max(source["Plan Rows"], 1)
     if kind in ("Limit", "Unique"):
         taken = min(plan["Plan Rows"], plan["Plan Rows"] if taken is None else taken)
     if kind == "Seq Scan" and table in large:

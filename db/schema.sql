@@ -24,6 +24,172 @@ CREATE DOMAIN public.instant AS timestamp with time zone
 
 
 --
+-- Name: seconds(integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.seconds(duration integer) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN make_interval(secs => (duration)::double precision);
+
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: settings; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.settings (
+    id smallint DEFAULT 1 NOT NULL,
+    host_update_interval integer DEFAULT 60 NOT NULL,
+    resource_sync_interval integer DEFAULT 600 NOT NULL,
+    availability_half_life integer DEFAULT (90 * 86400) NOT NULL,
+    topology_timeout_initial integer DEFAULT 3600 NOT NULL,
+    topology_timeout_default integer DEFAULT (3 * 86400) NOT NULL,
+    topology_timeout_maximum integer DEFAULT (30 * 86400) NOT NULL,
+    topology_timeout_warning integer DEFAULT 86400 NOT NULL,
+    topology_timeout_options integer[] DEFAULT '{86400,259200,1209600,2592000}'::integer[] NOT NULL,
+    quota_memory double precision DEFAULT '10000000000'::numeric NOT NULL,
+    quota_diskspace double precision DEFAULT '100000000000'::numeric NOT NULL,
+    quota_traffic double precision DEFAULT '1620000000000'::numeric NOT NULL,
+    quota_cputime double precision DEFAULT 12960000 NOT NULL,
+    quota_continuous_factor double precision DEFAULT 1 NOT NULL,
+    error_dump_interval integer DEFAULT 1800 NOT NULL,
+    CONSTRAINT settings_availability_half_life_check CHECK (((availability_half_life >= 1) AND (availability_half_life <= 315360000))),
+    CONSTRAINT settings_error_dump_interval_check CHECK (((error_dump_interval >= 1) AND (error_dump_interval <= 315360000))),
+    CONSTRAINT settings_host_update_interval_check CHECK (((host_update_interval >= 1) AND (host_update_interval <= 315360000))),
+    CONSTRAINT settings_id_check CHECK ((id = 1)),
+    CONSTRAINT settings_quota_continuous_factor_check CHECK (((quota_continuous_factor >= (0)::double precision) AND (quota_continuous_factor <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_cputime_check CHECK (((quota_cputime >= (0)::double precision) AND (quota_cputime <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_diskspace_check CHECK (((quota_diskspace >= (0)::double precision) AND (quota_diskspace <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_memory_check CHECK (((quota_memory >= (0)::double precision) AND (quota_memory <= 'Infinity'::double precision))),
+    CONSTRAINT settings_quota_traffic_check CHECK (((quota_traffic >= (0)::double precision) AND (quota_traffic <= 'Infinity'::double precision))),
+    CONSTRAINT settings_resource_sync_interval_check CHECK (((resource_sync_interval >= 1) AND (resource_sync_interval <= 315360000))),
+    CONSTRAINT settings_topology_timeout_default_check CHECK (((topology_timeout_default >= 1) AND (topology_timeout_default <= 315360000))),
+    CONSTRAINT settings_topology_timeout_initial_check CHECK (((topology_timeout_initial >= 1) AND (topology_timeout_initial <= 315360000))),
+    CONSTRAINT settings_topology_timeout_maximum_check CHECK (((topology_timeout_maximum >= 1) AND (topology_timeout_maximum <= 315360000))),
+    CONSTRAINT settings_topology_timeout_options_check CHECK (((array_position(topology_timeout_options, NULL::integer) IS NULL) AND (0 < ALL (topology_timeout_options)))),
+    CONSTRAINT settings_topology_timeout_warning_check CHECK (((topology_timeout_warning >= 1) AND (topology_timeout_warning <= 315360000)))
+);
+
+
+--
+-- Name: initial_timeout(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.initial_timeout() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (now() + public.seconds(s.topology_timeout_initial))
+    FROM public.settings s;
+END;
+
+
+--
+-- Name: usage_statistics; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_statistics (
+    id bigint NOT NULL,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT usage_statistics_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text))
+);
+
+
+--
+-- Name: new_usage_id(); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.new_usage_id() RETURNS bigint
+    LANGUAGE sql
+    BEGIN ATOMIC
+ INSERT INTO public.usage_statistics DEFAULT VALUES
+   RETURNING usage_statistics.id;
+END;
+
+
+--
+-- Name: topologies; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.topologies (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    site_id bigint,
+    timeout_at public.instant DEFAULT public.initial_timeout() NOT NULL,
+    timeout_step smallint DEFAULT 9 NOT NULL,
+    usage_id bigint DEFAULT public.new_usage_id(),
+    timeout_lease_until public.instant,
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT topologies_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT topologies_timeout_step_check CHECK ((timeout_step = ANY (ARRAY[0, 9, 10, 20])))
+);
+
+
+--
+-- Name: topology_permissions; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.topology_permissions (
+    topology_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    role text NOT NULL,
+    CONSTRAINT topology_permissions_role_check CHECK ((role = ANY (ARRAY['user'::text, 'manager'::text, 'owner'::text])))
+);
+
+
+--
+-- Name: users; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.users (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    origin text DEFAULT ''::text NOT NULL,
+    organization_id bigint NOT NULL,
+    realname text DEFAULT ''::text NOT NULL,
+    email text DEFAULT ''::text NOT NULL,
+    flags text[] DEFAULT '{}'::text[] NOT NULL,
+    password_hash text,
+    password_at public.instant,
+    last_login_at public.instant DEFAULT now(),
+    usage_id bigint DEFAULT public.new_usage_id(),
+    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
+    CONSTRAINT users_flags_check CHECK ((array_position(flags, NULL::text) IS NULL))
+);
+
+
+--
+-- Name: accessible_topologies(bigint, bigint, bigint); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.accessible_topologies(to_user_id bigint, before bigint, at_most bigint) RETURNS TABLE(topology_id bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT g.id
+    FROM ( SELECT t.id
+            FROM public.topologies t
+           WHERE ((t.id < accessible_topologies.before) AND (EXISTS ( SELECT
+                    FROM public.users u
+                   WHERE ((u.id = accessible_topologies.to_user_id) AND (u.flags && ARRAY['global_topl_owner'::text, 'global_topl_manager'::text, 'global_topl_user'::text])))))
+           ORDER BY t.id DESC
+          LIMIT accessible_topologies.at_most) g
+ UNION ALL
+  SELECT p.topology_id
+    FROM public.topology_permissions p
+   WHERE ((p.user_id = accessible_topologies.to_user_id) AND (p.topology_id < accessible_topologies.before))
+ UNION ALL
+  SELECT op.topology_id
+    FROM ((public.users u
+      JOIN public.users o ON ((o.organization_id = u.organization_id)))
+      JOIN public.topology_permissions op ON (((op.user_id = o.id) AND (op.role = 'owner'::text))))
+   WHERE ((u.id = accessible_topologies.to_user_id) AND (u.flags && ARRAY['orga_topl_owner'::text, 'orga_topl_manager'::text, 'orga_topl_user'::text]) AND (op.topology_id < accessible_topologies.before));
+END;
+
+
+--
 -- Name: aggregate_usage(timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -523,33 +689,6 @@ end;
 $$;
 
 
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
-
---
--- Name: usage_statistics; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.usage_statistics (
-    id bigint NOT NULL,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT usage_statistics_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text))
-);
-
-
---
--- Name: new_usage_id(); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.new_usage_id() RETURNS bigint
-    LANGUAGE sql
-    BEGIN ATOMIC
- INSERT INTO public.usage_statistics DEFAULT VALUES
-   RETURNING usage_statistics.id;
-END;
-
-
 --
 -- Name: elements; Type: TABLE; Schema: public; Owner: -
 --
@@ -701,6 +840,25 @@ $$;
 
 
 --
+-- Name: element_summary(bigint); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.element_summary(of_topology_id bigint) RETURNS TABLE(state text, element_ids bigint[])
+    LANGUAGE sql STABLE ROWS 1
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN bool_or((e.state = 'started'::text)) THEN 'started'::text
+             WHEN bool_or((e.state = 'prepared'::text)) THEN 'prepared'::text
+             ELSE 'created'::text
+         END AS "case",
+     COALESCE(array_agg(e.id ORDER BY e.id), '{}'::bigint[]) AS "coalesce"
+    FROM public.elements e
+   WHERE (e.topology_id = element_summary.of_topology_id);
+END;
+
+
+--
 -- Name: find_due_usage(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -762,24 +920,6 @@ begin
   on conflict do nothing;
 end;
 $$;
-
-
---
--- Name: highest_state(bigint); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.highest_state(of_topology_id bigint) RETURNS TABLE(state text)
-    LANGUAGE sql STABLE ROWS 1
-    BEGIN ATOMIC
- SELECT
-         CASE
-             WHEN bool_or((e.state = 'started'::text)) THEN 'started'::text
-             WHEN bool_or((e.state = 'prepared'::text)) THEN 'prepared'::text
-             ELSE 'created'::text
-         END AS "case"
-    FROM public.elements e
-   WHERE (e.topology_id = highest_state.of_topology_id);
-END;
 
 
 --
@@ -966,65 +1106,6 @@ CREATE FUNCTION public.host_supports(h public.hosts, element_types text[], conne
       )
     );
 $$;
-
-
---
--- Name: seconds(integer); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.seconds(duration integer) RETURNS interval
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN make_interval(secs => (duration)::double precision);
-
-
---
--- Name: settings; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.settings (
-    id smallint DEFAULT 1 NOT NULL,
-    host_update_interval integer DEFAULT 60 NOT NULL,
-    resource_sync_interval integer DEFAULT 600 NOT NULL,
-    availability_half_life integer DEFAULT (90 * 86400) NOT NULL,
-    topology_timeout_initial integer DEFAULT 3600 NOT NULL,
-    topology_timeout_default integer DEFAULT (3 * 86400) NOT NULL,
-    topology_timeout_maximum integer DEFAULT (30 * 86400) NOT NULL,
-    topology_timeout_warning integer DEFAULT 86400 NOT NULL,
-    topology_timeout_options integer[] DEFAULT '{86400,259200,1209600,2592000}'::integer[] NOT NULL,
-    quota_memory double precision DEFAULT '10000000000'::numeric NOT NULL,
-    quota_diskspace double precision DEFAULT '100000000000'::numeric NOT NULL,
-    quota_traffic double precision DEFAULT '1620000000000'::numeric NOT NULL,
-    quota_cputime double precision DEFAULT 12960000 NOT NULL,
-    quota_continuous_factor double precision DEFAULT 1 NOT NULL,
-    error_dump_interval integer DEFAULT 1800 NOT NULL,
-    CONSTRAINT settings_availability_half_life_check CHECK (((availability_half_life >= 1) AND (availability_half_life <= 315360000))),
-    CONSTRAINT settings_error_dump_interval_check CHECK (((error_dump_interval >= 1) AND (error_dump_interval <= 315360000))),
-    CONSTRAINT settings_host_update_interval_check CHECK (((host_update_interval >= 1) AND (host_update_interval <= 315360000))),
-    CONSTRAINT settings_id_check CHECK ((id = 1)),
-    CONSTRAINT settings_quota_continuous_factor_check CHECK (((quota_continuous_factor >= (0)::double precision) AND (quota_continuous_factor <= 'Infinity'::double precision))),
-    CONSTRAINT settings_quota_cputime_check CHECK (((quota_cputime >= (0)::double precision) AND (quota_cputime <= 'Infinity'::double precision))),
-    CONSTRAINT settings_quota_diskspace_check CHECK (((quota_diskspace >= (0)::double precision) AND (quota_diskspace <= 'Infinity'::double precision))),
-    CONSTRAINT settings_quota_memory_check CHECK (((quota_memory >= (0)::double precision) AND (quota_memory <= 'Infinity'::double precision))),
-    CONSTRAINT settings_quota_traffic_check CHECK (((quota_traffic >= (0)::double precision) AND (quota_traffic <= 'Infinity'::double precision))),
-    CONSTRAINT settings_resource_sync_interval_check CHECK (((resource_sync_interval >= 1) AND (resource_sync_interval <= 315360000))),
-    CONSTRAINT settings_topology_timeout_default_check CHECK (((topology_timeout_default >= 1) AND (topology_timeout_default <= 315360000))),
-    CONSTRAINT settings_topology_timeout_initial_check CHECK (((topology_timeout_initial >= 1) AND (topology_timeout_initial <= 315360000))),
-    CONSTRAINT settings_topology_timeout_maximum_check CHECK (((topology_timeout_maximum >= 1) AND (topology_timeout_maximum <= 315360000))),
-    CONSTRAINT settings_topology_timeout_options_check CHECK (((array_position(topology_timeout_options, NULL::integer) IS NULL) AND (0 < ALL (topology_timeout_options)))),
-    CONSTRAINT settings_topology_timeout_warning_check CHECK (((topology_timeout_warning >= 1) AND (topology_timeout_warning <= 315360000)))
-);
-
-
---
--- Name: initial_timeout(); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.initial_timeout() RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT (now() + public.seconds(s.topology_timeout_initial))
-    FROM public.settings s;
-END;
 
 
 --
@@ -1288,28 +1369,6 @@ CREATE VIEW public.connections_two_ends AS
 --
 
 COMMENT ON VIEW public.connections_two_ends IS 'connections need exactly two ends';
-
-
---
--- Name: users; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.users (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    origin text DEFAULT ''::text NOT NULL,
-    organization_id bigint NOT NULL,
-    realname text DEFAULT ''::text NOT NULL,
-    email text DEFAULT ''::text NOT NULL,
-    flags text[] DEFAULT '{}'::text[] NOT NULL,
-    password_hash text,
-    password_at public.instant,
-    last_login_at public.instant DEFAULT now(),
-    usage_id bigint DEFAULT public.new_usage_id(),
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT users_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT users_flags_check CHECK ((array_position(flags, NULL::text) IS NULL))
-);
 
 
 --
@@ -1833,24 +1892,6 @@ CREATE TABLE public.templates_on_hosts (
 
 
 --
--- Name: topologies; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.topologies (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    site_id bigint,
-    timeout_at public.instant DEFAULT public.initial_timeout() NOT NULL,
-    timeout_step smallint DEFAULT 9 NOT NULL,
-    usage_id bigint DEFAULT public.new_usage_id(),
-    timeout_lease_until public.instant,
-    attrs jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT topologies_attrs_check CHECK ((jsonb_typeof(attrs) = 'object'::text)),
-    CONSTRAINT topologies_timeout_step_check CHECK ((timeout_step = ANY (ARRAY[0, 9, 10, 20])))
-);
-
-
---
 -- Name: topologies_id_seq; Type: SEQUENCE; Schema: public; Owner: -
 --
 
@@ -1861,18 +1902,6 @@ ALTER TABLE public.topologies ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-
---
--- Name: topology_permissions; Type: TABLE; Schema: public; Owner: -
---
-
-CREATE TABLE public.topology_permissions (
-    topology_id bigint NOT NULL,
-    user_id bigint NOT NULL,
-    role text NOT NULL,
-    CONSTRAINT topology_permissions_role_check CHECK ((role = ANY (ARRAY['user'::text, 'manager'::text, 'owner'::text])))
 );
 
 

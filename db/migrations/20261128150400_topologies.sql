@@ -265,18 +265,53 @@ create index connections_host_connection2_id_idx on connections (host_connection
 create index connections_host_element1_id_idx on connections (host_element1_id);
 create index connections_host_element2_id_idx on connections (host_element2_id);
 
--- The highest state of a topology's elements, and “created” if none is prepared or started. Several queries share it, and the
--- planner merges it into each.
-create function highest_state(of_topology_id bigint) returns table (state text) language sql stable rows 1
+-- The ids of a topology's elements and the highest of their states, “created” if none is prepared or started. Several queries
+-- share it, and the planner merges it into each.
+create function element_summary(of_topology_id bigint) returns table (state text, element_ids bigint[])
+language sql stable rows 1
 begin atomic
   select
     case
       when bool_or(e.state = 'started') then 'started'
       when bool_or(e.state = 'prepared') then 'prepared'
       else 'created'
-    end
+    end,
+    coalesce(array_agg(e.id order by e.id), '{}')
   from elements e
   where e.topology_id = of_topology_id;
+end;
+
+-- The topologies with an id below “before” on which a user has a role, as in topology_roles, from where the role comes. A
+-- global flag gives a role on all topologies: of those it is only the newest, at most as many as the caller takes.
+create function accessible_topologies(to_user_id bigint, before bigint, at_most bigint)
+returns table (topology_id bigint) language sql stable
+begin atomic
+  select g.id
+  from (
+    select t.id
+    from topologies t
+    where
+      t.id < before
+      and exists (
+        select
+        from users u
+        where u.id = to_user_id and u.flags && array['global_topl_owner', 'global_topl_manager', 'global_topl_user']
+      )
+    order by t.id desc
+    limit at_most
+  ) g
+  union all
+  select p.topology_id
+  from topology_permissions p
+  where p.user_id = to_user_id and p.topology_id < before
+  union all
+  select op.topology_id
+  from users u
+  inner join users o on o.organization_id = u.organization_id
+  inner join topology_permissions op on op.user_id = o.id and op.role = 'owner'
+  where
+    u.id = to_user_id and u.flags && array['orga_topl_owner', 'orga_topl_manager', 'orga_topl_user']
+    and op.topology_id < before;
 end;
 
 -- The two elements that a connection links, shared in the same way.
@@ -291,7 +326,8 @@ end;
 -- migrate:down
 
 drop function connection_ends(bigint);
-drop function highest_state(bigint);
+drop function accessible_topologies(bigint, bigint, bigint);
+drop function element_summary(bigint);
 alter table connections
 drop constraint connections_host_element2_id_fkey,
 drop constraint connections_host_element1_id_fkey,

@@ -31,62 +31,70 @@ returning t.attrs;
 -- Remove a topology.
 delete from topologies t where t.id = :id;
 
--- name: list(user_id, asking_user_id, after, limit)
+-- name: list(user_id, roles, organization_id, accessible_to, asking_user_id, after, limit)
 -- record_class: ListedTopology
--- optional: user_id
+-- optional: user_id, roles, organization_id, accessible_to
 -- nullable: asking_user_id
--- All topologies, or those on which a user has a permission, by id, after that one, each with the role of who asks and its
--- highest element state.
+-- All topologies, or those on which a user has one of some explicit roles, that have an owner in an organization, or on which
+-- a user has a role at all: the newest with an id below that one. Each with what a list shows: the role of who asks, the
+-- highest state, the site's name, permissions, the ids of elements and connections, and current 5-minute usage. The ids of the
+-- page come as an array, so that the plan is for few topologies, whatever the limit.
 with page as (
-  select t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
+  select t.id
   from topologies t
-  inner join topology_permissions p on p.topology_id = t.id -- if: user_id
   where
-    t.id > :after
-    and p.user_id = :user_id and p.topology_id > :after -- if: user_id
-  order by t.id
+    t.id < :after
+    and t.id = any(array( -- if: user_id, roles
+      select p.topology_id -- if: user_id, roles
+      from topology_permissions p -- if: user_id, roles
+      where p.user_id = :user_id and p.role = any(:roles::text[]) -- if: user_id, roles
+    )) -- if: user_id, roles
+    and t.id = any(array( -- if: organization_id
+      select op.topology_id -- if: organization_id
+      from users o -- if: organization_id
+      inner join topology_permissions op on op.user_id = o.id and op.role = 'owner' -- if: organization_id
+      where o.organization_id = :organization_id -- if: organization_id
+    )) -- if: organization_id
+    and t.id = any(array( -- if: accessible_to
+      select a.topology_id -- if: accessible_to
+      from accessible_topologies(:accessible_to, :after, :limit) a -- if: accessible_to
+    )) -- if: accessible_to
+  order by t.id desc
   limit :limit
 )
 
 select
-  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, s.state
-from page t
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, e.state, s.name as site_name,
+  (
+    select
+      coalesce(
+        json_agg(
+          json_build_array(
+            p.topology_id, p.user_id, p.role, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)
+          )
+          order by p.user_id
+        ),
+        '[]'
+      )
+    from topology_permissions p
+    inner join users u on u.id = p.user_id
+    where p.topology_id = t.id
+  ) as permissions,
+  e.element_ids,
+  array(select c.id from connections c where c.topology_id = t.id order by c.id) as connection_ids,
+  (
+    select
+      json_build_array(
+        n.usage_id, n.type, n.begin_at, n.end_at, n.measurements, n.memory, n.diskspace, n.traffic, n.cputime
+      )
+    from current_usage(t.usage_id) n
+  ) as usage
+from topologies t
+left join sites s on s.id = t.site_id
 left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
-cross join lateral highest_state(t.id) s
-order by t.id;
-
--- name: list_of_organization(organization_id, asking_user_id, after, limit)
--- record_class: ListedTopology
--- nullable: asking_user_id
--- plan: all that the organization's users own is sorted, as nothing keeps it in the order of topologies
--- The topologies that have an owner in an organization, by id, after that one, each as “list” tells it.
-with owned as materialized (
-  select p.topology_id
-  from users u
-  cross join
-    lateral (
-      select op.topology_id
-      from topology_permissions op
-      where op.user_id = u.id and op.role = 'owner' and op.topology_id > :after
-      offset 0 -- noqa: AM09
-    ) p
-  where u.organization_id = :organization_id
-),
-
-page as (
-  select distinct o.topology_id
-  from owned o
-  order by o.topology_id
-  limit :limit
-)
-
-select
-  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, s.state
-from page g
-inner join topologies t on t.id = g.topology_id
-left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
-cross join lateral highest_state(t.id) s
-order by t.id;
+cross join lateral element_summary(t.id) e
+where t.id = any(array(select g.id from page g))
+order by t.id desc;
 
 -- name: create(name, user_id, site_id, attrs)<!
 -- record_class: Topology

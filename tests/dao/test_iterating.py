@@ -85,6 +85,31 @@ def test_topologies_are_iterated_over_with_the_role_of_who_asks(many: Database, 
     assert {t.role for t in many.topologies.iterate()} == {None}
 
 
+def test_topologies_can_be_iterated_over_in_part(many: Database, world: World) -> None:
+    topologies, alice = many.topologies, world.user.id
+    page: dict[str, Any] = {"limit": 1000}
+    other = many.users.get_by_name("a")
+    for t in topologies.list(limit=3):
+        many.topology_permissions.set(t.id, other.id, "manager")
+    cases: list[tuple[Any, Any]] = [
+        (topologies.iterate(user_id=alice), topologies.list_of_user(alice, **page)),
+        (topologies.iterate(user_id=other.id, role="manager"), topologies.list_of_user(other.id, **page)),
+        (
+            topologies.iterate(organization_id=world.organization.id),
+            topologies.list_of_organization(world.organization.id, **page),
+        ),
+        (topologies.iterate(accessible_to=alice, asking_user_id=alice), topologies.list_accessible(alice, **page)),
+    ]
+    for iterated, rows in cases:
+        assert rows
+        assert list(iterated) == rows
+    assert list(topologies.iterate(user_id=other.id, role="owner")) == []
+    choices: list[dict[str, Any]] = [{"user_id": alice}, {"organization_id": world.organization.id}]
+    for choice in choices:
+        with refused(InvalidValue, "topology", "accessible_to", "goes with neither user_id nor organization_id"):
+            topologies.iterate(accessible_to=alice, **choice)
+
+
 def test_what_goes_while_iterating_ends_nothing(many: Database) -> None:
     seen = []
     for note in many.key_values.iterate():

@@ -190,8 +190,8 @@ def test_topologies_have_their_own_owners_states_and_roles(
         db.topologies.renew(topology.id, timedelta())
     listed = db.topologies.list(asking_user_id=bob.id)
     assert [(t.id, t.state, t.role) for t in listed] == [
-        (topologies[0].id, "started", None),
         (topologies[1].id, "prepared", "owner"),
+        (topologies[0].id, "started", None),
     ]
     assert [(t.id, t.state) for t in db.topologies.list_of_user(bob.id)] == [(topologies[1].id, "prepared")]
     for user, topology in zip((world.user, bob), topologies, strict=True):

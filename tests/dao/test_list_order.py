@@ -111,6 +111,12 @@ def store_shuffled(server: psycopg.Connection) -> None:
         )
 
 
+NEWEST_FIRST: dict[str, Callable[[Database, Ids], Sequence[Any]]] = {
+    "topologies": lambda db, t: db.topologies.list(asking_user_id=t.user),
+    "topologies of a user": lambda db, t: db.topologies.list_of_user(t.user, asking_user_id=t.user),
+    "topologies of an organization": lambda db, t: db.topologies.list_of_organization(t.organization),
+    "topologies that a user has access to": lambda db, t: db.topologies.list_accessible(t.user),
+}
 LISTS: dict[str, tuple[str, Callable[[Database, Ids], Sequence[Any]]]] = {
     "organizations": ("id", lambda db, _: db.organizations.list()),
     "sites": ("id", lambda db, _: db.sites.list()),
@@ -133,21 +139,6 @@ LISTS: dict[str, tuple[str, Callable[[Database, Ids], Sequence[Any]]]] = {
     "instances of a network": ("id", lambda db, t: db.network_instances.list_of_network(t.network)),
     "templates on a host": ("template_id", lambda db, t: db.templates_on_hosts.list_of_host(t.host)),
     "hosts with a template": ("host_id", lambda db, t: db.templates_on_hosts.list_of_template(t.template)),
-    "topologies": ("id", lambda db, t: db.topologies.list(asking_user_id=t.user)),
-    "topologies of a user": ("id", lambda db, t: db.topologies.list_of_user(t.user, asking_user_id=t.user)),
-    "topologies of an organization": (
-        "id",
-        lambda db, t: db.topologies.list_of_organization(t.organization, asking_user_id=t.user),
-    ),
-    "pages of topologies": ("id", lambda db, _: [db.topologies.list(after=n, limit=1)[0] for n in range(8)]),
-    "pages of topologies of a user": (
-        "id",
-        lambda db, t: [db.topologies.list_of_user(t.user, after=n, limit=1)[0] for n in range(8)],
-    ),
-    "pages of topologies of an organization": (
-        "id",
-        lambda db, t: [db.topologies.list_of_organization(t.organization, after=n, limit=1)[0] for n in range(8)],
-    ),
     "permissions on a topology": ("user_id", lambda db, t: db.topology_permissions.list_of_topology(t.topology)),
     "permissions of a user": ("topology_id", lambda db, t: db.topology_permissions.list_of_user(t.user)),
     "roles on a topology": ("user_id", lambda db, t: db.topology_permissions.matrix(t.topology)),
@@ -180,6 +171,17 @@ def test_lists_are_in_their_order_however_their_rows_are_stored(unindexed: Datab
         listed = [attrgetter(key)(row) for row in call(unindexed, testbed)]
         assert listed == sorted(set(listed)), name
         assert len(listed) >= 3, name
+
+
+def test_topologies_are_listed_newest_first_however_they_are_stored(unindexed: Database, testbed: Ids) -> None:
+    for name, call in NEWEST_FIRST.items():
+        listed = call(unindexed, testbed)
+        assert [t.id for t in listed] == sorted({t.id for t in listed}, reverse=True), name
+        assert len(listed) == 8, name
+    oldest = unindexed.topologies.list()[-1]
+    for ids in (oldest.element_ids, oldest.connection_ids, [p.user_id for p in oldest.permissions]):
+        assert ids == sorted(set(ids))
+        assert len(ids) >= 3
 
 
 def test_an_export_is_in_the_order_of_ids_however_its_rows_are_stored(unindexed: Database, testbed: Ids) -> None:
@@ -236,7 +238,7 @@ def test_what_is_due_longest_is_claimed_first_however_rows_are_stored(
     machines = [e.id for e in db.elements.list_of_topology(testbed.topology) if e.type == "kvmqm"][:3]
     orphans = [db.host_elements.create(testbed.host, 100 + n, type="x", state="x").id for n in range(3)]
     links = [db.host_connections.create(testbed.host, 100 + n, type="x", state="x").id for n in range(3)]
-    topologies, hosts = ([row.id for row in rows][:3] for rows in (db.topologies.list(), db.hosts.list()))
+    topologies, hosts = ([row.id for row in rows][:3] for rows in (db.topologies.list()[::-1], db.hosts.list()))
     for table, column, ids in (
         ("elements", "next_sync_at", machines),
         ("host_elements", "orphan_lease_until", orphans),
@@ -268,7 +270,7 @@ def test_claims_of_one_call_are_told_by_when_they_were_due_and_then_by_id(
 ) -> None:
     """The last is due first, the others at one moment; a host that was never synced comes before."""
     machines = [e.id for e in db.elements.list_of_topology(testbed.topology) if e.type == "kvmqm"][:3]
-    topologies, hosts = ([row.id for row in rows][:3] for rows in (db.topologies.list(), db.hosts.list()))
+    topologies, hosts = ([row.id for row in rows][:3] for rows in (db.topologies.list()[::-1], db.hosts.list()))
     orphans = [db.host_elements.create(testbed.host, 100 + n, type="x", state="x").id for n in range(3)]
     links = [db.host_connections.create(testbed.host, 100 + n, type="x", state="x").id for n in range(3)]
     for table, column, ids in (

@@ -72,8 +72,8 @@ def test_an_unknown_topology_is_not_found(db: Database) -> None:
             call(NOBODY)
 
 
-def test_topologies_are_listed_in_pages_by_id(db: Database, world: World, topology: Topology) -> None:
-    listed = [topology, *(db.topologies.create(name, owner_id=world.user.id) for name in "cab")]
+def test_topologies_are_listed_in_pages_newest_first(db: Database, world: World, topology: Topology) -> None:
+    listed = [topology, *(db.topologies.create(name, owner_id=world.user.id) for name in "cab")][::-1]
     assert plain(db.topologies.list()) == listed
     assert plain(db.topologies.list(limit=2)) == listed[:2]
     assert plain(db.topologies.list(after=listed[1].id, limit=1)) == listed[2:3]
@@ -84,9 +84,13 @@ def test_topologies_of_a_user_are_those_with_an_explicit_permission(db: Database
     made = [db.topologies.create(name, owner_id=world.user.id) for name in "abcd"]
     for t, role in zip(made[:3], ("user", "manager", "owner"), strict=True):
         db.topology_permissions.set(t.id, bob.id, role)
-    assert plain(db.topologies.list_of_user(bob.id)) == made[:3]
-    assert plain(db.topologies.list_of_user(bob.id, after=made[0].id, limit=1)) == made[1:2]
-    assert plain(db.topologies.list_of_user(world.user.id)) == made
+    assert plain(db.topologies.list_of_user(bob.id)) == made[2::-1]
+    assert plain(db.topologies.list_of_user(bob.id, after=made[2].id, limit=1)) == made[1:2]
+    assert plain(db.topologies.list_of_user(bob.id, role="manager")) == made[2:0:-1]
+    assert plain(db.topologies.list_of_user(bob.id, role="owner")) == made[2:3]
+    assert plain(db.topologies.list_of_user(world.user.id, role="owner")) == made[::-1]
+    with refused(InvalidValue, "topology", "role", "role is user, manager or owner, not 'boss'"):
+        db.topologies.list_of_user(bob.id, role="boss")
     assert plain(db.topologies.list_of_user(NOBODY)) == []
 
 
@@ -95,10 +99,10 @@ def test_topologies_of_an_organization_are_those_with_an_owner_in_it(db: Databas
     carol = db.users.create("carol", organization_id=bob.organization_id)
     for t, user, role in ((0, bob, "owner"), (0, carol, "owner"), (1, bob, "manager"), (2, bob, "user"), (3, carol, "owner")):
         db.topology_permissions.set(made[t].id, user.id, role)
-    assert plain(db.topologies.list_of_organization(bob.organization_id)) == [made[0], made[3]]
-    assert plain(db.topologies.list_of_organization(bob.organization_id, limit=1)) == [made[0]]
-    assert plain(db.topologies.list_of_organization(bob.organization_id, after=made[0].id)) == [made[3]]
-    assert plain(db.topologies.list_of_organization(world.organization.id)) == made
+    assert plain(db.topologies.list_of_organization(bob.organization_id)) == [made[3], made[0]]
+    assert plain(db.topologies.list_of_organization(bob.organization_id, limit=1)) == [made[3]]
+    assert plain(db.topologies.list_of_organization(bob.organization_id, after=made[3].id)) == [made[0]]
+    assert plain(db.topologies.list_of_organization(world.organization.id)) == made[::-1]
 
 
 def test_a_patch_of_a_topology_changes_only_what_it_names(db: Database, world: World, topology: Topology) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .faces import TopologiesQueries, TopologyExchangeQueries
 
 _ROLES = ["user", "manager", "owner"]  # from the lowest
+_ABOVE_ALL = 2**63 - 1  # no id of a topology is higher
 
 
 class Topologies:
@@ -53,30 +54,69 @@ class Topologies:
         """Return a topology with elements, connections, permissions and latest 5-minute usage. Raises NotFound."""
         return found(self._q.full(id), "topology", id)
 
-    def list(self, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100) -> Sequence[ListedTopology]:
-        """Return a page of topologies by id, each with the role of the user who asks; `iterate` goes over all.
+    def list(
+        self, *, asking_user_id: int | None = None, after: int | None = None, limit: int = 100
+    ) -> Sequence[ListedTopology]:
+        """Return a page of topologies, the newest first, each with all that a list shows; `iterate` goes over all.
 
-        It is at most `limit` of those with an id above `after`.
+        asking_user_id: the user whose role each tells. after: the id of the last topology of the page before (default: the
+        first page); at most `limit` topologies are returned.
         """
-        return self._q.list(asking_user_id, after, limit)
-
-    def iterate(self, *, asking_user_id: int | None = None) -> Iterator[ListedTopology]:
-        """Iterate over all topologies, as `list` gives them; a page is fetched at a time."""
-        return every(
-            lambda after, limit: self.list(asking_user_id=asking_user_id, after=after, limit=limit), lambda row: row.id, 0
-        )
+        return self._q.list(asking_user_id, _before(after), limit)
 
     def list_of_user(
-        self, user_id: int, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100
+        self,
+        user_id: int,
+        *,
+        role: str = "user",
+        asking_user_id: int | None = None,
+        after: int | None = None,
+        limit: int = 100,
     ) -> Sequence[ListedTopology]:
-        """Return a page of those on which a user has an explicit permission, as `list` does."""
-        return self._q.list(asking_user_id, after, limit, user_id=user_id)
+        """Return a page of those on which a user has at least that explicit role (user, manager, owner), as `list` does.
+
+        role: "owner" gives the user's own. Raises InvalidValue where there is no such role.
+        """
+        return self._q.list(asking_user_id, _before(after), limit, user_id=user_id, roles=_at_least(role))
 
     def list_of_organization(
-        self, organization_id: int, *, asking_user_id: int | None = None, after: int = 0, limit: int = 100
+        self, organization_id: int, *, asking_user_id: int | None = None, after: int | None = None, limit: int = 100
     ) -> Sequence[ListedTopology]:
         """Return a page of those with an owner in an organization, as `list` does."""
-        return self._q.list_of_organization(organization_id, asking_user_id, after, limit)
+        return self._q.list(asking_user_id, _before(after), limit, organization_id=organization_id)
+
+    def list_accessible(self, user_id: int, *, after: int | None = None, limit: int = 100) -> Sequence[ListedTopology]:
+        """Return a page of those on which a user has an effective role, which each tells, as `list` does."""
+        return self._q.list(user_id, _before(after), limit, accessible_to=user_id)
+
+    def iterate(
+        self,
+        *,
+        user_id: int | None = None,
+        role: str = "user",
+        organization_id: int | None = None,
+        accessible_to: int | None = None,
+        asking_user_id: int | None = None,
+    ) -> Iterator[ListedTopology]:
+        """Iterate over all topologies, or a user's, an organization's, or those that a user has access to; the newest first.
+
+        They are those of `list`, `list_of_user` (with role), `list_of_organization` and `list_accessible`; a page is fetched
+        at a time. Raises InvalidValue where accessible_to comes with another choice.
+        """
+        roles = _chosen_roles(user_id, role, organization_id, accessible_to)
+
+        def page(after: int | None, limit: int) -> Sequence[ListedTopology]:
+            return self._q.list(
+                asking_user_id,
+                _before(after),
+                limit,
+                user_id=user_id,
+                roles=roles,
+                organization_id=organization_id,
+                accessible_to=accessible_to,
+            )
+
+        return every(page, lambda row: row.id, None)
 
     def update(self, id: int, patch: TopologyPatch) -> Topology:
         """Change what the patch names. Raises NotFound, InvalidValue."""
@@ -91,9 +131,7 @@ class Topologies:
 
         Raises InvalidValue where there is no such role.
         """
-        if role not in _ROLES:
-            raise InvalidValue(f"topology: role is user, manager or owner, not {quoted(role)}", entity="topology", key="role")
-        return self._q.contacts(id, _ROLES[_ROLES.index(role) :])
+        return self._q.contacts(id, _at_least(role))
 
     def renew(self, id: int, period: timedelta) -> Topology:
         """Let a topology time out after a period from now (docs/domain.md#timeouts). Raises NotFound, InvalidValue.
@@ -142,3 +180,22 @@ class Topologies:
         Of templates and profiles it names those that an element runs with: its own, or else the preferred one.
         """
         return exchange.build(found(self._exchange.export(id), "topology", id))
+
+
+def _before(after: int | None) -> int:
+    return _ABOVE_ALL if after is None else after
+
+
+def _at_least(role: str) -> list[str]:
+    """Return a role and all above it. Raises InvalidValue."""
+    if role not in _ROLES:
+        raise InvalidValue(f"topology: role is user, manager or owner, not {quoted(role)}", entity="topology", key="role")
+    return _ROLES[_ROLES.index(role) :]
+
+
+def _chosen_roles(user_id: int | None, role: str, organization_id: int | None, accessible_to: int | None) -> list[str] | None:
+    """Return the explicit roles that a choice of topologies is about, None without user_id. Raises InvalidValue."""
+    if accessible_to is not None and (user_id is not None or organization_id is not None):
+        text = "topology: accessible_to goes with neither user_id nor organization_id"
+        raise InvalidValue(text, entity="topology", key="accessible_to")
+    return None if user_id is None else _at_least(role)

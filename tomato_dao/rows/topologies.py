@@ -20,19 +20,38 @@ class Topology(Row, frozen=True):
     attrs: JsonObject
 
 
-class ListedTopology(Topology, frozen=True):
-    """A topology with the role of who asks (None: none) and the highest state of its elements (created where it has none)."""
-
-    role: str | None
-    state: str
-
-
 class TopologyPermission(Row, frozen=True):
     """A user's role on a topology: user, manager or owner."""
 
     topology_id: int
     user_id: int
     role: str
+
+
+class FullPermission(TopologyPermission, frozen=True):
+    """A user's role on a topology, with who the user is; nomails: the flag of that name, for who sends mail."""
+
+    name: str
+    origin: str
+    realname: str
+    email: str
+    nomails: bool
+
+
+class ListedTopology(Topology, frozen=True):
+    """A topology as a list shows it, with its permissions and the ids of its elements and connections, each by id.
+
+    role: the effective one of who asks (None: none). state: the highest of its elements (created where it has none). usage:
+    the latest 5-minute usage (None where it uses nothing now).
+    """
+
+    role: str | None
+    state: str
+    site_name: str | None
+    permissions: tuple[FullPermission, ...]
+    element_ids: list[int]
+    connection_ids: list[int]
+    usage: UsageRecord | None
 
 
 class TopologyRole(Row, frozen=True):
