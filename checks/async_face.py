@@ -36,6 +36,9 @@ def _rough() -> Iterator[tuple[Path, str, str]]:
         if path.name not in _NO_DAO:
             yield _made(path, TARGET / "dao" / path.name, _dao_rules(path))
     yield _made(PACKAGE / "dao" / "__init__.py", TARGET / "dao" / "paging.py", _PAGING)
+    yield _made(PACKAGE / "sql" / "statements.py", TARGET / "binding.py", _BINDING)
+    yield _made(PACKAGE / "transactions.py", TARGET / "transactions.py", _TRANSACTIONS)
+    yield _made(PACKAGE / "database.py", TARGET / "database.py", _database_rules())
 
 
 def _made(source: Path, target: Path, rules: Rules) -> tuple[Path, str, str]:
@@ -44,6 +47,11 @@ def _made(source: Path, target: Path, rules: Rules) -> tuple[Path, str, str]:
         return target, name, asynchronous(source.read_text("utf-8"), rules)
     except ValueError as error:
         raise TomatoError(f"{name}: checks/async_face.py can't make it asynchronous: {error}") from error
+
+
+def _first_paragraph(path: Path) -> str:
+    """Return the text of a module's docstring."""
+    return ast.parse(path.read_text("utf-8")).body[0].value.value  # type: ignore[attr-defined, no-any-return]
 
 
 _PAGING = Rules(
@@ -59,6 +67,96 @@ _PAGING = Rules(
     ],
     keep=frozenset({"Row", "Key", "PAGE", "every"}),
 )  # fmt: skip
+
+
+_BINDING = Rules(
+    "tomato_dao.sql",
+    _AIO,
+    awaited="run|many",
+    texts=[(_first_paragraph(PACKAGE / "sql" / "statements.py"), "Queries as functions of their parameters, to be awaited.")],
+    keep=frozenset({"bound", "_function", "_finished"}),
+)
+
+_HOMES = {
+    "AsyncPool": f"{_AIO}.pool",
+    "AsyncQueryConnection": f"{_AIO}.connection",
+    "AsyncLock": f"{_AIO}.locks",
+    "AsyncLocks": f"{_AIO}.locks",
+    "AsyncListener": f"{_AIO}.events",
+    "AsyncEvents": f"{_AIO}.events",
+    "AsyncTransactions": f"{_AIO}.transactions",
+    "failed": f"{_AIO}.transactions",
+    "bound": f"{_AIO}.binding",
+    "sleep": "asyncio",
+}
+_NAMES = {
+    **{name.removeprefix("Async"): name for name in _HOMES if name.startswith("Async")},
+    "Database": "AsyncDatabase",
+    "ExitStack": "AsyncExitStack",
+    "AbstractContextManager": "AbstractAsyncContextManager",
+    "stack.push": "stack.push_async_exit",
+    "connection.close": "connection.abandon",
+    "psycopg.Connection": "psycopg.AsyncConnection",
+}
+
+_TRANSACTIONS = Rules(
+    "tomato_dao",
+    _AIO,
+    awaited=r"(self\._pool|pool)\.(lease|lease_live|close)|self\._begin|work|sleep|connection\.clean|self\.close"
+    r"|connection\.wait_until_settled|_check_not_failed",
+    managers=r"ExitStack|self\.transaction|self\._outermost|(outer|connection)\.transaction",
+    homes=_HOMES,
+    names=_NAMES,
+    texts=[
+        ("over one pool that all threads share", "over one pool that all tasks of an event loop share"),
+        ("safe to share between threads; `with` closes it", "safe to share between tasks; `async with` closes it"),
+        ("Join this thread's calls into one transaction; nested: savepoints.",
+         "Join this task's calls into one transaction; nested: savepoints."),
+        ("A transaction that a task of asyncio began is that task's alone: WrongState\n        for others of its thread.",
+         "It is the task's alone: one that is started inside gets WrongState\n        from its calls, while the block lasts."),
+        ("    if connection.pgconn.transaction_status == TransactionStatus.INERROR:\n        raise failed",
+         "    connection.wait_until_settled()\n    if connection.pgconn.transaction_status == TransactionStatus.INERROR:\n"
+         "        raise failed"),
+        ("work: Callable[[], Result]", "work: Callable[[], Awaitable[Result]]"),
+        ("import Callable,", "import Awaitable, Callable,"),
+        ("work is a function without parameters, not a", "work is a function without parameters that can be awaited, not a"),
+        ("another asyncio task of this thread is inside transaction(), which belongs to the thread: run each \"\n"
+         '                "task in a thread of its own, as asyncio.to_thread() does, or do not await inside the block"',
+         "this task was started inside transaction() of another, whose calls it can't share: start it after the \"\n"
+         '                "block, or await the calls one after the other in the block (asyncio.timeout(), not wait_for())"'),
+    ],
+)  # fmt: skip
+
+
+def _database_rules() -> Rules:
+    homes, names = dict(_HOMES), dict(_NAMES)
+    for path in sorted((PACKAGE / "dao").glob("*.py")):
+        if path.name not in _NO_DAO:
+            names |= {name: f"Async{name}" for name in _classes(path)}
+            homes |= {f"Async{name}": f"{_AIO}.dao.{path.stem}" for name in _classes(path)}
+    return Rules(
+        "tomato_dao",
+        _AIO,
+        awaited=r"(self\._pool|pool)\.(lease|lease_live)|lease|connection\.run|self\._(events|locks)\.close|super\(\)\.close"
+        r"|self\.close",
+        homes=homes,
+        names=names,
+        texts=[
+            ("A Database: a DAO per entity, over one pool that all threads share.",
+             "An AsyncDatabase: a DAO per entity, over one pool that all tasks of an event loop share."),
+            ("safe to share between threads; `with` closes it", "safe to share between tasks; `async with` closes it"),
+            ("Get one from `connect()`", "Get one from `connect_async()`"),
+            ("from .sql import query_files\n", "from .database import QUERIES\n"),
+            ("They belong\n        to a thread, and", "They belong\n        to a task, and"),
+            ("reentrant: let a thread that has", "reentrant: let a task that has"),
+            ("give the outermost's lock. Tasks of asyncio are not let in to each other.", "give the outermost's lock."),
+            ("WrongState where this thread has", "WrongState where this task has"),
+            ("Listen for changes of state, and of \"topologies\" for deletions, from now on.\n\n        `for event",
+             "Listen for changes of state, and of \"topologies\" for deletions, once the loop, or `async with`, has begun."
+             "\n\n        `async for event"),
+        ],
+        drop=frozenset({"QUERIES"}),
+    )  # fmt: skip
 
 
 def _dao_rules(path: Path) -> Rules:

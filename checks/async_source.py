@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+_PAIRS = {"Iterator": "AsyncIterator", "contextmanager": "asynccontextmanager"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -145,11 +146,10 @@ class _Maker:
 
     def _name_function(self, node: ast.FunctionDef) -> None:
         """Rename what an asynchronous function is decorated with and returns, and __enter__ and __exit__."""
-        for decorator in node.decorator_list:
-            if _name(decorator) == "contextmanager":
-                self._edits.replace(*self._edits.span(decorator), "asynccontextmanager")
-        if isinstance(node.returns, ast.Subscript) and _name(node.returns.value) == "Iterator":
-            self._edits.replace(*self._edits.span(node.returns.value), "AsyncIterator")
+        returned = [node.returns.value] if isinstance(node.returns, ast.Subscript) else []
+        for expression in (*node.decorator_list, *returned):
+            if name := _PAIRS.get(_name(expression)):
+                self._edits.replace(*self._edits.span(expression), name)
         if node.name in ("__enter__", "__exit__"):
             start, _ = self._edits.span(node)
             self._edits.replace(start + len("def "), start + len(f"def {node.name}"), f"__a{node.name[2:]}")
@@ -188,6 +188,8 @@ class _Maker:
             name = self._rules.names.get(alias.name, alias.name)
             home = self._rules.homes.get(name, module.rstrip("."))
             lines.append(f"from {self._relative(home)} import {name}{f' as {alias.asname}' if alias.asname else ''}")
+            if alias.name in _PAIRS:  # either or both, as functions need it; what is not used is left out later
+                lines.append(f"from {home} import {_PAIRS[alias.name]}")
         self._edits.replace(*self._edits.span(node), f"\n{' ' * node.col_offset}".join(lines))
 
     def _relative(self, module: str) -> str:

@@ -37,7 +37,8 @@ from .errors import (  # noqa: E402
 )
 
 if TYPE_CHECKING:
-    from .connecting import connect
+    from .aio.database import AsyncDatabase
+    from .connecting import connect, connect_async
     from .database import Database
     from .ops.migrate import migrate
     from .transfer.dump import dump
@@ -47,8 +48,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "AsyncDatabase": ".aio.database",
     "Database": ".database",
     "connect": ".connecting",
+    "connect_async": ".connecting",
     "dump": ".transfer.dump",
     "load": ".transfer.load",
     "load_legacy": ".transfer.legacy.load",
@@ -76,6 +79,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "AlreadyExists",
     "Ambiguous",
+    "AsyncDatabase",
     "Busy",
     "Conflict",
     "Database",
@@ -92,6 +96,7 @@ __all__ = [
     "WrongSchema",
     "WrongState",
     "connect",
+    "connect_async",
     "dump",
     "load",
     "load_legacy",

@@ -1,4 +1,7 @@
-"""`connect()`: find the database, migrate it where that is asked for, and open a Database on it."""
+"""`connect()` and `connect_async()`: find the database, migrate it where that is asked for, and open a Database on it."""
+
+import asyncio
+from typing import TYPE_CHECKING
 
 from .database import Database
 from .events import Events
@@ -6,6 +9,10 @@ from .locks import Locks
 from .ops.urls import database_url, direct_database_url
 from .pool import Pool
 from .server import arguments
+from .server.opening import Opening
+
+if TYPE_CHECKING:
+    from .aio.connecting import Connecting
 
 
 def connect(
@@ -36,15 +43,10 @@ def connect(
     Raises InvalidValue for a parameter that can't be, Unavailable where the server can't be reached, WrongSchema where it,
     its encoding or its schema doesn't fit, NotAllowed where it would have to be migrated and the user may not.
     """
-    if url is not None:
-        url = arguments.url(url)
-    direct_url = url or direct_database_url()
-    url = url or database_url()
+    url, direct_url = _urls(url)
     arguments.seconds("timeout", timeout)
     if migrate:
-        from .ops.migrate import migrate_for  # costs 10 ms that most programs do not need
-
-        migrate_for(url, timeout)
+        _migrate(url, timeout)
     return Database(
         Pool(
             url,
@@ -57,6 +59,60 @@ def connect(
             log_slower_than=log_slower_than,
             worker=True,
         ),
-        Locks(direct_url or url, application_name),
-        Events(direct_url or url, application_name),
+        Locks(direct_url, application_name),
+        Events(direct_url, application_name),
     )
+
+
+def connect_async(
+    url: str | None = None,
+    *,
+    pool_size: int = 8,
+    timeout: float = 30,
+    max_waiting: int | None = None,
+    statement_timeout: float = 60,
+    application_name: str = "tomato-dao",
+    prepare: bool = True,
+    log_slower_than: float | None = None,
+    migrate: bool = False,
+) -> "Connecting":
+    """Connect to a database from asyncio: `async with connect_async() as db`, or `db = await connect_async()`.
+
+    Parameters and errors are those of `connect`; the errors come when it is awaited. The database belongs to the event loop
+    that runs then.
+    """
+    from .aio.connecting import Connecting  # costs 20 ms that programs with threads do not need
+
+    async def prepared() -> tuple[Opening, str]:
+        own, direct = await asyncio.to_thread(_urls, url)
+        opening = Opening(
+            own,
+            size=pool_size,
+            timeout=timeout,
+            max_waiting=max_waiting,
+            statement_timeout=statement_timeout,
+            application_name=application_name,
+            prepare=prepare,
+            log_slower_than=log_slower_than,
+            worker=True,
+        )
+        if migrate:
+            await asyncio.to_thread(_migrate, own, timeout)
+        return opening, direct
+
+    return Connecting(prepared)
+
+
+def _urls(url: str | None) -> tuple[str, str]:
+    """Return the URL of the database, and that of the server itself where a pooler is in between."""
+    if url is not None:
+        url = arguments.url(url)
+    direct_url = url or direct_database_url()
+    url = url or database_url()
+    return url, direct_url or url
+
+
+def _migrate(url: str, timeout: float) -> None:
+    from .ops.migrate import migrate_for  # costs 10 ms that most programs do not need
+
+    migrate_for(url, timeout)

@@ -56,6 +56,7 @@ class _Queue:
 
     entities: frozenset[str]
     pending: deque[Event]
+    wake: Callable[[], None]  # called when there is something to be read
 
 
 class Listener:
@@ -79,6 +80,10 @@ class Listener:
         if event is None:
             raise StopIteration
         return event
+
+    def next_now(self) -> Event | None:
+        """Return the next event where it is there already, else None."""
+        return self._events.wait(self._queue, 0)
 
     def __enter__(self) -> "Listener":
         return self
@@ -120,13 +125,13 @@ class Events:
             for queue in list(self._queues):
                 self.forget(queue)
 
-    def listen(self, entities: Sequence[str], timeout: float | None) -> Listener:
-        """See `Database.listen`."""
+    def listen(self, entities: Sequence[str], timeout: float | None, wake: Callable[[], None] = lambda: None) -> Listener:
+        """See `Database.listen`. wake: what is called, in another thread, whenever there is something to be read."""
         if not entities or not all(isinstance(name, str) and name in _ENTITIES for name in entities):
             raise InvalidValue(f"one listens for some of {', '.join(_ENTITIES)}, not for {quoted(entities)}")
         if timeout is not None:
             arguments.seconds("timeout", timeout)
-        queue = _Queue(frozenset(_ENTITIES[name] for name in entities), deque())
+        queue = _Queue(frozenset(_ENTITIES[name] for name in entities), deque(), wake)
         listener = Listener(self, queue, timeout)
         with self._guard:
             if self._closed:
@@ -163,6 +168,7 @@ class Events:
                     if full:
                         queue.pending.clear()
                     queue.pending.append(MISSED if full else event)
+                    queue.wake()
             self._guard.notify_all()
 
     def forget(self, queue: _Queue) -> None:
@@ -170,6 +176,7 @@ class Events:
         with self._guard:
             self._queues.discard(queue)
             self._guard.notify_all()
+            queue.wake()
             if self._reader is not None and not self._queues:
                 self._reader.end()
                 self._reader = None

@@ -13,7 +13,7 @@ from .errors import Busy, InvalidValue, LockLost, Unavailable, WrongState, from_
 from .printable import quoted
 from .server import arguments, fork
 from .server.backoff import pauses
-from .server.caller import current_task
+from .server.caller import current_task, current_thread
 from .server.probe import probe
 from .server.session import ask
 
@@ -24,7 +24,7 @@ Kind: TypeAlias = Literal["topology", "element", "connection"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 _ID_BITS = 60
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.25  # seconds between two tries
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.25  # seconds between two tries
 
 # The locks of a transaction can't be freed one by one, so these are the session's; yet they are taken in a transaction, which
 # stays open until the last is freed: for so long even a pooler in transaction mode leaves us the session. Being read
@@ -44,7 +44,7 @@ class Lock:
         self.kind = kind
         self.id = id
         self.key = (_KINDS.index(kind) + 1) << _ID_BITS | id
-        self.thread = threading.get_ident()
+        self.thread = current_thread()
         self.task = current_task()
         self.connection: psycopg.Connection | None = None  # whose session has the lock, or may have it
         self._locks = locks
@@ -148,7 +148,7 @@ class Locks:
             if not self._guard.wait_for(lambda: self._closed or lock.key not in self._turns, wait):
                 raise _busy(lock, wait)
             self._turns[lock.key] = lock
-            for pause in pauses(_FIRST_PAUSE, _LONGEST_PAUSE):
+            for pause in pauses(FIRST_PAUSE, LONGEST_PAUSE):
                 if self._try(lock):
                     return
                 left = deadline - monotonic()

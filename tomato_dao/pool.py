@@ -7,36 +7,31 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from math import inf
 from time import monotonic, sleep
-from typing import Any
 from weakref import WeakSet, ref
 
 from psycopg import pq
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from .errors import Unavailable
-from .server import arguments, fork, rolling, schema
-from .server.capacity import capacity
-from .server.commands import command_line
-from .server.metrics import PoolStats, holders
+from .server import fork
+from .server.metrics import PoolStats, turned_away
 from .server.notices import PoolName, log_notice
-from .server.probe import probe, seeks_writable, session_settings, takes_options
+from .server.opening import Opening
 from .sql import pins
 from .sql.adapters import adapt
 from .sql.counters import AllCounts
 from .sql.query import Query
 from .sql.statements import QueryConnection, Shape
-from .sql.wording import counted
 
 logger = logging.getLogger(__name__)
 
-_LIFETIME = 3600  # seconds that a connection is used for
-_IDLE_AFTER = 60  # seconds without work after which a connection goes back to psycopg_pool, which closes what is too many
+LIFETIME = 3600  # seconds that a connection is used for
+IDLE_AFTER = 60  # seconds without work after which a connection goes back to psycopg_pool, which closes what is too many
 # Where the server refuses a connection it is asked again after 1, 2 and 4 seconds, and then from the beginning.
 _BACKOFF = 8
 _ASK = 2  # seconds after which psycopg_pool is asked again, in case it has given up
 _PAUSE = 0.5  # seconds after which psycopg_pool is asked again, where asking failed for a reason of its own
 _IDLE = pq.TransactionStatus.IDLE
-_SOURCE = "select source from pg_settings where name = 'default_transaction_read_only'"
 
 
 class _Waiter:
@@ -79,30 +74,22 @@ class Pool:
         log_slower_than: float | None = None,
         worker: bool = False,
     ) -> None:
-        """Open the pool; `tomato_dao.connect` documents the parameters and errors.
-
-        worker: accept what `rolling.check_worker` does, not this code's schema only, and show the code's schema version.
-        """
-        self.size = arguments.count("a pool's size", size, 1)
-        self.timeout = arguments.seconds("timeout", timeout)
-        self._max_waiting = inf if max_waiting is None else arguments.count("max_waiting", max_waiting, 0)
-        self._slow = inf if log_slower_than is None else arguments.seconds("log_slower_than", log_slower_than)
-        arguments.limit("statement_timeout", statement_timeout)
-        arguments.text("application_name", application_name)
-        with probe(url, timeout) as connection:
-            if prepare and not takes_options(connection):
-                raise Unavailable("the pooler in between takes no settings of a session: connect with prepare=False")
-            rolling.check_worker(connection) if worker else schema.check(connection)
-            version = connection.info.server_version
-            if prepare and (shortage := capacity(connection).shortage(size)):
-                logger.warning("%s", shortage)
-        self._url = url
-        self._prepare = prepare
-        self._settings = session_settings(url, application_name, statement_timeout if prepare else None, version)
-        self._seeks_writable = seeks_writable(self._settings)
-        self._kwargs: dict[str, Any] = {**self._settings, "autocommit": True, "prepare_threshold": None}
-        if worker:
-            self._kwargs["application_name"] = rolling.marked(str(self._settings["application_name"]))
+        """Open the pool; `tomato_dao.connect` and `Opening` document the parameters and errors."""
+        self._opening = Opening(
+            url,
+            size=size,
+            application_name=application_name,
+            timeout=timeout,
+            max_waiting=max_waiting,
+            statement_timeout=statement_timeout,
+            prepare=prepare,
+            log_slower_than=log_slower_than,
+            worker=worker,
+        )
+        self._opening.examine(timeout)
+        self.size, self.timeout = self._opening.size, self._opening.timeout
+        self._seeks_writable = self._opening.seeks_writable
+        self._kwargs = self._opening.kwargs()
         self._pool: ConnectionPool[QueryConnection] | None
         self._open()
         self._pool = self._started()
@@ -113,7 +100,7 @@ class Pool:
         self.local = _Local()
         self.over = False  # closed, and the grace has passed: transactions must end
         self.counts = AllCounts()
-        self._shapes: dict[Query, Shape] | None = None if self._prepare else {}
+        self._shapes: dict[Query, Shape] | None = None if self._opening.prepare else {}
         self._all: WeakSet[QueryConnection] = WeakSet()
         self._idle: deque[QueryConnection] = deque()
         self._waiters: deque[_Waiter] = deque()
@@ -122,7 +109,7 @@ class Pool:
         self._lock = threading.RLock()  # a signal's handler may come while this thread has it, and close us or read our figures
         self._closing = False
         self._closed = threading.Event()  # for the thread that tidies
-        self._name = PoolName(str(self._settings["application_name"]))
+        self._name = PoolName(self._opening.application_name)
         self._pool = None  # until it is needed
 
     def _started(self) -> ConnectionPool[QueryConnection]:
@@ -134,7 +121,7 @@ class Pool:
             configure=self._configure,
             min_size=1,
             max_size=self.size,
-            max_lifetime=_LIFETIME,
+            max_lifetime=LIFETIME,
             timeout=_ASK,
             reconnect_timeout=_BACKOFF,
             open=False,
@@ -225,10 +212,10 @@ class Pool:
                 with suppress(IndexError):  # one may have been released since we looked
                     return self._idle.pop()
                 waiting = len(self._waiters)
-                if waiting < self._max_waiting:
+                if waiting < self._opening.max_waiting:
                     self._waiters.append(waiter)
-            if waiting >= self._max_waiting:
-                raise self._turn_away(f"the queue has {counted(waiting, 'task')} already, which is the limit")
+            if waiting >= self._opening.max_waiting:
+                raise self._turn_away(self._opening.full(waiting))
             self._grow()
             if not waiter.ready.acquire(timeout=timeout):
                 self._leave(waiter)
@@ -326,14 +313,7 @@ class Pool:
             self.counts.turned_away += 1
         idle = list(self._idle)
         busy = [c for c in self._open_now() if c not in idle]
-        some = f"all {self.size}" if len(busy) == self.size else f"{len(busy)} of at most {self.size}"
-        advice = "make the pool larger or the tasks shorter"
-        if self._name.refusal and len(self._open_now()) < self.size:
-            advice = f"the server gives it no more connections: {self._name.refusal} ({command_line('doctor')} tells its limit)"
-        return Unavailable(
-            f"{how}: {some} of this process's pool are at work{holders(busy)} "
-            f"with {counted(len(self._waiters), 'more task')} in the queue; {advice}"
-        )
+        return turned_away(how, self.size, busy, len(self._open_now()), len(self._waiters), self._name.refusal)
 
     def _open_now(self) -> list[QueryConnection]:
         with self._lock:
@@ -403,21 +383,13 @@ class Pool:
         adapt(connection)
         connection.add_notice_handler(log_notice)
         connection.shapes = self._shapes
-        connection.expires_at = monotonic() + _LIFETIME
-        connection.slow = self._slow
-        connection.seeks_writable = bool(self._seeks_writable) and not _is_role_read_only(connection)
+        connection.expires_at = monotonic() + LIFETIME
+        connection.slow = self._opening.slow
+        connection.seeks_writable = bool(self._seeks_writable) and not connection.wait(connection.role_reads_only())
         self.counts.assign(connection)
         pins.settle(connection)
         with self._lock:
             self._all.add(connection)
-
-
-def _is_role_read_only(connection: QueryConnection) -> bool:
-    """Return whether a session is read-only by its role, its database or the URL, so that another server would not help."""
-    if connection.pgconn.parameter_status(b"default_transaction_read_only") != b"on":
-        return False
-    row = connection.execute(_SOURCE).fetchone()
-    return row is None or row[0] not in ("configuration file", "command line")
 
 
 def _no_thread(error: BaseException) -> str:
@@ -426,6 +398,6 @@ def _no_thread(error: BaseException) -> str:
 
 def _tidy(pool: "ref[Pool]", closed: threading.Event) -> None:
     """Let psycopg_pool have what is unused, which closes what is too many; ends with the pool."""
-    while not closed.wait(_IDLE_AFTER / 2) and (found := pool()) is not None:
-        found.return_idle(unused_since=monotonic() - _IDLE_AFTER)
+    while not closed.wait(IDLE_AFTER / 2) and (found := pool()) is not None:
+        found.return_idle(unused_since=monotonic() - IDLE_AFTER)
         del found

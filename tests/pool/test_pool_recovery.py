@@ -81,7 +81,7 @@ def test_a_connection_is_replaced_when_its_lifetime_is_over(
     lifetime: float,
     sessions: int,
 ) -> None:
-    monkeypatch.setattr("tomato_dao.pool._LIFETIME", lifetime)
+    monkeypatch.setattr("tomato_dao.pool.LIFETIME", lifetime)
     who = query(tmp_path, "select pg_backend_pid()")
     with connect(tomato_url, pool_size=1, application_name="old") as db:
         assert len({run(db, who)[0] for _ in range(3)}) == sessions
@@ -91,7 +91,7 @@ def test_a_connection_is_replaced_when_its_lifetime_is_over(
 def test_connections_that_nobody_uses_are_closed_but_one(
     tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tomato_dao.pool._IDLE_AFTER", 0.1)
+    monkeypatch.setattr("tomato_dao.pool.IDLE_AFTER", 0.1)
     monkeypatch.setattr("tomato_dao.pool.ConnectionPool", partial(ConnectionPool, max_idle=0.1))
     with connect(tomato_url, pool_size=4, application_name="many") as db:
         for _ in range(2):
@@ -154,7 +154,7 @@ def test_connections_stay_at_hand_while_they_are_used(
     tomato_url: str, monkeypatch: pytest.MonkeyPatch, after: float, left: int
 ) -> None:
     """Look after the connections once, as the thread for it does now and then."""
-    monkeypatch.setattr("tomato_dao.pool._IDLE_AFTER", after)
+    monkeypatch.setattr("tomato_dao.pool.IDLE_AFTER", after)
     pauses: list[float] = []
 
     class Twice:

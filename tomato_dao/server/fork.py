@@ -20,7 +20,7 @@ def watch(thing: _Inherited) -> None:
     _known.add(thing)
 
 
-def leave_to_parent(connections: Iterable[psycopg.Connection]) -> None:
+def leave_to_parent(connections: Iterable[psycopg.Connection | psycopg.AsyncConnection]) -> None:
     """Turn a child's copies of the connections' sockets into /dev/null.
 
     So what libpq says when it ends them never reaches the server, and the parent's sessions end when the parent does.

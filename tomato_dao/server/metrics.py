@@ -1,13 +1,16 @@
 """Figures of a process's pool, and of those that hold its connections."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 from psycopg.pq import TransactionStatus
 
+from ..errors import Unavailable
 from ..sql.counters import QueryStats
-from ..sql.statements import QueryConnection
+from ..sql.statements import QueryRunner
+from ..sql.wording import counted
+from .commands import command_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Stats:
     queries: dict[str, QueryStats]
 
 
-def holders(connections: Iterable[QueryConnection]) -> str:
+def holders(connections: Iterable[QueryRunner]) -> str:
     """Return what holds connections, longest first: " (hosts.update: 2, for up to 3.1 s; a transaction after …)"."""
     now = monotonic()
     found: dict[str, list[float]] = {}
@@ -43,7 +46,23 @@ def holders(connections: Iterable[QueryConnection]) -> str:
     return f" ({told})" if told else ""
 
 
-def _holder(connection: QueryConnection) -> str:
+def turned_away(how: str, size: int, busy: Sequence[QueryRunner], connections: int, waiting: int, refusal: str) -> Unavailable:
+    """Return the error of a task that gets no connection.
+
+    how: why; busy: connections that are at work; connections: how many there are; waiting: how many tasks wait; refusal: what
+    the server says to a pool that asks for more.
+    """
+    some = f"all {size}" if len(busy) == size else f"{len(busy)} of at most {size}"
+    advice = "make the pool larger or the tasks shorter"
+    if refusal and connections < size:
+        advice = f"the server gives it no more connections: {refusal} ({command_line('doctor')} tells its limit)"
+    return Unavailable(
+        f"{how}: {some} of this process's pool are at work{holders(busy)} "
+        f"with {counted(waiting, 'more task')} in the queue; {advice}"
+    )
+
+
+def _holder(connection: QueryRunner) -> str:
     last = connection.query.name if connection.query else None
     status = connection.pgconn.transaction_status
     if status == TransactionStatus.ACTIVE:

@@ -5,7 +5,7 @@ import logging
 import psycopg
 
 from ..printable import one_line
-from ..sql.statements import QueryConnection
+from ..sql.statements import QueryRunner
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class PoolName(str):
 def retell(record: logging.LogRecord) -> bool:
     """Drop or rewrite psycopg_pool's records of lost and refused connections, which calls report themselves (a filter)."""
     match record.args:
-        case (QueryConnection(), *_):
+        case (QueryRunner(), *_):
             return False
         case (PoolName() as name, error, *_):
             if isinstance(error, psycopg.Error):

@@ -9,7 +9,7 @@ from weakref import finalize
 from .query import Query
 
 if TYPE_CHECKING:
-    from .statements import QueryConnection
+    from .statements import QueryRunner
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class AllCounts:
         self._all: list[ConnectionCounts] = []
         self._free: list[ConnectionCounts] = []
 
-    def assign(self, connection: "QueryConnection") -> None:
+    def assign(self, connection: "QueryRunner") -> None:
         """Let a connection count from now on."""
         try:
             counts = self._free.pop()

@@ -66,8 +66,13 @@ def without_ours(options: str) -> str:
     return ours.sub(lambda found: "" if found[1] in PINNED or found[1].endswith("_timeout") else found[0], options).strip()
 
 
+def corrections(info: psycopg.ConnectionInfo) -> str:
+    """Return what sets what a session says that it has otherwise; empty where it has all."""
+    wrong = {name: value for name, value in _REPORTED.items() if info.parameter_status(name) != value}
+    return "; ".join(f"set {name} = '{value}'" for name, value in wrong.items())
+
+
 def settle(connection: psycopg.Connection) -> None:
     """Set what the session says that it has otherwise: behind a pooler, or since PGTZ or PGDATESTYLE came after the options."""
-    wrong = {name: value for name, value in _REPORTED.items() if connection.info.parameter_status(name) != value}
-    if wrong:
-        connection.execute("; ".join(f"set {name} = '{value}'" for name, value in wrong.items()))
+    if statements := corrections(connection.info):
+        connection.execute(statements.encode())

@@ -55,10 +55,11 @@ select b.oid::int8 from base b where b.typbasetype = 0
 # To begin, end and undo what is one unit: by itself, and in a transaction.
 _ALONE = (b"begin", b"commit", b"rollback")
 _NESTED = (b"savepoint described", b"release described", b"rollback to described; release described")
+_SOURCE = b"select source from pg_settings where name = 'default_transaction_read_only'"
 _LAST_WORDS = ("FATAL", "PANIC")  # severities of what the server says before it ends a session
 READ_ONLY_TRANSACTION = "25006"  # refused before anything was done
 # The parts of `discard all` that keep our prepared statements, in one round trip.
-_CLEAN: LiteralString = (
+CLEAN: LiteralString = (
     "close all; reset session authorization; reset all; unlisten *; select pg_advisory_unlock_all(); discard temp"
 )
 
@@ -181,6 +182,13 @@ class QueryRunner(_Base):
         status = self.pgconn.parameter_status
         return status(b"in_hot_standby") == b"on" or status(b"default_transaction_read_only") == b"on"
 
+    def role_reads_only(self) -> PQGen[bool]:
+        """Return whether the session is read-only by its role, database or URL, so that another server would not help."""
+        if self.pgconn.parameter_status(b"default_transaction_read_only") != b"on":
+            return False
+        source = (yield from self._ask(_SOURCE)).get_value(0, 0)
+        return source not in (b"configuration file", b"command line")
+
     def raw_json(self) -> RawJson:
         """Return this connection's adapters with JSON as bytes, made when the first statement needs them."""
         if self._raw_json is None:
@@ -270,7 +278,7 @@ class QueryConnection(QueryRunner, psycopg.Connection[TupleRow]):
             self.autocommit = True
             self.isolation_level = self.read_only = self.deferrable = None
             self.row_factory = tuple_row
-            self.execute(_CLEAN)
+            self.execute(CLEAN)
             pins.settle(self)
         except psycopg.Error:
             self.close()

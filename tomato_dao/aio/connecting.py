@@ -1,0 +1,60 @@
+"""Opening an AsyncDatabase: the look at the server in a thread, again and again where the server is not there yet."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from ..errors import TomatoError
+from ..events import Events
+from ..locks import Locks
+from ..server.backoff import pauses
+from ..server.opening import Opening
+from ..server.probe import passes
+from .database import AsyncDatabase
+from .events import AsyncEvents
+from .locks import AsyncLocks
+from .pool import AsyncPool
+
+
+class Connecting:
+    """A database that is being opened: `async with connect_async() as db`, or `db = await connect_async()`."""
+
+    def __init__(self, prepared: Callable[[], Awaitable[tuple[Opening, str]]]) -> None:
+        self._prepared = prepared
+        self._db: AsyncDatabase | None = None
+
+    def __await__(self) -> Generator[Any, None, AsyncDatabase]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> AsyncDatabase:
+        self._db = await self._open()
+        return self._db
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._db is not None:
+            await self._db.close()
+
+    async def _open(self) -> AsyncDatabase:
+        opening, direct_url = await self._prepared()
+        await _examine(opening)
+        pool = AsyncPool(opening)
+        await pool.open()
+        name = opening.application_name
+        return AsyncDatabase(pool, AsyncLocks(Locks(direct_url, name)), AsyncEvents(Events(direct_url, name)))
+
+
+async def _examine(opening: Opening) -> None:
+    """Look at the server until the timeout, without keeping a thread for as long."""
+    deadline = monotonic() + opening.timeout
+    for pause in pauses(0.1, 2):
+        try:
+            return await asyncio.to_thread(opening.examine, 0)
+        except TomatoError as refusal:
+            if monotonic() + pause > deadline or not passes(refusal):
+                raise
+        await asyncio.sleep(pause)
+    raise AssertionError("asks until it returns or raises")

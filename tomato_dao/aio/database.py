@@ -1,0 +1,182 @@
+# Generated from tomato_dao/database.py by “make schema”; not to be edited.
+"""An AsyncDatabase: a DAO per entity, over one pool that all tasks of an event loop share."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from time import monotonic
+
+import psycopg
+
+from ..dao import rules  # noqa: F401 (importing it registers the rules)
+from ..database import QUERIES
+from ..errors import Unavailable, from_driver
+from ..events import Entities
+from ..locks import Kind
+from ..sql.query import Query
+from .binding import bound
+from .connection import AsyncQueryConnection
+from .dao.connections import AsyncConnections
+from .dao.elements import AsyncElements
+from .dao.error_dumps import AsyncErrorDumps
+from .dao.error_groups import AsyncErrorGroups
+from .dao.host_components import AsyncHostComponents
+from .dao.hosts import AsyncHosts
+from .dao.key_values import AsyncKeyValues
+from .dao.link_measurements import AsyncLinkMeasurements
+from .dao.links import AsyncLinks
+from .dao.network_instances import AsyncNetworkInstances
+from .dao.networks import AsyncNetworks
+from .dao.organizations import AsyncOrganizations
+from .dao.profiles import AsyncProfiles
+from .dao.quotas import AsyncQuotas
+from .dao.resources import AsyncResources
+from .dao.settings import AsyncInstallationSettings
+from .dao.sites import AsyncSites
+from .dao.statistics import AsyncStatistics
+from .dao.tasks import AsyncTasks
+from .dao.templates import AsyncTemplates
+from .dao.templates_on_hosts import AsyncTemplatesOnHosts
+from .dao.topologies import AsyncTopologies
+from .dao.topology_permissions import AsyncTopologyPermissions
+from .dao.usage import AsyncUsage
+from .dao.users import AsyncUsers
+from .events import AsyncEvents, AsyncListener
+from .locks import AsyncLock, AsyncLocks
+from .pool import AsyncPool
+from .transactions import AsyncTransactions, failed
+
+
+class AsyncDatabase(AsyncTransactions):
+    """A DAO per entity over one pool; safe to share between tasks; `async with` closes it.
+
+    Each DAO method is one statement, atomic by itself. Get one from `connect_async()`.
+    """
+
+    def __init__(self, pool: AsyncPool, locks: AsyncLocks, events: AsyncEvents) -> None:
+        super().__init__(pool)
+        self._locks = locks
+        self._events = events
+        self._bind = partial(bound, QUERIES.values(), self._run)
+        self.organizations = AsyncOrganizations(self._bind("organizations"))
+        self.sites = AsyncSites(self._bind("sites"))
+        self.hosts = AsyncHosts(self._bind("hosts"))
+        self.users = AsyncUsers(self._bind("users"))
+        self.quotas = AsyncQuotas(self._bind("quotas"))
+        self.usage = AsyncUsage(self._bind("usage"))
+        self.links = AsyncLinks(self._bind("links"))
+        self.topologies = AsyncTopologies(self._bind("topologies"), self._bind("topology_exchange"))
+        self.topology_permissions = AsyncTopologyPermissions(self._bind("topology_permissions"))
+        self.elements = AsyncElements(self._bind("elements"))
+        self.connections = AsyncConnections(self._bind("connections"))
+        self.host_elements = AsyncHostComponents(self._bind("host_elements"), "host element")
+        self.host_connections = AsyncHostComponents(self._bind("host_connections"), "host connection")
+        self.tasks = AsyncTasks(self._bind("tasks"))
+        self.statistics = AsyncStatistics(self._bind("statistics"))
+        self.templates = AsyncTemplates(self._bind("templates"))
+        self.templates_on_hosts = AsyncTemplatesOnHosts(self._bind("templates_on_hosts"))
+        self.profiles = AsyncProfiles(self._bind("profiles"))
+        self.networks = AsyncNetworks(self._bind("networks"))
+        self.network_instances = AsyncNetworkInstances(self._bind("network_instances"))
+        self.link_measurements = AsyncLinkMeasurements(self._bind("link_measurements"))
+        self.key_values = AsyncKeyValues(self._bind("key_values"))
+        self.error_groups = AsyncErrorGroups(self._bind("error_groups"))
+        self.error_dumps = AsyncErrorDumps(self._bind("error_dumps"))
+        self.resources = AsyncResources(self._bind("resources"))
+        self.settings = AsyncInstallationSettings(self._bind("settings"))
+
+    async def __aenter__(self) -> "AsyncDatabase":
+        """Return the Database itself. Defined here although inherited: jedi knows no Self of another class."""
+        return self
+
+    async def close(self, grace: float = 5) -> None:
+        """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable.
+
+        Listeners end at once, locks last.
+        """
+        await self._events.close()
+        await super().close(grace)
+        await self._locks.close()
+
+    def exclusive(
+        self, kind: Kind, id: int, *, wait: float = 0, reentrant: bool = False
+    ) -> AbstractAsyncContextManager[AsyncLock]:
+        """Have a topology, element or connection to oneself, among all processes, while in the block (docs/guides/locks.md).
+
+        kind: "topology", "element" or "connection". id: which one; whether it exists is not asked. wait: seconds to wait for
+        whoever has it. Locks are independent of each other and of rows: nobody is kept from reading or writing. They belong
+        to a task, and are no part of `transaction()`: take the lock around it, so that it is committed when others come.
+
+        reentrant: let a task that has the lock in once more, as functions need that call each other (default: WrongState).
+        The outermost block frees it; the others give the outermost's lock.
+
+        Raises Busy where another worker has it (for so long), WrongState where this task has, InvalidValue, and Unavailable
+        where there is no server. Where the session of this process's locks ends, others may get them: leaving the block
+        raises LockLost then, or gives a note to the error that the block raised; `as lock` has a `check()` that tells earlier,
+        and nested work is not let in.
+        """
+        return self._locks.hold(kind, id, wait, reentrant)
+
+    def listen(self, *entities: Entities, timeout: float | None = None) -> AsyncListener:
+        """Listen for changes of state, and of "topologies" for deletions, once the loop, or `async with`, has begun.
+
+        `async for event in db.listen("elements"):` waits for them.
+
+        entities: some of "topologies", "elements", "connections". timeout: seconds without an event after which a loop ends
+        (default: never); it can be started again.
+
+        A statement or transaction gives one `Event` (tomato_dao.events) per topology, entity and change, once it is
+        committed. Where events may have been missed there is one that says so: after a connection was lost, and for a
+        listener with 10,000 events waiting. It needs a session of its own: see DIRECT_DATABASE_URL.
+
+        Raises InvalidValue, and Unavailable where there is no server or the database is closed; a waiting loop learns that too.
+        """
+        return self._events.listen(entities, timeout)
+
+    async def _run(self, query: Query, values: Sequence[object]) -> object:
+        """Return the query's rows, or the number of rows that it changed; a driver's error becomes one of ours.
+
+        Where a connection turns out to be dead, a query that may be repeated is run again on another; any other gets no
+        connection whose end has arrived already.
+        """
+        pool = self._pool
+        inside = pool.local.connection
+        if inside is not None:
+            self._inside()
+            if pool.over:
+                raise Unavailable("the database is closed")
+        connection = inside or (await pool.lease() if query.repeatable else await pool.lease_live())
+        try:
+            return await connection.run(query, values)
+        except psycopg.errors.InFailedSqlTransaction as error:
+            raise failed(connection) from error
+        except psycopg.Error as error:
+            if not _may_run_again(connection, query, error) or inside is not None:
+                told = from_driver(error, query.call(values), moved=connection.moved)
+                if inside is not None and not (inside.closed and inside.failure):  # the first that ended it counts
+                    inside.failure = str(told)
+                raise told from error
+        finally:
+            if inside is None:
+                pool.give_back(connection)
+        return await self._run_again(query, values)
+
+    async def _run_again(self, query: Query, values: Sequence[object]) -> object:
+        """Run a query on one connection after the other: after a restart of the server all are dead."""
+        deadline = monotonic() + self._pool.timeout
+        for attempts_left in range(self._pool.size, -1, -1):
+            lease = self._pool.lease if query.repeatable else self._pool.lease_live
+            connection = await lease(max(deadline - monotonic(), 0))
+            try:
+                return await connection.run(query, values)
+            except psycopg.Error as error:
+                if not _may_run_again(connection, query, error) or not attempts_left:
+                    raise from_driver(error, query.call(values), moved=connection.moved) from error
+            finally:
+                self._pool.give_back(connection)
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _may_run_again(connection: AsyncQueryConnection, query: Query, error: psycopg.Error) -> bool:
+    """Return whether a call's session is over, and the server has done nothing that a second call would do twice."""
+    return connection.ended(error) and (query.repeatable or connection.moved)

@@ -1,0 +1,202 @@
+# Generated from tomato_dao/transactions.py by “make schema”; not to be edited.
+"""Connections and transactions over one pool that all tasks of an event loop share: what a Database is beside its DAOs."""
+
+from asyncio import sleep
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from itertools import islice
+from types import TracebackType
+from typing import Self, TypeVar
+
+import psycopg
+from psycopg import IsolationLevel
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+
+from ..errors import Conflict, InvalidValue, Unavailable, WrongState, from_driver
+from ..server import arguments
+from ..server.backoff import pauses
+from ..server.caller import current_task
+from ..server.metrics import Stats
+from .connection import AsyncQueryConnection
+from .pool import AsyncPool
+
+Result = TypeVar("Result")
+
+
+class AsyncTransactions:
+    """A pool's connections, alone or for a transaction; safe to share between tasks; `async with` closes it."""
+
+    def __init__(self, pool: AsyncPool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def stats(self) -> Stats:
+        """Return what the pool does now, and what the queries have cost so far: calls, errors and seconds by name."""
+        return Stats(self._pool.stats(), self._pool.counts.queries())
+
+    async def close(self, grace: float = 5) -> None:
+        """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable."""
+        await self._pool.close(arguments.seconds("grace", grace))
+
+    @asynccontextmanager
+    async def transaction(self, *, isolation: IsolationLevel | None = None, read_only: bool = False) -> AsyncIterator[None]:
+        """Join this task's calls into one transaction; nested: savepoints.
+
+        isolation, read_only: of the outermost transaction (default: read committed, and what the role has). Whatever leaves
+        the block as an exception rolls it back. It is the task's alone: one that is started inside gets WrongState
+        from its calls, while the block lasts.
+        """
+        if isolation is not None and not isinstance(isolation, IsolationLevel):
+            raise InvalidValue(f"isolation is one of psycopg.IsolationLevel, not a {type(isolation).__name__}")
+        outer = self._inside()
+        if outer is None:
+            async with self._outermost(isolation, read_only):
+                yield
+        elif isolation is not None or read_only:
+            raise InvalidValue("isolation and read_only are for the outermost transaction")
+        else:
+            local = self._pool.local
+            outer_task, local.task = local.task, current_task()
+            try:
+                with _our_errors(outer):
+                    async with outer.transaction():
+                        yield
+                        await _check_not_failed(outer)
+            finally:
+                local.task = outer_task
+                if outer.pgconn.transaction_status == TransactionStatus.INTRANS:
+                    outer.failure = ""
+
+    async def run(
+        self, work: Callable[[], Awaitable[Result]], *, attempts: int = 10, isolation: IsolationLevel | None = None
+    ) -> Result:
+        """Run *work* in a transaction, retrying on serialization failure or deadlock (Conflict), and return its result.
+
+        attempts: how often it is done at most, with growing pauses of random length in between. isolation: the
+        transaction's. Nothing but a Conflict is repeated; the last one is raised. Inside a transaction the work is done
+        once, in a nested one: what is to be repeated is the whole.
+        """
+        arguments.count("attempts", attempts, 0)
+        if not callable(work):
+            raise InvalidValue(f"work is a function without parameters that can be awaited, not a {type(work).__name__}")
+        if self._inside() is not None:
+            attempts = 1
+        for pause in islice(pauses(0.02, 1), max(attempts - 1, 0)):
+            with suppress(Conflict):
+                async with self.transaction(isolation=isolation):
+                    return await work()
+            await sleep(pause)
+        async with self.transaction(isolation=isolation):
+            return await work()
+
+    @asynccontextmanager
+    async def _outermost(self, isolation: IsolationLevel | None, read_only: bool) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            connection = await self._begin(stack, isolation, read_only)
+            try:
+                self._pool.local.connection, self._pool.local.task = connection, current_task()
+                yield
+                await _check_not_failed(connection)
+                if self._pool.over:
+                    raise Unavailable("the database is closed")
+            finally:
+                self._pool.local.connection = self._pool.local.task = None
+
+    def _inside(self) -> AsyncQueryConnection | None:
+        """Return the connection of the transaction that the caller is in; None where it is in none.
+
+        Raises WrongState where another task of this thread is in it: it would be committed or rolled back with the other's.
+        """
+        local = self._pool.local
+        if local.task is not None and local.task is not current_task():
+            raise WrongState(
+                "this task was started inside transaction() of another, whose calls it can't share: start it after the "
+                "block, or await the calls one after the other in the block (asyncio.timeout(), not wait_for())"
+            )
+        return local.connection
+
+    async def _begin(self, stack: AsyncExitStack, isolation: IsolationLevel | None, read_only: bool) -> AsyncQueryConnection:
+        """Return a leased connection in a transaction, both ended by the stack; another one where one turns out to be dead."""
+        for attempts_left in range(self._pool.size + 1, -1, -1):
+            connection = await self._pool.lease()
+            async with AsyncExitStack() as attempt:
+                attempt.callback(self._end, connection)
+                attempt.enter_context(_our_errors(connection))
+                connection.isolation_level, connection.read_only = isolation, read_only or None
+                try:
+                    await attempt.enter_async_context(connection.transaction())
+                except psycopg.Error as error:
+                    if not connection.ended(error) or not attempts_left:
+                        raise
+                    continue
+                stack.push_async_exit(attempt.pop_all())
+                return connection
+        raise AssertionError("the last attempt returns or raises")
+
+    def _end(self, connection: AsyncQueryConnection) -> None:
+        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            connection.isolation_level = connection.read_only = None
+            connection.failure = ""
+        else:  # the end of the transaction was interrupted
+            connection.abandon()
+        self._pool.give_back(connection)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
+        """Lease a psycopg connection, the escape hatch, in autocommit mode (inside `transaction()`: its connection)."""
+        inside = self._inside()
+        if inside is not None:
+            yield inside
+            return
+        connection = await self._pool.lease_live()
+        try:
+            yield connection
+        finally:
+            try:
+                await connection.clean()
+            finally:
+                self._pool.give_back(connection)
+
+
+@contextmanager
+def _our_errors(connection: AsyncQueryConnection) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.InFailedSqlTransaction as error:
+        raise failed(connection) from error
+    except psycopg.Error as error:
+        is_over = connection.ended(error)
+        told = from_driver(error, moved=connection.moved)
+        if is_over:
+            connection.failure = connection.failure or str(told)
+        raise told from error
+
+
+async def _check_not_failed(connection: AsyncQueryConnection) -> None:
+    """Raise where a call failed and its error was swallowed: all would be rolled back without a word.
+
+    Raises WrongState, and Unavailable where the session ended.
+    """
+    await connection.wait_until_settled()
+    if connection.pgconn.transaction_status == TransactionStatus.INERROR:
+        raise failed(connection)
+    if connection.closed:
+        why = f" ({connection.failure})" if connection.failure else ""
+        raise Unavailable(f"the session of the transaction ended{why}, so all of it is rolled back")
+
+
+def failed(connection: AsyncQueryConnection) -> WrongState:
+    """Return the error of a transaction in which a call failed before."""
+    why = f" ({connection.failure})" if connection.failure else ""
+    return WrongState(
+        f"a call in the transaction failed{why}, so all of it is rolled back: let its error leave the block, or let such "
+        "a call have a nested transaction()"
+    )

@@ -1,0 +1,71 @@
+"""What a pool is opened with, and the look at the server before: the same whether threads or tasks share the pool."""
+
+import logging
+from math import inf
+from typing import Any
+
+from ..errors import Unavailable
+from ..sql.wording import counted
+from . import arguments, rolling, schema
+from .capacity import capacity
+from .probe import probe, seeks_writable, session_settings, takes_options
+
+logger = logging.getLogger(__name__)
+
+
+class Opening:
+    """The parameters of a pool, checked; `tomato_dao.connect` documents them and their errors.
+
+    worker: accept what `rolling.check_worker` does, not this code's schema only, and show the code's schema version.
+    max_waiting, slow: infinite where they are not limited. seeks_writable: the target_session_attrs by which a server is
+    looked for that can be written to, once `examine` was called.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int,
+        application_name: str,
+        timeout: float = 30,
+        max_waiting: int | None = None,
+        statement_timeout: float = 60,
+        prepare: bool = True,
+        log_slower_than: float | None = None,
+        worker: bool = False,
+    ) -> None:
+        self.url = url
+        self.size = arguments.count("a pool's size", size, 1)
+        self.timeout = arguments.seconds("timeout", timeout)
+        self.max_waiting = inf if max_waiting is None else arguments.count("max_waiting", max_waiting, 0)
+        self.slow = inf if log_slower_than is None else arguments.seconds("log_slower_than", log_slower_than)
+        self.statement_timeout = arguments.limit("statement_timeout", statement_timeout)
+        self.application_name = arguments.text("application_name", application_name)
+        self.prepare = prepare
+        self._worker = worker
+        self.seeks_writable = ""
+        self._settings: dict[str, object] = {}
+
+    def examine(self, timeout: float) -> None:
+        """Look whether the server is there, within so many seconds, and fit; a warning tells of too few connections."""
+        with probe(self.url, timeout) as connection:
+            if self.prepare and not takes_options(connection):
+                raise Unavailable("the pooler in between takes no settings of a session: connect with prepare=False")
+            rolling.check_worker(connection) if self._worker else schema.check(connection)
+            version = connection.info.server_version
+            if self.prepare and (shortage := capacity(connection).shortage(self.size)):
+                logger.warning("%s", shortage)
+        limit = self.statement_timeout if self.prepare else None
+        self._settings = session_settings(self.url, self.application_name, limit, version)
+        self.seeks_writable = seeks_writable(self._settings)
+
+    def kwargs(self) -> dict[str, Any]:
+        """Return what psycopg's connections are opened with; to be changed by its pool alone."""
+        kwargs = {**self._settings, "autocommit": True, "prepare_threshold": None}
+        if self._worker:
+            kwargs["application_name"] = rolling.marked(str(self._settings["application_name"]))
+        return kwargs
+
+    def full(self, waiting: int) -> str:
+        """Return how a message tells of a queue that has as many as it may have."""
+        return f"the queue has {counted(waiting, 'task')} already, which is the limit"
