@@ -71,20 +71,22 @@ def libpq(url: str, topology: int) -> Contestant:
     """Return the floor: prepared statements through libpq's blocking call, nothing decoded."""
     connection = psycopg.connect(url, autocommit=True)
     pgconn = connection.pgconn
-    for name in ("organizations.get_by_name", "organizations.list", "topologies.full", "organizations.create"):
-        pgconn.prepare(name.encode(), QUERIES[name].sql.encode())
+    for name in ("organizations.get_by_name", "organizations.list", "topologies.list_full[id]", "organizations.create"):
+        (query,) = (v for v in QUERIES[name.partition("[")[0]].variants() if v.name == name)
+        pgconn.prepare(name.encode(), query.sql.encode())
 
-    def call(name: str, values: Sequence[bytes]) -> None:
+    def call(name: str, values: Sequence[Any]) -> None:
         result = pgconn.exec_prepared(name.encode(), values, [1] * len(values), 1)
         assert result.status == pq.ExecStatus.TUPLES_OK, result.get_error_message()
 
     page = [struct.pack("!q", 0), struct.pack("!q", 50)]
+    one = [None, None, *(struct.pack("!q", n) for n in (2**63 - 1, 1, topology))]
     return Contestant(
         "libpq (floor)",
         {
             "point": lambda: call("organizations.get_by_name", [NAME.encode()]),
             "list": lambda: call("organizations.list", page),
-            "full": lambda: call("topologies.full", [struct.pack("!q", topology)]),
+            "full": lambda: call("topologies.list_full[id]", one),
             "insert": lambda: call("organizations.create", [fresh_name().encode(), b"", b"", b"", b"", b'\x01{"a":1}']),
         },
         connection.close,
@@ -110,7 +112,7 @@ def by_hand(url: str, topology: int, usage_id: int, *, autocommit: bool) -> Cont
                     rows.Topology,
                 ),
                 ("select topology_id, user_id, role from topology_permissions where topology_id = %s", rows.TopologyPermission),
-                (ELEMENTS_BY_HAND, rows.FullElement),
+                (ELEMENTS_BY_HAND, ElementByHand),
                 (CONNECTIONS_BY_HAND, rows.Connection),
             ):
                 with connection.cursor(row_factory=class_row(cls)) as cursor:
@@ -135,6 +137,21 @@ def by_hand(url: str, topology: int, usage_id: int, *, autocommit: bool) -> Cont
         pool.close,
         many_threads=True,
     )
+
+
+class ElementByHand(rows.Element, frozen=True):
+    """An element with what one joins to it by hand."""
+
+    host_element_attrs: rows.JsonObject | None
+    host_name: str | None
+    host_site_name: str | None
+    run_template_id: int | None
+    run_template_name: str | None
+    run_profile_id: int | None
+    run_profile_name: str | None
+    ram: float | None
+    cpus: float | None
+    diskspace: float | None
 
 
 ELEMENTS_BY_HAND = """

@@ -195,15 +195,94 @@ inner join users u on u.id = p.user_id
 where p.topology_id = :id and p.role = any(:roles::text[])
 order by u.id;
 
--- name: full(id)^
+-- name: list_full(id, user_id, roles, organization_id, accessible_to, asking_user_id, started_at, after, limit)
 -- record_class: FullTopology
--- A topology with its permissions, elements, connections and current 5-minute usage.
-with own_elements as (
+-- optional: id, user_id, roles, organization_id, accessible_to
+-- nullable: asking_user_id, started_at
+-- The topology of an id, or those that “list” gives, with permissions, elements, connections and current 5-minute usage. All
+-- parts of a page are gathered at once, and each host's problems are looked for once.
+with page as (
+  select t.id
+  from topologies t
+  where
+    t.id < :after
+    and t.id = :id -- if: id
+    and t.id = any(array( -- if: user_id, roles
+      select p.topology_id -- if: user_id, roles
+      from topology_permissions p -- if: user_id, roles
+      where p.user_id = :user_id and p.role = any(:roles::text[]) -- if: user_id, roles
+    )) -- if: user_id, roles
+    and t.id = any(array( -- if: organization_id
+      select op.topology_id -- if: organization_id
+      from users o -- if: organization_id
+      inner join topology_permissions op on op.user_id = o.id and op.role = 'owner' -- if: organization_id
+      where o.organization_id = :organization_id -- if: organization_id
+    )) -- if: organization_id
+    and t.id = any(array( -- if: accessible_to
+      select a.topology_id -- if: accessible_to
+      from accessible_topologies(:accessible_to, :after, :limit) a -- if: accessible_to
+    )) -- if: accessible_to
+  order by t.id desc
+  limit :limit
+),
+
+own_elements as (
   select
     e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id, e.template_id,
     e.profile_id, e.network_id, e.network_instance_id, e.rextfv_started_at, e.next_sync_at, e.usage_id, e.attrs
   from elements e
-  where e.topology_id = :id
+  where e.topology_id = any(array(select g.id from page g))
+),
+
+own_connections as (
+  select
+    c.id, c.topology_id, c.type, c.state, c.host_connection1_id, c.host_connection2_id, c.host_element1_id,
+    c.host_element2_id, c.usage_id, c.attrs,
+    (
+      select hc.host_id
+      from host_connections hc
+      where hc.id = coalesce(c.host_connection1_id, c.host_connection2_id)
+    ) as host_id
+  from connections c
+  where c.topology_id = any(array(select g.id from page g))
+),
+
+running as (
+  select e.id, x.host_id, x.attrs
+  from own_elements e
+  cross join
+    lateral (
+      select he.host_id, he.attrs
+      from host_elements he
+      where he.id = e.host_element_id
+      offset 0 -- noqa: AM09
+    ) x
+),
+
+own_hosts as (
+  select
+    h.id, h.site_id,
+    json_build_array(
+      h.id, h.name, h.address, h.site_id, s.name, p.problems,
+      case when p.port between 1 and 65535 then p.port::integer end
+    ) as host
+  from hosts h
+  inner join sites s on s.id = h.site_id
+  cross join lateral host_status(h, :started_at) x
+  cross join
+    lateral (
+      select
+        host_number(h.info ->> 'fileserver_port') as port,
+        array(select w.text from unnest(x.problems) w (text) where w.text is not null) as problems
+    ) p
+  where
+    h.id = any(array(
+      select r.host_id
+      from running r
+      union
+      select c.host_id
+      from own_connections c
+    ))
 ),
 
 preferred_templates as (
@@ -223,75 +302,106 @@ ends as (
   from own_elements e
   where e.connection_id is not null
   group by e.connection_id
+),
+
+full_elements as (
+  select
+    e.topology_id,
+    json_agg(
+      json_build_array(
+        e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id,
+        e.template_id, e.profile_id, e.network_id, e.network_instance_id, e.rextfv_started_at, e.next_sync_at,
+        e.usage_id, e.attrs, r.attrs, h.host, tp.id, tp.name, pf.id, pf.name, pf.ram, pf.cpus, pf.diskspace
+      )
+      order by e.id
+    ) as elements
+  from own_elements e
+  left join running r on r.id = e.id
+  left join own_hosts h on h.id = r.host_id
+  left join preferred_templates ptp on ptp.tech = e.type
+  left join templates tp on tp.id = coalesce(e.template_id, ptp.id)
+  left join preferred_profiles ppf on ppf.tech = e.type
+  left join profiles pf on pf.id = coalesce(e.profile_id, ppf.id)
+  group by e.topology_id
+),
+
+full_connections as (
+  select
+    c.topology_id,
+    json_agg(
+      json_build_array(
+        c.id, c.topology_id, c.type, c.state, c.host_connection1_id, c.host_connection2_id, c.host_element1_id,
+        c.host_element2_id, c.usage_id, c.attrs, n.from_element_id, n.to_element_id, h.host,
+        (
+          select
+            coalesce(
+              json_agg(
+                json_build_array(
+                  x.id, x.host_id, x.num, x.element_id, x.connection_id, x.type, x.state, x.usage_id, x.attrs, xh.name
+                )
+                order by x.id
+              ),
+              '[]'
+            )
+          from host_elements x
+          inner join hosts xh on xh.id = x.host_id
+          where x.connection_id = c.id or x.id in (c.host_element1_id, c.host_element2_id)
+        ),
+        (
+          select
+            coalesce(
+              json_agg(
+                json_build_array(
+                  x.id, x.host_id, x.num, x.element_id, x.connection_id, x.type, x.state, x.usage_id, x.attrs, xh.name
+                )
+                order by x.id
+              ),
+              '[]'
+            )
+          from host_connections x
+          inner join hosts xh on xh.id = x.host_id
+          where x.connection_id = c.id or x.id in (c.host_connection1_id, c.host_connection2_id)
+        )
+      )
+      order by c.id
+    ) as connections
+  from own_connections c
+  inner join ends n on n.connection_id = c.id
+  left join own_hosts h on h.id = c.host_id
+  group by c.topology_id
 )
 
 select
-  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs,
+  t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, x.state, s.name as site_name,
   (
-    select coalesce(json_agg(json_build_array(p.topology_id, p.user_id, p.role) order by p.user_id), '[]')
+    select
+      coalesce(
+        json_agg(
+          json_build_array(
+            p.topology_id, p.user_id, p.role, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)
+          )
+          order by p.user_id
+        ),
+        '[]'
+      )
     from topology_permissions p
+    inner join users u on u.id = p.user_id
     where p.topology_id = t.id
   ) as permissions,
-  (
-    select
-      coalesce(
-        json_agg(
-          json_build_array(
-            e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id,
-            e.template_id, e.profile_id, e.network_id, e.network_instance_id, e.rextfv_started_at, e.next_sync_at,
-            e.usage_id, e.attrs, he.attrs, h.name, s.name, tp.id, tp.name, pf.id, pf.name, pf.ram, pf.cpus,
-            pf.diskspace
-          )
-          order by e.id
-        ),
-        '[]'
-      )
-    from own_elements e
-    left join host_elements he on he.id = e.host_element_id
-    left join hosts h on h.id = he.host_id
-    left join sites s on s.id = h.site_id
-    left join preferred_templates ptp on ptp.tech = e.type
-    left join templates tp on tp.id = coalesce(e.template_id, ptp.id)
-    left join preferred_profiles ppf on ppf.tech = e.type
-    left join profiles pf on pf.id = coalesce(e.profile_id, ppf.id)
-  ) as elements,
-  (
-    select
-      coalesce(
-        json_agg(
-          json_build_array(
-            c.id, c.topology_id, c.type, c.state, c.host_connection1_id, c.host_connection2_id, c.host_element1_id,
-            c.host_element2_id, c.usage_id, c.attrs, n.from_element_id, n.to_element_id,
-            (
-              select
-                coalesce(
-                  json_agg(
-                    json_build_array(
-                      hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id,
-                      hc.attrs
-                    )
-                    order by hc.id
-                  ),
-                  '[]'
-                )
-              from host_connections hc
-              where hc.connection_id = c.id or hc.id in (c.host_connection1_id, c.host_connection2_id)
-            )
-          )
-          order by c.id
-        ),
-        '[]'
-      )
-    from connections c
-    inner join ends n on n.connection_id = c.id
-    where c.topology_id = t.id
-  ) as connections,
+  coalesce(e.elements, '[]') as elements,
+  coalesce(c.connections, '[]') as connections,
   (
     select
       json_build_array(
-        r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
+        n.usage_id, n.type, n.begin_at, n.end_at, n.measurements, n.memory, n.diskspace, n.traffic, n.cputime
       )
-    from current_usage(t.usage_id) r
+    from current_usage(t.usage_id) n
   ) as usage
 from topologies t
-where t.id = :id;
+left join sites s on s.id = t.site_id
+left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+cross join lateral element_summary(t.id) x
+left join full_elements e on e.topology_id = t.id
+left join full_connections c on c.topology_id = t.id
+where t.id = any(array(select g.id from page g))
+order by t.id desc;

@@ -353,7 +353,7 @@ def test_a_left_join_leaves_its_left_side_whole(says: Says, sql: str, is_one: bo
 
 def test_a_query_on_one_row_is_known_as_such(schema: psycopg.Connection) -> None:
     single = {q.query.name for q in describe(schema, QUERIES.values()) if isinstance(q, Described) and q.at_most_one_row}
-    assert {"topologies.full", "users.get_by_name", "connections.create", "topology_exchange.export"} <= single
+    assert {"topologies.get", "users.get_by_name", "connections.create", "topology_exchange.export"} <= single
     assert not {name for name in single if ".list" in name}
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tomato_dao import Ambiguous, Database, NotFound
-from tomato_dao.rows import Connection, FullElement, FullHost, FullTopology, HostComponent, User
+from tomato_dao.rows import Connection, FullConnection, FullElement, FullTopology, HostComponent, RunningHost, User
 
 Answers = Iterator[tuple[str, Any]]
 USES = ("cputime", "diskspace", "memory", "traffic")
@@ -41,7 +41,8 @@ class Loaded:
         self.sites = {site.id: site for site in self.db.sites.list(limit=1000)}
         self.organizations = {one.id: one for one in self.db.organizations.list(limit=1000)}
         self.hosts = {host.id: host for host in self.db.hosts.list(started_at=self.started_at, limit=1000)}
-        self.topologies = {one.id: self.db.topologies.full(one.id) for one in self.db.topologies.list(limit=1000)}
+        whole = self.db.topologies.list_full(started_at=self.started_at, limit=1000)
+        self.topologies = {one.id: one for one in reversed(whole)}
 
     def components(self, kind: str, part: int, dao: Any) -> list[list[Any]]:
         """Return what hosts run for a part: names of hosts and their numbers."""
@@ -90,13 +91,11 @@ def lists(here: Loaded) -> Answers:
         yield str(id), [topology.id for topology in here.db.topologies.list_of_user(id, limit=1000)]
 
 
-def host_info(here: Loaded, host: FullHost | None) -> dict[str, Any]:
+def host_info(host: RunningHost | None) -> dict[str, Any]:
     if host is None:
         return dict.fromkeys(("address", "fileserver_port", "problems", "site"))
-    info: Any = host.info
     return {
-        "address": host.address, "fileserver_port": info.get("fileserver_port"), "problems": host.problems,
-        "site": here.sites[host.site_id].name,
+        "address": host.address, "fileserver_port": host.fileserver_port, "problems": host.problems, "site": host.site_name,
     }  # fmt: skip
 
 
@@ -117,10 +116,9 @@ def element_info(here: Loaded, topology: FullTopology, e: FullElement) -> dict[s
         },
     }  # fmt: skip
     if e.type in MACHINES:
-        host = next((host for host in here.hosts.values() if host.name == e.host_name), None)
         attrs |= {
-            "template": e.run_template_name, "profile": e.run_profile_name, "host": e.host_name,
-            "host_info": host_info(here, host), "site": None if e.site_id is None else here.sites[e.site_id].name,
+            "template": e.run_template_name, "profile": e.run_profile_name, "host": e.host and e.host.name,
+            "host_info": host_info(e.host), "site": None if e.site_id is None else here.sites[e.site_id].name,
         }  # fmt: skip
         info["info_sync_date"] = e.attrs.get("last_sync", 0)
     if e.type == "external_network":
@@ -128,22 +126,18 @@ def element_info(here: Loaded, topology: FullTopology, e: FullElement) -> dict[s
     return info
 
 
-def connection_info(here: Loaded, topology: FullTopology, c: Connection) -> dict[str, Any]:
-    db = here.db
+def connection_info(here: Loaded, topology: FullTopology, c: FullConnection) -> dict[str, Any]:
     attrs: dict[str, Any] = dict(c.attrs)
-    main = None if c.host_connection1_id is None else db.host_connections.get(c.host_connection1_id)
+    main = next((served for served in c.host_connections if served.id == c.host_connection1_id), None)
     if main is not None and (turned := is_turned(here, topology, c)) is not None:
         said_there: Any = main.attrs["attrs"]
         attrs |= {turned_name(name) if turned else name: value for name, value in said_there.items()}
-    host = None if main is None else here.hosts[main.host_id]
-    attrs |= {"host": host and host.name, "host_info": host_info(here, host)}
-    serve = [db.host_elements.get(id) for id in (c.host_element1_id, c.host_element2_id) if id is not None]
-    link = [db.host_connections.get(id) for id in (c.host_connection1_id, c.host_connection2_id) if id is not None]
+    attrs |= {"host": c.host and c.host.name, "host_info": host_info(c.host)}
     return {
         "id": c.id, "type": c.type, "state": c.state, "attrs": attrs, "elements": [c.from_element_id, c.to_element_id],
         "debug": {
-            "host_elements": sorted([here.hosts[s.host_id].name, s.num] for s in serve),
-            "host_connections": sorted([here.hosts[s.host_id].name, s.num] for s in link),
+            "host_elements": sorted([s.host_name, s.num] for s in c.host_elements),
+            "host_connections": sorted([s.host_name, s.num] for s in c.host_connections),
         },
     }  # fmt: skip
 
@@ -165,12 +159,11 @@ def turned_name(name: str) -> str:
 
 def infos(here: Loaded, unmoved: Loaded) -> Answers:
     """unmoved: what was loaded, at its own time."""
-    states = {one.id: one.state for one in here.db.topologies.list(limit=1000)}
     for id, t in here.topologies.items():
         yield str(id), {
-            "id": id, "attrs": t.attrs | {"name": t.name, "site": here.sites[t.site_id].name if t.site_id else None},
-            "permissions": {user_id(here.users[p.user_id]): p.role for p in t.permissions},
-            "usage": record_of(t.usage) if t.usage else None, "state_max": states[id],
+            "id": id, "attrs": t.attrs | {"name": t.name, "site": t.site_name},
+            "permissions": {f"{p.name}@{p.origin}": p.role for p in t.permissions},
+            "usage": record_of(t.usage) if t.usage else None, "state_max": t.state,
             "timeout": seconds(unmoved.topologies[id].timeout_at),
             "elements": by_id(element_info(here, t, e) for e in t.elements),
             "connections": by_id(connection_info(here, t, c) for c in t.connections),

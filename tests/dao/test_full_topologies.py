@@ -14,10 +14,12 @@ from tomato_dao.rows import (
     Element,
     FullConnection,
     FullElement,
+    FullPermission,
     FullTopology,
     HostComponent,
+    RunningHost,
+    ServingComponent,
     Topology,
-    TopologyPermission,
     UsageRecord,
     User,
     asdict,
@@ -65,7 +67,10 @@ def test_an_empty_topology_in_full_is_empty(db: Database, world: World, topology
     assert typed(db.topologies.full(topology.id)) == typed(
         FullTopology(
             **asdict(topology),
-            permissions=(TopologyPermission(topology.id, world.user.id, "owner"),),
+            role=None,
+            state="created",
+            site_name=None,
+            permissions=(FullPermission(topology.id, world.user.id, "owner", "alice", "", "", "", nomails=False),),
             elements=(),
             connections=(),
             usage=None,
@@ -78,6 +83,9 @@ def test_a_topology_in_full_holds_everything_exactly_typed(
 ) -> None:
     t = db.topologies.create("t", owner_id=world.user.id, site_id=world.site.id, attrs={"n": 1, "x": 1.5, "big": 2**53 + 1})
     db.topology_permissions.set(t.id, bob.id, "manager")
+    patch: Any = {"origin": "ldap", "realname": "Bob B.", "email": "bob@example.org", "flags": ["nomails"]}
+    db.users.update(bob.id, patch)
+    db.hosts.update("host1", {"info": {"fileserver_port": "8888"}, "info_at": MOMENT})
     template, profile = add_template(server, "kvmqm", "debian", 1), add_profile(server, "kvmqm", "normal", 1, 0.25)
     network = inserted(server, "insert into networks (kind) values (%s) returning id", ["internet"])
     instance = inserted(
@@ -122,21 +130,36 @@ def test_a_topology_in_full_holds_everything_exactly_typed(
     add_usage(server, t.usage_id, "5minutes", MOMENT, memory=1e15)
     ran = {"run_template_id": template, "run_template_name": "debian", "run_profile_id": profile, "run_profile_name": "normal"}
     resources = {"ram": 512.0, "cpus": 0.25}
+    host = RunningHost(world.host.id, "host1", "10.0.0.1", world.site.id, "lab", ["unreachable"], 8888)
     expected = FullTopology(
         **asdict(t),
-        permissions=(TopologyPermission(t.id, world.user.id, "owner"), TopologyPermission(t.id, bob.id, "manager")),
+        role="manager",
+        state="started",
+        site_name="lab",
+        permissions=(
+            FullPermission(t.id, world.user.id, "owner", "alice", "", "", "", nomails=False),
+            FullPermission(t.id, bob.id, "manager", "bob", "ldap", "Bob B.", "bob@example.org", nomails=True),
+        ),
         elements=(
-            full_element(vm, host_element_attrs=he.attrs, host_name="host1", host_site_name="lab", **ran, **resources),
+            full_element(vm, host_element_attrs=he.attrs, host=host, **ran, **resources),
             full_element(other, **ran, **resources),
             full_element(end1),
             full_element(end2),
             full_element(end3),
         ),
-        connections=(FullConnection(**asdict(link), host_connections=tuple(serving)),),
+        connections=(
+            FullConnection(
+                **asdict(link),
+                host=host,
+                host_elements=(ServingComponent(**asdict(he), host_name="host1"),),
+                host_connections=tuple(ServingComponent(**asdict(one), host_name="host1") for one in serving),
+            ),
+        ),
         usage=UsageRecord(t.usage_id or 0, "5minutes", MOMENT - timedelta(minutes=5), MOMENT, 5, 1e15, 2.0, 3.0, 0.25),
     )
-    full = db.topologies.full(t.id)
+    full = db.topologies.full(t.id, asking_user_id=bob.id)
     assert typed(full) == typed(expected)
+    assert db.topologies.full(t.id, asking_user_id=bob.id, started_at=datetime(9000, 1, 1, tzinfo=UTC)) != full
     assert isinstance(full.connections[0].host_connections[0], HostComponent)
 
 

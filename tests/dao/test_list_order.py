@@ -116,6 +116,7 @@ NEWEST_FIRST: dict[str, Callable[[Database, Ids], Sequence[Any]]] = {
     "topologies of a user": lambda db, t: db.topologies.list_of_user(t.user, asking_user_id=t.user),
     "topologies of an organization": lambda db, t: db.topologies.list_of_organization(t.organization),
     "topologies that a user has access to": lambda db, t: db.topologies.list_accessible(t.user),
+    "whole topologies": lambda db, _: db.topologies.list_full(),
 }
 LISTS: dict[str, tuple[str, Callable[[Database, Ids], Sequence[Any]]]] = {
     "organizations": ("id", lambda db, _: db.organizations.list()),

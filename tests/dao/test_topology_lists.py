@@ -1,7 +1,9 @@
 """Lists of topologies: everything that a list page shows, and those that a user has access to."""
 
+from collections import Counter
 from datetime import timedelta
 from itertools import product
+from typing import Any
 
 import psycopg
 
@@ -10,6 +12,12 @@ from tests.helpers.dao_cases import MOMENT, NOBODY
 from tests.helpers.topology_cases import add_link, add_usage
 from tomato_dao import Database
 from tomato_dao.rows import FullPermission, ListedTopology, Topology, UsageRecord, User, asdict
+
+
+def run(db: Database, host_id: int, element_id: int) -> None:
+    """Let an element run on a host."""
+    made = db.host_elements.create(host_id, element_id, type="kvmqm", state="started", element_id=element_id)
+    db.elements.update(element_id, {"host_element_id": made.id})
 
 
 def test_a_list_holds_all_that_a_page_shows(
@@ -70,3 +78,51 @@ def test_accessible_is_what_permission_and_flags_give_page_by_page(db: Database,
         roles = {t.id: db.topology_permissions.role(t.id, carol.id) for t in db.topologies.list()}
         assert {t.id: t.role for t in db.topologies.list_accessible(carol.id)} == {id: roles[id] for id in ids}
     assert db.topologies.list_accessible(NOBODY) == []
+
+
+def test_whole_topologies_of_a_page_come_in_one_call(db: Database, world: World, bob: User) -> None:
+    made = [db.topologies.create(owner_id=owner.id, site_id=world.site.id) for owner in (world.user, bob, world.user, bob)]
+    for t in made[:3]:
+        (machine, *_), connection = add_link(db, t.id)
+        run(db, world.host.id, machine.id)
+        db.host_connections.create(world.host.id, t.id, type="bridge", state="created", connection_id=connection.id)
+    whole = [db.topologies.full(t.id, asking_user_id=bob.id) for t in reversed(made)]
+    assert [len(t.elements) for t in whole] == [0, 4, 4, 4]
+    asked: dict[str, Any] = {"asking_user_id": bob.id}
+    lists = db.topologies
+    assert lists.list_full(**asked) == whole
+    assert lists.list_full(**asked, after=whole[1].id, limit=1) == whole[2:3]
+    assert lists.list_full(**asked, user_id=bob.id, role="owner") == [whole[0], whole[2]]
+    assert lists.list_full(**asked, organization_id=world.organization.id) == [whole[1], whole[3]]
+    assert lists.list_full(**asked, accessible_to=bob.id) == [whole[0], whole[2]]
+
+
+def test_a_topology_in_full_tells_the_hosts_of_what_an_element_is_connected_to(
+    db: Database, topology: Topology, world: World
+) -> None:
+    """Three machines: the first is linked to the second directly, and to both others by a switch."""
+    hosts = [
+        db.hosts.create(
+            name, address=name, rpcurl=name, site_id=db.sites.create(name, organization_id=world.organization.id).id
+        )
+        for name in "abc"
+    ]
+    machines = [db.elements.create(topology.id, "kvmqm") for _ in hosts]
+    switch = db.elements.create(topology.id, "tinc_vpn")
+    for machine in machines:
+        port = db.elements.create(topology.id, "kvmqm_interface", parent_id=machine.id)
+        db.connections.create(port.id, db.elements.create(topology.id, "tinc_endpoint", parent_id=switch.id).id)
+    first, second = (db.elements.create(topology.id, "kvmqm_interface", parent_id=m.id) for m in machines[:2])
+    db.connections.create(first.id, second.id)
+    lone = db.elements.create(topology.id, "udp_endpoint")
+    for machine, host in zip(machines[1:], hosts[1:], strict=True):
+        run(db, host.id, machine.id)
+    full = db.topologies.full(topology.id)
+
+    def near(element_id: int) -> Counter[str]:
+        return Counter(host.name for host in full.connected_hosts(element_id))
+
+    assert near(machines[0].id) == {"b": 2, "c": 1}
+    assert near(machines[1].id) == {"c": 1}
+    assert near(machines[2].id) == near(first.id) == {"b": 1}
+    assert near(second.id) == near(lone.id) == {}

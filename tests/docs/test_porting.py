@@ -1,4 +1,4 @@
-"""The guide for who ports the old backend: the calls that it names exist, and it leaves no request out."""
+"""The guide for who ports the old backend: its calls exist, and it says of each request how many calls serve it."""
 
 import csv
 import re
@@ -12,7 +12,7 @@ from tomato_dao import Database
 
 GUIDE = CHECKOUT / "docs" / "guides" / "porting.md"
 ROW = re.compile(r"^\| (.+?) \| (.+) \|$", re.MULTILINE)
-CALL = re.compile(r"`([a-z_]+)\.([a-z_]+)`( \(not yet\))?")
+CALL = re.compile(r"`([a-z_]+)\.([a-z_]+)`")
 HEADING = "the old backend's request"
 
 
@@ -21,12 +21,11 @@ def rows() -> list[tuple[str, str]]:
     return [(wanted, calls) for wanted, calls in ROW.findall(GUIDE.read_text("utf-8")) if wanted != HEADING]
 
 
-def test_each_call_that_the_guide_names_exists_unless_it_says_otherwise(db: Database) -> None:
+def test_each_call_that_the_guide_names_exists(db: Database) -> None:
     named = {call for _, calls in rows() for call in CALL.findall(calls)}
     assert len(named) > 100
-    said = {f"{dao}.{call}": not later for dao, call, later in named}
-    there = {f"{dao}.{call}": callable(getattr(getattr(db, dao, None), call, None)) for dao, call, _ in named}
-    assert said == there
+    missing = [f"{dao}.{call}" for dao, call in named if not callable(getattr(getattr(db, dao, None), call, None))]
+    assert missing == []
 
 
 def test_each_request_has_a_call_or_a_reason(db: Database) -> None:
@@ -45,3 +44,10 @@ def test_no_request_of_the_old_backend_is_left_out() -> None:
         wanted = Counter(line["what it wants"] for line in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
     assert wanted.total() == 187
     assert Counter(request for request, _ in rows()) == wanted
+
+
+def test_nearly_every_request_is_served_by_one_call_and_none_by_a_loop() -> None:
+    """Calls that are needed together have a + between them."""
+    together = [calls for _, calls in rows() if " + " in calls]
+    assert (len(rows()), len(together)) == (187, 14)
+    assert [calls for calls in together if "iterate" in calls] == []

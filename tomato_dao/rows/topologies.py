@@ -110,16 +110,33 @@ class ConnectionEnd(Row, frozen=True):
     connection_id: int | None
 
 
+class RunningHost(Row, frozen=True):
+    """A host that runs something, with its problems; fileserver_port: None where it reports none."""
+
+    id: int
+    name: str
+    address: str
+    site_id: int
+    site_name: str
+    problems: list[str]
+    fileserver_port: int | None
+
+
+class ServingComponent(HostComponent, frozen=True):
+    """A component of a host that serves a connection, with the host's name."""
+
+    host_name: str
+
+
 class FullElement(Element, frozen=True):
-    """An element with its main host element's attrs, where that runs, and what it would run with.
+    """An element with its main host element's attrs, the host that runs it, and what it would run with.
 
     run_template_… and run_profile_… are the element's own or else the preferred one of its tech; ram and diskspace in MB,
     cpus a fraction.
     """
 
     host_element_attrs: JsonObject | None
-    host_name: str | None
-    host_site_name: str | None
+    host: RunningHost | None
     run_template_id: int | None
     run_template_name: str | None
     run_profile_id: int | None
@@ -130,18 +147,53 @@ class FullElement(Element, frozen=True):
 
 
 class FullConnection(Connection, frozen=True):
-    """A connection with its two ends and the host connections that serve it."""
+    """A connection with its two ends, the host of its first host connection, and what serves it on hosts."""
 
-    host_connections: tuple[HostComponent, ...]
+    host: RunningHost | None
+    host_elements: tuple[ServingComponent, ...]
+    host_connections: tuple[ServingComponent, ...]
+
+
+def _is_port_of_switch(element: Element) -> bool:
+    return element.type == "tinc_endpoint" and element.parent_id is not None
 
 
 class FullTopology(Topology, frozen=True):
-    """A topology with everything in it, and its latest 5-minute usage (None where it uses nothing now)."""
+    """A topology with everything in it.
 
-    permissions: tuple[TopologyPermission, ...]
+    role: the effective one of who asks (None: none). state: the highest of its elements (created where it has none). usage:
+    the latest 5-minute usage (None where it uses nothing now).
+    """
+
+    role: str | None
+    state: str
+    site_name: str | None
+    permissions: tuple[FullPermission, ...]
     elements: tuple[FullElement, ...]
     connections: tuple[FullConnection, ...]
     usage: UsageRecord | None
+
+    def connected_hosts(self, element_id: int) -> list[RunningHost]:
+        """Return the host of each element that an element, or one of its children, is connected to.
+
+        A switch stands for the elements at its other ports, an interface for its machine. What does not run has no host. A
+        host comes once for each such element, so `Counter(host.id for host in …)` counts them, for bonuses in
+        `hosts.candidates`.
+        """
+        elements = {e.id: e for e in self.elements}
+        ends = {c.id: (elements[c.from_element_id], elements[c.to_element_id]) for c in self.connections}
+        far: list[FullElement] = []
+        for port in self.elements:
+            if element_id in (port.id, port.parent_id) and port.connection_id is not None:
+                (end,) = (e for e in ends[port.connection_id] if e.id != port.id)
+                if not _is_port_of_switch(end):
+                    far.append(end)
+                else:
+                    others = [e for e in self.elements if e.parent_id == end.parent_id and e.connection_id and e.id != end.id]
+                    beyond = [e for other in others for e in ends[other.connection_id or 0] if e.id != other.id]
+                    far += [e for e in beyond if not _is_port_of_switch(e)]
+        hosts = [e.host or (elements[e.parent_id].host if e.parent_id else None) for e in far]
+        return [host for host in hosts if host is not None]
 
 
 class ExportedTopology(Row, frozen=True):

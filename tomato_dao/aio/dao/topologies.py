@@ -52,9 +52,13 @@ class AsyncTopologies:
         """Return the topology of an id. Raises NotFound."""
         return found(await self._q.get(id), "topology", id)
 
-    async def full(self, id: int) -> FullTopology:
-        """Return a topology with elements, connections, permissions and latest 5-minute usage. Raises NotFound."""
-        return found(await self._q.full(id), "topology", id)
+    async def full(self, id: int, *, asking_user_id: int | None = None, started_at: datetime | None = None) -> FullTopology:
+        """Return a topology with permissions, elements, connections, the hosts that run them and latest 5-minute usage.
+
+        asking_user_id: the user whose role it tells. started_at: when the backend started (see Hosts). Raises NotFound.
+        """
+        rows = await self._q.list_full(asking_user_id, started_at, _ABOVE_ALL, 1, id=id)
+        return found(next(iter(rows), None), "topology", id)
 
     async def list(
         self, *, asking_user_id: int | None = None, after: int | None = None, limit: int = 100
@@ -90,6 +94,33 @@ class AsyncTopologies:
     async def list_accessible(self, user_id: int, *, after: int | None = None, limit: int = 100) -> Sequence[ListedTopology]:
         """Return a page of those on which a user has an effective role, which each tells, as `list` does."""
         return await self._q.list(user_id, _before(after), limit, accessible_to=user_id)
+
+    async def list_full(
+        self,
+        *,
+        user_id: int | None = None,
+        role: str = "user",
+        organization_id: int | None = None,
+        accessible_to: int | None = None,
+        asking_user_id: int | None = None,
+        started_at: datetime | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[FullTopology]:
+        """Return a page of whole topologies, as `full` gives each, of those that `iterate` goes over for the same choice.
+
+        after, limit: as for `list`. Raises InvalidValue where accessible_to comes with another choice.
+        """
+        return await self._q.list_full(
+            asking_user_id,
+            started_at,
+            _before(after),
+            limit,
+            user_id=user_id,
+            roles=_chosen_roles(user_id, role, organization_id, accessible_to),
+            organization_id=organization_id,
+            accessible_to=accessible_to,
+        )
 
     def iterate(
         self,
