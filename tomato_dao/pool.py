@@ -73,6 +73,7 @@ class Pool:
         prepare: bool = True,
         log_slower_than: float | None = None,
         worker: bool = False,
+        migrations: Sequence[str] | None = None,
     ) -> None:
         """Open the pool; `tomato_dao.connect` and `Opening` document the parameters and errors."""
         self._opening = Opening(
@@ -85,6 +86,7 @@ class Pool:
             prepare=prepare,
             log_slower_than=log_slower_than,
             worker=worker,
+            migrations=migrations,
         )
         self._opening.examine(timeout)
         self.size, self.timeout = self._opening.size, self._opening.timeout

@@ -42,14 +42,12 @@ alter table organizations drop column shown;
 DOWN = """-- migrate:up
 -- breaks: older code reads image_url
 -- backfill: fill
-alter table organizations alter column shown set not null;
 alter table organizations drop column image_url;
 {comment}
 
 -- migrate:down
 
 alter table organizations add column image_url text not null default '';
-alter table organizations alter column shown drop not null;
 {comment_before}
 """
 FILL = """-- Fills organizations.shown.
@@ -125,6 +123,13 @@ def package(directory: Path) -> None:
     """Write the newer release's code beside its migrations: a checkout of it. It reads no organization's image_url."""
     shutil.copytree(CHECKOUT / "tomato_dao", directory / "tomato_dao", ignore=shutil.ignore_patterns("__pycache__"))
     (directory / "Makefile").touch()
-    for file in sorted((directory / "db" / "queries").glob("*.sql")):
-        if "image_url" in (text := file.read_text()):
-            file.write_text(re.sub(r"(?<!:)\b(o\.)?image_url\b", "''", text))
+    file = directory / "db" / "queries" / "organizations.sql"
+    file.write_text(without_image_url(file.read_text()))
+
+
+def without_image_url(queries: str) -> str:
+    """Return queries of organizations without the column image_url, with the same parameters and results."""
+    queries = queries.replace("o.image_url", "'' as image_url").replace(
+        ":homepage_url, :image_url", ":homepage_url || left(:image_url, 0)"
+    )
+    return re.sub(r"(?m)^(?!-- )(.*?)(?<!as )\b(?:r\.)?(?<!:)image_url, ", r"\1", queries)

@@ -154,8 +154,8 @@ def as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def peak_memory(url: str, command: str, *arguments: str) -> float:
-    """Return how many MB a command of tomato_dao.ops has used at its peak, when it has ended well."""
+def peak_memory(url: str, command: str, *arguments: str, directory: Path = CHECKOUT) -> float:
+    """Return how many MB a command of tomato_dao.ops, of a checkout, has used at its peak, when it has ended well."""
     if not Path("/proc/self/status").exists():
         pytest.skip("the peak of memory is known on Linux only")
     # ru_maxrss would tell of the process that started it, too
@@ -165,7 +165,8 @@ def peak_memory(url: str, command: str, *arguments: str) -> float:
     )
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],
-        env={**os.environ, "DATABASE_URL": url, "OWNER_DATABASE_URL": "", "PYTHONPATH": str(CHECKOUT)},
+        env={**os.environ, "DATABASE_URL": url, "OWNER_DATABASE_URL": "", "PYTHONPATH": str(directory)},
+        cwd=directory,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..pool import Pool
+from ..server import schema
 from ..transactions import Transactions
 from ..transfer.files import Source, source, written
 from ..transfer.legacy.load import load_legacy
 from ..transfer.legacy.reader import is_legacy
 from ..transfer.legacy.report import InvalidRecords, LegacySummary
-from ..transfer.load import check, load
+from ..transfer.load import check, lacking, load, migrations_of
 from ..transfer.report import Report, Summary
 from .cli import Parser, file_name, interrupted_as, period
+from .older import load_older
 from .progress import shown
 from .urls import owner_url
 
@@ -64,11 +66,21 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         elif options.skip_invalid or options.report or options.extend_timeouts:
             parser.error("--skip-invalid, --report and --extend-timeouts are for dumps of the old backend, which this is not")
         elif options.check:
+            through = lacking(migrations_of(file))
             summary = check(file, progress=progress)
+            if through:
+                print(f"load: it is of an older schema, and would go through {_names(through)}", file=sys.stderr)
+        elif lacking(migrations_of(file)):
+            with interrupted_as(_NOTHING):
+                summary = load_older(owner_url(), file, replace=options.replace, merge=options.merge, progress=progress)
         else:
             with _database(1) as db, interrupted_as(_NOTHING):
                 summary = load(db, file, replace=options.replace, merge=options.merge, progress=progress)
     print(f"load: {'fine: ' if options.check else ''}{summary}", file=sys.stderr)
+
+
+def _names(versions: Sequence[str]) -> str:
+    return ", ".join(path.stem for path in schema.files() if schema.version_of(path) in versions)
 
 
 def _load_legacy(file: Source, options: argparse.Namespace, progress: Report) -> Summary:

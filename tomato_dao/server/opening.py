@@ -1,6 +1,7 @@
 """What a pool is opened with, and the look at the server before: the same whether threads or tasks share the pool."""
 
 import logging
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
@@ -17,6 +18,7 @@ class Opening:
     """The parameters of a pool, checked; `tomato_dao.connect` documents them and their errors.
 
     worker: accept what `rolling.check_worker` does, not this code's schema only, and show the code's schema version.
+    migrations: the versions of those that the database has, instead of this code's.
     max_waiting, slow: infinite where they are not limited. seeks_writable: the target_session_attrs by which a server is
     looked for that can be written to, once `examine` was called.
     """
@@ -33,6 +35,7 @@ class Opening:
         prepare: bool = True,
         log_slower_than: float | None = None,
         worker: bool = False,
+        migrations: Sequence[str] | None = None,
     ) -> None:
         self.url = url
         self.size = arguments.count("a pool's size", size, 1)
@@ -43,6 +46,7 @@ class Opening:
         self.application_name = arguments.text("application_name", application_name)
         self.prepare = prepare
         self._worker = worker
+        self._migrations = migrations
         self.seeks_writable = ""
         self._settings: dict[str, object] = {}
 
@@ -51,7 +55,7 @@ class Opening:
         with probe(self.url, timeout) as connection:
             if self.prepare and not takes_options(connection):
                 raise Unavailable("the pooler in between takes no settings of a session: connect with prepare=False")
-            rolling.check_worker(connection) if self._worker else schema.check(connection)
+            rolling.check_worker(connection) if self._worker else schema.check(connection, self._migrations)
             version = connection.info.server_version
             if self.prepare and (shortage := capacity(connection).shortage(self.size)):
                 logger.warning("%s", shortage)

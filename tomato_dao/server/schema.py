@@ -184,9 +184,18 @@ def refuse_edited(connection: psycopg.Connection) -> None:
         )
 
 
-def check(connection: psycopg.Connection) -> None:
-    """WrongSchema where a database's migrations are not this code's, saying which and what to do."""
+def check(connection: psycopg.Connection, migrations: Sequence[str] | None = None) -> None:
+    """Raise WrongSchema where a database's migrations are not this code's, saying which and what to do.
+
+    migrations: the versions that it has to have instead of this code's.
+    """
     have, need = applied(connection), known()
+    if migrations is not None:
+        if have != list(migrations):
+            raise WrongSchema(
+                f"the database {connection.info.dbname} has other migrations than the older schema {max(migrations)}"
+            )
+        return
     where = f"the database {connection.info.dbname}"
     refuse_unknown(have, connection.info.dbname)
     if pending := compare(have).pending:

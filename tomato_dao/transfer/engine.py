@@ -5,7 +5,7 @@ anew) are away and are built again from the rows, which checks them.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -90,10 +90,12 @@ def load_blocks(
     replace: bool = False,
     merge: bool = False,
     progress: Report | None = None,
+    migrations: Sequence[str] | None = None,
 ) -> dict[str, int]:
     """Load blocks, which are asked for with the database's tables, and return how many rows of each model came.
 
-    The database must be empty, or else all its rows go (replace), or rows of the same key do (merge). Whatever `blocks`
+    The database must be empty, or else all its rows go (replace), or rows of the same key do (merge). migrations: the versions
+    of those that it has (default: this code's). Whatever `blocks`
     raises leaves the database as it was.
 
     Raises NotEmpty, NotAllowed where the user doesn't own the tables, WrongSchema, and for the rows' faults, with line
@@ -104,9 +106,9 @@ def load_blocks(
             raise WrongState("a load is a transaction of its own: start it outside of transaction()")
         try:
             with connection.transaction():
-                load = _Load(connection, merge=merge, progress=progress)
+                load = _Load(connection, merge=merge, progress=progress, migrations=migrations)
                 if not replace and not merge:
-                    load.check_empty()
+                    refuse_rows(connection, load.tables)
                 load.prepare()
                 load.copy(iter(blocks(load.tables)))
                 load.finish()
@@ -115,6 +117,19 @@ def load_blocks(
             raise owner_needed(error) from error
         except psycopg.Error as error:
             raise failure(error, connection) from error
+
+
+def refuse_rows(connection: psycopg.Connection, tables: Iterable[Table]) -> None:
+    """Raise NotEmpty where a table has rows, but for those that the schema brings."""
+    for table in tables:
+        if table.has_defaults:
+            continue
+        if connection.execute(sql.SQL("select from {} limit 1").format(sql.Identifier(table.name))).rowcount:
+            raise NotEmpty(
+                f"the database {connection.info.dbname} is not empty (there are {table.name}): load into another, "
+                "or with replace, which removes all that is in it first",
+                entity=table.model,
+            )
 
 
 def failure(error: psycopg.Error, connection: psycopg.Connection) -> TomatoError:
@@ -132,7 +147,9 @@ def owner_needed(error: psycopg.Error) -> NotAllowed:
 
 
 class _Load:
-    def __init__(self, connection: psycopg.Connection, *, merge: bool, progress: Report | None) -> None:
+    def __init__(
+        self, connection: psycopg.Connection, *, merge: bool, progress: Report | None, migrations: Sequence[str] | None
+    ) -> None:
         self.lines = RowLines()
         self._connection = connection
         self._merge = merge
@@ -141,7 +158,7 @@ class _Load:
         limits.lift(connection)
         connection.execute(_SETTINGS)
         refuse_planted(connection)
-        schema.check(connection)
+        schema.check(connection, migrations)
         self.tables = catalog.tables(connection)
         self._by_name = {table.name: table for table in self.tables}
         self._search = Search(connection, self.lines, staged=merge)
@@ -174,18 +191,6 @@ class _Load:
                 ((holders,),) = self._connection.execute(_HOLDERS, [self._quoted]).fetchall()
                 logger.warning("the load waits for others' transactions to end: %s", one_line(holders))
             sleep(pause)  # so that others come through
-
-    def check_empty(self) -> None:
-        for table in self.tables:
-            if table.has_defaults:
-                continue
-            found = self._connection.execute(sql.SQL("select from {} limit 1").format(sql.Identifier(table.name))).rowcount
-            if found:
-                raise NotEmpty(
-                    f"the database {self._connection.info.dbname} is not empty (there are {table.name}): load into another, "
-                    "or with replace, which removes all that is in it first",
-                    entity=table.model,
-                )
 
     def prepare(self) -> None:
         """Append to a truncated table in the file's order, whatever space there was."""

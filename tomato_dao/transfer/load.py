@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import replace as changed
 from typing import IO
 
@@ -18,6 +19,9 @@ from .legacy.load import load_legacy
 from .legacy.reader import is_legacy
 from .reader import DumpReader, tables_of
 from .report import Progress, Report, Summary
+
+_HEADER_LINES = 2
+_LONGEST_HEADER = 1 << 20  # bytes
 
 
 def load(
@@ -49,7 +53,7 @@ def load(
                 raise InvalidValue("an old dump can't be merged into a database that is in use")
             return load_legacy(db, chunks, replace=replace, progress=progress)
         reader = DumpReader(chunks)
-        _check_migrations(reader.header.migrations)
+        _refuse_older(reader.header.migrations)
 
         def tell(told: Progress) -> None:
             if progress:
@@ -62,14 +66,15 @@ def load(
 def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report | None = None) -> Summary:
     """Read a dump and verify what can be verified without a database: not whether keys are unique and references fit.
 
-    Records are held against this code's schema, whatever columns the header tells of. Raises as `load` does for the file's
-    faults.
+    Records are held against this code's schema, whatever columns the header tells of; those of an older schema against the
+    header. Raises as `load` does for the file's faults.
     """
     start = time.monotonic()
     with source(file) as chunks:
         reader = DumpReader(chunks)
-        _check_migrations(reader.header.migrations)
-        tables = tables_of(msgspec.json.decode((schema.DB_DIR / "models.json").read_bytes()))
+        tables = reader.header.tables
+        if not lacking(reader.header.migrations):
+            tables = tables_of(msgspec.json.decode((schema.DB_DIR / "models.json").read_bytes()))
         counts = {table.model: 0 for table in tables}
         size = 0
         for block in reader.blocks(tables):
@@ -81,18 +86,45 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
     return Summary(counts, time.monotonic() - start)
 
 
-def _check_migrations(theirs: list[str]) -> None:
+def lacking(theirs: list[str]) -> list[str]:
+    """Return this code's migrations that a dump lacks: it is of an older schema, which a database of that schema can take.
+
+    None where it is of this code's schema, or of one before the first release: then the fields of each record are compared
+    with the tables' all the same. Raises WrongSchema for a newer schema, and for one that is no beginning of this code's.
+    """
     ours = schema.known()
     if theirs and max(theirs) < ours[0]:
-        return  # of a schema before the first release; the fields of each record are compared with the tables' all the same
+        return []
     differs = schema.compare(theirs)
     if unknown := differs.unknown:
         raise WrongSchema(
             f"the dump has migrations that this code does not know ({printable(', '.join(unknown))}): it is of a newer "
             "tomato-dao; load it with that one"
         )
-    if missing := differs.pending:
+    if theirs != ours[: len(theirs)]:
+        raise WrongSchema(f"the dump lacks migrations in between ({', '.join(differs.pending)}): no release has such a schema")
+    return differs.pending
+
+
+def migrations_of(file: Source) -> list[str]:
+    """Return the migrations that a dump's header tells of, and leave the file as it is; none where it has no such header."""
+    found: list[str] = []
+
+    def judge(start: bytes) -> bool | None:
+        if start.count(b"\n") < _HEADER_LINES:
+            return None if len(start) < _LONGEST_HEADER else False
+        with suppress(InvalidValue):
+            found.extend(DumpReader([b"".join(start.splitlines(keepends=True)[:_HEADER_LINES])]).header.migrations)
+        return True
+
+    file.recognise(judge)
+    return found
+
+
+def _refuse_older(theirs: list[str]) -> None:
+    if missing := lacking(theirs):
+        ours = schema.known()
         raise WrongSchema(
-            f"the dump lacks {len(missing)} of {len(ours)} migrations ({', '.join(missing)}): load it with the tomato-dao that "
-            f"wrote it into a database of its schema, then run {command_line('migrate')}"
+            f"the dump lacks {len(missing)} of {len(ours)} migrations ({', '.join(missing)}): {command_line('load')} takes it "
+            "through them"
         )
