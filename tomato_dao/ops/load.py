@@ -66,17 +66,23 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         elif options.skip_invalid or options.report or options.extend_timeouts:
             parser.error("--skip-invalid, --report and --extend-timeouts are for dumps of the old backend, which this is not")
         elif options.check:
-            through = lacking(migrations_of(file))
+            through = _older(file)
             summary = check(file, progress=progress)
             if through:
                 print(f"load: it is of an older schema, and would go through {_names(through)}", file=sys.stderr)
-        elif lacking(migrations_of(file)):
+        elif _older(file):
             with interrupted_as(_NOTHING):
                 summary = load_older(owner_url(), file, replace=options.replace, merge=options.merge, progress=progress)
         else:
             with _database(1) as db, interrupted_as(_NOTHING):
                 summary = load(db, file, replace=options.replace, merge=options.merge, progress=progress)
     print(f"load: {'fine: ' if options.check else ''}{summary}", file=sys.stderr)
+
+
+def _older(file: Source) -> list[str]:
+    """Return the migrations that a dump of an older schema has to go through; none for any other file."""
+    migrations = migrations_of(file)
+    return lacking(migrations) if migrations else []
 
 
 def _names(versions: Sequence[str]) -> str:

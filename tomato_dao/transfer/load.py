@@ -101,8 +101,8 @@ def lacking(theirs: list[str]) -> list[str]:
             f"the dump has migrations that this code does not know ({printable(', '.join(unknown))}): it is of a newer "
             "tomato-dao; load it with that one"
         )
-    if theirs != ours[: len(theirs)]:
-        raise WrongSchema(f"the dump lacks migrations in between ({', '.join(differs.pending)}): no release has such a schema")
+    if not theirs or theirs != ours[: len(theirs)]:
+        raise WrongSchema(f"the dump lacks migrations ({', '.join(differs.pending)}): no release has such a schema")
     return differs.pending
 
 
