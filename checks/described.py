@@ -96,13 +96,24 @@ def describe(connection: psycopg.Connection, queries: Iterable[Query]) -> list[D
     catalog = read_catalog(connection)
     described: list[Described | Refused] = []
     for query in queries:
-        variants = [_describe(connection, catalog, types, variant) for variant in query.variants()]
+        with _undone(connection):
+            variants = [_describe(connection, catalog, types, variant) for variant in query.variants()]
         refused = next((variant for variant in variants if isinstance(variant, Refused)), None)
         whole = refused or _together(query, [variant for variant in variants if isinstance(variant, Described)])
         if isinstance(whole, Described) and whole.columns:
             whole.orders.extend(_unfit_orders(connection, catalog, types, query))
         described.append(whole)
     return described
+
+
+@contextmanager
+def _undone(connection: psycopg.Connection) -> Iterator[None]:
+    """In a transaction: let what the server refuses of one query not end the transaction."""
+    if connection.info.transaction_status == pq.TransactionStatus.IDLE:
+        yield
+    else:
+        with connection.transaction(force_rollback=True):
+            yield
 
 
 def _unfit_orders(connection: psycopg.Connection, catalog: Catalog, types: _Types, query: Query) -> Iterator[str]:

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from tomato_dao.errors import TomatoError
 from tomato_dao.ops.cli import run_command
-from tomato_dao.server import schema
+from tomato_dao.server import rolling, schema
 from tomato_dao.sql.wording import counted
 
+from .headers import header_faults
+
 _CONFIG = schema.DB_DIR.parent / ".squawk.toml"
-_RELEASED = "released.sha256"
+RELEASED = "released.sha256"
 
 
 def unfrozen(directory: Path) -> list[str]:
@@ -26,7 +28,7 @@ def unfrozen(directory: Path) -> list[str]:
     The list is as sha256sum writes it. Databases have applied what is in it: such a file can't change or go, and a file that
     comes before one of them would be applied after it there.
     """
-    list_file = directory / _RELEASED
+    list_file = directory / RELEASED
     lines = [line.split() for line in list_file.read_text("utf-8").splitlines() if line and not line.startswith("#")]
     if faulty := [" ".join(words) for words in lines if len(words) != 2]:
         return [f"{os.path.relpath(list_file)}: a line has a hash and a file name, not {faulty[0]!r}"]
@@ -42,7 +44,7 @@ def unfrozen(directory: Path) -> list[str]:
         elif schema.file_hash(found[name]) != released[name]:
             faults[name] = "it was edited after its release: bring it back, and make the change in a new migration"
     if list(released) != sorted(released):
-        faults[_RELEASED] = "its lines are not in the order of the versions"
+        faults[RELEASED] = "its lines are not in the order of the versions"
     return [f"{os.path.relpath(directory / name)}: {fault}" for name, fault in faults.items()]
 
 
@@ -57,6 +59,20 @@ def misnamed(directory: Path) -> list[str]:
         if versions.count(version) > 1:
             wrong.append((path, "another migration has the same version: give one a later one"))
     return [f"{os.path.relpath(path)}: {fault}" for path, fault in wrong]
+
+
+def headers(directory: Path) -> list[str]:
+    """Return what is wrong with the headers of a directory's migrations that are not released, a line each.
+
+    Those of the first release need none.
+    """
+    released = _listed(directory)
+    return list(header_faults(rolling.migrations(directory), released)) if released else []
+
+
+def _listed(directory: Path) -> list[str]:
+    lines = (directory / RELEASED).read_text("utf-8").splitlines()
+    return [line.split()[-1] for line in lines if line and not line.startswith("#")]
 
 
 def findings(file: Path) -> list[str]:
@@ -78,7 +94,11 @@ def findings(file: Path) -> list[str]:
 def main() -> None:
     """Run `python -m checks.migration_lint`."""
     changed = unfrozen(schema.DB_DIR / "migrations")
-    found = [*misnamed(schema.DB_DIR / "migrations"), *(line for file in schema.files() for line in findings(file))]
+    found = [
+        *misnamed(schema.DB_DIR / "migrations"),
+        *headers(schema.DB_DIR / "migrations"),
+        *(line for file in schema.files() for line in findings(file)),
+    ]
     for line in [*changed, *found]:
         print(line, file=sys.stderr)
     if changed:

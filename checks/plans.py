@@ -5,6 +5,7 @@ tests/plans/data.sql makes the testbed. Plans are generic ones, as prepared stat
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,35 +49,51 @@ Plan = TypedDict(
 def testbed(size: int) -> Iterator[psycopg.Connection]:
     """A connection to a database of its own with that many topologies, and all else in proportion."""
     with schema_connection() as connection:
-        # As a dump is restored: triggers and foreign keys are off, indexes are made afterwards.
-        for statement in (
-            f"set plans.topologies = {size}",
-            "set session_replication_role = replica",
-            "set maintenance_work_mem = '512MB'",
-            "update pg_index i set indisready = false from pg_tables t"
-            " where i.indrelid = t.tablename::regclass and t.schemaname = 'public'",
-            (PLANS / "data.sql").read_text("utf-8"),
-            "reindex schema public",
-            "vacuum analyze",
-        ):
-            connection.execute(statement.encode())
+        fill(connection, size, (PLANS / "data.sql").read_text("utf-8"))
         yield connection
+
+
+def fill(connection: psycopg.Connection, size: int, data: str) -> None:
+    """Make a testbed of an empty database, by the SQL of tests/plans/data.sql or of a release's.
+
+    As a dump is restored: triggers and foreign keys are off, indexes are made afterwards.
+    """
+    for statement in (
+        f"set plans.topologies = {size}",
+        "set session_replication_role = replica",
+        "set maintenance_work_mem = '512MB'",
+        "update pg_index i set indisready = false from pg_tables t"
+        " where i.indrelid = t.tablename::regclass and t.schemaname = 'public'",
+        data,
+        "reindex schema public",
+        "vacuum analyze",
+        "reset session_replication_role",
+    ):
+        connection.execute(statement.encode())
 
 
 def findings(connection: psycopg.Connection, queries: Sequence[Query], size: int) -> Iterator[str]:
     """Return what the plans read or sort beyond need, a line each, unless the query says why that is right."""
-    large = {
-        name
-        for (name,) in connection.execute(
-            "select relname from pg_class where relkind = 'r' and reltuples >= %s", [max(size // _LARGE, _FEW)]
-        )
-    }
+    large = _large(connection, size)
     for query in queries:
         found = [(variant.name, what) for variant in query.variants() for what in _found(connection, variant, large)]
         if "plan" not in query.claims:
             yield from (f"{short(query.path)}:{query.line}: {name}: its plan {what}" for name, what in found)
         elif not found and size == FULL_SIZE:
             yield f"{short(query.path)}:{query.line}: {query.name}: nothing is wrong with its plan: remove the comment “plan”"
+
+
+def wasteful(connection: psycopg.Connection, query: Query, size: int) -> list[str]:
+    """Return what the plan of one statement reads or sorts beyond need, without the numbers of rows."""
+    found = _found(connection, query, _large(connection, size))
+    return list(
+        dict.fromkeys(re.sub(r"\d+ rows", "rows", re.sub(r", of which \d+", ", of which fewer", what)) for what in found)
+    )
+
+
+def _large(connection: psycopg.Connection, size: int) -> set[str]:
+    query = "select relname from pg_class where relkind = 'r' and reltuples >= %s"
+    return {name for (name,) in connection.execute(query, [max(size // _LARGE, _FEW)])}
 
 
 def text(connection: psycopg.Connection, query: Query) -> str:

@@ -1,0 +1,2 @@
+-- compatible
+alter table topologies add column note text;

@@ -1,0 +1,2 @@
+-- breaks
+alter table link_measurements alter column measurements type smallint;

@@ -1,0 +1,2 @@
+-- breaks
+alter table hosts alter column rpcurl type varchar(500);

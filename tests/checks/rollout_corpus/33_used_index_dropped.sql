@@ -1,0 +1,2 @@
+-- breaks
+drop index elements_connection_id_idx;

@@ -1,0 +1,2 @@
+-- breaks
+alter table connections alter column state drop default;

@@ -1,0 +1,2 @@
+-- breaks
+alter table hosts enable row level security;

@@ -1,0 +1,2 @@
+-- breaks
+alter table tasks rename to periodic_tasks;
