@@ -52,13 +52,26 @@ check: .venv/dev check-queries ## format, lint, types, queries, generated files 
 	@said=$$(.venv/bin/lint-imports --no-cache --no-logo) || { echo "$$said" >&2; exit 1; }
 	@$(PY) -m checks.imports --check
 	@$(PY) -m checks.schema_pages --check
+	@$(PY) -m checks.api
 	@$(PY) -m mypy
 
 check-queries: .venv/dev ## hold queries, rows, DAOs and schema against each other
 	@$(PY) -m checks.contract
 
-check-plans: .venv/dev ## look at the queries' plans on a large testbed: scans, sorts, and what changed since tests/plans was written
+check-check-rollout: .venv/dev ## hold schema and queries against older code: a release (BASE=1.0.0; the last one) or a git ref
+	@$(PY) -m checks.rollout $(BASE)
+
+release-files: .venv/dev ## write what a release leaves for later ones, of the version in tomato_dao/__init__.py
+	@$(PY) -m checks.cut
+
+plans: .venv/dev ## look at the queries' plans on a large testbed: scans, sorts, and what changed since tests/plans was written
 	@$(PY) -m checks.plans
+
+check-rollout: .venv/dev ## hold schema and queries against older code: a release (BASE=1.0.0; the last one) or a git ref
+	@$(PY) -m checks.rollout $(BASE)
+
+release-files: .venv/dev ## write what a release leaves for later ones, of the version in tomato_dao/__init__.py
+	@$(PY) -m checks.cut
 
 plans: .venv/dev ## write tests/plans, after a change of plans that is meant
 	@$(PY) -m checks.plans --write
@@ -137,5 +150,5 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help docs setup migrate migrate-status rollback new-migration roles demo test test-fast test-long mutants check check-queries check-plans plans format schema
+.PHONY: help docs setup migrate migrate-status rollback new-migration roles demo test test-fast test-long mutants check check-queries check-plans check-rollout release-files plans format schema
 .PHONY: bench bench-calls bench-filters bench-accounting bench-dump bench-legacy wheel stop clean

@@ -1,0 +1,61 @@
+"""Dumps of each release load for ever: as a load at the release's schema followed by the migrations since."""
+
+import io
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from checks.cut import KEPT, keep_dump
+from tomato_dao import connect, dump
+from tomato_dao.ops.older import load_older
+from tomato_dao.ops.scratch import scratch_database
+from tomato_dao.server import schema
+from tomato_dao.transfer import catalog
+from tomato_dao.transfer.files import source
+from tomato_dao.transfer.load import lacking, load, migrations_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.as_owner]
+DUMPS = sorted(KEPT.glob("dump-*.json.zst"))
+
+
+def loaded(url: str, file: Path) -> dict[str, int]:
+    with source(file) as chunks:
+        if lacking(migrations_of(chunks)):
+            return load_older(url, chunks).models
+        with connect(url) as db:
+            return load(db, chunks).models
+
+
+@pytest.mark.parametrize("file", DUMPS, ids=lambda file: file.name)
+def test_a_kept_dump_loads_with_every_row(tomato_url: str, file: Path) -> None:
+    counts = loaded(tomato_url, file)
+    with source(file) as chunks:
+        told = b"".join(chunks).rsplit(b'{"model":"dump.trailer"', 1)[1]
+    assert f'"rows":{sum(counts.values())}'.encode() in told
+    with psycopg.connect(tomato_url) as connection:
+        assert connection.execute("select value::text from key_values where key = 'odd'").fetchone() == (
+            '{"": [' + "1" + "0" * 400 + ', 0, 0.10, "\u2028\\\\", {"a": {}}], "ü": "𝄞"}',
+        )
+    with connect(tomato_url) as db:
+        dump(db, first := io.BytesIO())
+        first.seek(0)
+        load(db, first, replace=True)
+        dump(db, second := io.BytesIO())
+    assert first.getvalue() == second.getvalue()
+
+
+def test_a_dump_that_is_kept_has_every_table_and_loads_as_it_was(tomato_server_url: str, tmp_path: Path) -> None:
+    file = keep_dump("0.0.0", tmp_path)
+    with scratch_database(tomato_server_url) as url:
+        loaded(url, file)
+        with psycopg.connect(url) as connection:
+            tables = catalog.tables(connection)
+            assert [
+                t.name for t in tables if connection.execute(f'select from "{t.name}" limit 1'.encode()).rowcount == 0
+            ] == []
+        with connect(url) as db:
+            dump(db, again := io.BytesIO())
+    with source(file) as chunks:
+        assert b"".join(chunks) == again.getvalue()
+    assert schema.known()[-1].encode() in again.getvalue()[:1000]
