@@ -142,7 +142,7 @@ def test_another_schema_is_refused_with_its_migrations(empty: Database) -> None:
         tomato_dao.load(empty, older)
     for versions in ([], tomato_dao.server.schema.known()[1:]):
         for read in (check, partial(tomato_dao.load, empty)):
-            with pytest.raises(WrongSchema, match="the dump lacks migrations .*: no release has such a schema"):
+            with pytest.raises(WrongSchema, match=r"the dump lacks migrations .*: no release has such a schema"):
                 read(by_hand(empty, [], migrations=versions))
 
 
