@@ -193,7 +193,7 @@ END;
 -- Name: aggregate_usage(timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
 --
 
-CREATE FUNCTION public.aggregate_usage(moment timestamp with time zone, started_at timestamp with time zone, OUT ran boolean, OUT written bigint, OUT pruned bigint, OUT late bigint, OUT waiting bigint) RETURNS record
+CREATE FUNCTION public.aggregate_usage(moment timestamp with time zone, started_at timestamp with time zone, OUT ran boolean, OUT written bigint, OUT pruned bigint, OUT late bigint, OUT waiting bigint, OUT unfinished boolean) RETURNS record
     LANGUAGE plpgsql
     SET enable_nestloop TO 'off'
     SET jit TO 'off'
@@ -201,285 +201,59 @@ CREATE FUNCTION public.aggregate_usage(moment timestamp with time zone, started_
     SET search_path TO 'public', 'pg_temp'
     AS $$
 declare
-  most constant integer := 200000;  -- records that a run takes up, so that a backlog of days can't outlast a time limit
-  settled_before timestamptz;
-  settled timestamptz;
-  ran_before timestamptz;
-  resumed timestamptz;
-  month_begin constant timestamptz := usage_period_begin('month', usage_period_end('month', moment));
-  up_to timestamptz;  -- the end of the last window that this run takes up
-  new_ids bigint[];  -- whose records are new
-  new_ends timestamptz[];  -- and when each ends
-  grown bigint[] := '{}';  -- who has new records of a type
-  built bigint[];
-  reopened bigint[] := '{}';  -- who has records that were kept open through an outage, and are settled now
-  step record;
-  counted bigint;
+  part constant integer := 50000;  -- records, windows or objects that are worked on between two looks at the clock
+  until constant timestamptz := clock_timestamp() + interval '10 seconds';
+  run usage_run;
 begin
   written := 0;
   pruned := 0;
   late := 0;
   waiting := 0;
+  unfinished := false;
   ran := pg_try_advisory_xact_lock(504446936933);  -- "usage"
   if not ran then
     return;
   end if;
 
-  select p.settled_at, p.ran_at, p.resumed_at into settled_before, ran_before, resumed from usage_progress p;
-  if ran_before is null then
-    perform find_due_usage();
-  end if;
-  -- Nobody ran for longer than a window, or not since the old installation: what hosts measured meanwhile is still to come.
-  if moment > ran_before + interval '5 minutes' or (ran_before is null and settled_before is not null) then
-    resumed := moment;
-  end if;
-  select usage_period_end('5minutes', max(a.end_at)), count(*) into up_to, counted
-  from (select a.end_at from usage_arrivals a order by a.end_at limit most) a;
-  if moment < greatest(resumed, started_at) + interval '15 minutes' then
-    settled := coalesce(settled_before, '0001-01-01 00:00:00+00');
-  else
-    settled := date_bin('5 minutes', moment - interval '15 minutes', 'epoch');
-    if counted = most then
-      settled := least(settled, up_to);
+  delete from usage_run u returning u.* into run;
+  if run.id is null then
+    run.id := 1;
+    run.moment := aggregate_usage.moment;
+    run.started := started_at;
+    run.settled := '0001-01-01 00:00:00+00';
+    run.grown := '{}';
+    run.built := '{}';
+    run.reopened := '{}';
+    run.written := 0;
+    run.pruned := 0;
+    run.late := 0;
+    select p.settled_at, p.ran_at, p.resumed_at into run.settled_before, run.ran_before, run.resumed from usage_progress p;
+    -- Nobody ran for longer than a window, or not since the old installation: what hosts measured meanwhile is still to come.
+    if run.moment > run.ran_before + interval '5 minutes' or (run.ran_before is null and run.settled_before is not null) then
+      run.resumed := run.moment;
     end if;
-    settled := greatest(settled, settled_before);
-  end if;
-  insert into usage_progress (settled_at, ran_at, resumed_at) values (settled, greatest(moment, ran_before), resumed)
-  on conflict (id) do update
-    set settled_at = excluded.settled_at, ran_at = excluded.ran_at, resumed_at = excluded.resumed_at;
-
-  if settled > settled_before + interval '5 minutes' then
-    reopened := array(
-      select distinct r.usage_id from usage_records r where r.end_at > settled_before and r.end_at <= settled
-    );
+    run := usage_step(run, case when run.ran_before is null then -5 else 0 end);
   end if;
 
-  with taken as (
-    delete from usage_arrivals a where a.end_at <= up_to
-    returning a.usage_id, a.end_at
-  )
-  select coalesce(array_agg(t.usage_id), '{}'), coalesce(array_agg(t.end_at), '{}') into new_ids, new_ends
-  from taken t;
-
-  for depth in 1..4 loop
-    grown := grown || new_ids;
-    exit when new_ids = '{}' and not exists (select from usage_due d where d.type = '5minutes');
-
-    -- The windows of what stands above new records are due, unless they were rolled up before.
-    with above as materialized (
-      select
-        g.*, g.end_at <= settled_before or (
-          select r.end_at from usage_records r
-          where r.usage_id = g.usage_id and r.type = '5minutes' and r.end_at = g.end_at
-        ) is not null as is_closed
-      from (
-        select s.usage_id, n.end_at, array_agg(n.place) as places
-        from (
-          select u.usage_id, usage_period_end('5minutes', u.end_at) as end_at, u.place
-          from unnest(new_ids, new_ends) with ordinality u (usage_id, end_at, place)
-        ) n
-        inner join usage_sources s on s.source_id = n.usage_id
-        where s.level = depth and s.usage_id is not null
-        group by s.usage_id, n.end_at
-        order by s.usage_id
-      ) g
-    ),
-
-    opened as (
-      insert into usage_due (type, end_at, usage_id)
-      select '5minutes', a.end_at, a.usage_id
-      from above a
-      where a.is_closed is not true
-      on conflict do nothing
-    )
-
-    select late + count(distinct p.place) into late
-    from above a
-    cross join lateral unnest(a.places) p (place)
-    where a.is_closed;
-
-    -- A window is rolled up once all sources have theirs, or it is settled. A record counts once its arrival was taken up,
-    -- so that what is imported at this moment is seen as late next time. Who is being removed is left alone.
-    with sources as (
-      select d.usage_id, d.end_at, f.*
-      from (
-        select d.usage_id, d.end_at, s.source_id
-        from usage_due d
-        inner join usage_sources s on s.usage_id = d.usage_id
-        where d.type = '5minutes' and s.level = depth and s.source_id is not null
-        order by s.source_id
-      ) d
-      cross join lateral (
-        select
-          count(*) as found, sum(r.measurements::float8) as measurements, sum(r.traffic) as traffic, sum(r.cputime) as cputime,
-          sum(r.memory * date_part('epoch', r.end_at - r.begin_at) / 300) as memory,
-          sum(r.diskspace * date_part('epoch', r.end_at - r.begin_at) / 300) as diskspace
-        from usage_records r
-        where
-          r.usage_id = d.source_id and r.type = '5minutes'
-          and r.end_at > d.end_at - interval '5 minutes' and r.end_at <= d.end_at
-          and (
-            select a.end_at from usage_arrivals a where a.end_at = r.end_at and a.usage_id = r.usage_id
-          ) is null
-      ) f
-    ),
-
-    ready as (
-      select
-        s.usage_id, s.end_at, sum(s.measurements) as measurements, sum(s.memory) as memory,
-        sum(s.diskspace) as diskspace, sum(s.traffic) as traffic, sum(s.cputime) as cputime
-      from sources s
-      group by s.usage_id, s.end_at
-      having sum(s.found) > 0 and (s.end_at <= settled or min(s.found) > 0)
-    ),
-
-    kept as materialized (
-      select r.*
-      from ready r
-      cross join lateral (
-        select from usage_statistics u where u.id = r.usage_id for key share skip locked
-      ) present
-    ),
-
-    rolled_up as (
-      insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
-      select
-        k.usage_id, '5minutes', k.end_at - interval '5 minutes', k.end_at, k.measurements, k.memory, k.diskspace,
-        k.traffic, k.cputime
-      from kept k
-      order by k.usage_id
-      on conflict do nothing
-    ),
-
-    done as (
-      delete from usage_due d
-      using kept k
-      where d.type = '5minutes' and d.end_at = k.end_at and d.usage_id = k.usage_id
-    ),
-
-    longer as (
-      insert into usage_due (type, end_at, usage_id)
-      select distinct 'hour', usage_period_end('hour', k.end_at), k.usage_id
-      from kept k
-      on conflict do nothing
-    )
-
-    select coalesce(array_agg(k.usage_id), '{}'), coalesce(array_agg(k.end_at), '{}') into new_ids, new_ends
-    from kept k;
-    written := written + cardinality(new_ids);
-  end loop;
-  grown := grown || new_ids;
-  -- Windows due for an hour after they were settled have no sources any more.
-  delete from usage_due d where d.type = '5minutes' and d.end_at <= settled - interval '1 hour';
-
-  for step in
-    select s.*
-    from (
-      values
-      ('5minutes', 12, 'hour', 'day'), ('hour', 24, 'day', 'month'), ('day', 30, 'month', 'year'),
-      ('month', 12, 'year', null), ('year', 5, null, null)
-    ) s (type, kept, longer, next)
   loop
-    -- A period is built once it is over and all its windows are settled, or there before their time.
-    with ready as (
-      select d.usage_id, usage_period_begin(step.longer, d.end_at) as begin_at, d.end_at
-      from usage_due d
-      where d.type = step.longer and d.end_at <= moment and (
-        d.end_at <= settled or (
-          select count(*) * interval '5 minutes' from usage_records r
-          where
-            r.usage_id = d.usage_id and r.type = '5minutes' and r.end_at <= d.end_at
-            and r.end_at > greatest(settled, usage_period_begin(step.longer, d.end_at))
-        ) = d.end_at - greatest(settled, usage_period_begin(step.longer, d.end_at))
-      )
-    ),
-
-    summed as materialized (
-      select r.*, f.*
-      from ready r
-      cross join lateral (
-        select
-          count(*) as found, sum(p.measurements::float8) as measurements, sum(p.traffic) as traffic, sum(p.cputime) as cputime,
-          coalesce(sum(p.memory * p.measurements) / nullif(sum(p.measurements::float8), 0), avg(p.memory)) as memory,
-          coalesce(
-            sum(p.diskspace * p.measurements) / nullif(sum(p.measurements::float8), 0), avg(p.diskspace)
-          ) as diskspace
-        from usage_records p
-        where p.usage_id = r.usage_id and p.type = step.type and p.end_at > r.begin_at and p.end_at <= r.end_at
-      ) f
-    ),
-
-    kept as materialized (
-      select s.*
-      from summed s
-      cross join lateral (
-        select from usage_statistics u where u.id = s.usage_id for key share skip locked
-      ) present
-      where s.found > 0
-    ),
-
-    combined as (
-      insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
-      select
-        k.usage_id, step.longer, k.begin_at, k.end_at, k.measurements, k.memory, k.diskspace, k.traffic, k.cputime
-      from kept k
-      order by k.usage_id
-      on conflict do nothing
-    ),
-
-    done as (
-      delete from usage_due d
-      using summed s
-      left join kept k on k.usage_id = s.usage_id and k.end_at = s.end_at
-      where
-        d.type = step.longer and d.end_at = s.end_at and d.usage_id = s.usage_id
-        and (s.found = 0 or k.usage_id is not null)
-    ),
-
-    longer as (
-      insert into usage_due (type, end_at, usage_id)
-      select distinct step.next, usage_period_end(step.next, k.end_at), k.usage_id
-      from kept k
-      where step.next is not null
-      on conflict do nothing
-    )
-
-    select coalesce(array_agg(k.usage_id), '{}') into built
-    from kept k;
-    written := written + cardinality(built);
-
-    -- Beyond the newest of each object all go, but what is not settled or is needed for a longer record; and what was
-    -- settled only now, many windows at once after an outage, before it counts against its user's quota. Records of an object
-    -- that is being removed are passed over: waiting for them could deadlock with the removal. The type is named beside the
-    -- place, which is unique in one partition only, should the table be partitioned.
-    delete from usage_records r
-    where r.type = step.type and r.ctid = any(array(
-      select held.ctid
-      from (select distinct u.usage_id from unnest(grown || built || reopened) u (usage_id) order by u.usage_id) o
-      cross join lateral (
-        select r.ctid, r.end_at
-        from usage_records r
-        where r.usage_id = o.usage_id and r.type = step.type
-        order by r.end_at desc
-        offset step.kept
-      ) old
-      cross join lateral (
-        select r.ctid from usage_records r where r.type = step.type and r.ctid = old.ctid for update skip locked
-      ) held
-      where old.end_at <= settled and (
-        select d.end_at from usage_due d
-        where d.type = step.longer and d.end_at = usage_period_end(step.longer, old.end_at) and d.usage_id = o.usage_id
-      ) is null and (
-        step.type <> '5minutes' or old.end_at <= coalesce(settled_before, 'infinity') or old.end_at <= month_begin or (
-          select (select q.used_at from quotas q where q.user_id = u.id) from users u where u.usage_id = o.usage_id
-        ) < old.end_at is not true
-      )
-    ));
-    get diagnostics counted = row_count;
-    pruned := pruned + counted;
-    grown := built;
+    run := case
+      when run.step < 0 then find_due_usage(run, part)
+      when run.step = 0 then take_usage(run, part)
+      when run.step < 5 then roll_up_usage(run, part)
+      when run.step = 5 then reopen_usage(run, part)
+      when run.step % 2 = 0 then combine_usage(run, part)
+      else prune_usage(run, part)
+    end;
+    exit when run.step > 15;
+    if clock_timestamp() >= until then
+      insert into usage_run select run.*;
+      unfinished := true;
+      exit;
+    end if;
   end loop;
-
+  written := run.written;
+  pruned := run.pruned;
+  late := run.late;
   select count(*) into waiting from usage_arrivals a;
 end;
 $$;
@@ -690,6 +464,141 @@ $$;
 
 
 --
+-- Name: usage_run; Type: TABLE; Schema: public; Owner: -
+--
+
+CREATE TABLE public.usage_run (
+    id smallint DEFAULT 1 NOT NULL,
+    moment public.instant NOT NULL,
+    step integer NOT NULL,
+    after_end public.instant NOT NULL,
+    after_id bigint NOT NULL,
+    settled_before public.instant,
+    settled public.instant NOT NULL,
+    ran_before public.instant,
+    resumed public.instant,
+    started public.instant,
+    grown bigint[] NOT NULL,
+    built bigint[] NOT NULL,
+    reopened bigint[] NOT NULL,
+    written bigint NOT NULL,
+    pruned bigint NOT NULL,
+    late bigint NOT NULL,
+    CONSTRAINT usage_run_id_check CHECK ((id = 1))
+);
+
+
+--
+-- Name: combine_usage(public.usage_run, integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.combine_usage(run public.usage_run, part integer) RETURNS public.usage_run
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+  types constant text[] := '{5minutes,hour,day,month,year}';
+  n constant integer := (run.step - 4) / 2;
+  of_type constant text := types[n];
+  longer_type constant text := types[n + 1];
+  next_type constant text := types[n + 2];
+  due_ids bigint[];
+  due_ends timestamptz[];
+  due integer;
+  new_ids bigint[];
+begin
+  select coalesce(array_agg(d.usage_id), '{}'), coalesce(array_agg(d.end_at), '{}'), count(*) into due_ids, due_ends, due
+  from (
+    select d.usage_id, d.end_at
+    from usage_due d
+    where
+      d.type = longer_type and d.end_at <= run.moment and (d.end_at, d.usage_id) > (run.after_end, run.after_id)
+    order by d.end_at, d.usage_id
+    limit part
+  ) d;
+  if due > 0 then
+    with ready as (
+      select d.usage_id, usage_period_begin(longer_type, d.end_at) as begin_at, d.end_at
+      from unnest(due_ids, due_ends) d (usage_id, end_at)
+      where
+        d.end_at <= run.settled or (
+          select count(*) * interval '5 minutes' from usage_records r
+          where
+            r.usage_id = d.usage_id and r.type = '5minutes' and r.end_at <= d.end_at
+            and r.end_at > greatest(run.settled, usage_period_begin(longer_type, d.end_at))
+        ) = d.end_at - greatest(run.settled, usage_period_begin(longer_type, d.end_at))
+    ),
+
+    summed as materialized (
+      select r.*, f.*
+      from ready r
+      cross join lateral (
+        select
+          count(*) as found, sum(p.measurements::float8) as measurements, sum(p.traffic) as traffic,
+          sum(p.cputime) as cputime,
+          coalesce(sum(p.memory * p.measurements) / nullif(sum(p.measurements::float8), 0), avg(p.memory)) as memory,
+          coalesce(
+            sum(p.diskspace * p.measurements) / nullif(sum(p.measurements::float8), 0), avg(p.diskspace)
+          ) as diskspace
+        from usage_records p
+        where p.usage_id = r.usage_id and p.type = of_type and p.end_at > r.begin_at and p.end_at <= r.end_at
+      ) f
+    ),
+
+    kept as materialized (
+      select s.*
+      from summed s
+      cross join lateral (
+        select from usage_statistics u where u.id = s.usage_id for key share skip locked
+      ) present
+      where s.found > 0
+    ),
+
+    combined as (
+      insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
+      select
+        k.usage_id, longer_type, k.begin_at, k.end_at, k.measurements, k.memory, k.diskspace, k.traffic, k.cputime
+      from kept k
+      order by k.usage_id
+      on conflict do nothing
+    ),
+
+    done as (
+      delete from usage_due d
+      using summed s
+      left join kept k on k.usage_id = s.usage_id and k.end_at = s.end_at
+      where
+        d.type = longer_type and d.end_at = s.end_at and d.usage_id = s.usage_id
+        and (s.found = 0 or k.usage_id is not null)
+    ),
+
+    longer as (
+      insert into usage_due (type, end_at, usage_id)
+      select distinct next_type, usage_period_end(next_type, k.end_at), k.usage_id
+      from kept k
+      where next_type is not null
+      on conflict do nothing
+    )
+
+    select coalesce(array_agg(k.usage_id), '{}') into new_ids
+    from kept k;
+    run.written := run.written + cardinality(new_ids);
+    run.built := run.built || new_ids;
+  end if;
+  if due = part then
+    run.after_end := due_ends[due];
+    run.after_id := due_ids[due];
+    return run;
+  end if;
+  run.grown := array(select distinct u.id from unnest(run.grown || run.built || run.reopened) u (id) order by u.id);
+  run := usage_step(run, run.step + 1);
+  run.after_id := 0;
+  return run;
+end;
+$$;
+
+
+--
 -- Name: elements; Type: TABLE; Schema: public; Owner: -
 --
 
@@ -859,30 +768,42 @@ END;
 
 
 --
--- Name: find_due_usage(); Type: FUNCTION; Schema: public; Owner: -
+-- Name: find_due_usage(public.usage_run, integer); Type: FUNCTION; Schema: public; Owner: -
 --
 
-CREATE FUNCTION public.find_due_usage() RETURNS void
+CREATE FUNCTION public.find_due_usage(run public.usage_run, part integer) RETURNS public.usage_run
     LANGUAGE plpgsql
-    SET jit TO 'off'
+    SET enable_nestloop TO 'on'
     SET search_path TO 'public', 'pg_temp'
     AS $$
+declare
+  depth constant integer := run.step + 6;
+  up_to bigint;
 begin
-  for depth in 1..4 loop
+  select max(u.id) into up_to
+  from (select u.id from usage_statistics u where u.id > run.after_id order by u.id limit part) u;
+  if up_to is null then
+    return usage_step(run, run.step + 1);
+  end if;
+  if run.step < -1 then
     with above as materialized (
       select
         u.usage_id,
         coalesce(
           (select max(r.end_at) from usage_records r where r.usage_id = u.usage_id and r.type = '5minutes'), '-infinity'
         ) as newest
-      from (select distinct s.usage_id from usage_sources s where s.level = depth and s.usage_id is not null) u
+      from (
+        select distinct s.usage_id
+        from usage_sources s
+        where s.level = depth and s.usage_id > run.after_id and s.usage_id <= up_to
+      ) u
     ),
 
     sources as materialized (
       select a.usage_id, a.newest, s.source_id
       from above a
       inner join usage_sources s on s.usage_id = a.usage_id
-      where s.level = depth and s.source_id is not null
+      where s.level = depth and s.usage_id > run.after_id and s.usage_id <= up_to and s.source_id is not null
     )
 
     insert into usage_due (type, end_at, usage_id)
@@ -899,25 +820,28 @@ begin
     inner join usage_due d on d.usage_id = s.source_id
     where d.type = '5minutes' and d.end_at > s.newest
     on conflict do nothing;
-  end loop;
-
-  insert into usage_due (type, end_at, usage_id)
-  select distinct p.longer, usage_period_end(p.longer, w.end_at), u.id
-  from (values ('5minutes', 'hour'), ('hour', 'day'), ('day', 'month'), ('month', 'year')) p (type, longer)
-  cross join usage_statistics u
-  cross join lateral (
-    select r.end_at from usage_records r
+  else
+    insert into usage_due (type, end_at, usage_id)
+    select distinct p.longer, usage_period_end(p.longer, w.end_at), u.id
+    from (values ('5minutes', 'hour'), ('hour', 'day'), ('day', 'month'), ('month', 'year')) p (type, longer)
+    cross join usage_statistics u
+    cross join lateral (
+      select r.end_at from usage_records r
+      where
+        r.usage_id = u.id and r.type = p.type
+        and r.end_at > coalesce(
+          (select max(l.end_at) from usage_records l where l.usage_id = u.id and l.type = p.longer), '-infinity'
+        )
+      offset 0
+    ) w
     where
-      r.usage_id = u.id and r.type = p.type
-      and r.end_at > coalesce(
-        (select max(l.end_at) from usage_records l where l.usage_id = u.id and l.type = p.longer), '-infinity'
-      )
-    offset 0
-  ) w
-  where
-    not exists (select from host_elements he where he.usage_id = u.id)
-    and not exists (select from host_connections hc where hc.usage_id = u.id)
-  on conflict do nothing;
+      u.id > run.after_id and u.id <= up_to
+      and not exists (select from host_elements he where he.usage_id = u.id)
+      and not exists (select from host_connections hc where hc.usage_id = u.id)
+    on conflict do nothing;
+  end if;
+  run.after_id := up_to;
+  return run;
 end;
 $$;
 
@@ -1209,6 +1133,51 @@ $$;
 
 
 --
+-- Name: open_usage(public.usage_run, integer, bigint[], timestamp with time zone[]); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.open_usage(run public.usage_run, depth integer, new_ids bigint[], new_ends timestamp with time zone[]) RETURNS public.usage_run
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+  with above as materialized (
+    select
+      g.*, g.end_at <= run.settled_before or (
+        select r.end_at from usage_records r
+        where r.usage_id = g.usage_id and r.type = '5minutes' and r.end_at = g.end_at
+      ) is not null as is_closed
+    from (
+      select s.usage_id, n.end_at, array_agg(n.place) as places
+      from (
+        select u.usage_id, usage_period_end('5minutes', u.end_at) as end_at, u.place
+        from unnest(new_ids, new_ends) with ordinality u (usage_id, end_at, place)
+      ) n
+      inner join usage_sources s on s.source_id = n.usage_id
+      where s.level = depth and s.usage_id is not null
+      group by s.usage_id, n.end_at
+      order by s.usage_id
+    ) g
+  ),
+
+  opened as (
+    insert into usage_due (type, end_at, usage_id)
+    select '5minutes', a.end_at, a.usage_id
+    from above a
+    where a.is_closed is not true
+    on conflict do nothing
+  )
+
+  select run.late + count(distinct p.place) into run.late
+  from above a
+  cross join lateral unnest(a.places) p (place)
+  where a.is_closed;
+  return run;
+end;
+$$;
+
+
+--
 -- Name: place_element(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1219,6 +1188,60 @@ CREATE FUNCTION public.place_element() RETURNS trigger
 begin
   select t.site_id into new.site_id from topologies t where t.id = new.topology_id;
   return new;
+end;
+$$;
+
+
+--
+-- Name: prune_usage(public.usage_run, integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.prune_usage(run public.usage_run, part integer) RETURNS public.usage_run
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+  types constant text[] := '{5minutes,hour,day,month,year}';
+  n constant integer := (run.step - 4) / 2;
+  of_type constant text := types[n];
+  longer_type constant text := types[n + 1];
+  keep constant integer := ('{12,24,30,12,5}'::integer[])[n];
+  month_begin constant timestamptz := usage_period_begin('month', usage_period_end('month', run.moment));
+  after constant integer := run.after_id;  -- how many objects of the list are done
+  counted bigint;
+begin
+  delete from usage_records r
+  where r.type = of_type and r.ctid = any(array(
+    select held.ctid
+    from unnest(run.grown[after + 1 : after + part]) o (usage_id)
+    cross join lateral (
+      select r.ctid, r.end_at
+      from usage_records r
+      where r.usage_id = o.usage_id and r.type = of_type
+      order by r.end_at desc
+      offset keep
+    ) old
+    cross join lateral (
+      select r.ctid from usage_records r where r.type = of_type and r.ctid = old.ctid for update skip locked
+    ) held
+    where old.end_at <= run.settled and (
+      select d.end_at from usage_due d
+      where d.type = longer_type and d.end_at = usage_period_end(longer_type, old.end_at) and d.usage_id = o.usage_id
+    ) is null and (
+      of_type <> '5minutes' or old.end_at <= coalesce(run.settled_before, 'infinity') or old.end_at <= month_begin or (
+        select (select q.used_at from quotas q where q.user_id = u.id) from users u where u.usage_id = o.usage_id
+      ) < old.end_at is not true
+    )
+  ));
+  get diagnostics counted = row_count;
+  run.pruned := run.pruned + counted;
+  run.after_id := after + part;
+  if run.after_id >= cardinality(run.grown) then
+    run.grown := run.built;
+    run.built := '{}';
+    return usage_step(run, run.step + 1);
+  end if;
+  return run;
 end;
 $$;
 
@@ -1269,6 +1292,196 @@ $$;
 
 
 --
+-- Name: reopen_usage(public.usage_run, integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.reopen_usage(run public.usage_run, part integer) RETURNS public.usage_run
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+  up_to bigint;
+begin
+  if run.settled > run.settled_before + interval '5 minutes' then
+    select max(u.id) into up_to
+    from (select u.id from usage_statistics u where u.id > run.after_id order by u.id limit part) u;
+  end if;
+  if up_to is not null then
+    run.reopened := run.reopened || array(
+      select u.id
+      from usage_statistics u
+      where
+        u.id > run.after_id and u.id <= up_to
+        and (
+          select r.end_at from usage_records r
+          where r.usage_id = u.id and r.end_at > run.settled_before and r.end_at <= run.settled
+          limit 1
+        ) is not null
+    );
+    run.after_id := up_to;
+    return run;
+  end if;
+  run.grown := array(select distinct u.id from unnest(run.grown) u (id));
+  return usage_step(run, 6);
+end;
+$$;
+
+
+--
+-- Name: roll_up_usage(public.usage_run, integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.roll_up_usage(run public.usage_run, part integer) RETURNS public.usage_run
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+  due_ids bigint[];
+  due_ends timestamptz[];
+  due integer;
+  new_ids bigint[];
+  new_ends timestamptz[];
+begin
+  select coalesce(array_agg(d.usage_id), '{}'), coalesce(array_agg(d.end_at), '{}'), count(*) into due_ids, due_ends, due
+  from (
+    select d.usage_id, d.end_at
+    from usage_due d
+    where d.type = '5minutes' and (d.end_at, d.usage_id) > (run.after_end, run.after_id)
+    order by d.end_at, d.usage_id
+    limit part
+  ) d;
+  if due > 0 then
+    with sources as (
+      select d.usage_id, d.end_at, f.*
+      from (
+        select d.usage_id, d.end_at, s.source_id
+        from unnest(due_ids, due_ends) d (usage_id, end_at)
+        inner join usage_sources s on s.usage_id = d.usage_id
+        where s.level = run.step and s.source_id is not null
+        order by s.source_id
+      ) d
+      cross join lateral (
+        select
+          count(*) as found, sum(r.measurements::float8) as measurements, sum(r.traffic) as traffic, sum(r.cputime) as cputime,
+          sum(r.memory * date_part('epoch', r.end_at - r.begin_at) / 300) as memory,
+          sum(r.diskspace * date_part('epoch', r.end_at - r.begin_at) / 300) as diskspace
+        from usage_records r
+        where
+          r.usage_id = d.source_id and r.type = '5minutes'
+          and r.end_at > d.end_at - interval '5 minutes' and r.end_at <= d.end_at
+          and (
+            select a.end_at from usage_arrivals a where a.end_at = r.end_at and a.usage_id = r.usage_id
+          ) is null
+      ) f
+    ),
+
+    ready as (
+      select
+        s.usage_id, s.end_at, sum(s.measurements) as measurements, sum(s.memory) as memory,
+        sum(s.diskspace) as diskspace, sum(s.traffic) as traffic, sum(s.cputime) as cputime
+      from sources s
+      group by s.usage_id, s.end_at
+      having sum(s.found) > 0 and (s.end_at <= run.settled or min(s.found) > 0)
+    ),
+
+    kept as materialized (
+      select r.*
+      from ready r
+      cross join lateral (
+        select from usage_statistics u where u.id = r.usage_id for key share skip locked
+      ) present
+    ),
+
+    rolled_up as (
+      insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
+      select
+        k.usage_id, '5minutes', k.end_at - interval '5 minutes', k.end_at, k.measurements, k.memory, k.diskspace,
+        k.traffic, k.cputime
+      from kept k
+      order by k.usage_id
+      on conflict do nothing
+    ),
+
+    done as (
+      delete from usage_due d
+      using kept k
+      where d.type = '5minutes' and d.end_at = k.end_at and d.usage_id = k.usage_id
+    ),
+
+    longer as (
+      insert into usage_due (type, end_at, usage_id)
+      select distinct 'hour', usage_period_end('hour', k.end_at), k.usage_id
+      from kept k
+      on conflict do nothing
+    )
+
+    select coalesce(array_agg(k.usage_id), '{}'), coalesce(array_agg(k.end_at), '{}') into new_ids, new_ends
+    from kept k;
+    run.written := run.written + cardinality(new_ids);
+    run.grown := run.grown || new_ids;
+    if new_ids <> '{}' and run.step < 4 then
+      run := open_usage(run, run.step + 1, new_ids, new_ends);
+    end if;
+  end if;
+  if due = part then
+    run.after_end := due_ends[due];
+    run.after_id := due_ids[due];
+    return run;
+  end if;
+  -- Of what is due for an hour after it was settled, no source is there any more.
+  if run.step = 4 then
+    delete from usage_due d where d.type = '5minutes' and d.end_at <= run.settled - interval '1 hour';
+  end if;
+  return usage_step(run, run.step + 1);
+end;
+$$;
+
+
+--
+-- Name: take_usage(public.usage_run, integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.take_usage(run public.usage_run, part integer) RETURNS public.usage_run
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+  new_ids bigint[];
+  new_ends timestamptz[];
+begin
+  with taken as (
+    delete from usage_arrivals a
+    where a.ctid = any(array(select b.ctid from usage_arrivals b order by b.end_at, b.usage_id limit part))
+    returning a.usage_id, a.end_at
+  )
+  select coalesce(array_agg(t.usage_id), '{}'), coalesce(array_agg(t.end_at), '{}') into new_ids, new_ends
+  from taken t;
+  run.grown := run.grown || new_ids;
+  if cardinality(run.grown) > 1000000 then
+    run.grown := array(select distinct u.id from unnest(run.grown) u (id));
+  end if;
+  if new_ids <> '{}' then
+    run := open_usage(run, 1, new_ids, new_ends);
+  end if;
+  if cardinality(new_ids) = part then
+    return run;
+  end if;
+
+  if run.moment < greatest(run.resumed, run.started) + interval '15 minutes' then
+    run.settled := coalesce(run.settled_before, '0001-01-01 00:00:00+00');
+  else
+    run.settled := greatest(date_bin('5 minutes', run.moment - interval '15 minutes', 'epoch'), run.settled_before);
+  end if;
+  insert into usage_progress (settled_at, ran_at, resumed_at)
+  values (run.settled, greatest(run.moment, run.ran_before), run.resumed)
+  on conflict (id) do update
+    set settled_at = excluded.settled_at, ran_at = excluded.ran_at, resumed_at = excluded.resumed_at;
+  return usage_step(run, 1);
+end;
+$$;
+
+
+--
 -- Name: usage_beyond(double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1293,6 +1506,23 @@ CREATE FUNCTION public.usage_period_begin(type text, at timestamp with time zone
 CREATE FUNCTION public.usage_period_end(type text, at timestamp with time zone) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
     RETURN CASE type WHEN '5minutes'::text THEN (date_bin('00:05:00'::interval, (at - '00:00:00.000001'::interval), '1970-01-01 00:00:00+00'::timestamp with time zone) + '00:05:00'::interval) ELSE ((date_trunc(type, ((at - '00:00:00.000001'::interval) AT TIME ZONE 'UTC'::text)) + (('1 '::text || type))::interval) AT TIME ZONE 'UTC'::text) END;
+
+
+--
+-- Name: usage_step(public.usage_run, integer); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.usage_step(run public.usage_run, next integer) RETURNS public.usage_run
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+begin
+  run.step := next;
+  run.after_end := '0001-01-01 00:00:00+00';
+  run.after_id := '-9223372036854775808';
+  return run;
+end;
+$$;
 
 
 --
@@ -2484,6 +2714,14 @@ ALTER TABLE ONLY public.usage_records
 
 
 --
+-- Name: usage_run usage_run_pkey; Type: CONSTRAINT; Schema: public; Owner: -
+--
+
+ALTER TABLE ONLY public.usage_run
+    ADD CONSTRAINT usage_run_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: usage_statistics usage_statistics_pkey; Type: CONSTRAINT; Schema: public; Owner: -
 --
 
@@ -3382,5 +3620,6 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261128150500'),
     ('20261128150600'),
     ('20261128150700'),
+    ('20261128150710'),
     ('20261128150800'),
     ('20261128150900');

@@ -257,6 +257,20 @@ group by 1
 order by 3 desc
 limit :most;
 
+-- name: accounting()<!
+-- How far usage is rolled up, which new records wait for that, and the run that is not finished, if there is one.
+select
+  (select p.settled_at at time zone 'UTC' from public.usage_progress p) as settled_at,
+  (select count(*) from public.usage_arrivals a) as waiting,
+  (select extract(epoch from now() - min(a.end_at))::float8 from public.usage_arrivals a) as waiting_seconds,
+  r.moment at time zone 'UTC' as moment,
+  r.step,
+  case when r.step < 0 then (
+    select count(*) filter (where u.id <= r.after_id)::float8 / nullif(count(*), 0) from public.usage_statistics u
+  ) end as share
+from (values (1)) one (id)
+left join public.usage_run r on r.id = one.id;
+
 -- name: kept_databases()
 -- The databases that restores of this one have kept, oldest first; their size where this user may know it.
 select

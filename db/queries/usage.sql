@@ -59,10 +59,10 @@ left join stored s on true;
 -- name: aggregate(now, started_at)<!
 -- record_class: AggregatedUsage
 -- nullable: now, started_at
--- not null: ran, written, pruned, late, waiting
+-- not null: ran, written, pruned, late, waiting, unfinished
 -- repeatable: what is rolled up already is not due again
--- Roll up all that is due.
-select a.ran, a.written, a.pruned, a.late, a.waiting
+-- Roll up all that is due, or a part of it.
+select a.ran, a.written, a.pruned, a.late, a.waiting, a.unfinished
 from aggregate_usage(coalesce(:now, now()), :started_at) a;
 
 -- name: list(usage_id, type, since, until)

@@ -15,7 +15,9 @@ from msgspec.structs import astuple
 
 from tests.helpers.accounting_model import KEPT, WINDOW, Model, period
 from tests.helpers.dao_cases import at_once
+from tests.helpers.usage_cases import in_small_parts
 from tomato_dao import Database, connect
+from tomato_dao.ops.examinations.accounting import accounting
 from tomato_dao.rows import AggregatedUsage, UsageRecord
 
 pytestmark = pytest.mark.slow
@@ -176,11 +178,30 @@ STEPS = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(start=st.sampled_from(STARTS), steps=st.lists(STEPS, min_size=3, max_size=16))
+HISTORY = given(start=st.sampled_from(STARTS), steps=st.lists(STEPS, min_size=3, max_size=16))
+FEW = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SOME = settings(FEW, max_examples=15)
+
+
+@SOME
+@HISTORY
 def test_random_histories_are_rolled_up_as_by_the_model(
     db: Database, server: psycopg.Connection, start: datetime, steps: list[Step]
 ) -> None:
+    roll_up_history(db, server, start, steps)
+
+
+@FEW
+@HISTORY
+def test_random_histories_are_rolled_up_in_small_parts_as_by_the_model(
+    db: Database, server: psycopg.Connection, start: datetime, steps: list[Step]
+) -> None:
+    in_small_parts(server, 3)
+    roll_up_history(db, server, start, steps)
+
+
+def roll_up_history(db: Database, server: psycopg.Connection, start: datetime, steps: list[Step]) -> None:
+    """Run the same history in the database and in the model."""
     server.execute("truncate usage_statistics, organizations, usage_arrivals, usage_due, usage_progress cascade")
     testbed, now = Lab(db), start
     for step in steps:
@@ -203,6 +224,22 @@ def test_random_histories_are_rolled_up_as_by_the_model(
     assert (again.written, again.pruned, again.late) == (0, 0, 0)
 
 
+def test_a_run_that_a_worker_left_unfinished_is_gone_on_with(db: Database, server: psycopg.Connection) -> None:
+    testbed, now = Lab(db), STARTS[1]
+    testbed.aggregate(now - WINDOW)
+    in_small_parts(server, 5)
+    testbed.import_records([record(c, now, c) for c in testbed.structure.named], now)
+    for steps in range(3):
+        done = server.execute("select unfinished, written from aggregate_usage(%s, null)", [now]).fetchone()
+        assert done == (True, 0)
+        finding = accounting(server)
+        assert f"a run of {now:%Y-%m-%d %H:%M} UTC is unfinished" in finding.summary, steps
+    finished = db.usage.aggregate(now=now + timedelta(seconds=1))
+    assert (finished.unfinished, finished.late, finished.waiting) == (False, testbed.model.aggregate(now), 0)
+    assert_alike(testbed.records(), list(testbed.model.records.values()))
+    assert "unfinished" not in accounting(server).summary
+
+
 def test_two_workers_at_once_write_what_one_would(db: Database, server: psycopg.Connection) -> None:
     testbed = Lab(db)
     now = STARTS[0]
@@ -219,7 +256,7 @@ def test_two_workers_at_once_write_what_one_would(db: Database, server: psycopg.
 def test_while_a_worker_is_at_it_another_returns_at_once(db: Database, tomato_url: str) -> None:
     with connect(tomato_url) as other, other.transaction():
         assert other.usage.aggregate().ran
-        assert db.usage.aggregate() == AggregatedUsage(ran=False, written=0, pruned=0, late=0, waiting=0)
+        assert db.usage.aggregate() == AggregatedUsage(ran=False, written=0, pruned=0, late=0, waiting=0, unfinished=False)
     assert db.usage.aggregate().ran
 
 

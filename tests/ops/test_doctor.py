@@ -51,7 +51,7 @@ def test_the_doctor_finds_a_healthy_database_well(url: str) -> None:
     assert done.stdout.splitlines()[0].endswith(": all is well"), done.stdout
     assert done.returncode == 0
     topics = [line[6:].split()[0] for line in done.stdout.splitlines()[2:] if not line.startswith(" ")]
-    assert " ".join(topics) == "server connections schema roles transactions locks tables indexes queries backup"
+    assert " ".join(topics) == "server connections schema roles transactions locks tables indexes queries accounting backup"
     assert "tomato-dao: " in done.stdout
 
 

@@ -61,6 +61,7 @@ class AggregatedUsage(Row, frozen=True):
     pruned: int
     late: int
     waiting: int
+    unfinished: bool
 
 
 class LinkMeasurement(Row, frozen=True):

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from tests.helpers.legacy_cases import NOW, OldDump
+from tests.helpers.usage_cases import in_small_parts
 from tomato_dao import Database
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # a load needs the owner
@@ -46,7 +48,9 @@ def ends(db: Database, usage_id: int, kind: str = "5minutes") -> list[datetime]:
     return [record.end_at for record in db.usage.list(usage_id, kind, since=first, until=STOP + timedelta(days=40))]
 
 
-def test_windows_that_were_open_are_built(db: Database) -> None:
+@pytest.mark.parametrize("part", [50_000, 1])
+def test_windows_that_were_open_are_built(db: Database, server: psycopg.Connection, part: int) -> None:
+    in_small_parts(server, part)
     stopped().load(db)
     later = go_on(db)
     expected = [datetime.fromtimestamp(NOW + n * WINDOW, UTC) for n in (1, 2, 3)]

@@ -65,13 +65,18 @@ class AsyncUsage:
         counts. An outage is a pause of more than 5 minutes between two runs of any worker, and what was before started_at.
 
         Returns whether it ran (False where another worker is at it: then nothing was done), how many records were written
-        and pruned, how many came late (something above them had their window rolled up already: there they are missing), and
-        how many are waiting: a run takes up the oldest 200,000, and the windows after these stay open for the next run.
+        and pruned, how many came late (something above them had their window rolled up already: there they are missing), how
+        many came meanwhile and are waiting for the next run, and whether the run is unfinished, because another worker has
+        gone on with it.
 
-        Running it again changes nothing. A run happens as a whole or not at all. After the load of an old installation's dump
-        the first run builds what the loaded records are enough for.
+        Running it again changes nothing. A run is one statement, which happens as a whole or not at all; a large one, or the
+        first after the load of an old installation's dump, which builds what the loaded records are enough for, is several of
+        some ten seconds each. What a worker leaves unfinished, as it ends, the next call goes on with.
         """
-        return await self._q.aggregate(now, started_at)
+        done = await self._q.aggregate(now, started_at)
+        while done.unfinished and (more := await self._q.aggregate(now, started_at)).ran:
+            done = more
+        return done
 
     async def list(
         self, usage_id: int, type: str, *, since: datetime = _FIRST, until: datetime = _LAST

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 
 from ...errors import TomatoError, from_driver
+from .accounting import accounting
 from .backups import backup
 from .connections import connections
 from .findings import BAD as BAD
@@ -33,6 +34,7 @@ def examine(connection: psycopg.Connection, pool_size: int) -> Iterator[Finding]
         "tables": lambda: tables(connection),
         "indexes": lambda: indexes(connection),
         "queries": lambda: queries(connection),
+        "accounting": lambda: accounting(connection),
         "backup": lambda: backup(connection),
     }
     for topic, examination in examinations.items():
