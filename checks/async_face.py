@@ -1,4 +1,4 @@
-"""The asynchronous face: tomato_dao/aio, as far as it is the other one's source with “await” in it (docs/decisions/asyncio.md).
+"""The asynchronous face: tomato_dao/aio, as far as it is the other one's source with “await” in it.
 
 `make schema` writes the files, `make check` says whether they are up to date.
 """
@@ -117,6 +117,9 @@ _TRANSACTIONS = Rules(
         ("    if connection.pgconn.transaction_status == TransactionStatus.INERROR:\n        raise failed",
          "    connection.wait_until_settled()\n    if connection.pgconn.transaction_status == TransactionStatus.INERROR:\n"
          "        raise failed"),
+        ("class Transactions(Committing):", "class Transactions:"),
+        ("attempt.enter_context(self.committing(connection))", "attempt.enter_context(connection.transaction())"),
+        ("ended_in_time(outer.transaction())", "outer.transaction()"),
         ("work: Callable[[], Result]", "work: Callable[[], Awaitable[Result]]"),
         ("import Callable,", "import Awaitable, Callable,"),
         ("work is a function without parameters, not a", "work is a function without parameters that can be awaited, not a"),

@@ -14,6 +14,7 @@ _WIDTH, _ROW, _HIGH = 620, 74, 30
 _TOGETHER = {
     "connecting": "connecting, testing",
     "testing": "connecting, testing",
+    "committing": "transactions, locks, events",
     "transactions": "transactions, locks, events",
     "locks": "transactions, locks, events",
     "events": "transactions, locks, events",

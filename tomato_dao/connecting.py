@@ -60,7 +60,7 @@ def connect(
             worker=True,
         ),
         Locks(direct_url, application_name),
-        Events(direct_url, application_name),
+        Events(direct_url, application_name, timeout),
     )
 
 

@@ -42,6 +42,7 @@ from .server import schema
 from .sql import query_files
 from .sql.query import Query
 from .sql.statements import QueryConnection, bound
+from .sql.timing import DeadlinePassed
 from .transactions import Transactions, failed
 
 QUERIES = query_files.load(schema.DB_DIR / "queries", rows.CLASSES)
@@ -105,6 +106,8 @@ class Database(Transactions):
         whoever has it. Locks are independent of each other and of rows: nobody is kept from reading or writing. They belong
         to a thread, and are no part of `transaction()`: take the lock around it, so that it is committed when others come.
 
+        A server that is full or not there is waited for as well, for no longer.
+
         reentrant: let a thread that has the lock in once more, as functions need that call each other (default: WrongState).
         The outermost block frees it; the others give the outermost's lock. Tasks of asyncio are not let in to each other.
 
@@ -126,6 +129,8 @@ class Database(Transactions):
         A statement or transaction gives one `Event` (tomato_dao.events) per topology, entity and change, once it is
         committed. Where events may have been missed there is one that says so: after a connection was lost, and for a
         listener with 10,000 events waiting. It needs a session of its own: see DIRECT_DATABASE_URL.
+
+        A server that is full or not there is waited for, as long as `connect`'s timeout says and not longer than this one.
 
         Raises InvalidValue, and Unavailable where there is no server or the database is closed; a waiting loop learns that too.
         """
@@ -177,4 +182,4 @@ class Database(Transactions):
 
 def _may_run_again(connection: QueryConnection, query: Query, error: psycopg.Error) -> bool:
     """Return whether a call's session is over, and the server has done nothing that a second call would do twice."""
-    return connection.ended(error) and (query.repeatable or connection.moved)
+    return connection.ended(error) and not isinstance(error, DeadlinePassed) and (query.repeatable or connection.moved)

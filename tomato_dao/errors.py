@@ -71,6 +71,10 @@ class Unavailable(TomatoError):
     """The server can't be reached, went away, or had no connection or time for the call."""
 
 
+class OutcomeUnknown(Unavailable):
+    """The answer to a COMMIT was lost, and whether the transaction was carried out could not be found out: look first."""
+
+
 class WrongSchema(TomatoError):
     """The server, its encoding or the database's schema is not what this code needs."""
 

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Literal, TypeAlias
 from weakref import finalize
 
@@ -19,6 +20,7 @@ from .server import arguments, fork
 from .server.backoff import pauses
 from .server.probe import probe
 from .server.session import ask
+from .sql.timing import at_most, left
 
 Entities: TypeAlias = Literal["topologies", "elements", "connections"]
 
@@ -28,6 +30,8 @@ _ENTITIES = {"topologies": "topology", "elements": "element", "connections": "co
 _LISTEN = b"set idle_session_timeout = 0; listen tomato_changes"
 _PAYLOAD = re.compile(rb"(topology|element|connection) (\d+) (state|deleted)")  # as the triggers write it
 _MOST_PENDING = 10_000  # events that wait for one listener
+_GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
+_ANSWER = 5.0  # seconds within which a new session must hear that it listens
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds, at most, before a lost connection is opened again
 
 
@@ -99,9 +103,10 @@ class Listener:
 class Events:
     """The listeners of a process, and the thread that reads for them while there are any; safe to share between threads."""
 
-    def __init__(self, url: str, application_name: str) -> None:
+    def __init__(self, url: str, application_name: str, timeout: float = 30) -> None:
         self._url = url
         self._application_name = f"{application_name} events"
+        self._timeout = timeout
         self._closed = False
         self._start()
         fork.watch(self)
@@ -111,6 +116,7 @@ class Events:
         self._guard = threading.Condition()
         self._queues: set[_Queue] = set()
         self._reader: _ListeningThread | None = None
+        self._opening = False  # a thread opens its session, without the guard
 
     def after_fork_in_child(self) -> None:
         """Leave the listeners to the parent."""
@@ -133,23 +139,46 @@ class Events:
             arguments.seconds("timeout", timeout)
         queue = _Queue(frozenset(_ENTITIES[name] for name in entities), deque(), wake)
         listener = Listener(self, queue, timeout)
+        self._begin(queue, left(self._timeout if timeout is None else min(timeout, self._timeout)))
+        return listener
+
+    def _begin(self, queue: _Queue, timeout: float) -> None:
+        """Add a queue, and start the thread where there is none; a server that is full is waited for."""
+        deadline = monotonic() + timeout
         with self._guard:
+            if not self._guard.wait_for(lambda: self._closed or not self._opening, timeout + _GRACE):
+                raise Unavailable("the server has not answered to the connection that listeners need")
             if self._closed:
                 raise Unavailable("the database is closed")
-            if self._reader is None:
-                reader = _ListeningThread(self._url, self._application_name, self.tell)
-                try:
-                    reader.start()
-                except BaseException as error:
-                    reader.abandon()
-                    if isinstance(error, RuntimeError):
-                        raise Unavailable(
-                            f"no thread can be started to listen, as this process is at its limit: {error}"
-                        ) from error
-                    raise
-                self._reader = reader
-            self._queues.add(queue)
-        return listener
+            if self._reader is not None:
+                self._queues.add(queue)
+                return
+            self._opening = True
+        reader = None
+        try:
+            reader = self._opened(max(deadline - monotonic(), 0))
+        finally:
+            with self._guard:
+                self._opening = False
+                if reader is not None and not self._closed:
+                    self._reader = reader
+                    self._queues.add(queue)
+                self._guard.notify_all()
+        if self._reader is not reader:
+            reader.end()
+            raise Unavailable("the database is closed")
+
+    def _opened(self, timeout: float) -> "_ListeningThread":
+        with at_most(timeout + _GRACE):
+            reader = _ListeningThread(self._url, self._application_name, self.tell, timeout)
+        try:
+            reader.start()
+        except BaseException as error:
+            reader.abandon()
+            if isinstance(error, RuntimeError):
+                raise Unavailable(f"no thread can be started to listen, as this process is at its limit: {error}") from error
+            raise
+        return reader
 
     def wait(self, queue: _Queue, timeout: float | None) -> Event | None:
         """Return the next event of a listener; None where none comes in time."""
@@ -185,11 +214,11 @@ class Events:
 class _ListeningThread(threading.Thread):
     """Tells what its session hears, and opens another where that is lost, until `end`."""
 
-    def __init__(self, url: str, application_name: str, tell: Callable[[Event], None]) -> None:
+    def __init__(self, url: str, application_name: str, tell: Callable[[Event], None], timeout: float) -> None:
         super().__init__(name=application_name, daemon=True)
         self._url = url
         self._tell = tell
-        self.connection = self._open()
+        self.connection = self._open(timeout)
         self._end, self._ended = socket.socketpair()  # what can be waited for together with a connection
 
     def end(self) -> None:
@@ -242,10 +271,10 @@ class _ListeningThread(threading.Thread):
                 logger.warning("listening: %s", error)
         raise AssertionError("tries until it works or the end comes")
 
-    def _open(self) -> psycopg.Connection:
-        connection = probe(self._url, application_name=self.name)
+    def _open(self, timeout: float = 0) -> psycopg.Connection:
+        connection = probe(self._url, timeout, application_name=self.name)
         try:
-            ask(connection, _LISTEN)
+            ask(connection, _LISTEN, max(left(_ANSWER), _GRACE))
         except psycopg.Error as error:
             raise from_driver(error) from error
         return connection

@@ -15,7 +15,8 @@ from .server import arguments, fork
 from .server.backoff import pauses
 from .server.caller import current_task, current_thread
 from .server.probe import probe
-from .server.session import ask
+from .server.session import NoAnswer, answer
+from .sql.timing import at_most, ending, left
 
 Kind: TypeAlias = Literal["topology", "element", "connection"]
 
@@ -25,6 +26,9 @@ _KINDS: tuple[Kind, ...] = get_args(Kind)
 _ID_BITS = 60
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.25  # seconds between two tries
+_STEP = 0.2  # seconds for which an answer is waited for before other threads have their turn
+_GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
+_PATIENCE = 5.0  # seconds without an answer after which the session counts as lost
 
 # The locks of a transaction can't be freed one by one, so these are the session's; yet they are taken in a transaction, which
 # stays open until the last is freed: for so long even a pooler in transaction mode leaves us the session. Being read
@@ -57,6 +61,23 @@ class Lock:
         self._locks.ask(self, b"select 1")
 
 
+class _Question:
+    """A statement for the session of all locks, and what has become of it.
+
+    begins: it needs the transaction. undo: what gives back what it has taken, where nobody waits for it any more.
+    """
+
+    __slots__ = ("answered", "at", "begins", "given_up", "statement", "undo", "value")
+
+    def __init__(self, statement: bytes, *, begins: bool = False, undo: bytes = b"") -> None:
+        self.statement = statement
+        self.begins = begins
+        self.undo = undo
+        self.at = 0.0
+        self.value: bytes | None = None
+        self.answered = self.given_up = False
+
+
 class Locks:
     """The locks of a process; safe to share between threads.
 
@@ -76,6 +97,8 @@ class Locks:
         self._guard = threading.Condition()  # of what follows, the connection included
         self._turns: dict[int, Lock] = {}
         self._connection: psycopg.Connection | None = None
+        self._opening = False  # a thread opens it, without the guard
+        self._asked: _Question | None = None  # which it has not answered yet
 
     def after_fork_in_child(self) -> None:
         """Leave the locks to the parent."""
@@ -100,6 +123,7 @@ class Locks:
             raise InvalidValue(f"{kind}: {quoted(id)} is no id", entity=kind, key=id)
         arguments.seconds(f"{kind} {id}: wait", wait)
         lock = Lock(self, kind, id)
+        wait = left(wait)
         if reentrant and (outer := self._own(lock)):
             outer.check()
             yield outer
@@ -128,14 +152,18 @@ class Locks:
         return outer
 
     def ask(self, lock: Lock, statement: bytes) -> bytes | None:
-        """Return a value from the lock's session; LockLost where it is over."""
-        with self._guard:
-            if lock.connection is None:
-                raise _lost(lock)
-            try:
-                return ask(lock.connection, statement)
-            except psycopg.Error as error:
-                raise _lost(lock) from error
+        """Return a value from the lock's session; LockLost where it is over, or has not answered for _PATIENCE seconds.
+
+        Raises Unavailable where the caller's own deadline comes first.
+        """
+        if lock.connection is None:
+            raise _lost(lock)
+        try:
+            return self._ask(lock.connection, _Question(statement), left(_PATIENCE))
+        except psycopg.Error as error:
+            if isinstance(error, NoAnswer) and not lock.connection.closed:
+                raise Unavailable(f"{lock}: {error}", entity=lock.kind, key=lock.id) from error
+            raise _lost(lock) from error
 
     def _take(self, lock: Lock, wait: float) -> None:
         deadline = monotonic() + wait
@@ -148,55 +176,143 @@ class Locks:
             if not self._guard.wait_for(lambda: self._closed or lock.key not in self._turns, wait):
                 raise _busy(lock, wait)
             self._turns[lock.key] = lock
-            for pause in pauses(FIRST_PAUSE, LONGEST_PAUSE):
-                if self._try(lock):
-                    return
-                left = deadline - monotonic()
-                if left <= 0:
-                    raise _busy(lock, wait)
-                self._guard.wait_for(lambda: self._closed, min(pause, left))
+        for pause in pauses(FIRST_PAUSE, LONGEST_PAUSE):
+            if self._try(lock, deadline):
+                return
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                raise _busy(lock, wait)
+            with self._guard:
+                self._guard.wait_for(lambda: self._closed, min(pause, remaining))
 
-    def _try(self, lock: Lock) -> bool:
+    def _try(self, lock: Lock, deadline: float) -> bool:
         """Ask for the lock once; in a new session where the last one is over."""
-        if self._closed:
-            raise Unavailable("the database is closed")
-        if self._connection is not None and not self._connection.closed:
-            with suppress(psycopg.Error):
-                return self._try_in(self._connection, lock)
-        self._connection = probe(self._url, application_name=self._application_name)
-        try:
-            return self._try_in(self._connection, lock)
-        except psycopg.Error as error:
-            raise from_driver(error) from error
+        while True:
+            connection, is_new = self._session(deadline)
+            try:
+                return self._try_in(connection, lock, max(deadline - monotonic(), 0) + _GRACE)
+            except NoAnswer as error:
+                if not connection.closed or monotonic() >= deadline:
+                    raise Unavailable(f"{lock}: {error}", entity=lock.kind, key=lock.id) from error
+            except psycopg.Error as error:
+                if is_new:
+                    raise from_driver(error) from error
 
-    def _try_in(self, connection: psycopg.Connection, lock: Lock) -> bool:
-        begin = b""
-        if connection.pgconn.transaction_status == TransactionStatus.IDLE:
-            begin = _BEGIN_17 if connection.info.server_version >= 170000 else _BEGIN
-        lock.connection = connection  # beforehand, so that it is freed where an interrupt comes between
+    def _session(self, deadline: float) -> tuple[psycopg.Connection, bool]:
+        """Return the session of all locks, and whether it is new. One thread opens it, and others go on meanwhile."""
+        with self._guard:
+            waited = self._guard.wait_for(lambda: self._closed or not self._opening, max(deadline - monotonic(), 0) + _GRACE)
+            if self._closed:
+                raise Unavailable("the database is closed")
+            if not waited:
+                raise Unavailable("the server has not answered to the connection that locks need")
+            if self._connection is not None and not self._connection.closed:
+                return self._connection, False
+            self._opening = True
+        opened = None
         try:
-            taken = ask(connection, begin + b"select pg_try_advisory_lock(%d)" % lock.key) == b"t"
-        except psycopg.Error:
-            lock.connection = None
+            remaining = max(deadline - monotonic(), 0)
+            with at_most(remaining + _GRACE):
+                opened = probe(self._url, remaining, application_name=self._application_name)
+        finally:
+            with self._guard:
+                self._opening, self._connection, self._asked = False, opened, None
+                self._guard.notify_all()
+        if self._closed:
+            opened.close()
+            raise Unavailable("the database is closed")
+        return opened, True
+
+    def _try_in(self, connection: psycopg.Connection, lock: Lock, seconds: float) -> bool:
+        lock.connection = connection  # beforehand, so that it is freed where an interrupt comes between
+        question = _Question(
+            b"select pg_try_advisory_lock(%d)" % lock.key, begins=True, undo=b"select pg_advisory_unlock(%d)" % lock.key
+        )
+        try:
+            taken = self._ask(connection, question, seconds) == b"t"
+        except BaseException:
+            if not question.answered:  # what it takes yet is given back
+                lock.connection = None
             raise
         if not taken:
             lock.connection = None
         return taken
 
+    def _ask(self, connection: psycopg.Connection, question: "_Question", seconds: float) -> bytes | None:
+        """Return the answer to a question. Others go on meanwhile, and may read the answer for this thread.
+
+        Raises NoAnswer, and psycopg.Error where the session is over. A session without an answer for _PATIENCE seconds is.
+        """
+        deadline = monotonic() + seconds
+        try:
+            while True:
+                with self._guard:
+                    self._go_on(connection, question, max(min(deadline - monotonic(), _STEP), 0))
+                    if question.answered:
+                        return question.value
+                    if self._asked is not None and monotonic() - self._asked.at >= _PATIENCE:
+                        connection.close()
+                if connection.closed or monotonic() >= deadline:
+                    raise NoAnswer("the server has not answered in time")
+        finally:
+            question.given_up = not question.answered
+
+    def _go_on(self, connection: psycopg.Connection, question: "_Question", seconds: float) -> None:
+        """Read the answer that is due, if one is, then ask, and read that answer; for as long as said."""
+        with suppress(NoAnswer):
+            if self._asked is not None:
+                self._read(connection, self._asked, seconds)
+            if not question.answered and not connection.closed:
+                self._send(connection, question)
+                self._read(connection, question, seconds)
+
+    def _send(self, connection: psycopg.Connection, question: "_Question") -> None:
+        begin = b""
+        if question.begins and connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            begin = _BEGIN_17 if connection.info.server_version >= 170000 else _BEGIN
+        connection.pgconn.send_query(begin + question.statement)
+        question.at, self._asked = monotonic(), question
+
+    def _read(self, connection: psycopg.Connection, question: "_Question", seconds: float) -> None:
+        """Read the answer that is due. What was taken for who has gone meanwhile is given back."""
+        try:
+            try:
+                question.value = answer(connection, seconds)
+            except KeyboardInterrupt:
+                with suppress(NoAnswer):
+                    if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                        question.value = answer(connection, _GRACE)  # it shall be known what was done
+                    question.answered, self._asked = True, None
+                raise
+        except NoAnswer:
+            raise
+        except psycopg.Error:
+            self._asked = None
+            connection.close()
+            raise
+        question.answered, self._asked = True, None
+        if question.given_up and question.undo and question.value == b"t":
+            undo = _Question(question.undo)
+            self._send(connection, undo)
+            self._read(connection, undo, seconds)
+
     def _free(self, lock: Lock) -> None:
         """Give a lock back, and with the last one end the transaction; LockLost where it was gone."""
-        with self._guard:
-            try:
-                if lock.connection is not None and self.ask(lock, b"select pg_advisory_unlock(%d)" % lock.key) != b"t":
+        try:
+            if lock.connection is not None:
+                with ending(_PATIENCE):
+                    freed = self.ask(lock, b"select pg_advisory_unlock(%d)" % lock.key)
+                if freed != b"t":
                     raise _lost(lock)
-            finally:
+        finally:
+            with self._guard:
                 lock.connection = None
                 if self._turns.get(lock.key) is lock:
                     del self._turns[lock.key]
                     self._guard.notify_all()
                 if not self._turns and self._connection is not None and not self._connection.closed:
                     with suppress(psycopg.Error):
-                        ask(self._connection, b"commit")
+                        self._go_on(self._connection, _Question(b"commit"), _STEP)
 
 
 def _busy(lock: Lock, wait: float) -> Busy:

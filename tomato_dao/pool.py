@@ -9,11 +9,13 @@ from math import inf
 from time import monotonic, sleep
 from weakref import WeakSet, ref
 
+import psycopg
 from psycopg import pq
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from .errors import Unavailable
 from .server import fork
+from .server.commits import server_of
 from .server.metrics import PoolStats, turned_away
 from .server.notices import PoolName, log_notice
 from .server.opening import Opening
@@ -22,6 +24,7 @@ from .sql.adapters import adapt
 from .sql.counters import AllCounts
 from .sql.query import Query
 from .sql.statements import QueryConnection, Shape
+from .sql.timing import at_most, cut, left
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +34,10 @@ IDLE_AFTER = 60  # seconds without work after which a connection goes back to ps
 _BACKOFF = 8
 _ASK = 2  # seconds after which psycopg_pool is asked again, in case it has given up
 _PAUSE = 0.5  # seconds after which psycopg_pool is asked again, where asking failed for a reason of its own
-_IDLE = pq.TransactionStatus.IDLE
+_GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
+_STOPPING = 0.25  # seconds, at least, for psycopg_pool's threads to end
+_SETTING_UP = 5  # seconds that a new session may take until it can be used
+_IDLE, _ACTIVE = pq.TransactionStatus.IDLE, pq.TransactionStatus.ACTIVE
 
 
 class _Waiter:
@@ -89,6 +95,7 @@ class Pool:
             migrations=migrations,
         )
         self._opening.examine(timeout)
+        self.url = url
         self.size, self.timeout = self._opening.size, self._opening.timeout
         self._seeks_writable = self._opening.seeks_writable
         self._kwargs = self._opening.kwargs()
@@ -157,7 +164,7 @@ class Pool:
         try:
             return self._idle.pop()  # atomic; the lock would cost a call half a microsecond
         except IndexError:
-            return self._wait(self.timeout if timeout is None else timeout)
+            return self._wait(left(self.timeout if timeout is None else timeout))
 
     def lease_live(self, timeout: float | None = None) -> QueryConnection:
         """Return a connection as `lease` does, and none whose session's end has arrived: for what can't be run again."""
@@ -187,21 +194,31 @@ class Pool:
         self._return([connection])
 
     def close(self, grace: float) -> None:
-        """Let what runs go on for `grace` seconds, cancel the rest, close all connections."""
+        """Let what runs go on for `grace` seconds, cancel the rest, close all connections; within a second more in any case."""
+        deadline = monotonic() + grace
         with self._lock:
             self._closing = True
             self._refuse_all("the database is closed")
         self._closed.set()
         self.return_idle()
         if self._pool is not None:
-            self._pool.close()
-        deadline = monotonic() + grace
+            self._pool.close(max(grace, _STOPPING))
         while self._at_work() and monotonic() < deadline:
             sleep(0.01)
         self.over = True
-        for connection in self._at_work():
-            if connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-                connection.cancel_safe(timeout=5)
+        self._cancel(deadline=max(deadline, monotonic()) + _GRACE)
+
+    def _cancel(self, deadline: float) -> None:
+        """Cancel what runs, all at once, and end the sessions that don't answer to it in time."""
+        running = [c for c in self._at_work() if c.pgconn.transaction_status == _ACTIVE]
+        for connection in running:
+            with suppress(RuntimeError):  # no thread can be started: the session is ended
+                threading.Thread(target=_call_off, args=(connection,), name=f"{self._name}-cancel", daemon=True).start()
+        while monotonic() < deadline and any(c.pgconn.transaction_status == _ACTIVE for c in running):
+            sleep(0.01)
+        for connection in running:
+            if connection.pgconn.transaction_status == _ACTIVE:
+                cut(connection)
 
     def _wait(self, timeout: float) -> QueryConnection:
         """Join the queue; the counts of those who waited are the connection's own, which nobody else uses meanwhile."""
@@ -381,6 +398,10 @@ class Pool:
         return [c for c in self._open_now() if c.pgconn.transaction_status not in rest]
 
     def _configure(self, connection: QueryConnection) -> None:
+        with at_most(_SETTING_UP):
+            self._set_up(connection)
+
+    def _set_up(self, connection: QueryConnection) -> None:
         self._name.refusal = ""
         adapt(connection)
         connection.add_notice_handler(log_notice)
@@ -390,8 +411,14 @@ class Pool:
         connection.seeks_writable = bool(self._seeks_writable) and not connection.wait(connection.role_reads_only())
         self.counts.assign(connection)
         pins.settle(connection)
+        connection.server = server_of(connection)
         with self._lock:
             self._all.add(connection)
+
+
+def _call_off(connection: QueryConnection) -> None:
+    with suppress(psycopg.Error):
+        connection.cancel_safe(timeout=_GRACE)
 
 
 def _no_thread(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """Connections and transactions over one pool that all threads share: what a Database is beside its DAOs."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from time import sleep
 from types import TracebackType
@@ -12,6 +12,7 @@ from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
+from .committing import Committing, ended_in_time
 from .errors import Conflict, InvalidValue, Unavailable, WrongState, from_driver
 from .pool import Pool
 from .server import arguments
@@ -19,11 +20,12 @@ from .server.backoff import pauses
 from .server.caller import current_task
 from .server.metrics import Stats
 from .sql.statements import QueryConnection
+from .sql.timing import DeadlinePassed, ending, left
 
 Result = TypeVar("Result")
 
 
-class Transactions:
+class Transactions(Committing):
     """A pool's connections, alone or for a transaction; safe to share between threads; `with` closes it."""
 
     def __init__(self, pool: Pool) -> None:
@@ -63,7 +65,7 @@ class Transactions:
             local = self._pool.local
             outer_task, local.task = local.task, current_task()
             try:
-                with _our_errors(outer), outer.transaction():
+                with _our_errors(outer), ended_in_time(outer.transaction()):
                     yield
                     _check_not_failed(outer)
             finally:
@@ -84,8 +86,12 @@ class Transactions:
         if self._inside() is not None:
             attempts = 1
         for pause in islice(pauses(0.02, 1), max(attempts - 1, 0)):
-            with suppress(Conflict), self.transaction(isolation=isolation):
-                return work()
+            try:
+                with self.transaction(isolation=isolation):
+                    return work()
+            except Conflict:
+                if left(pause) < pause:
+                    raise
             sleep(pause)
         with self.transaction(isolation=isolation):
             return work()
@@ -125,9 +131,9 @@ class Transactions:
                 attempt.enter_context(_our_errors(connection))
                 connection.isolation_level, connection.read_only = isolation, read_only or None
                 try:
-                    attempt.enter_context(connection.transaction())
+                    attempt.enter_context(self.committing(connection))
                 except psycopg.Error as error:
-                    if not connection.ended(error) or not attempts_left:
+                    if not connection.ended(error) or isinstance(error, DeadlinePassed) or not attempts_left:
                         raise
                     continue
                 stack.push(attempt.pop_all())
@@ -135,6 +141,10 @@ class Transactions:
         raise AssertionError("the last attempt returns or raises")
 
     def _end(self, connection: QueryConnection) -> None:
+        with ending():
+            self._settle(connection)
+
+    def _settle(self, connection: QueryConnection) -> None:
         if connection.pgconn.transaction_status == TransactionStatus.IDLE:
             connection.isolation_level = connection.read_only = None
             connection.failure = ""

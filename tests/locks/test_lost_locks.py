@@ -13,7 +13,7 @@ from tests.helpers.dao_cases import until
 from tests.helpers.lock_cases import Worker, is_free, line, process
 from tests.helpers.session_cases import BACKENDS, kill, refusing_connections
 from tomato_dao import Database, LockLost, Unavailable, connect, locks
-from tomato_dao.server.session import ask
+from tomato_dao.server.session import answer
 
 pytestmark = pytest.mark.slow
 
@@ -118,7 +118,7 @@ def test_a_lock_is_unavailable_where_there_is_no_server(lasting_url: str, monkey
     with connect() as db:
         for _ in range(2):
             with pytest.raises(Unavailable, match=r"can't connect to 127\.0\.0\.1:1"):
-                db.exclusive("topology", 1, wait=5).__enter__()
+                db.exclusive("topology", 1, wait=0.1).__enter__()
 
 
 def test_a_lock_that_was_never_granted_is_not_called_lost(
@@ -224,13 +224,13 @@ def test_an_interrupt_ends_a_wait_and_nothing_else(here: Database, lasting_url: 
 def test_a_lock_that_is_granted_as_an_interrupt_comes_is_given_back(
     here: Database, there: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ask_and_be_interrupted(connection: psycopg.Connection, statements: bytes) -> bytes | None:
+    def answered_and_interrupted(connection: psycopg.Connection, seconds: float) -> bytes | None:
         monkeypatch.undo()
-        assert ask(connection, statements) == b"t"
+        assert answer(connection, seconds) == b"t"
         raise KeyboardInterrupt
 
     with here.exclusive("topology", 2) as other:
-        monkeypatch.setattr(locks, "ask", ask_and_be_interrupted)
+        monkeypatch.setattr(locks, "answer", answered_and_interrupted)
         with pytest.raises(KeyboardInterrupt):
             here.exclusive("topology", 1).__enter__()
         assert is_free(there, 1)

@@ -228,7 +228,9 @@ def test_how_far_a_migration_that_fails_has_come_is_told(
     with pytest.raises(TomatoError, match=r"division by zero.*; the schema is at 29990101000000, as before that migration$"):
         migrate.migrate(tomato_url)
     last.write_text(ENDS_OTHERS_SESSIONS)
-    with pytest.raises(TomatoError, match=r"; the connection is lost: make migrate-status tells what was applied$"):
+    with pytest.raises(
+        TomatoError, match=r"; the connection is lost, and what .* may or may not be there: make migrate-status tells"
+    ):
         migrate.migrate(tomato_url)
     last.write_text(CONCURRENT.replace("index concurrently later", "index concurrently if not exists half"))
     monkeypatch.setenv("MIGRATION_LOCK_TIMEOUT", "100ms")

@@ -14,6 +14,7 @@ from ..errors import Unavailable, from_driver
 from ..events import Entities
 from ..locks import Kind
 from ..sql.query import Query
+from ..sql.timing import DeadlinePassed
 from .binding import bound
 from .connection import AsyncQueryConnection
 from .dao.connections import AsyncConnections
@@ -107,6 +108,8 @@ class AsyncDatabase(AsyncTransactions):
         whoever has it. Locks are independent of each other and of rows: nobody is kept from reading or writing. They belong
         to a task, and are no part of `transaction()`: take the lock around it, so that it is committed when others come.
 
+        A server that is full or not there is waited for as well, for no longer.
+
         reentrant: let a task that has the lock in once more, as functions need that call each other (default: WrongState).
         The outermost block frees it; the others give the outermost's lock.
 
@@ -128,6 +131,8 @@ class AsyncDatabase(AsyncTransactions):
         A statement or transaction gives one `Event` (tomato_dao.events) per topology, entity and change, once it is
         committed. Where events may have been missed there is one that says so: after a connection was lost, and for a
         listener with 10,000 events waiting. It needs a session of its own: see DIRECT_DATABASE_URL.
+
+        A server that is full or not there is waited for, as long as `connect`'s timeout says and not longer than this one.
 
         Raises InvalidValue, and Unavailable where there is no server or the database is closed; a waiting loop learns that too.
         """
@@ -179,4 +184,4 @@ class AsyncDatabase(AsyncTransactions):
 
 def _may_run_again(connection: AsyncQueryConnection, query: Query, error: psycopg.Error) -> bool:
     """Return whether a call's session is over, and the server has done nothing that a second call would do twice."""
-    return connection.ended(error) and (query.repeatable or connection.moved)
+    return connection.ended(error) and not isinstance(error, DeadlinePassed) and (query.repeatable or connection.moved)

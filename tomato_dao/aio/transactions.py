@@ -3,7 +3,7 @@
 
 from asyncio import sleep
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from itertools import islice
 from types import TracebackType
 from typing import Self, TypeVar
@@ -18,6 +18,7 @@ from ..server import arguments
 from ..server.backoff import pauses
 from ..server.caller import current_task
 from ..server.metrics import Stats
+from ..sql.timing import DeadlinePassed, ending, left
 from .connection import AsyncQueryConnection
 from .pool import AsyncPool
 
@@ -90,9 +91,12 @@ class AsyncTransactions:
         if self._inside() is not None:
             attempts = 1
         for pause in islice(pauses(0.02, 1), max(attempts - 1, 0)):
-            with suppress(Conflict):
+            try:
                 async with self.transaction(isolation=isolation):
                     return await work()
+            except Conflict:
+                if left(pause) < pause:
+                    raise
             await sleep(pause)
         async with self.transaction(isolation=isolation):
             return await work()
@@ -134,7 +138,7 @@ class AsyncTransactions:
                 try:
                     await attempt.enter_async_context(connection.transaction())
                 except psycopg.Error as error:
-                    if not connection.ended(error) or not attempts_left:
+                    if not connection.ended(error) or isinstance(error, DeadlinePassed) or not attempts_left:
                         raise
                     continue
                 stack.push_async_exit(attempt.pop_all())
@@ -142,6 +146,10 @@ class AsyncTransactions:
         raise AssertionError("the last attempt returns or raises")
 
     def _end(self, connection: AsyncQueryConnection) -> None:
+        with ending():
+            self._settle(connection)
+
+    def _settle(self, connection: AsyncQueryConnection) -> None:
         if connection.pgconn.transaction_status == TransactionStatus.IDLE:
             connection.isolation_level = connection.read_only = None
             connection.failure = ""

@@ -142,11 +142,11 @@ def period(text: str) -> timedelta:
 
 @contextmanager
 def interrupted_as(consequence: str) -> Iterator[None]:
-    """Let an interrupt in the block say what it has led to."""
+    """Let an interrupt in the block say what it has led to, where it does not tell that itself."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(consequence) from None
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(*(getattr(interrupt, "__notes__", None) or [consequence])) from None
 
 
 def megabytes(size: int) -> str:

@@ -4,16 +4,18 @@ import logging
 import os
 import shutil
 import subprocess
+from argparse import ArgumentTypeError
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..errors import TomatoError, Unavailable
+from ..errors import InvalidValue, TomatoError, Unavailable
 from ..printable import one_line
 from ..server import schema
 from ..server.commands import command_line
 from ..server.target import Target
 from ..sql import pins
+from .cli import period
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,20 @@ def _run(target: Target, environment: dict[str, str], migrations: Path, *argumen
     """Run dbmate in the directory of its migrations, whose path may hold what it would read as a list."""
     options = [] if "dump" in arguments else ["--no-dump-schema"]
     command = [os.fspath(Path(program()).absolute()), "--env-file", os.devnull, "--migrations-dir", ".", *options, *arguments]
-    done = subprocess.run(command, env=environment, cwd=migrations, capture_output=True, text=True, check=False)
+    given = os.environ.get("MIGRATION_TIMEOUT", "2h")
+    try:
+        seconds = period(given).total_seconds()
+    except ArgumentTypeError as error:
+        raise InvalidValue(f"MIGRATION_TIMEOUT: {error}") from None
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=migrations, capture_output=True, text=True, check=False, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise TomatoError(
+            f"dbmate {arguments[-1]} was ended after {given} (MIGRATION_TIMEOUT); the server may still be at work on what it "
+            f"was sent, so look again a little later ({command_line('migrate status')})"
+        ) from None
     if done.returncode != 0:
         said = one_line(done.stderr or done.stdout, 2000)
         if target.password:

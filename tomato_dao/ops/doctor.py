@@ -9,10 +9,12 @@ from ..errors import TomatoError
 from ..printable import json_escaped, printable
 from ..server.commands import command_line
 from ..server.probe import is_full, probe
+from ..sql.timing import at_most
 from .cli import Parser
 from .examinations import BAD, Finding, examine
 from .urls import owner_url
 
+_PATIENCE = 60  # seconds for all of it, whatever the server does
 _SIGNS = {"ok": "ok  ", "note": "note", "bad": "BAD ", "unknown": "–   "}
 
 
@@ -44,11 +46,17 @@ def main(prog: str, arguments: Sequence[str]) -> None:
 def _examine(pool_size: int) -> tuple[str, list[Finding]]:
     """Which database it is, and the findings: just one where it can't be examined."""
     try:
-        with probe(owner_url()) as connection:  # see rows() for what it looks names up in
+        with at_most(_PATIENCE), probe(owner_url()) as connection:  # see rows() for what it looks names up in
             connection.execute("set statement_timeout = '30s'")
             connection.execute("set lock_timeout = '1s'")  # the doctor does not wait in the queue that it is to tell of
             where = f"{connection.info.dbname} on {connection.info.host}:{connection.info.port}"
-            return where, list(examine(connection, pool_size))
+            findings = list(examine(connection, pool_size))
+            if connection.closed:
+                advice = ["look at the server's machine and its log: a process is stopped, or the network is gone"]
+                findings.insert(
+                    0, Finding("server", BAD, "the session was lost: the server ended it, or did not answer", [], advice)
+                )
+            return where, findings
     except TomatoError as error:
         what, _, step = str(error).partition("; ")  # as our errors are written
         advice = [step] if step else []

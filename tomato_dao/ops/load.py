@@ -3,8 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+from ..errors import TomatoError
 from ..pool import Pool
 from ..server import schema
 from ..transactions import Transactions
@@ -90,29 +92,38 @@ def _names(versions: Sequence[str]) -> str:
 
 
 def _load_legacy(file: Source, options: argparse.Namespace, progress: Report) -> Summary:
-    with _database(2) as db:
+    with ExitStack() as outputs:
+        report = (
+            outputs.enter_context(written(Path(options.report))) if options.report else None
+        )  # fails before anything is done
+
+        def write(summary: LegacySummary) -> None:
+            if report is not None:
+                with outputs.pop_all():
+                    report.write(summary.as_json())
+
+        with _database(2) as db:
+            try:
+                with interrupted_as(_NOTHING):
+                    summary = load_legacy(
+                        db,
+                        file,
+                        replace=options.replace,
+                        skip_invalid=options.skip_invalid,
+                        extend_timeouts=options.extend_timeouts,
+                        check=options.check,
+                        progress=progress,
+                    )
+            except InvalidRecords as error:
+                write(error.summary)
+                raise
         try:
-            with interrupted_as(_NOTHING):
-                summary = load_legacy(
-                    db,
-                    file,
-                    replace=options.replace,
-                    skip_invalid=options.skip_invalid,
-                    extend_timeouts=options.extend_timeouts,
-                    check=options.check,
-                    progress=progress,
-                )
-        except InvalidRecords as error:
-            _write(options.report, error.summary)
-            raise
-        _write(options.report, summary)
+            write(summary)
+        except TomatoError as error:
+            if options.check:
+                raise
+            print(f"load: warning: all was loaded, but the report is not written: {error}", file=sys.stderr)
         return summary
-
-
-def _write(report: str | None, summary: LegacySummary) -> None:
-    if report:
-        with written(Path(report)) as output:
-            output.write(summary.as_json())
 
 
 def _database(connections: int) -> Transactions:

@@ -24,16 +24,18 @@ from ..server.planted import refuse_planted
 from ..server.probe import connect_to, connection_settings, database_name, maintenance, passes, probe
 from ..server.session import SCHEMA_PATH
 from ..server.target import target_of
+from ..sql.timing import at_most
 from ..transfer import limits
 from . import rollout
 from .backup import back_up, holds_rows
-from .cli import Parser
+from .cli import Parser, interrupted_as
 from .dbmate import dbmate
 from .privileges import restore_privileges
 from .urls import owner_url, owner_url_for
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE = 30  # seconds without the server's answer, after which it is given up; another's migration is waited for longer
 # Advisory locks anybody can take. This one takes privileges on the table, which only its owner has.
 _LOCK = "lock table public.migration_lock in share update exclusive mode"
 _MAKE_LOCK = """
@@ -169,16 +171,13 @@ def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, s
     try:
         for pause in pauses(0.1, 0.3):
             with probe(url, timeout) as connection:
-                owner = _owner(connection)
-                make_migration_lock(connection, owner)
+                with at_most(_PATIENCE):
+                    owner = _owner(connection)
+                    make_migration_lock(connection, owner)
                 with connection.transaction():
-                    limits.lift(connection)
-                    connection.execute(f"set local search_path = {SCHEMA_PATH}".encode())  # a pooler may change the session
-                    if owner:
-                        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
-                    if _is_locked(connection):
-                        with connection.transaction(force_rollback=True):  # see _applied
-                            refuse_planted(connection)
+                    with at_most(_PATIENCE):
+                        is_locked = _lock(connection, owner)
+                    if is_locked:
                         yield connection, owner
                         return
                     if not told:
@@ -187,6 +186,19 @@ def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, s
             sleep(pause)
     except psycopg.Error as error:
         raise from_driver(error) from error
+
+
+def _lock(connection: psycopg.Connection, owner: str | None) -> bool:
+    """Prepare a transaction for migrating, and return whether it has the lock; the caller waits where another has it."""
+    limits.lift(connection)
+    connection.execute(f"set local search_path = {SCHEMA_PATH}".encode())  # a pooler may change the session
+    if owner:
+        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
+    if not _is_locked(connection):
+        return False
+    with connection.transaction(force_rollback=True):  # see _applied
+        refuse_planted(connection)
+    return True
 
 
 def _owner(connection: psycopg.Connection) -> str | None:
@@ -284,7 +296,8 @@ def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
         after = schema.applied(connection)
         invalid = _invalid(connection)
     except (TomatoError, psycopg.Error):
-        return f"the connection is lost: {command_line('migrate status')} tells what was applied"
+        status = command_line("migrate status")
+        return f"the connection is lost, and what was being committed may or may not be there: {status} tells what was applied"
     far = "the schema is as it was" if after == before else f"the schema is at {after[-1]}, as before that migration"
     return f"{far}; {invalid}" if invalid else far
 
@@ -415,4 +428,5 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     elif options.command == "new":
         print(_new(options.name))
     else:
-        _migrate(contract=options.contract)
+        with interrupted_as(f"{command_line('migrate status')} tells what was applied"):
+            _migrate(contract=options.contract)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, from_driver
+from ..errors import Busy, InvalidValue, NotAllowed, NotFound, OutcomeUnknown, TomatoError, from_driver
 from ..printable import one_line, printable
 from ..server import arguments, schema
 from ..server.commands import command_line
@@ -30,6 +31,7 @@ from .privileges import give_to_owner
 from .scratch import drop_database, with_database
 from .urls import owner_url
 
+_PATIENCE_LOST = 10.0  # seconds for which a server is asked what became of the swap
 _PATIENCE = 3.0  # seconds; a server under load needs some of them to see that a client is gone
 _SESSIONS = """
 select coalesce(nullif(a.application_name, ''), 'without a name') as application, count(*) as sessions
@@ -92,7 +94,7 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
                     with restored.transaction():
                         limits.lift(restored)
                         restored.execute("analyze")
-                return _swap(server, name, fresh, end_sessions=end_sessions)
+                return _swap(url, server, name, fresh, end_sessions=end_sessions)
             except BaseException:
                 drop_database(with_database(url, fresh))
                 raise
@@ -159,16 +161,17 @@ def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
         server.execute(sql.SQL("grant {} on database {} to {}{}").format(sql.SQL(privilege), database, whom, option))
 
 
-def _swap(server: psycopg.Connection, name: str, fresh: str, *, end_sessions: bool) -> str | None:
-    """Give the fresh database the name of the present one, and that another, in one transaction."""
+def _swap(url: str, server: psycopg.Connection, name: str, fresh: str, *, end_sessions: bool) -> str | None:
+    """Give the fresh database the name of the present one, and that another, in one transaction.
+
+    Where the session is lost meanwhile, another one looks what became of it.
+    """
     rename = sql.SQL("alter database {} rename to {}")
-    if server.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
+    if not _exists(server, name):
         server.execute(rename.format(sql.Identifier(fresh), sql.Identifier(name)))
         return None
-    allow = sql.SQL("alter database {} allow_connections {}")
     kept = f"{name}_before_{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    present = name
-    server.execute(allow.format(sql.Identifier(name), sql.SQL("false")))  # so that none comes back in between
+    _allow(server, name, "false")  # so that none comes back in between
     try:
         if end_sessions:
             server.execute(_END_SESSIONS, [name])
@@ -176,12 +179,38 @@ def _swap(server: psycopg.Connection, name: str, fresh: str, *, end_sessions: bo
         with server.transaction():
             server.execute(rename.format(sql.Identifier(name), sql.Identifier(kept)))
             server.execute(rename.format(sql.Identifier(fresh), sql.Identifier(name)))
-        present = kept
     except psycopg.errors.ObjectInUse as error:
         raise Busy(f"the database {name} is in use: {error.diag.message_detail}") from error
+    except psycopg.Error:
+        if not server.closed or not _reopened(url, name, kept):
+            raise
+        return kept
     finally:
-        server.execute(allow.format(sql.Identifier(present), sql.SQL("true")))
+        if not server.closed:
+            _allow(server, kept if _exists(server, kept) else name, "true")
     return kept
+
+
+def _reopened(url: str, name: str, kept: str) -> bool:
+    """Return whether the databases were swapped after all, and let sessions into the one that was there before."""
+    try:
+        with maintenance(url, _PATIENCE_LOST) as server:
+            swapped = _exists(server, kept)
+            _allow(server, kept if swapped else name, "true")
+            return swapped
+    except (TomatoError, psycopg.Error) as error:
+        raise OutcomeUnknown(
+            f"the session was lost while the databases {name} and {kept} were swapped, and whether they are is not known "
+            f"({one_line(error)}): if there is a database {kept}, they are; then: alter database … allow_connections true"
+        ) from error
+
+
+def _exists(server: psycopg.Connection, name: str) -> bool:
+    return server.execute("select from pg_database where datname = %s", [name]).fetchone() is not None
+
+
+def _allow(server: psycopg.Connection, name: str, allowed: LiteralString) -> None:
+    server.execute(sql.SQL("alter database {} allow_connections {}").format(sql.Identifier(name), sql.SQL(allowed)))
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:

@@ -8,6 +8,8 @@ import psycopg
 from ..errors import from_driver
 from .commands import command_line
 
+BESIDE = 2  # sessions that a process may have beside its pool: one for all of its locks, one for all of its listeners
+
 _FIGURES = """
 select
   current_setting('max_connections')::int4,
@@ -32,15 +34,16 @@ class Capacity:
 
     @property
     def room(self) -> int:
-        """Return how many connections a pool can have."""
+        """Return how many connections a process can have."""
         return max(self.allowed - self.reserved - self.others, 0)
 
-    def shortage(self, size: int) -> str:
-        """Why a pool of some size can't be full, and what to do; empty where it can."""
-        if self.room >= size:
+    def shortage(self, size: int, beside: int = 0) -> str:
+        """Why a pool of some size can't be full, and what to do; empty where it can. beside: sessions outside of the pool."""
+        if self.room >= size + beside:
             return ""
+        more = f", with {beside} more sessions for locks and for listeners," if beside else ""
         return (
-            f"a pool of {size} does not fit: the server allows {self.allowed} connections, reserves {self.reserved}, "
+            f"a pool of {size}{more} does not fit: the server allows {self.allowed} connections, reserves {self.reserved}, "
             f"and others hold {self.others}, which leaves {self.room}; "
             f"make pools smaller or max_connections larger ({command_line('doctor')} tells how)"
         )

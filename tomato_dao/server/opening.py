@@ -6,12 +6,15 @@ from math import inf
 from typing import Any
 
 from ..errors import Unavailable
+from ..sql.timing import at_most
 from ..sql.wording import counted
 from . import arguments, rolling, schema
-from .capacity import capacity
+from .capacity import BESIDE, capacity
 from .probe import probe, seeks_writable, session_settings, takes_options
 
 logger = logging.getLogger(__name__)
+
+_GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
 
 
 class Opening:
@@ -52,12 +55,12 @@ class Opening:
 
     def examine(self, timeout: float) -> None:
         """Look whether the server is there, within so many seconds, and fit; a warning tells of too few connections."""
-        with probe(self.url, timeout) as connection:
+        with at_most(timeout + _GRACE), probe(self.url, timeout) as connection:
             if self.prepare and not takes_options(connection):
                 raise Unavailable("the pooler in between takes no settings of a session: connect with prepare=False")
             rolling.check_worker(connection) if self._worker else schema.check(connection, self._migrations)
             version = connection.info.server_version
-            if self.prepare and (shortage := capacity(connection).shortage(self.size)):
+            if self.prepare and (shortage := capacity(connection).shortage(self.size, BESIDE if self._worker else 0)):
                 logger.warning("%s", shortage)
         limit = self.statement_timeout if self.prepare else None
         self._settings = session_settings(self.url, self.application_name, limit, version)

@@ -1,14 +1,16 @@
 """A session's own settings: where its names are looked up; and how one outside the pool is asked, for locks and LISTEN."""
 
 import logging
+import select
+from time import monotonic
 
 import psycopg
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
-from psycopg.rows import TupleRow
 
 from ..sql import pins
 from ..sql.pins import SCHEMA as SCHEMA
+from ..sql.timing import TimedConnection
 
 # The schema alone, whatever schema is named like the user; temporary objects, which could stand for those of the schema, last.
 # PostgreSQL's own come before all others by themselves.
@@ -17,8 +19,10 @@ SCHEMA_PATH = pins.PINNED["search_path"]
 # schema, a function made there with the very types of a call would be taken before a more general one of PostgreSQL's.
 CATALOG_PATH = "pg_catalog,pg_temp"
 
+_STEP = 0.1  # seconds between two looks at the clock
 
-class Session(psycopg.Connection[TupleRow]):
+
+class Session(TimedConnection):
     """A connection of ours outside the pool."""
 
 
@@ -45,17 +49,47 @@ def look_up_in(connection: psycopg.Connection, path: str) -> None:
     connection.execute(f"set search_path = {path}".encode())
 
 
-def ask(connection: psycopg.Connection, statements: bytes) -> bytes | None:
-    """Run statements that don't wait, in one round trip; the last one's value.
+class NoAnswer(psycopg.OperationalError):
+    """The server has not answered yet: the session is as it was, and the answer may come."""
 
-    By libpq's simple protocol, since the other keeps a snapshot until the next statement of a transaction, and in one blocking
-    call, so that Ctrl-C comes after it: cancelled, it would leave open what it did. Any error ends the session.
+
+def ask(connection: psycopg.Connection, statements: bytes, seconds: float = 5) -> bytes | None:
+    """Run statements that don't wait, in one round trip; the last one's value. Any error ends the session.
+
+    By libpq's simple protocol, since the other keeps a snapshot until the next statement of a transaction. seconds: how long
+    the answer is waited for; then the session is closed, and NoAnswer raised.
     """
     try:
-        result = connection.pgconn.exec_(statements)
-        if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
-            raise error_from_result(result, encoding="utf-8")
-    except psycopg.Error:
+        connection.pgconn.send_query(statements)
+        return answer(connection, seconds)
+    except BaseException:
         connection.close()
         raise
-    return result.get_value(0, 0) if result.ntuples else None
+
+
+def answer(connection: psycopg.Connection, seconds: float) -> bytes | None:
+    """Return the value that the last of the statements has given which were sent.
+
+    Raises NoAnswer after so many seconds, and what interrupts it: then the rest can be read later. psycopg's own wait would
+    cancel the statements, so that nobody knew what they have done.
+    """
+    deadline = monotonic() + seconds
+    pgconn = connection.pgconn
+    poll = select.poll()
+    poll.register(pgconn.socket, select.POLLIN)
+    last = None
+    while True:
+        while pgconn.flush() or pgconn.is_busy():
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                raise NoAnswer(f"the server has not answered within {seconds:.3g} s")
+            poll.poll(min(remaining, _STEP) * 1000)
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            break
+        last = result
+    if last is None or last.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+        connection.close()
+        raise error_from_result(last, encoding="utf-8") if last else psycopg.OperationalError("the connection is lost")
+    return last.get_value(0, 0) if last.ntuples else None

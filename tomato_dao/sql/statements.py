@@ -14,7 +14,7 @@ from functools import partial
 from math import inf
 from time import monotonic
 from types import NoneType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING, Any, Literal, LiteralString
 
 import psycopg
 from psycopg import pq
@@ -22,7 +22,7 @@ from psycopg.abc import Buffer, PQGen
 from psycopg.abc import Transformer as TransformerProtocol
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.generators import execute
+from psycopg.generators import execute, fetch_many, send
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow, tuple_row
 
@@ -32,6 +32,7 @@ from . import pins
 from .counters import ConnectionCounts, log_slow
 from .query import Query
 from .rows import RawJson, has_raw_json, row_builder
+from .timing import TimedConnection, ending
 
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
 _TUPLES, _DONE = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK
@@ -44,6 +45,7 @@ _ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, Re
 _STALE = ("0A", "26", "42", "XX")
 # SQLSTATEs after which the server has ended the session, or is about to.
 _ENDED = ("57P01", "57P02", "57P03", "08")
+_CLEANING = 5  # seconds that a session may take to be cleaned, before it is closed instead
 _BASE_TYPE = b"""
 with recursive base as (
   select t.oid, t.typbasetype from pg_type t where t.oid = $1
@@ -52,6 +54,7 @@ with recursive base as (
 )
 select b.oid::int8 from base b where b.typbasetype = 0
 """
+_TRANSACTION_ID = b"select pg_current_xact_id_if_assigned()"
 # To begin, end and undo what is one unit: by itself, and in a transaction.
 _ALONE = (b"begin", b"commit", b"rollback")
 _NESTED = (b"savepoint described", b"release described", b"rollback to described; release described")
@@ -262,8 +265,59 @@ class QueryRunner(_Base):
         return result
 
 
-class QueryConnection(QueryRunner, psycopg.Connection[TupleRow]):
-    """A connection of psycopg that runs named queries."""
+class QueryConnection(QueryRunner, TimedConnection):
+    """A connection of psycopg that runs named queries.
+
+    server: which one it is of, where that is known. transaction_id: of what was committed last, 0 where that has written
+    nothing, None where it is not known; commit_state: what has become of that COMMIT.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.server: Any = None
+        self.transaction_id: int | None = None
+        self.commit_state: Literal["", "sent", "failed", "done"] = ""
+
+    def _exec_command(self, command: Any, *args: Any, **kwargs: Any) -> PQGen[PGresult | None]:
+        """Run what psycopg begins and ends transactions with: the place for it in 3.2 and 3.3, which have no public one."""
+        if command != b"COMMIT" or self._pipeline:
+            self.transaction_id, self.commit_state = None, ""
+            result: PGresult | None = yield from super()._exec_command(command, *args, **kwargs)
+            return result
+        return (yield from self._commit())
+
+    def _commit(self) -> PQGen[PGresult]:
+        """Commit, and learn the transaction's id in the same round trip: it comes before the commit is begun."""
+        pgconn = self.pgconn
+        pgconn.enter_pipeline_mode()
+        pgconn.send_query_params(_TRANSACTION_ID, None)
+        pgconn.send_flush_request()
+        pgconn.send_query_params(b"COMMIT", None)
+        pgconn.pipeline_sync()
+        self.commit_state = "sent"
+        yield from send(pgconn)
+        told = yield from self._one_of_pipeline()
+        if told.status != _TUPLES:
+            self.commit_state = "failed"
+            raise error_from_result(told, encoding="utf-8")  # as nothing is read after it, the session ends
+        self.transaction_id = int(told.get_value(0, 0) or 0)
+        committed: PGresult = yield from self._one_of_pipeline()
+        if committed.status == _DONE:
+            self.commit_state = "done" if committed.command_status == b"COMMIT" else "failed"
+        elif not (committed.error_field(pq.DiagnosticField.SQLSTATE) or b"").startswith(b"57P"):  # the session's own end
+            self.commit_state = "failed"
+        yield from self._one_of_pipeline()
+        pgconn.exit_pipeline_mode()
+        if committed.status != _DONE:
+            raise error_from_result(committed, encoding="utf-8")
+        return committed
+
+    def _one_of_pipeline(self) -> PQGen[PGresult]:
+        results = yield from fetch_many(self.pgconn)
+        if not results:
+            raise psycopg.OperationalError("the connection is lost")
+        last: PGresult = results[-1]
+        return last
 
     def run(self, query: Query, values: Sequence[object]) -> Any:
         """Return the rows of a query, or the number of rows that it changed, and raise as `running` does."""
@@ -273,15 +327,16 @@ class QueryConnection(QueryRunner, psycopg.Connection[TupleRow]):
         """Undo what the escape hatch may have set or left in the session; where that fails, the connection is closed."""
         if self.closed:
             return
-        try:
-            self.rollback()
-            self.autocommit = True
-            self.isolation_level = self.read_only = self.deferrable = None
-            self.row_factory = tuple_row
-            self.execute(CLEAN)
-            pins.settle(self)
-        except psycopg.Error:
-            self.close()
+        with ending(_CLEANING):
+            try:
+                self.rollback()
+                self.autocommit = True
+                self.isolation_level = self.read_only = self.deferrable = None
+                self.row_factory = tuple_row
+                self.execute(CLEAN)
+                pins.settle(self)
+            except psycopg.Error:
+                self.close()
 
 
 class Statement:

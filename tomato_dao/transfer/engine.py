@@ -105,7 +105,7 @@ def load_blocks(
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
             raise WrongState("a load is a transaction of its own: start it outside of transaction()")
         try:
-            with connection.transaction():
+            with db.committing(connection):
                 load = _Load(connection, merge=merge, progress=progress, migrations=migrations)
                 if not replace and not merge:
                     refuse_rows(connection, load.tables)

@@ -330,6 +330,19 @@ def test_the_command_lists_reports_and_skips(tomato_url: str, db: Database, tmp_
     assert load(tomato_url, "--skip-invalid", "--replace", str(file)).returncode == 0
 
 
+def test_a_report_that_cannot_be_written_fails_first_or_is_a_warning(tomato_url: str, db: Database, tmp_path: Path) -> None:
+    file = tmp_path / "dump.json"
+    file.write_bytes(OldDump().file().read())
+    impossible = load(tomato_url, "--report", str(tmp_path / "nope" / "r.json"), str(file))
+    assert (impossible.returncode, b"can't write" in impossible.stderr) == (1, True)
+    assert db.organizations.list() == []
+    full = load(tomato_url, "--report", "/dev/full", str(file))
+    assert full.returncode == 0
+    assert b"warning: all was loaded, but the report is not written: can't write /dev/full" in full.stderr
+    assert b"dropped 1 south.migrationhistory" in full.stderr  # the summary stands beside it
+    assert db.organizations.list() != []
+
+
 def test_options_of_old_dumps_are_for_old_dumps(tomato_url: str, db: Database) -> None:
     assert load(tomato_url, "--skip-invalid", "-", text=dumped(db)).returncode == 2
     forced = load(tomato_url, "--format", "legacy", "-", text=dumped(db))

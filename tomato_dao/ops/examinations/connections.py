@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from ...server.capacity import capacity
+from ...server.capacity import BESIDE, capacity
 from ...server.commands import command_line
 from ...sql.wording import counted
 from ..cli import megabytes
@@ -16,23 +16,24 @@ _SHARED_PER_CONNECTION = 50_000  # bytes of shared memory, measured with Postgre
 
 
 def connections(connection: psycopg.Connection, pool_size: int) -> Finding:
-    """Examine whether a worker process with a pool of *pool_size* connections finds room."""
+    """Examine whether a worker process with a pool of *pool_size* connections, and those beside it, finds room."""
     figures = capacity(connection)
-    fit = figures.room // pool_size
+    fit = figures.room // (pool_size + BESIDE)
     by_application: dict[str, list[str]] = {}
     sessions = rows(connection, "sessions")
     for row in sessions:
         by_application.setdefault(row["application"], []).append(f"{row['sessions']} {row['state']}")
     advice: list[str] = []
     if not fit:
-        wanted = -(-(figures.others + figures.reserved + 2 * pool_size) // 50) * 50
+        wanted = -(-(figures.others + figures.reserved + 2 * (pool_size + BESIDE)) // 50) * 50
         (server,) = rows(connection, "server")
         advice = steps_for_more_connections(figures.allowed, wanted, server, local=is_local(connection))
     usable = f"{figures.allowed - figures.reserved} used ({figures.allowed} allowed, {figures.reserved} reserved)"
     return Finding(
         "connections",
         OK if fit else BAD,
-        f"{figures.others} of {usable}: room for {counted(fit, 'more worker process')} with a pool of {pool_size}",
+        f"{figures.others} of {usable}: room for {counted(fit, 'more worker process')} with a pool of {pool_size}, "
+        f"and {BESIDE} for locks and listeners",
         [f"{application}: {', '.join(states)}" for application, states in by_application.items()],
         advice,
         {"used": figures.others, "allowed": figures.allowed, "reserved": figures.reserved, "pool_size": pool_size,

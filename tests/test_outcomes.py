@@ -1,0 +1,179 @@
+"""What became of a transaction whose COMMIT was sent, and whose answer never came."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.fixtures.operations import dropped_afterwards
+from tests.helpers.dao_cases import until
+from tests.helpers.hanging_cases import stopped
+from tests.helpers.session_cases import names
+from tomato_dao import Database, OutcomeUnknown, Unavailable, connect, dump
+from tomato_dao.ops import restore as restoring
+from tomato_dao.ops.backup import back_up
+from tomato_dao.ops.scratch import scratch_database, with_database
+
+pytestmark = pytest.mark.slow
+COMMITTING = "exists (select from pg_stat_activity where datname = current_database() and wait_event = 'SyncRep')"
+WAITING = "exists (select from pg_stat_activity where datname = current_database() and wait_event = 'advisory')"
+END = b"select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+SLOW_COMMIT = """
+create function wait_at_commit() returns trigger language plpgsql as $$
+begin perform pg_advisory_xact_lock(1); return null; end $$;
+create constraint trigger waits after insert on organizations deferrable initially deferred
+for each row execute function wait_at_commit()
+"""
+
+
+@pytest.fixture
+def url(durable_server_url: str) -> Iterator[str]:
+    with scratch_database(durable_server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def watcher(url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(url, autocommit=True, options="-c synchronous_commit=local") as connection:
+        yield connection
+
+
+@pytest.fixture
+def commits_wait(watcher: psycopg.Connection) -> Iterator[None]:
+    """Let all commits of the server wait for a standby that is not there."""
+    watcher.execute("alter system set synchronous_standby_names = 'missing'")
+    watcher.execute("select pg_reload_conf()")
+    until(watcher, "current_setting('synchronous_standby_names') = 'missing'")
+    try:
+        yield
+    finally:
+        watcher.execute("alter system reset synchronous_standby_names")
+        watcher.execute("select pg_reload_conf()")
+
+
+@pytest.fixture
+def writer(url: str) -> Iterator[Database]:
+    with closing(connect(url, pool_size=1, application_name="writer")) as db:
+        yield db
+
+
+def create(db: Database) -> None:
+    with db.transaction():
+        db.organizations.create("uni")
+
+
+def test_a_commit_whose_answer_was_lost_is_found_out(writer: Database, watcher: psycopg.Connection, commits_wait: None) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(create, writer)
+        until(watcher, COMMITTING)
+        watcher.execute(END)
+        call.result(10)  # it was committed, and nothing is raised
+    assert names(writer) == ["uni"]
+
+
+def test_a_transaction_that_was_ended_in_its_commit_is_told_as_rolled_back(
+    writer: Database, watcher: psycopg.Connection
+) -> None:
+    watcher.execute(SLOW_COMMIT)
+    with ThreadPoolExecutor(1) as threads, watcher.transaction():
+        watcher.execute("select pg_advisory_xact_lock(1)")
+        call = threads.submit(create, writer)
+        until(watcher, WAITING)
+        watcher.execute(END)
+        error = call.exception(10)
+    assert type(error) is Unavailable
+    assert names(writer) == []
+
+
+def test_a_commit_that_is_in_progress_at_the_deadline_is_unknown_and_never_repeated(
+    writer: Database, watcher: psycopg.Connection, commits_wait: None
+) -> None:
+    tries = []
+
+    def work() -> None:
+        tries.append(1)
+        writer.organizations.create("uni")
+
+    def run() -> None:
+        with writer.timeout(1):
+            writer.run(work)
+
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(run)
+        until(watcher, COMMITTING)
+        with stopped(watcher, "writer"):
+            error = call.exception(10)
+    assert isinstance(error, OutcomeUnknown)
+    assert "still in progress" in str(error)
+    assert "select pg_xact_status('" in str(error)
+    assert tries == [1]
+
+
+def test_a_deadline_at_a_commit_that_waits_for_a_standby_tells_the_truth(
+    writer: Database, watcher: psycopg.Connection, commits_wait: None
+) -> None:
+    with writer.timeout(0.5):
+        create(writer)  # the wait is cancelled, and it is committed
+    assert names(writer) == ["uni"]
+
+
+def test_an_interrupted_load_tells_that_all_was_committed(
+    url: str, writer: Database, watcher: psycopg.Connection, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    create(writer)
+    dump(writer, tmp_path / "d.json")
+    request.getfixturevalue("commits_wait")
+    command = [sys.executable, "-m", "tomato_dao", "load", "--replace", str(tmp_path / "d.json")]
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored, where a shell runs the tests in the background
+    try:
+        started = subprocess.Popen(command, env={"DATABASE_URL": url, "PATH": ""}, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with started as load:
+        until(watcher, COMMITTING)
+        load.send_signal(signal.SIGINT)
+        _, said = load.communicate(timeout=30)
+    assert load.returncode == 130
+    assert "interrupted, but all was committed before" in said
+    assert "nothing" not in said
+
+
+def test_a_restore_whose_session_is_lost_in_the_swap_tells_what_became_of_it(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BACKUP_DIR", str(tmp_path))
+    file = back_up(url)
+    calls = []
+    with (
+        psycopg.connect(with_database(url, "postgres"), autocommit=True, options="-c synchronous_commit=local") as admin,
+        ThreadPoolExecutor(1) as threads,
+        dropped_afterwards(url),
+    ):
+
+        def then_commits_wait(server: psycopg.Connection, name: str) -> None:
+            calls.append(name)
+            if len(calls) == 2:  # all is restored, and the swap comes
+                admin.execute("alter system set synchronous_standby_names = 'missing'")
+                admin.execute("select pg_reload_conf()")
+                until(server, "current_setting('synchronous_standby_names') = 'missing'")
+
+        monkeypatch.setattr(restoring, "_refuse_while_connected", then_commits_wait)
+        try:
+            call = threads.submit(restoring.restore, file, url)
+            until(admin, "exists (select from pg_stat_activity where wait_event = 'SyncRep')")
+            admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
+        finally:
+            admin.execute("alter system reset synchronous_standby_names")
+            admin.execute("select pg_reload_conf()")
+        kept = call.result(30)
+        assert kept is not None
+        allowed = admin.execute("select datallowconn from pg_database where datname = %s", [kept]).fetchone()
+        assert allowed == (True,)
+    with connect(url, pool_size=1) as db:
+        assert names(db) == []
