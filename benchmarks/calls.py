@@ -21,11 +21,12 @@ from benchmarks.pinning import pin
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
 
-WORKLOADS = {"point": 100, "list": 20, "full": 5, "insert": 10, "batch": 1, "large batch": 1}  # calls a round
+WORKLOADS = {"point": 100, "list": 20, "full": 5, "page": 1, "insert": 10, "batch": 1, "large batch": 1}  # calls a round
 TITLES = {
     "point": "point read",
     "list": "50 rows",
     "full": "topology in full",
+    "page": "100 topologies",
     "insert": "insert returning",
     "batch": "batch of 1,000",
     "large batch": "batch of 10,000",
@@ -192,6 +193,8 @@ def _goals(medians: Medians, threads: dict[str, float], chosen: float) -> None:
         ("50 rows / libpq", ratio("list", "libpq (floor)"), "at most 1.6"),
         ("topology in full / libpq", ratio("full", "libpq (floor)"), "at most 1.25"),
         ("topology in full / Django's ORM", ratio("full", "Django ORM"), "at most 0.1"),
+        ("100 topologies as listed, ms", medians[("tomato_dao", "page")] / 1000, "at most 8"),
+        ("100 topologies / Django's ORM", ratio("page", "Django ORM"), "at most 0.05"),
         ("batch of 10,000 / COPY", ratio("large batch", "psycopg COPY"), "at most 2"),
         ("25 threads, calls a second / by hand", threads["tomato_dao"] / threads[hand], "at least 2"),
         ("filters and order / the same static query", chosen, "at most 1.03"),

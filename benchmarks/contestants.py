@@ -34,7 +34,7 @@ _moments = itertools.count(1)
 
 @dataclass
 class Contestant:
-    """A name and a function per workload: point, list, full, insert, batch, large batch."""
+    """A name and a function per workload: point, list, full, page, insert, batch, large batch."""
 
     name: str
     calls: dict[str, Callable[[], Any]]
@@ -214,6 +214,7 @@ def ours(url: str, topology: int, usage_id: int) -> Contestant:
             "point": lambda: db.organizations.get_by_name(NAME),
             "list": lambda: db.organizations.list(limit=50),
             "full": lambda: db.topologies.full(topology),
+            "page": lambda: db.topologies.list(limit=100),
             "insert": lambda: db.organizations.create(fresh_name(), attrs={"a": 1}),
             "batch": lambda: batch(1000),
             "large batch": lambda: batch(10000),

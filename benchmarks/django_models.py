@@ -82,6 +82,21 @@ class Profile(_Table):
         db_table = "profiles"
 
 
+class User(_Table):
+    """users, by Django."""
+
+    name = models.TextField()
+    origin = models.TextField()
+    realname = models.TextField()
+    email = models.TextField()
+
+    class Meta(_Table.Meta):
+        """Name the table."""
+
+        abstract = False
+        db_table = "users"
+
+
 class Topology(_Table):
     """topologies, by Django."""
 
@@ -104,7 +119,7 @@ class Permission(_Table):
 
     pk = models.CompositePrimaryKey("topology_id", "user_id")
     topology = models.ForeignKey(Topology, models.DO_NOTHING, related_name="permissions")
-    user_id = models.BigIntegerField()
+    user = models.ForeignKey(User, models.DO_NOTHING)
     role = models.TextField()
 
     class Meta(_Table.Meta):

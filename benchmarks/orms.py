@@ -166,13 +166,34 @@ def django_orm(url: str, topology: int) -> Contestant:
     from benchmarks import django_models as models
 
     prefetch = (
-        "elements__host_element__host__site", "elements__template", "elements__profile", "connections__host_connections",
-        "permissions",
+        "elements__host_element__host__site", "elements__template", "elements__profile",
+        "connections__host_connections__host", "permissions__user",
     )  # fmt: skip
 
     def full() -> Any:
         found = models.Topology.objects.prefetch_related(*prefetch).get(id=topology)
         return found, [list(getattr(found, name).all()) for name in ("elements", "connections", "permissions")]
+
+    def page() -> Any:
+        """The newest 100 topologies with what a list page shows: six queries, none for each topology."""
+        found = list(
+            models.Topology.objects.select_related("site")
+            .prefetch_related("permissions__user", "elements", "connections")
+            .order_by("-id")[:100]
+        )
+        latest = (
+            models.UsageRecord.objects.filter(usage_id__in=[t.usage_id for t in found], type="5minutes")
+            .order_by("usage_id", "-end_at")
+            .distinct("usage_id")
+        )
+        usage = {record.usage_id: record for record in latest}
+        return [
+            (
+                t, usage.get(t.usage_id), [(p.role, p.user.name) for p in t.permissions.all()],
+                {e.state for e in t.elements.all()}, [e.id for e in t.elements.all()], [c.id for c in t.connections.all()],
+            )
+            for t in found
+        ]  # fmt: skip
 
     return Contestant(
         "Django ORM",
@@ -180,6 +201,7 @@ def django_orm(url: str, topology: int) -> Contestant:
             "point": lambda: models.Organization.objects.get(name=NAME),
             "list": lambda: list(models.Organization.objects.filter(id__gt=0).order_by("id")[:50]),
             "full": full,
+            "page": page,
             "insert": lambda: models.Organization.objects.create(name=fresh_name(), attrs={"a": 1}),
         },
         connection.close,
