@@ -159,8 +159,8 @@ def _started(
             yield f"{place}: new code starts before it, but {name} does not work then: {refused_then[name]}"
 
 
-def base_of(name: str) -> Release:
-    """Return the contract of a release, or of a git ref. Raises NotFound where there is neither."""
+def base_of(name: str, size: int = FULL_SIZE) -> Release:
+    """Return the contract of a release, or of a git ref, whose plans are of a testbed of that size. NotFound for neither."""
     if name in release.versions():
         return release.read(name)
     root = schema.DB_DIR.parent
@@ -171,7 +171,7 @@ def base_of(name: str) -> Release:
     with tempfile.TemporaryDirectory(prefix="tomato-dao-base-") as directory:
         with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
             files.extractall(directory, filter="data")
-        command = [sys.executable, "-m", "checks.rollout", "--contract", "-"]
+        command = [sys.executable, "-m", "checks.rollout", "--contract", name, "--topologies", str(size)]
         done = subprocess.run(command, cwd=directory, capture_output=True, check=False)
         if done.returncode:
             raise TomatoError(f"no contract of {quoted(name)} can be made by its own checks: {one_line(done.stderr.decode())}")
@@ -195,13 +195,13 @@ def main() -> None:
     parser.add_argument("--contract", action="store_true", help="write this code's contract to standard output")
     options = parser.parse_args()
     if options.contract:
-        sys.stdout.buffer.write(release.encode(made(options.base, 3000)))
+        sys.stdout.buffer.write(release.encode(made(options.base, options.topologies)))
         return
     versions = release.versions()
     if not options.base and not versions:
         print("there is no release yet, against which this could be checked")
         return
-    base = base_of(options.base or versions[-1])
+    base = base_of(options.base or versions[-1], options.topologies)
     found = list(check(base, options.topologies, list(QUERIES.values())))
     for line in found:
         print(line, file=sys.stderr)

@@ -99,7 +99,7 @@ def test_a_contract_migration_waits_for_its_backfill_and_for_older_workers(
         rolled.fill(tomato_url, 2500)
         caplog.clear()
         assert migrate.migrate(tomato_url, save=False) == []
-        assert f"are connected: old/{rolled.base} (1); end them" in caplog.text
+        assert re.search(rf"are connected: old/{rolled.base} \(\d\); end them", caplog.text)
         assert len(old.organizations.list(limit=3)) == 3
     assert migrate.migrate(tomato_url, save=False) == [CONTRACT]
     assert rolling.oldest_supported(server) == CONTRACT
@@ -224,5 +224,6 @@ def test_a_long_name_of_a_worker_keeps_its_version(tomato_url: str, server: psyc
     with connect(tomato_url, application_name="ä" * 40) as db:
         db.organizations.list()
         shown = r"\xc3\xa4" * 6 if server.info.server_version >= 160000 else "?" * 12
-        assert list(rolling.older_workers(server, "99990101000000")) == [f"{shown}/{schema.known()[-1]} (1)"]
+        (told,) = rolling.older_workers(server, "99990101000000")
+        assert told.startswith(f"{shown}/{schema.known()[-1]} (")  # how many sessions is the pool's
         assert list(rolling.older_workers(server, schema.known()[-1])) == []
