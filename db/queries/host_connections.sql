@@ -105,7 +105,7 @@ limit :limit;
 
 -- name: claim_orphans(limit, lease)
 -- record_class: OrphanClaim
--- Claim components that serve nothing any more, to remove them from their hosts, for the time of the lease; first those that
+-- Claim components that serve nothing any more, to remove them from their hosts, for the time of the lease; first those
 -- that were not tried yet, then those tried longest ago.
 with due as materialized (
   select hc.id
