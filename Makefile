@@ -58,13 +58,7 @@ check: .venv/dev check-queries ## format, lint, types, queries, generated files 
 check-queries: .venv/dev ## hold queries, rows, DAOs and schema against each other
 	@$(PY) -m checks.contract
 
-check-check-rollout: .venv/dev ## hold schema and queries against older code: a release (BASE=1.0.0; the last one) or a git ref
-	@$(PY) -m checks.rollout $(BASE)
-
-release-files: .venv/dev ## write what a release leaves for later ones, of the version in tomato_dao/__init__.py
-	@$(PY) -m checks.cut
-
-plans: .venv/dev ## look at the queries' plans on a large testbed: scans, sorts, and what changed since tests/plans was written
+check-plans: .venv/dev ## look at the queries' plans on a large testbed: scans, sorts, and what changed since tests/plans was written
 	@$(PY) -m checks.plans
 
 check-rollout: .venv/dev ## hold schema and queries against older code: a release (BASE=1.0.0; the last one) or a git ref
