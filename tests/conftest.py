@@ -22,6 +22,7 @@ pytest_plugins = [
     "tests.fixtures.loops",
     "tests.fixtures.operations",
     "tests.fixtures.servers",
+    "tests.fixtures.sick",
     "tests.fixtures.untested",
 ]
 CHECKOUT = Path(__file__).parents[1]

@@ -13,6 +13,9 @@ select
   current_setting('full_page_writes') as full_page_writes,
   current_setting('autovacuum') as autovacuum,
   current_setting('track_counts') as track_counts,
+  current_setting('zero_damaged_pages') as zero_damaged_pages,
+  current_setting('ignore_checksum_failure') as ignore_checksum_failure,
+  current_setting('server_version_num')::int4 as version_number,
   current_setting('shared_memory_type') as shared_memory_type,
   pg_size_bytes(current_setting('shared_memory_size')) as shared_memory_bytes,
   pg_is_in_recovery() as standby,
@@ -68,7 +71,7 @@ with roles as (
 ),
 of_tables as (
   select
-    r.name as role, 'table' as kind, c.oid::regclass::text as object, p.privilege,
+    r.name as role, 'table' as kind, quote_ident(c.relname) as object, p.privilege,
     p.privilege = 'select'
       or r.writes and p.privilege in ('insert', 'update', 'delete')
       and c.relname not in ('schema_migrations', 'migration_lock') as wanted,
@@ -87,7 +90,7 @@ of_tables as (
 ),
 of_sequences as (
   select
-    r.name, 'sequence', c.oid::regclass::text, p.privilege,
+    r.name, 'sequence', quote_ident(c.relname), p.privilege,
     p.privilege = case when r.writes then 'usage' else 'select' end,
     has_sequence_privilege(r.oid, c.oid, p.privilege), null::bool
   from roles r
@@ -169,47 +172,86 @@ select
   coalesce(nullif(a.application_name, ''), '(no name)') as application,
   coalesce(substring(a.query from '/\* ([a-z_]+\.[a-z0-9_]+) \*/'), '(no named query)') as query,
   extract(epoch from clock_timestamp() - a.state_change)::float8 as seconds,
-  pg_blocking_pids(a.pid)::int8[] as blocked_by
+  pg_blocking_pids(a.pid)::int8[] as blocked_by,
+  array(
+    select
+      coalesce(nullif(b.application_name, ''), '(no name)') || ' (pid ' || b.pid || ') in '
+        || coalesce(substring(b.query from '/\* ([a-z_]+\.[a-z0-9_]+) \*/'), '(no named query)')
+        || case when b.state like 'idle in transaction%' then ', idle in its transaction' else '' end
+    from pg_stat_activity b
+    where b.pid = any(pg_blocking_pids(a.pid))
+    order by b.pid
+  ) as blockers
 from pg_stat_activity a
 where a.datname = current_database() and a.wait_event_type = 'Lock'
 order by a.state_change;
 
 -- name: tables()
--- The size of each table with its indexes, and its rows as they are estimated; of a partitioned one with its partitions.
+-- The size of each table with its indexes, and its rows as they are estimated; of a partitioned one with its partitions. Sizes
+-- beyond the hundred largest are estimates, too: to ask for the size of thousands of files takes seconds.
+with sizes as (
+  select
+    c.oid, c.reloptions,
+    case when c.relispartition then pg_partition_root(c.oid) else c.oid end as root,
+    pg_relation_size(c.oid) + current_setting('block_size')::int8 * (
+      coalesce((select o.relpages from pg_class o where o.oid = c.reltoastrelid), 0)
+      + coalesce((select sum(o.relpages) from pg_index i inner join pg_class o on o.oid = i.indexrelid where i.indrelid = c.oid), 0)
+    )::int8 as bytes
+  from pg_class c
+  where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
+),
+ranked as (
+  select s.*, row_number() over (order by s.bytes desc, s.oid) as place
+  from sizes s
+)
 select
-  c.relname::text as name,
-  sum(pg_total_relation_size(p.oid))::int8 as bytes,
-  coalesce(sum(s.n_live_tup), 0)::int8 as live,
-  coalesce(sum(s.n_dead_tup), 0)::int8 as dead,
-  max(s.last_autovacuum) as vacuumed_at,
-  coalesce(sum(s.seq_scan), 0)::int8 as whole_reads,
-  coalesce(sum(s.seq_tup_read), 0)::int8 as rows_of_whole_reads
-from pg_class c
-cross join lateral (
-  select c.oid
-  union
-  select t.relid from pg_partition_tree(c.oid) t
-) p (oid)
-left join pg_stat_all_tables s on s.relid = p.oid
-where c.relkind in ('r', 'p') and not c.relispartition and c.relnamespace = 'public'::regnamespace
+  quote_ident(c.relname) as name,
+  sum(case when r.place <= 100 then pg_total_relation_size(r.oid) else r.bytes end)::int8 as bytes,
+  sum(pg_stat_get_live_tuples(r.oid))::int8 as live,
+  sum(pg_stat_get_dead_tuples(r.oid))::int8 as dead,
+  max(pg_stat_get_last_autovacuum_time(r.oid)) as vacuumed_at,
+  sum(pg_stat_get_mod_since_analyze(r.oid))::int8 as changed,
+  extract(
+    epoch from clock_timestamp()
+    - min(greatest(pg_stat_get_last_analyze_time(r.oid), pg_stat_get_last_autoanalyze_time(r.oid)))
+  )::float8 as analyzed_seconds,
+  bool_and(
+    coalesce(
+      (select o.option_value::bool from pg_options_to_table(r.reloptions) o where o.option_name = 'autovacuum_enabled'), true
+    )
+  ) as autovacuum
+from ranked r
+inner join pg_class c on c.oid = r.root
 group by c.oid, c.relname
-order by 2 desc;
+order by 2 desc, 1;
+
+-- name: read_whole(times, size)
+-- Tables that were read as a whole more often than so many times, and had more rows than so many then.
+select quote_ident(c.relname) as name, s.times as whole_reads, s.read as rows_of_whole_reads
+from pg_class c
+cross join lateral (select pg_stat_get_numscans(c.oid) as times, pg_stat_get_tuples_returned(c.oid) as read) s
+where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and s.times > :times and s.read > :size * s.times
+order by 3 desc, 1;
 
 -- name: unused_indexes()
--- Indexes that no query has used since statistics began and that keep no rule and serve no foreign key.
-select i.indexrelname::text as name, i.relname::text as on_table, pg_relation_size(i.indexrelid) as bytes
-from pg_stat_user_indexes i
-inner join pg_index x on x.indexrelid = i.indexrelid
-where i.schemaname = 'public' and i.idx_scan = 0 and not x.indisunique
+-- Indexes that no query has used since statistics began and that keep no rule and serve no foreign key; small ones' size is estimated.
+select
+  quote_ident(c.relname) as name,
+  quote_ident(t.relname) as on_table,
+  case when c.relpages > 500 then pg_relation_size(c.oid) else c.relpages * current_setting('block_size')::int8 end as bytes
+from pg_index x
+inner join pg_class c on c.oid = x.indexrelid
+inner join pg_class t on t.oid = x.indrelid
+where c.relnamespace = 'public'::regnamespace and c.relkind = 'i' and not x.indisunique and pg_stat_get_numscans(c.oid) = 0
   and not exists (
     select from pg_constraint f
     where f.contype = 'f' and f.conrelid = x.indrelid and x.indkey[0] = any(f.conkey)
   )
-order by 3 desc;
+order by 3 desc, 1;
 
 -- name: unindexed_foreign_keys()
 -- Foreign keys without an index that begins with their columns: each removal of what they refer to reads the whole table.
-select f.conname::text as name, c.relname::text as on_table
+select quote_ident(f.conname) as name, quote_ident(c.relname) as on_table
 from pg_constraint f
 inner join pg_class c on c.oid = f.conrelid
 where f.contype = 'f' and f.conparentid = 0 and f.connamespace = 'public'::regnamespace and not exists (
@@ -222,7 +264,7 @@ order by 1;
 
 -- name: invalid_indexes()
 -- Indexes that no query can use: what “create index concurrently” left when it failed, or is at work on.
-select quote_ident(c.relname) as name, t.relname::text as on_table
+select quote_ident(c.relname) as name, quote_ident(t.relname) as on_table
 from pg_index i
 inner join pg_class c on c.oid = i.indexrelid
 inner join pg_class t on t.oid = i.indrelid
@@ -252,7 +294,7 @@ select
   sum(s.total_exec_time) / sum(s.calls)::float8 as mean_ms
 from pg_stat_statements s
 where s.dbid = (select d.oid from pg_database d where d.datname = current_database())
-  and s.query ~ '/\* [a-z_]+\.[a-z0-9_]+ \*/' and s.query !~ '/\* doctor\.'
+  and s.query ~ '/\* [a-z_]+\.[a-z0-9_]+ \*/' and s.query !~ '/\* doctor[a-z_]*\.'
 group by 1
 order by 3 desc
 limit :most;

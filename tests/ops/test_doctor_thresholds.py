@@ -106,17 +106,21 @@ def make_table(server: psycopg.Connection, name: str, live: int, dead: int = 0) 
     server.execute(f"delete from {name} where id <= {dead}")
     server.execute("select pg_stat_force_next_flush()")
     until(server, "(select (n_live_tup, n_dead_tup) = (%s, %s) from pg_stat_all_tables where relname = %s)", live, dead, name)
+    server.execute(f"analyze {name}")
+
+
+def vacuums(found: Finding) -> list[str]:
+    return [line for line in found.advice if line.startswith("vacuum")]
 
 
 def test_tables_with_many_dead_rows_that_are_more_than_a_fifth_get_a_note(server: psycopg.Connection) -> None:
     make_table(server, "few", live=0, dead=10_000)
     make_table(server, "a_fifth", live=40_004, dead=10_001)
-    found = finding(server, "tables")
-    assert (found.level, found.advice) == ("ok", [])
+    assert vacuums(finding(server, "tables")) == []
     make_table(server, "many", live=40_003, dead=10_001)
     found = finding(server, "tables")
-    assert (found.level, found.advice) == ("note", ["vacuum (analyze) many;"])
-    assert found.summary.endswith("; many dead rows in 1")
+    assert (found.level, vacuums(found)) == ("note", ["vacuum (analyze) many;"])
+    assert "; many dead rows in 1" in found.summary
 
 
 def read_whole(server: psycopg.Connection, table: str, times: int) -> None:
@@ -236,24 +240,24 @@ def roles_url(tomato_server_url: str, tomato_template: str, has_roles: bool) -> 
         ("grant create on schema public to tomato_reader", ["tomato_reader may create tables"]),
         (
             "grant insert, truncate on schema_migrations to tomato_app",
-            ["tomato_app has more than it needs on public.schema_migrations: insert, truncate"],
+            ["tomato_app has more than it needs on schema_migrations: insert, truncate"],
         ),
         (
             "grant update (sha256) on schema_migrations to tomato_app",
-            ["tomato_app has more than it needs on public.schema_migrations: update"],
+            ["tomato_app has more than it needs on schema_migrations: update"],
         ),
         (
             "grant delete on migration_lock to tomato_app",
-            ["tomato_app has more than it needs on public.migration_lock: delete"],
+            ["tomato_app has more than it needs on migration_lock: delete"],
         ),
-        ("grant insert on hosts to tomato_reader", ["tomato_reader has more than it needs on public.hosts: insert"]),
+        ("grant insert on hosts to tomato_reader", ["tomato_reader has more than it needs on hosts: insert"]),
         (
             "grant trigger on sites to public",
-            [f"tomato_{role} has more than it needs on public.sites: trigger" for role in ("app", "reader")],
+            [f"tomato_{role} has more than it needs on sites: trigger" for role in ("app", "reader")],
         ),
         (
             "grant update on sequence hosts_id_seq to tomato_app",
-            ["tomato_app has more than it needs on public.hosts_id_seq: update"],
+            ["tomato_app has more than it needs on hosts_id_seq: update"],
         ),
         (
             "alter default privileges for role tomato_owner in schema public grant truncate on tables to tomato_app",
@@ -313,7 +317,7 @@ def test_a_database_or_a_server_that_is_read_only_is_told(tomato_url: str, serve
         found = finding(connection, "server")
     assert (found.level, found.summary.endswith(", read-only")) == ("bad", True)
     reset = f"alter database {database.as_string()} reset default_transaction_read_only;  -- no worker can write"
-    assert found.advice[-1] == reset
+    assert reset in found.advice
     with psycopg.connect(tomato_url, autocommit=True) as connection:
         connection.execute("set transaction_read_only = off")
         connection.execute("set default_transaction_read_only = off")

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NoReturn
 
 from ..errors import TomatoError
 from ..printable import json_escaped, printable
@@ -11,31 +12,62 @@ from ..server.commands import command_line
 from ..server.probe import is_full, probe
 from ..sql.timing import at_most
 from .cli import Parser
-from .examinations import BAD, Finding, examine
+from .examinations import ABSENT, BAD, NOTE, OK, UNKNOWN, Finding, examine
 from .urls import owner_url
+from .watch import watch
 
 _PATIENCE = 60  # seconds for all of it, whatever the server does
-_SIGNS = {"ok": "ok  ", "note": "note", "bad": "BAD ", "unknown": "–   "}
+JSON_VERSION = 1  # of the shape that --json prints: it changes where a key goes or gets another meaning, not where one is added
+_SIGNS = {OK: "ok  ", NOTE: "note", BAD: "BAD ", UNKNOWN: "?   ", ABSENT: "–   "}
+# A monitoring plugin's exit codes and words: of the worst finding.
+_STATES = {BAD: (2, "CRITICAL"), NOTE: (1, "WARNING"), UNKNOWN: (3, "UNKNOWN"), OK: (0, "OK")}
+_MOST = 20  # lines of details, and of advice, that a finding has on the page
+
+
+class _Parser(Parser):
+    is_plugin = False
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2; as a monitoring plugin with 3, since there 2 would mean that the database is not well."""
+        if self.is_plugin:
+            print(f"TOMATO UNKNOWN - {printable(message, 1000)}")
+            sys.exit(3)
+        super().error(message)
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
-    """Run `tomato-dao doctor [--json] [--pool-size N]`."""
-    parser = Parser(
+    """Run `tomato-dao doctor [--json | --monitoring | --watch N] [--pool-size N]`."""
+    parser = _Parser(
         prog=prog,
         description="Tell how the server and the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded ones) are. "
         "Exits with 1 where something is bad.",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print JSON, for machines")
+    forms.add_argument(
+        "--monitoring",
+        action="store_true",
+        help="be a plugin of Nagios, Icinga and the like: one line, then what is not well; "
+        "exit with 0 (ok), 1 (a note), 2 (something is bad), 3 (not known, or misuse)",
+    )
+    forms.add_argument(
+        "--watch", type=float, metavar="N", help="show the busiest queries of all workers, every N seconds, until interrupted"
+    )
     parser.add_argument("--pool-size", type=int, default=8, metavar="N", help="of a worker process (default: 8)")
+    parser.is_plugin = "--monitoring" in arguments
     options = parser.parse_args(arguments)
     if options.pool_size < 1:
         parser.error("a pool has at least one connection")
+    if options.watch is not None:
+        if not 0.2 <= options.watch <= 3600:
+            parser.error("--watch takes seconds, from 0.2 to 3600")
+        watch(options.watch, options.pool_size)
     where, findings = _examine(options.pool_size)
     bad = [finding.topic for finding in findings if finding.level == BAD]
     if options.json:
-        found = [{name: getattr(f, name) for name in Finding.__slots__} for f in findings]
-        told = {"database": where, "well": not bad, "findings": found}
-        print(json_escaped(json.dumps(told, default=_as_text, ensure_ascii=False, indent=2)))
+        _print_json(where, findings)
+    elif options.monitoring:
+        sys.exit(_print_state(where, findings))
     else:
         print(f"{printable(where)}: {'to do: ' + ', '.join(bad) if bad else 'all is well'}\n")
         for finding in findings:
@@ -67,12 +99,49 @@ def _examine(pool_size: int) -> tuple[str, list[Finding]]:
         return "the database", [Finding("connections", BAD, what, advice=advice)]
 
 
+def worst_of(findings: Sequence[Finding]) -> str:
+    """Return the worst level, as monitoring plugins order them; what is not installed is no fault."""
+    levels = {finding.level for finding in findings}
+    return next(level for level in _STATES if level in levels or level == OK)
+
+
+def _print_json(where: str, findings: Sequence[Finding]) -> None:
+    found = [{name: getattr(f, name) for name in Finding.__slots__} for f in findings]
+    worst = worst_of(findings)
+    told = {"version": JSON_VERSION, "database": where, "state": worst, "well": worst != BAD, "findings": found}
+    print(json_escaped(json.dumps(told, default=_as_text, ensure_ascii=False, indent=2)))
+
+
+def _print_state(where: str, findings: Sequence[Finding]) -> int:
+    """Print what a monitoring plugin does, and return its exit code."""
+    worst = worst_of(findings)
+    code, word = _STATES[worst]
+    named = ", ".join(finding.topic for finding in findings if finding.level == worst)
+    told = "all is well" if worst == OK else named
+    figures = {level: sum(finding.level == level for finding in findings) for level in (BAD, NOTE, UNKNOWN)}
+    performance = " ".join(f"{level}={number}" for level, number in figures.items())
+    print(f"TOMATO {word} - {_plain(where)}: {told} | {performance}")
+    for finding in findings:
+        if finding.level in (BAD, NOTE, UNKNOWN):
+            print(_plain("; ".join([f"{finding.topic}: {finding.summary}", *finding.details[:3], *finding.advice[:3]])))
+    return code
+
+
+def _plain(text: str) -> str:
+    """Return text for a plugin's output, where “|” begins the figures."""
+    return printable(text.replace("|", "/"), 1000)
+
+
 def _print(finding: Finding) -> None:
-    print(f"{_SIGNS[finding.level]}  {finding.topic:<12}  {printable(finding.summary, 1000)}")
-    for line in finding.details:
-        print(f"{'':20}{printable(line, 1000)}")
-    for line in finding.advice:
-        print(f"{'':18}{'  ' if line.startswith(' ') else '→ '}{printable(line, 1000)}")
+    print(f"{_SIGNS[finding.level]}  {finding.topic:<13}  {printable(finding.summary, 1000)}")
+    for line in _short(finding.details):
+        print(f"{'':21}{printable(line, 1000)}")
+    for line in _short(finding.advice):
+        print(f"{'':19}{'  ' if line.startswith(' ') else '→ '}{printable(line, 1000)}")
+
+
+def _short(lines: Sequence[str]) -> list[str]:
+    return [*lines[:_MOST], *([f"and {len(lines) - _MOST:,} more, which --json lists"] if len(lines) > _MOST else [])]
 
 
 def _as_text(value: object) -> str:

@@ -8,6 +8,8 @@ from ...errors import TomatoError, from_driver
 from .accounting import accounting
 from .backups import backup
 from .connections import connections
+from .constraints import constraints, sequences
+from .findings import ABSENT as ABSENT
 from .findings import BAD as BAD
 from .findings import NOTE as NOTE
 from .findings import OK as OK
@@ -16,28 +18,45 @@ from .findings import Finding as Finding
 from .indexes import indexes
 from .migrations import migrations
 from .queries import queries
+from .replication import archiving, notifications, replication
 from .roles import examine_roles as examine_roles
 from .server import server
 from .sessions import locks, transactions
+from .storage import cache, disk, freezing, integrity
 from .tables import tables
+from .work import leases
 
 
-def examine(connection: psycopg.Connection, pool_size: int) -> Iterator[Finding]:
-    """All examinations of a database; pool_size: of the worker processes for which there should be room."""
-    examinations: dict[str, Callable[[], Finding]] = {
+def examinations(connection: psycopg.Connection, pool_size: int) -> dict[str, Callable[[], Finding]]:
+    """Return all examinations of a database by topic; pool_size: of the worker processes for which there should be room."""
+    return {
         "server": lambda: server(connection),
         "connections": lambda: connections(connection, pool_size),
         "schema": lambda: migrations(connection),
         "roles": lambda: examine_roles(connection),
         "transactions": lambda: transactions(connection),
         "locks": lambda: locks(connection),
+        "notifications": lambda: notifications(connection),
         "tables": lambda: tables(connection),
         "indexes": lambda: indexes(connection),
-        "queries": lambda: queries(connection),
+        "constraints": lambda: constraints(connection),
+        "sequences": lambda: sequences(connection),
+        "freezing": lambda: freezing(connection),
+        "integrity": lambda: integrity(connection),
+        "cache": lambda: cache(connection),
+        "disk": lambda: disk(connection),
+        "replication": lambda: replication(connection),
+        "archiving": lambda: archiving(connection),
+        "leases": lambda: leases(connection),
         "accounting": lambda: accounting(connection),
+        "queries": lambda: queries(connection),
         "backup": lambda: backup(connection),
     }
-    for topic, examination in examinations.items():
+
+
+def examine(connection: psycopg.Connection, pool_size: int) -> Iterator[Finding]:
+    """Run all examinations; one that fails gives a finding that says why."""
+    for topic, examination in examinations(connection, pool_size).items():
         try:
             yield examination()
         except (psycopg.Error, TomatoError) as error:

@@ -1,11 +1,14 @@
 """Accounting: how far it has come, what waits for it, and a run that is not finished."""
 
+from datetime import UTC, datetime
+
 import psycopg
 
 from ...sql.wording import counted
 from ..cli import duration
 from .findings import NOTE, OK, Finding, rows
 
+LONG_UNSETTLED = 3600  # seconds since the end of the newest settled window, while records wait
 MANY_WAITING = 1200  # seconds for which a record of a host may wait until it is rolled up
 _STEPS = {
     **dict.fromkeys(range(-5, -1), "looks for what an old installation left to be done, level {level} of 4"),
@@ -34,5 +37,9 @@ def accounting(connection: psycopg.Connection) -> Finding:
     late = behind > MANY_WAITING
     if late:
         details.append(f"the oldest new record has waited for {duration(behind)}")
+    unsettled = (datetime.now(UTC).replace(tzinfo=None) - found["settled_at"]).total_seconds() if found["settled_at"] else 0
+    if found["waiting"] and unsettled > LONG_UNSETTLED:
+        late = True
+        details.append(f"the newest settled window ended {duration(unsettled)} ago")
     advice = ["see that a worker calls usage.aggregate once a minute, and that its calls end without an error"] * late
     return Finding("accounting", NOTE if late else OK, summary, details, advice, dict(found))

@@ -11,7 +11,7 @@ from ...server.session import CATALOG_PATH
 from ...sql import query_files
 
 _QUERIES = query_files.load(schema.DB_DIR / "operations")
-OK, NOTE, BAD, UNKNOWN = "ok", "note", "bad", "unknown"
+OK, NOTE, BAD, UNKNOWN, ABSENT = "ok", "note", "bad", "unknown", "absent"
 SHOWN = 8  # tables, or other things that there may be many of
 
 
@@ -28,11 +28,11 @@ class Finding:
 
 
 def rows(connection: psycopg.Connection, name: str, *values: object, path: str | None = None) -> list[dict[str, Any]]:
-    """Return the rows of a query of db/operations/doctor.sql.
+    """Return the rows of a query of db/operations: "tables" of doctor.sql, "storage.bloat" of doctor_storage.sql.
 
     path: where it looks names up (default: among PostgreSQL's own).
     """
-    query = _QUERIES[f"doctor.{name}"]
+    query = _QUERIES[f"doctor_{name}" if "." in name else f"doctor.{name}"]
     with (
         connection.transaction(force_rollback=True),  # ends the path, also in a transaction of the caller's
         psycopg.RawCursor(connection, row_factory=dict_row) as cursor,

@@ -4,7 +4,7 @@ import psycopg
 
 from ...server.session import CATALOG_PATH
 from ...sql.wording import counted
-from .findings import OK, UNKNOWN, Finding, rows
+from .findings import ABSENT, OK, Finding, rows
 
 
 def queries(connection: psycopg.Connection) -> Finding:
@@ -13,7 +13,7 @@ def queries(connection: psycopg.Connection) -> Finding:
     if statistics["statements_schema"] is None:
         why = "not available because pg_stat_statements is not installed here"
         how = "add pg_stat_statements to shared_preload_libraries; restart; create extension pg_stat_statements"
-        return Finding("queries", UNKNOWN, why, advice=[how] if statistics["may_have_statements"] else [])
+        return Finding("queries", ABSENT, why, advice=[how] if statistics["may_have_statements"] else [])
     found = rows(connection, "slowest", 10, path=f"{CATALOG_PATH},{statistics['statements_schema']}")
     width = max((len(row["name"]) for row in found), default=0)
     lines = [

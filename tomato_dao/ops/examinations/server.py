@@ -6,6 +6,9 @@ from psycopg import sql
 from ..cli import duration
 from .findings import BAD, NOTE, OK, Finding, rows
 
+# The newest minor versions when this version of tomato-dao was made, in November 2026. Each corrects faults of the ones before.
+NEWEST = {15: 19, 16: 15, 17: 11, 18: 6}
+
 
 def server(connection: psycopg.Connection) -> Finding:
     """Examine the server's settings, and whether it can be written to."""
@@ -20,13 +23,20 @@ def server(connection: psycopg.Connection) -> Finding:
         )
         if server[name] == "off"
     ]
+    advice = [f"alter system set {line.split()[0]} = on; select pg_reload_conf();  -- {line}" for line in wrong]
+    for name, why in (
+        ("zero_damaged_pages", "damaged pages are emptied as they are read"),
+        ("ignore_checksum_failure", "damaged pages are read as if they were not"),
+    ):
+        if server[name] == "on":
+            wrong.append(f"{name} is on: {why}")
+            advice.append(f"alter system reset {name}; select pg_reload_conf();  -- {wrong[-1]}")
     read_only = server["default_transaction_read_only"] == "on" and server["read_only_by"] not in (
         "user",
         "database user",
         "client",
         "session",
     )
-    advice = [f"alter system set {line.split()[0]} = on; select pg_reload_conf();  -- {line}" for line in wrong]
     if read_only:
         wrong.append("default_transaction_read_only")
         of_database = server["read_only_by"] == "database"
@@ -39,12 +49,16 @@ def server(connection: psycopg.Connection) -> Finding:
     elif server["standby"]:
         advice.append("name the primary in DATABASE_URL: no worker can write here (for reading, a standby will do)")
     state = ", a standby, which is read-only" if server["standby"] else ", read-only" if read_only else ""
+    major, minor = divmod(server["version_number"], 10000)
+    newest = NEWEST.get(major, 0)
+    if minor < newest:
+        advice.append(f"install PostgreSQL {major}.{newest} or later and restart: it corrects faults of {major}.{minor}")
     shown = ("shared_buffers", "work_mem", "maintenance_work_mem", "max_wal_size", "shared_memory_type")
     return Finding(
         "server",
-        BAD if wrong else NOTE if server["standby"] else OK,
+        BAD if wrong else NOTE if server["standby"] or minor < newest else OK,
         f"PostgreSQL {server['version']}, up for {duration(server['up_seconds'])}{state}",
         [", ".join(f"{name} {server[name]}" for name in shown)],
         advice,
-        server,
+        {**server, "newest": f"{major}.{max(newest, minor)}"},
     )

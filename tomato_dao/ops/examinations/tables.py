@@ -1,4 +1,6 @@
-"""Tables: their size and their dead rows."""
+"""Tables: their size, their dead rows, their statistics and their gaps."""
+
+from typing import Any
 
 import psycopg
 
@@ -9,12 +11,19 @@ from ..cli import megabytes
 from .findings import BAD, NOTE, OK, SHOWN, Finding, rows
 
 MANY_DEAD = 10_000  # rows that are dead, where they are more than a fifth
+# Rows that were written since the last analyze, where they are more than half of the rows; seconds since it. Autovacuum looks
+# every minute, and a table that is a queue changes wholly in each.
+MANY_CHANGED, LONG_AGO = 10_000, 600
+LARGE, GAPS = 10_000_000, 0.5  # bytes of a table whose gaps are estimated; part of it that gaps may be
 
 
 def tables(connection: psycopg.Connection) -> Finding:
-    """Examine the tables' sizes and dead rows, and whether a dump can hold all of them."""
-    found = rows(connection, "tables")
+    """Examine the tables' sizes, dead rows, statistics and gaps, and whether a dump can hold all of them."""
+    found, sizes = rows(connection, "tables"), rows(connection, "storage.bloat", LARGE)
     dead = [row for row in found if row["dead"] > MANY_DEAD and row["dead"] > 0.2 * (row["live"] + row["dead"])]
+    stale = [row for row in found if _is_stale(row) and row not in dead]
+    unkept = [row for row in found if not row["autovacuum"]]
+    gaps = [row for row in sizes if row["bytes"] - row["needed"] > GAPS * row["bytes"]]
     width = max((len(row["name"]) for row in found[:SHOWN]), default=0)
     lines = [
         f"{r['name']:{width}}  {megabytes(r['bytes']):>10}  {counted(r['live'], 'row'):>17}  {r['dead']:>10,} dead"
@@ -26,15 +35,28 @@ def tables(connection: psycopg.Connection) -> Finding:
         connection.execute(f"set local search_path = {CATALOG_PATH}".encode())
         unreadable = catalog.unreadable(connection)
     lines += unreadable
-    advice = [f"vacuum (analyze) {row['name']};" for row in dead]
+    lines += [f"{r['name']}: {r['changed']:,} rows were written since its statistics were made" for r in stale]
+    lines += [f"{r['name']}: autovacuum is off for it" for r in unkept]
+    lines += [f"{r['name']}: about {megabytes(r['bytes'] - r['needed'])} of its {megabytes(r['bytes'])} are gaps" for r in gaps]
+    advice = [f"vacuum (analyze) {row['name']};" for row in dead] + [f"analyze {row['name']};" for row in stale]
+    advice += [f"alter table {row['name']} reset (autovacuum_enabled);" for row in unkept]
+    advice += [
+        f"vacuum full {row['name']};  -- nobody can use it meanwhile; or wait until new rows fill the gaps" for row in gaps
+    ]
     advice += ["move what is not tomato-dao's into another schema: no dump or load is possible beside it"] * bool(unreadable)
+    faults = ((dead, "many dead rows in"), (stale, "stale statistics of"), (unkept, "no autovacuum of"), (gaps, "gaps in"))
     return Finding(
         "tables",
-        BAD if unreadable else NOTE if dead else OK,
+        BAD if unreadable else NOTE if advice else OK,
         f"{counted(len(found), 'table')}, {megabytes(sum(row['bytes'] for row in found))} with their indexes"
-        f"{f'; many dead rows in {len(dead)}' if dead else ''}"
-        f"{f'; {len(unreadable)} that no dump can hold' if unreadable else ''}",
+        + "".join(f"; {words} {len(ones)}" for ones, words in faults if ones)
+        + (f"; {len(unreadable)} that no dump can hold" if unreadable else ""),
         lines,
         advice,
-        {"tables": found, "unreadable": unreadable},
+        {"tables": found, "gaps": gaps, "unreadable": unreadable},
     )
+
+
+def _is_stale(row: dict[str, Any]) -> bool:
+    age = row["analyzed_seconds"]
+    return row["changed"] > max(MANY_CHANGED, 0.5 * row["live"]) and (age is None or age > LONG_AGO)

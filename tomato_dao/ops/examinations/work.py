@@ -1,0 +1,23 @@
+"""The workers' own work: leases that nobody takes up."""
+
+import psycopg
+
+from ..cli import duration
+from .findings import NOTE, OK, Finding, rows
+
+GRACE, MANY = 3600, 10  # seconds after a lease's end; leases of a kind
+COUNTED = 1000  # leases of a kind at most
+
+
+def leases(connection: psycopg.Connection) -> Finding:
+    """Examine whether work is taken up again whose lease ran out, since a worker died or did not finish it."""
+    found = rows(connection, "work.leases", GRACE, COUNTED)
+    piled = [row for row in found if row["expired"] >= MANY]
+    return Finding(
+        "leases",
+        NOTE if piled else OK,
+        f"{sum(row['expired'] for row in found):,} ran out more than an hour ago",
+        [f"{row['work']}: {row['expired']:,}, the oldest {duration(row['seconds'])} ago" for row in piled],
+        ["start workers that claim this work, and see in their logs why they don't finish it"] if piled else [],
+        {"expired": found},
+    )
