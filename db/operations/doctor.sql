@@ -281,7 +281,9 @@ select
     inner join pg_namespace n on n.oid = x.extnamespace
     where x.extname = 'pg_stat_statements'
   ) as statements_schema,
-  exists (select from pg_available_extensions e where e.name = 'pg_stat_statements') as may_have_statements
+  exists (select from pg_available_extensions e where e.name = 'pg_stat_statements') as may_have_statements,
+  coalesce(current_setting('shared_preload_libraries', true), '') ~ '\mpg_stat_statements\M'
+    and (select r.rolsuper from pg_roles r where r.rolname = current_user) and not pg_is_in_recovery() as can_be_lent
 from pg_stat_database d
 where d.datname = current_database();
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from time import monotonic
 from types import SimpleNamespace
 
 import psycopg
@@ -16,7 +17,7 @@ from tomato_dao.ops import embedded
 from tomato_dao.ops.examinations import examine, findings
 from tomato_dao.ops.examinations.indexes import indexes
 from tomato_dao.ops.examinations.server import NEWEST
-from tomato_dao.ops.scratch import drop_database, with_database
+from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 
 pytestmark = pytest.mark.slow
 
@@ -220,3 +221,22 @@ def test_a_standby_that_is_behind_is_bad_on_both(
             standby.execute("select pg_reload_conf()")
             until_level(standby, "replication", "bad")
             assert_sick(finding(standby, "replication"), "bad", "no WAL arrives", "look at the log here")
+
+
+@pytest.mark.long
+def test_a_database_of_5000_tables_is_examined_in_two_seconds(sick_url: str) -> None:
+    with scratch_database(with_database(sick_url, "postgres")) as url, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "do $$ begin for n in 1..5000 loop"
+            " execute format('create table t%s (id bigint generated always as identity primary key, other bigint)', n);"
+            " execute format('create index on t%s (other)', n);"
+            " if n % 100 = 0 then commit; end if; end loop; end $$"
+        )
+        connection.execute("analyze")
+        seconds = []
+        for _ in range(3):
+            began = monotonic()
+            (tables,) = (found for found in examine(connection, 1) if found.topic == "tables")
+            seconds.append(monotonic() - began)
+    assert len(tables.figures["tables"]) > 5000
+    assert min(seconds) < 2, seconds

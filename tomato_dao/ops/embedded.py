@@ -259,6 +259,8 @@ class _Server:
         ]
         if self.is_for_tests:
             settings += ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
+        elif programs.library("pg_stat_statements"):
+            settings.append("shared_preload_libraries=pg_stat_statements")  # for the doctor
         options = [word for setting in settings for word in ("-c", setting)]
         deadline = monotonic() + _START
         for pause in pauses(0.02, 0.2):

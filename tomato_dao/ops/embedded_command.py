@@ -1,9 +1,13 @@
 """`tomato-dao embedded`: start, stop and use the embedded server."""
 
 import os
+import re
 import shlex
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..errors import Unavailable
 from ..printable import printable
@@ -70,7 +74,17 @@ def _psql(arguments: Sequence[str]) -> None:
     url = embedded.start()
     with probe(url) as connection:  # its error says what to do where there is no database yet
         target = target_of(connection)
-    psql = programs.binaries() / "psql"
+    psql = _own_psql() or programs.binaries() / "psql"
     if not os.access(psql, os.X_OK):
         raise Unavailable(f"the embedded server comes without psql; with one of your own: psql {shlex.quote(url)}")
     os.execve(psql, [os.fspath(psql), *arguments], target.environment("psql"))  # noqa: S606 (no shell is meant)
+
+
+def _own_psql() -> Path | None:
+    """Return the user's psql, if it knows this version of PostgreSQL: the embedded server's has no line editing."""
+    psql = shutil.which("psql")
+    if psql is None:
+        return None
+    told = subprocess.run([psql, "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"\(PostgreSQL\) (\d+)", told)
+    return Path(psql) if version and int(version[1]) >= int(programs.MAJOR) else None

