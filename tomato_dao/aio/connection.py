@@ -73,6 +73,8 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
             if wants == _READ:
                 wants = gen.send(_CAN_READ)
         except StopIteration as done:  # its result is there at once
+            if self.pgconn.status == _BAD:  # the steps have taken note of an error
+                self._look_away()
             if cancelled is not None:
                 raise cancelled from None
             if (now := monotonic()) - _turn_began > _LONGEST_TURN:
@@ -121,6 +123,8 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
             wants = self._steps.send(ready)
         except StopIteration as done:
             self._steps = None
+            if self.pgconn.status == _BAD:
+                self._look_away()
             if not self._ended.done():
                 self._ended.set_result(done.value)
         except Exception as error:  # noqa: BLE001 (whose it is gets it)

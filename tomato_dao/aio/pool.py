@@ -376,6 +376,13 @@ class AsyncPool:
         return [c for c in self._open_now() if c.pgconn.transaction_status not in (_IDLE, _UNKNOWN)]
 
     async def _configure(self, connection: AsyncQueryConnection) -> None:
+        try:
+            await self._set_up(connection)
+        except BaseException:
+            connection.end()  # psycopg_pool forgets it, and the loop would keep it
+            raise
+
+    async def _set_up(self, connection: AsyncQueryConnection) -> None:
         self._name.refusal = ""
         adapt(connection)
         connection.add_notice_handler(log_notice)
