@@ -5,12 +5,12 @@ not touched), else an embedded one for tests alone.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from . import Database, connect
+from . import AsyncDatabase, Database, connect, connect_async
 from .ops import embedded
 from .ops.scratch import scratch_database
 from .server.target import server_of
@@ -44,4 +44,12 @@ def tomato_url(tomato_server_url: str, tomato_template: str) -> Iterator[str]:
 def tomato_db(tomato_url: str) -> Iterator[Database]:
     """Provide a Database on a migrated, empty database of the test's own."""
     with connect(tomato_url, pool_size=4) as db:
+        yield db
+
+
+@pytest.fixture
+async def async_tomato_db(tomato_url: str, anyio_backend: object) -> AsyncIterator[AsyncDatabase]:
+    """Provide an AsyncDatabase on a migrated, empty database of the test's own, to tests of anyio's pytest plugin."""
+    del anyio_backend  # by which the plugin knows that it runs this
+    async with connect_async(tomato_url, pool_size=4) as db:
         yield db

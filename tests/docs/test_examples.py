@@ -13,7 +13,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 CHECKOUT = Path(__file__).parents[2]
 # Pages whose examples have a test of their own, beside the data that they need.
-ELSEWHERE = {"docs/guides/hosts.md", "docs/moving-from-django.md", "docs/query-files.md"}
+ELSEWHERE = {"docs/guides/asyncio.md", "docs/guides/hosts.md", "docs/moving-from-django.md", "docs/query-files.md"}
 PAGES = sorted(
     os.fspath(path.relative_to(CHECKOUT))
     for path in [CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")]
@@ -60,6 +60,11 @@ def _fits(expected: str, printed: str) -> bool:
 def test_examples_run_and_print_what_the_page_says(page: str, tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each page has a migrated, empty database of its own, and its blocks run in order in one namespace."""
     monkeypatch.setenv("DATABASE_URL", tomato_url)
+    run_examples(page)
+
+
+def run_examples(page: str) -> None:
+    """Run a page's blocks in order in one namespace, and compare what they print."""
     state = _Page()
     parsers = [
         CodeBlockParser("python", state.python),
