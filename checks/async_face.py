@@ -1,4 +1,4 @@
-"""The asynchronous face: tomato_dao/aio, as far as it is the other one's source with “await” in it.
+"""The asynchronous face: tomato_dao/aio, as far as it is the other one's source with “await” in it (docs/decisions/asyncio.md).
 
 `make schema` writes the files, `make check` says whether they are up to date.
 """
@@ -37,6 +37,7 @@ def _rough() -> Iterator[tuple[Path, str, str]]:
             yield _made(path, TARGET / "dao" / path.name, _dao_rules(path))
     yield _made(PACKAGE / "dao" / "__init__.py", TARGET / "dao" / "paging.py", _PAGING)
     yield _made(PACKAGE / "sql" / "statements.py", TARGET / "binding.py", _BINDING)
+    yield _made(PACKAGE / "committing.py", TARGET / "committing.py", _COMMITTING)
     yield _made(PACKAGE / "transactions.py", TARGET / "transactions.py", _TRANSACTIONS)
     yield _made(PACKAGE / "database.py", TARGET / "database.py", _database_rules())
 
@@ -84,10 +85,13 @@ _HOMES = {
     "AsyncLocks": f"{_AIO}.locks",
     "AsyncListener": f"{_AIO}.events",
     "AsyncEvents": f"{_AIO}.events",
+    "AsyncCommitting": f"{_AIO}.committing",
+    "ended_in_time": f"{_AIO}.committing",
     "AsyncTransactions": f"{_AIO}.transactions",
     "failed": f"{_AIO}.transactions",
     "bound": f"{_AIO}.binding",
     "sleep": "asyncio",
+    "was_committed": f"{_AIO}.commits",
 }
 _NAMES = {
     **{name.removeprefix("Async"): name for name in _HOMES if name.startswith("Async")},
@@ -95,16 +99,44 @@ _NAMES = {
     "ExitStack": "AsyncExitStack",
     "AbstractContextManager": "AbstractAsyncContextManager",
     "stack.push": "stack.push_async_exit",
-    "connection.close": "connection.abandon",
+    "connection.close": "connection.end",
+    "transaction.__enter__": "transaction.__aenter__",
+    "transaction.__exit__": "transaction.__aexit__",
+    "psycopg.Transaction": "psycopg.AsyncTransaction",
     "psycopg.Connection": "psycopg.AsyncConnection",
 }
+
+# A cancelled task has no time to find out what became of its COMMIT.
+_INTERRUPTED = """\
+        except KeyboardInterrupt as interrupt:
+            try:
+                done = self._was_committed(connection)
+                interrupt.add_note("but all was committed before" if done else "and all was rolled back")
+            except OutcomeUnknown as error:
+                interrupt.add_note(str(error))
+            raise
+"""
+
+_COMMITTING = Rules(
+    "tomato_dao",
+    _AIO,
+    awaited=r"transaction\.__(enter|exit)__|was_committed",
+    homes=_HOMES,
+    names=_NAMES,
+    texts=[
+        ("The end of transactions of threads:", "The end of transactions of tasks:"),
+        ("in this thread (or task\n        of asyncio)", "in this\n        task"),
+        (_INTERRUPTED, ""),
+        (" An interrupt gets\n        a note that says it.", ""),
+    ],
+)
 
 _TRANSACTIONS = Rules(
     "tomato_dao",
     _AIO,
     awaited=r"(self\._pool|pool)\.(lease|lease_live|close)|self\._begin|work|sleep|connection\.clean|self\.close"
     r"|connection\.wait_until_settled|_check_not_failed",
-    managers=r"ExitStack|self\.transaction|self\._outermost|(outer|connection)\.transaction",
+    managers=r"ExitStack|self\.transaction|self\._outermost|self\.committing|ended_in_time",
     homes=_HOMES,
     names=_NAMES,
     texts=[
@@ -117,9 +149,8 @@ _TRANSACTIONS = Rules(
         ("    if connection.pgconn.transaction_status == TransactionStatus.INERROR:\n        raise failed",
          "    connection.wait_until_settled()\n    if connection.pgconn.transaction_status == TransactionStatus.INERROR:\n"
          "        raise failed"),
-        ("class Transactions(Committing):", "class Transactions:"),
-        ("attempt.enter_context(self.committing(connection))", "attempt.enter_context(connection.transaction())"),
-        ("ended_in_time(outer.transaction())", "outer.transaction()"),
+        ("        else:  # the end of the transaction was interrupted\n            connection.close()",
+         "        else:  # the end of the transaction was interrupted\n            connection.abandon()"),
         ("work: Callable[[], Result]", "work: Callable[[], Awaitable[Result]]"),
         ("import Callable,", "import Awaitable, Callable,"),
         ("work is a function without parameters, not a", "work is a function without parameters that can be awaited, not a"),

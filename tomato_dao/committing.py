@@ -14,7 +14,7 @@ from .sql.timing import at_most, deadline, ending
 
 
 class Committing:
-    """What Transactions have beside those of asyncio."""
+    """Deadlines, and what became of a COMMIT."""
 
     _pool: Pool
 

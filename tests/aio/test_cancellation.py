@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 
 import psycopg
 import pytest
+from psycopg.abc import PQGen
+from psycopg.pq.abc import PGresult
 
 from tests.fixtures.loops import Run
-from tests.helpers.session_cases import BACKENDS
+from tests.helpers.session_cases import BACKENDS, kill
 from tests.helpers.storm import APPLICATION, NAMES, SIZE, Storm, calm
-from tomato_dao import AsyncDatabase, WrongState, connect_async
+from tomato_dao import AsyncDatabase, Unavailable, WrongState, connect_async
 
 pytestmark = pytest.mark.slow
 Begin = Callable[[AsyncDatabase], Awaitable[object]]
@@ -161,3 +163,49 @@ def test_a_storm_of_cancellations_loses_nothing(
     with caplog.at_level(logging.ERROR, "asyncio"):
         run(work())
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_a_deadline_bounds_calls_transactions_and_the_queue(tomato_url: str, run: Run) -> None:
+    async def work() -> None:
+        async with connect_async(tomato_url, pool_size=1) as db:
+            await db.organizations.list()
+            for begin in (sleeps_in_a_transaction, sleeps_in_a_nested_transaction):
+                began = asyncio.get_running_loop().time()
+                with pytest.raises(Unavailable, match=r"within the 0\.1 s"), db.timeout(0.1):
+                    await begin(db)
+                assert asyncio.get_running_loop().time() - began < 1
+                assert await db.organizations.list() == []
+            async with db.connection():
+                with db.timeout(0.1):
+                    began = asyncio.get_running_loop().time()
+                    with pytest.raises(Unavailable, match="no connection free in time"):
+                        await asyncio.create_task(_names(db))
+                    assert asyncio.get_running_loop().time() - began < 1
+
+    run(work())
+
+
+async def _names(db: AsyncDatabase) -> list[str]:
+    return [row.name for row in await db.organizations.list()]
+
+
+def test_what_became_of_a_commit_is_found_out_where_its_answer_was_lost(
+    tomato_url: str, server: psycopg.Connection, run: Run
+) -> None:
+    async def work() -> None:
+        async with connect_async(tomato_url, pool_size=1, application_name="lost") as db:
+            async with db.transaction():
+                await db.organizations.create("uni")
+                (connection,) = db._pool._all
+                commit = connection._commit
+
+                def lose() -> PQGen[PGresult]:
+                    result = yield from commit()
+                    connection.commit_state = "sent"  # as where the answer did not come
+                    kill(server, "lost")
+                    raise psycopg.OperationalError(f"lost, after {result.command_status!r}")
+
+                connection._commit = lose  # type: ignore[method-assign]
+            assert await _names(db) == ["uni"]
+
+    run(work())

@@ -44,7 +44,7 @@ class Connecting:
         pool = AsyncPool(opening)
         await pool.open()
         name = opening.application_name
-        return AsyncDatabase(pool, AsyncLocks(Locks(direct_url, name)), AsyncEvents(Events(direct_url, name)))
+        return AsyncDatabase(pool, AsyncLocks(Locks(direct_url, name)), AsyncEvents(Events(direct_url, name, opening.timeout)))
 
 
 async def _examine(opening: Opening) -> None:

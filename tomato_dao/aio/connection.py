@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from contextvars import Context
 from time import monotonic
 from typing import Any, TypeVar, cast
 
@@ -16,7 +17,8 @@ from psycopg.waiting import Ready, Wait
 from ..printable import one_line
 from ..sql import pins
 from ..sql.query import Query
-from ..sql.statements import CLEAN, QueryRunner
+from ..sql.statements import CLEAN, CLEANING, QueryRunner
+from ..sql.timing import Deadline, deadline, ending
 
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
@@ -60,7 +62,10 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         timeout: seconds, for notifications only; psycopg then waits itself. Raises what the steps raise.
         """
         global _turn_began
-        cancelled = await self.settled() if self._settling is not None else None
+        until = deadline()
+        cancelled = await self.settled(until) if self._settling is not None else None
+        if until is not None and cancelled is None and not self.closed:
+            until.check()  # what ends a transaction has a deadline of its own
         if self._steps is not None:
             raise psycopg.ProgrammingError("another task's statement runs on this connection: one task at a time may use it")
         if timeout is not None:
@@ -95,12 +100,16 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         if cancelled is not None:  # the steps are begun all the same, as the end of a transaction has to be
             self._leave()
             raise cancelled
+        late = None if until is None else self._loop.call_later(until.at - monotonic(), self._call_off, ended, until)
         try:
             return await ended
         except BaseException:
             if self._steps is gen:
                 self._leave()
             raise
+        finally:
+            if late is not None:
+                late.cancel()
 
     def _on_readable(self) -> None:
         if self._steps is None:
@@ -158,9 +167,15 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         self._ended = self._loop.create_future()
         self._on_readable()  # the result may be there already
         if self._steps is not None:
-            self._settling = self._loop.create_task(self._settle(self._ended))
+            self._settling = self._loop.create_task(self._settle(self._ended), context=Context())
         elif not self._ended.cancelled():
             self._ended.exception()  # which nobody asks for
+
+    def _call_off(self, ended: "asyncio.Future[Any]", until: Deadline) -> None:
+        """Let a statement go whose time is over, as one of a cancelled task."""
+        if self._steps is not None and self._ended is ended and not ended.done():
+            self._leave()
+            ended.set_exception(until.passed("it was cancelled"))
 
     async def _settle(self, ended: "asyncio.Future[Any]") -> None:
         """Have the server cancel what runs, and wait for its end; where that does not come, close the connection."""
@@ -177,12 +192,18 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
                 self.end()
             self._settling = None
 
-    async def settled(self) -> asyncio.CancelledError | None:
-        """Wait until a statement that was left has ended, and return the cancellation that came meanwhile."""
+    async def settled(self, until: Deadline | None = None) -> asyncio.CancelledError | None:
+        """Wait until a statement that was left has ended, and return the cancellation that came meanwhile.
+
+        until: when the connection is closed otherwise.
+        """
         cancelled = None
         while self._settling is not None:
             try:
-                await asyncio.wait([self._settling])
+                await asyncio.wait([self._settling], timeout=None if until is None else max(until.at - monotonic(), 0))
+                if until is not None and monotonic() >= until.at and self._settling is not None:
+                    self.end()
+                    break
             except asyncio.CancelledError as error:
                 cancelled = error
         return cancelled
@@ -210,6 +231,11 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         """Close the connection."""
         self.end()
 
+    @property
+    def is_in_block(self) -> bool:
+        """Whether psycopg counts a block of `transaction()` that has not come to its end, for which it has no public name."""
+        return self._num_transactions > 0
+
     def abandon(self) -> None:
         """Have the connection cleaned before it is anybody's again: the end of its transaction was interrupted."""
         self.is_dirty = True
@@ -219,16 +245,17 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         if self.closed:
             return
         self.is_dirty = True
-        try:
-            await self.rollback()
-            await self.set_autocommit(True)
-            self.isolation_level = self.read_only = self.deferrable = None
-            self.row_factory = tuple_row
-            await self.execute(CLEAN)
-            await settle_pins(self)
-            self.is_dirty = False
-        except psycopg.Error:
-            self.end()
+        with ending(CLEANING):
+            try:
+                await self.rollback()
+                await self.set_autocommit(True)
+                self.isolation_level = self.read_only = self.deferrable = None
+                self.row_factory = tuple_row
+                await self.execute(CLEAN)
+                await settle_pins(self)
+                self.is_dirty = False
+            except psycopg.Error:
+                self.end()
 
     def _look(self) -> None:
         self._watched = self.pgconn.socket

@@ -8,11 +8,13 @@ from contextvars import copy_context
 from time import monotonic
 from typing import TypeVar
 
-from ..errors import Busy
+from ..errors import Busy, Unavailable
 from ..locks import FIRST_PAUSE, LONGEST_PAUSE, Kind, Lock, Locks
 from ..server import arguments
 from ..server.backoff import pauses
 from ..server.caller import act_for
+from ..server.probe import passes
+from ..sql.timing import left
 from .home import Home
 
 Result = TypeVar("Result")
@@ -54,18 +56,22 @@ class AsyncLocks:
     async def hold(self, kind: Kind, id: int, wait: float, reentrant: bool) -> AsyncIterator[AsyncLock]:
         """See `AsyncDatabase.exclusive`."""
         self._home.check()
-        deadline = monotonic() + arguments.seconds(f"{kind} {id}: wait", wait)
+        deadline = monotonic() + left(arguments.seconds(f"{kind} {id}: wait", wait))
         for pause in pauses(FIRST_PAUSE, LONGEST_PAUSE):
             held = self._locks.hold(kind, id, 0, reentrant)
             try:
                 lock, cancelled = await self.do(held.__enter__)
                 break
             except Busy as error:
-                left = deadline - monotonic()
-                if left <= 0:
+                remaining = deadline - monotonic()
+                if remaining <= 0:
                     waited = f", after {wait:g} s of waiting too" if wait else ""
                     raise Busy(f"{error}{waited}", entity=error.entity, key=error.key) from None
-            await asyncio.sleep(min(pause, left))
+            except Unavailable as error:  # a server that is full or not there is waited for
+                remaining = deadline - monotonic()
+                if remaining <= 0 or not passes(error):
+                    raise
+            await asyncio.sleep(min(pause, remaining))
         if cancelled is not None:
             await self.do(lambda: held.__exit__(None, None, None))
             raise cancelled

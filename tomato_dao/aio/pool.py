@@ -6,7 +6,7 @@ from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from functools import partial
 from math import inf
 from time import monotonic
@@ -27,6 +27,8 @@ from ..sql.adapters import adapt
 from ..sql.counters import AllCounts
 from ..sql.query import Query
 from ..sql.statements import Shape
+from ..sql.timing import at_most, left
+from .commits import server_of
 from .connection import AsyncQueryConnection, settle_pins
 from .home import Home
 
@@ -34,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 _BACKOFF, _ASK, _PAUSE = 8, 2, 0.5  # seconds, as in tomato_dao/pool.py
 _RECOVERING = 5  # seconds that a connection may take to be usable again after its task was cancelled
+_GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
+_SETTING_UP = 5  # seconds that a new session may take until it can be used
 _IDLE, _ACTIVE, _UNKNOWN = pq.TransactionStatus.IDLE, pq.TransactionStatus.ACTIVE, pq.TransactionStatus.UNKNOWN
 
 
@@ -100,6 +104,7 @@ class AsyncPool:
         self.size = opening.size
         self.timeout = opening.timeout
         self._opening = opening
+        self.url = opening.url
         self._kwargs: dict[str, Any] = {}
         self._seeks_writable = ""
         self.local = _Local()
@@ -158,7 +163,7 @@ class AsyncPool:
             self._home.check()
         if self._idle:
             return self._idle.pop()
-        return await self._wait(self.timeout if timeout is None else timeout)
+        return await self._wait(left(self.timeout if timeout is None else timeout))
 
     async def lease_live(self, timeout: float | None = None) -> AsyncQueryConnection:
         """Return a connection as `lease` does, and none whose session's end has arrived: for what can't be run again."""
@@ -207,12 +212,22 @@ class AsyncPool:
         while self._at_work() and monotonic() < deadline:
             await asyncio.sleep(0.01)
         self.over = True
-        running = [c for c in self._at_work() if c.pgconn.transaction_status == _ACTIVE and not c.is_settling]
-        await asyncio.gather(*(c.cancel_safe(timeout=_RECOVERING) for c in running), return_exceptions=True)
+        await self._cancel_all()
         if self._pool is not None:
             await self._pool.close()
         while self._tasks:  # connections that come back
             await asyncio.wait([*self._tasks])
+
+    async def _cancel_all(self) -> None:
+        """Cancel what runs, all at once, and end the sessions that don't answer to it in time."""
+        running = [c for c in self._at_work() if c.pgconn.transaction_status == _ACTIVE and not c.is_settling]
+        deadline = monotonic() + _GRACE
+        await asyncio.gather(*(c.cancel_safe(timeout=_GRACE) for c in running), return_exceptions=True)
+        while monotonic() < deadline and any(c.pgconn.transaction_status == _ACTIVE for c in running):
+            await asyncio.sleep(0.01)
+        for connection in running:
+            if connection.pgconn.transaction_status == _ACTIVE:
+                connection.end()
 
     async def _wait(self, timeout: float) -> AsyncQueryConnection:
         """Join the queue; the counts of those who waited are the connection's own, which nobody else uses meanwhile."""
@@ -306,7 +321,9 @@ class AsyncPool:
         try:
             async with asyncio.timeout(_RECOVERING):
                 await connection.settled()
-                if connection.is_dirty:
+                if connection.is_in_block:
+                    connection.end()  # the end of its transaction() was cut short
+                elif connection.is_dirty:
                     await connection.clean()
                 elif connection.pgconn.transaction_status not in (_IDLE, _ACTIVE, _UNKNOWN):
                     await connection.rollback()
@@ -377,7 +394,8 @@ class AsyncPool:
 
     async def _configure(self, connection: AsyncQueryConnection) -> None:
         try:
-            await self._set_up(connection)
+            with at_most(_SETTING_UP):
+                await self._set_up(connection)
         except BaseException:
             connection.end()  # psycopg_pool forgets it, and the loop would keep it
             raise
@@ -393,11 +411,12 @@ class AsyncPool:
         self.counts.assign(connection)
         connection.when_lost = partial(_forget, ref(self))
         await settle_pins(connection)
+        connection.server = await server_of(connection)
         self._all.add(connection)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something in a task of its own, which nobody cancels before the loop is closed."""
-        task = self._loop.create_task(work)
+        task = self._loop.create_task(work, context=Context())  # without the caller's deadline and transaction
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

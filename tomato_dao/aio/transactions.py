@@ -19,13 +19,14 @@ from ..server.backoff import pauses
 from ..server.caller import current_task
 from ..server.metrics import Stats
 from ..sql.timing import DeadlinePassed, ending, left
+from .committing import AsyncCommitting, ended_in_time
 from .connection import AsyncQueryConnection
 from .pool import AsyncPool
 
 Result = TypeVar("Result")
 
 
-class AsyncTransactions:
+class AsyncTransactions(AsyncCommitting):
     """A pool's connections, alone or for a transaction; safe to share between tasks; `async with` closes it."""
 
     def __init__(self, pool: AsyncPool) -> None:
@@ -68,7 +69,7 @@ class AsyncTransactions:
             outer_task, local.task = local.task, current_task()
             try:
                 with _our_errors(outer):
-                    async with outer.transaction():
+                    async with ended_in_time(outer.transaction()):
                         yield
                         await _check_not_failed(outer)
             finally:
@@ -136,7 +137,7 @@ class AsyncTransactions:
                 attempt.enter_context(_our_errors(connection))
                 connection.isolation_level, connection.read_only = isolation, read_only or None
                 try:
-                    await attempt.enter_async_context(connection.transaction())
+                    await attempt.enter_async_context(self.committing(connection))
                 except psycopg.Error as error:
                     if not connection.ended(error) or isinstance(error, DeadlinePassed) or not attempts_left:
                         raise

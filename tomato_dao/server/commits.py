@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from time import monotonic, sleep
+from typing import Any
 
 import psycopg
 from psycopg import RawCursor
@@ -19,7 +20,7 @@ _PATIENCE = 10.0  # seconds for which the server is asked
 # Two servers, or one before and after a failover or a restore, may give the same id to two transactions: these differ in the
 # system's identifier or the timeline. After a crash a server may give an id once more, which nothing durable has: its
 # statistics begin anew then. A standby has no timeline of its own, and decides nothing.
-_SERVER = b"""
+SERVER = b"""
 select
   s.system_identifier,
   case when not pg_is_in_recovery() then left(pg_walfile_name(pg_current_wal_lsn()), 8) end,
@@ -86,7 +87,11 @@ def unknown(why: str, transaction: int | None = None) -> OutcomeUnknown:
 
 def _look(connection: psycopg.Connection, since: str) -> tuple[Server, bool] | None:
     with RawCursor(connection) as cursor:
-        row = cursor.execute(_SERVER, [since]).fetchone()
+        return server_in(cursor.execute(SERVER, [since]).fetchone())
+
+
+def server_in(row: tuple[Any, ...] | None) -> tuple[Server, bool] | None:
+    """Return the server that a row of SERVER tells of, and whether its statistics began anew; None for a standby."""
     if row is None or row[1] is None:
         return None
     return Server(row[0], row[1], row[2]), bool(row[3])

@@ -45,7 +45,7 @@ _ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, Re
 _STALE = ("0A", "26", "42", "XX")
 # SQLSTATEs after which the server has ended the session, or is about to.
 _ENDED = ("57P01", "57P02", "57P03", "08")
-_CLEANING = 5  # seconds that a session may take to be cleaned, before it is closed instead
+CLEANING = 5  # seconds that a session may take to be cleaned, before it is closed instead
 _BASE_TYPE = b"""
 with recursive base as (
   select t.oid, t.typbasetype from pg_type t where t.oid = $1
@@ -91,7 +91,9 @@ class QueryRunner(_Base):
     prepared statements; None where statements are prepared. used_at, expires_at: the pool's, by its monotonic clock.
     counts: what it counts; query, began: what it runs or ran last, and since when; slow: seconds after which a call is logged;
     failure: what failed in the transaction that it is in, if anything did. seeks_writable: whether the URL has libpq look for
-    a server that can be written to. moved: whether the session was closed since its server can't be any more.
+    a server that can be written to. moved: whether the session was closed since its server can't be any more. server: which
+    one it is of, where that is known. transaction_id: of what was committed last, 0 where that has written nothing, None where
+    it is not known; commit_state: what has become of that COMMIT.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -103,6 +105,9 @@ class QueryRunner(_Base):
         self.failure = ""
         self.slow = inf
         self.seeks_writable = self.moved = False
+        self.server: Any = None
+        self.transaction_id: int | None = None
+        self.commit_state: Literal["", "sent", "failed", "done"] = ""
         poll = select.poll()
         poll.register(self.pgconn.socket, select.POLLIN)
         self._poll = poll.poll
@@ -264,20 +269,6 @@ class QueryRunner(_Base):
             raise error_from_result(result, encoding="utf-8")
         return result
 
-
-class QueryConnection(QueryRunner, TimedConnection):
-    """A connection of psycopg that runs named queries.
-
-    server: which one it is of, where that is known. transaction_id: of what was committed last, 0 where that has written
-    nothing, None where it is not known; commit_state: what has become of that COMMIT.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.server: Any = None
-        self.transaction_id: int | None = None
-        self.commit_state: Literal["", "sent", "failed", "done"] = ""
-
     def _exec_command(self, command: Any, *args: Any, **kwargs: Any) -> PQGen[PGresult | None]:
         """Run what psycopg begins and ends transactions with: the place for it in 3.2 and 3.3, which have no public one."""
         if command != b"COMMIT" or self._pipeline:
@@ -319,6 +310,10 @@ class QueryConnection(QueryRunner, TimedConnection):
         last: PGresult = results[-1]
         return last
 
+
+class QueryConnection(QueryRunner, TimedConnection):
+    """A connection of psycopg that runs named queries."""
+
     def run(self, query: Query, values: Sequence[object]) -> Any:
         """Return the rows of a query, or the number of rows that it changed, and raise as `running` does."""
         return self.wait(self.running(query, values))
@@ -327,7 +322,7 @@ class QueryConnection(QueryRunner, TimedConnection):
         """Undo what the escape hatch may have set or left in the session; where that fails, the connection is closed."""
         if self.closed:
             return
-        with ending(_CLEANING):
+        with ending(CLEANING):
             try:
                 self.rollback()
                 self.autocommit = True
