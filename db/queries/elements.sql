@@ -8,6 +8,18 @@ select
 from elements e
 where e.id = :id;
 
+-- name: other_end(id)^
+-- record_class: Element
+-- one row: a connection has two ends
+-- The element at the other end of an element's connection.
+select
+  o.id, o.topology_id, o.type, o.state, o.parent_id, o.connection_id, o.host_element_id, o.site_id,
+  o.template_id, o.profile_id, o.network_id, o.network_instance_id, o.rextfv_started_at, o.next_sync_at,
+  o.usage_id, o.attrs
+from elements e
+inner join elements o on o.connection_id = e.connection_id and o.id <> e.id
+where e.id = :id;
+
 -- name: list_of_topology(topology_id, after, limit)
 -- record_class: Element
 -- The elements of a topology, by id, after that one.

@@ -33,6 +33,15 @@ from networks n
 where n.kind = :kind or (n.kind collate "C" >= :kind || '/' and n.kind collate "C" < :kind || '0')
 order by n.preference desc, n.id;
 
+-- name: list_of_host(host_id)
+-- record_class: Network
+-- The networks that have an instance on a host, highest preference first.
+select
+  n.id, n.kind, n.preference, n.label, n.restricted, n.attrs
+from networks n
+where n.id in (select i.network_id from network_instances i where i.host_id = :host_id)
+order by n.preference desc, n.id;
+
 -- name: create(kind, preference, label, restricted, attrs)<!
 -- record_class: Network
 -- A new network.

@@ -30,6 +30,22 @@ where
 order by s.id
 limit :limit;
 
+-- name: list_full(name, organization_id, after, limit)
+-- record_class: FullSite
+-- optional: name, organization_id
+-- All sites, or that one, or those of an organization, by id, after that one, each with the organization's name.
+select
+  s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
+  s.attrs, o.name as organization_name
+from sites s
+inner join organizations o on o.id = s.organization_id
+where
+  s.id > :after
+  and s.name = :name -- if: name
+  and s.organization_id = :organization_id -- if: organization_id
+order by s.id
+limit :limit;
+
 -- name: create(name, organization_id, description, location, longitude, latitude, description_text, attrs)<!
 -- record_class: Site
 -- nullable: longitude, latitude

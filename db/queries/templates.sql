@@ -6,6 +6,21 @@ select
 from templates tp
 where tp.id = :id;
 
+-- name: full(id)^
+-- record_class: FullTemplate
+-- The template of that id, with the numbers of hosts that have it ready, and that report on it.
+select
+  tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs,
+  r.ready, r.hosts
+from templates tp
+cross join
+  lateral (
+    select count(*) filter (where x.ready) as ready, count(*) as hosts
+    from templates_on_hosts x
+    where x.template_id = tp.id
+  ) r
+where tp.id = :id;
+
 -- name: get_by_name(tech, name)^
 -- record_class: Template
 -- The template of that tech and name.

@@ -49,5 +49,5 @@ def test_no_request_of_the_old_backend_is_left_out() -> None:
 def test_nearly_every_request_is_served_by_one_call_and_none_by_a_loop() -> None:
     """Calls that are needed together have a + between them."""
     together = [calls for _, calls in rows() if " + " in calls]
-    assert (len(rows()), len(together)) == (187, 14)
+    assert (len(rows()), len(together)) == (187, 10)
     assert [calls for calls in together if "iterate" in calls] == []

@@ -96,6 +96,10 @@ class Elements:
         """Return the element of an id. Raises NotFound."""
         return found(self._q.get(id), "element", id)
 
+    def other_end(self, id: int) -> Element:
+        """Return the element at the other end of an element's connection. Raises NotFound where it is not connected."""
+        return found(self._q.other_end(id), "other end of element", id)
+
     def list_of_topology(self, topology_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Element]:
         """Return a page of a topology's elements by id: at most `limit` of those with an id above `after`."""
         return self._q.list_of_topology(topology_id, after, limit)

@@ -49,6 +49,10 @@ class Networks:
         """Those of a kind x, and of any kind x/…, highest preference first."""
         return self._q.list_by_kind(kind)
 
+    def list_of_host(self, host_id: int) -> Sequence[Network]:
+        """Return those with an instance on a host, each once, highest preference first: their kinds are the host's."""
+        return self._q.list_of_host(host_id)
+
     def update(self, id: int, patch: NetworkPatch) -> Network:
         """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
         return found(self._q.update(id, checked(NetworkPatch, "network", patch)), "network", id)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..patches import TemplatePatch, checked
-from ..rows import JsonIn, JsonObject, ListedTemplate, Template, TemplateOfHost, TemplateReadiness
+from ..rows import FullTemplate, JsonIn, JsonObject, ListedTemplate, Template, TemplateOfHost, TemplateReadiness
 from . import changed, every, found
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ class Templates:
     def get(self, id: int) -> Template:
         """Return the template of an id. Raises NotFound."""
         return found(self._q.get(id), "template", id)
+
+    def full(self, id: int) -> FullTemplate:
+        """Return the template of an id, with how many hosts have it ready, as `readiness` counts them. Raises NotFound."""
+        return found(self._q.full(id), "template", id)
 
     def get_by_name(self, tech: str, name: str) -> Template:
         """Return the template of a tech and a name. Raises NotFound."""

@@ -24,8 +24,9 @@ from .claims import (
 from .json import Json, JsonIn, JsonObject
 from .notes import Counts, ErrorDump, ErrorGroup, ErrorGroupSummary, FullErrorDump, KeyValue
 from .people import Contact, ExpiredUsers, FullUser, Quota, TopologyContact, User
-from .places import FullHost, Host, HostCandidate, HostComponent, HostUse, Organization, Site
+from .places import FullHost, FullSite, Host, HostCandidate, HostComponent, HostUse, Organization, Site
 from .resources import (
+    FullTemplate,
     ListedTemplate,
     Network,
     NetworkInstance,
@@ -84,6 +85,8 @@ __all__ = [
     "FullErrorDump",
     "FullHost",
     "FullPermission",
+    "FullSite",
+    "FullTemplate",
     "FullTopology",
     "FullUser",
     "Host",

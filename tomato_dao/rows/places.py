@@ -33,6 +33,12 @@ class Site(Row, frozen=True):
     attrs: JsonObject
 
 
+class FullSite(Site, frozen=True):
+    """A site with the name of its organization."""
+
+    organization_name: str
+
+
 class Host(Row, frozen=True):
     """A machine that runs elements; what it reports is in `info` (sizes in KiB)."""
 

@@ -33,6 +33,13 @@ class Template(Row, frozen=True):
     attrs: JsonObject
 
 
+class FullTemplate(Template, frozen=True):
+    """A disk image, and how many hosts have it ready, of how many that have a row for it."""
+
+    ready: int
+    hosts: int
+
+
 class ListedTemplate(Row, frozen=True):
     """A disk image without its torrent data: torrent_data_md5 is the MD5 of that text, in hexadecimal digits."""
 

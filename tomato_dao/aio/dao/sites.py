@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...dao import changed, found
 from ...patches import SitePatch, checked
-from ...rows import JsonIn, JsonObject, Site
+from ...rows import FullSite, JsonIn, JsonObject, Site
 from .paging import every
 
 if TYPE_CHECKING:
@@ -46,6 +46,14 @@ class AsyncSites:
     async def get_by_name(self, name: str) -> Site:
         """Return the site of a name. Raises NotFound."""
         return found(await self._q.get_by_name(name), "site", name)
+
+    async def full(self, name: str) -> FullSite:
+        """Return the site of a name with its organization's name. Raises NotFound."""
+        return found(next(iter(await self._q.list_full(0, 1, name=name)), None), "site", name)
+
+    async def list_full(self, *, organization_id: int | None = None, after: int = 0, limit: int = 100) -> Sequence[FullSite]:
+        """Return a page of sites, or those of an organization, each as `full` tells it, as `list` does."""
+        return await self._q.list_full(after, limit, organization_id=organization_id)
 
     async def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Site]:
         """Return a page of sites by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""

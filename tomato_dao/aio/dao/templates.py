@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...dao import changed, found
 from ...patches import TemplatePatch, checked
-from ...rows import JsonIn, JsonObject, ListedTemplate, Template, TemplateOfHost, TemplateReadiness
+from ...rows import FullTemplate, JsonIn, JsonObject, ListedTemplate, Template, TemplateOfHost, TemplateReadiness
 from .paging import every
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class AsyncTemplates:
     async def get(self, id: int) -> Template:
         """Return the template of an id. Raises NotFound."""
         return found(await self._q.get(id), "template", id)
+
+    async def full(self, id: int) -> FullTemplate:
+        """Return the template of an id, with how many hosts have it ready, as `readiness` counts them. Raises NotFound."""
+        return found(await self._q.full(id), "template", id)
 
     async def get_by_name(self, tech: str, name: str) -> Template:
         """Return the template of a tech and a name. Raises NotFound."""
