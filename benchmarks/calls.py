@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import tomato_dao
+from benchmarks import async_calls
 from benchmarks.__main__ import thirty_elements
 from benchmarks.contestants import Contestant, all_of
 from benchmarks.filters import per_call
@@ -67,6 +68,7 @@ def main() -> None:
         _draw(contestants, pinned)
         for contestant in contestants:
             contestant.close()
+        async_calls.compare(url, rounds)
 
 
 def _fill(url: str) -> tuple[int, int]:

@@ -251,10 +251,9 @@ def copy(url: str, usage_id: int) -> Contestant:
     return Contestant("psycopg COPY", {"batch": lambda: batch(1000), "large batch": lambda: batch(10000)}, connection.close)
 
 
-def with_asyncpg(url: str, *, pooled: bool) -> Contestant:
-    """Asyncpg, on its own event loop: a bare connection, or its pool."""
+async def connected_to_asyncpg(url: str, *, pooled: bool) -> Any:
+    """Return a connection of asyncpg, or a pool of at most 8, whose JSON is decoded as ours is."""
     settings = conninfo_to_dict(url)
-    loop = asyncio.new_event_loop()
     arguments: dict[str, Any] = {
         "host": settings.get("host"),
         "port": settings.get("port"),
@@ -269,14 +268,17 @@ def with_asyncpg(url: str, *, pooled: bool) -> Contestant:
             encoder=lambda v: b"\x01" + msgspec.json.encode(v), decoder=lambda b: msgspec.json.decode(b[1:]),
         )  # fmt: skip
 
-    async def make() -> Any:
-        if pooled:
-            return await asyncpg.create_pool(**arguments, min_size=1, max_size=8, init=prepare)
-        connection = await asyncpg.connect(**arguments)
-        await prepare(connection)
-        return connection
+    if pooled:
+        return await asyncpg.create_pool(**arguments, min_size=1, max_size=8, init=prepare)
+    connection = await asyncpg.connect(**arguments)
+    await prepare(connection)
+    return connection
 
-    source = loop.run_until_complete(make())
+
+def with_asyncpg(url: str, *, pooled: bool) -> Contestant:
+    """Asyncpg, on its own event loop: a bare connection, or its pool."""
+    loop = asyncio.new_event_loop()
+    source = loop.run_until_complete(connected_to_asyncpg(url, pooled=pooled))
 
     def run(method: str, sql: str, *values: object) -> Any:
         return loop.run_until_complete(getattr(source, method)(sql, *values))
