@@ -15,6 +15,11 @@ import aiosql
 import asyncpg
 import msgspec
 import psycopg
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row
@@ -200,6 +205,21 @@ def with_aiosql(url: str) -> Contestant:
     )
 
 
+def traced(url: str) -> Contestant:
+    """Return this layer with a span and a measurement of each call, kept in memory."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    metered = MeterProvider(metric_readers=[InMemoryMetricReader()])
+    db = tomato_dao.connect(url, pool_size=1, tracer_provider=provider, meter_provider=metered)
+
+    def point() -> object:
+        if next(_numbers) % 1000 == 0:
+            exporter.clear()
+        return db.organizations.get_by_name(NAME)
+
+    return Contestant("tomato_dao, spans and metrics", {"point": point}, db.close)
+
+
 def ours(url: str, topology: int, usage_id: int) -> Contestant:
     """Return this layer."""
     db = tomato_dao.connect(url, pool_size=8)
@@ -313,6 +333,7 @@ def all_of(url: str, topology: int, usage_id: int) -> list[Contestant]:
     return [
         libpq(url, topology),
         ours(url, topology, usage_id),
+        traced(url),
         by_hand(url, topology, usage_id, autocommit=True),
         by_hand(url, topology, usage_id, autocommit=False),
         with_aiosql(url),

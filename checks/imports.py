@@ -21,9 +21,9 @@ _TOGETHER = {
     "patches": "patches, exchange",
     "exchange": "patches, exchange",
 }
-_ENGINE = ("transactions, locks, events", "pool", "server", "sql", "errors", "printable")
+_ENGINE = ("transactions, locks, events", "otel", "pool", "server", "sql", "errors", "printable")
 # Boxes that share a row, from left to right.
-_ACROSS = ("transactions, locks, events", "dao", "pool", "patches, exchange", "server", "rows")
+_ACROSS = ("transactions, locks, events", "dao", "pool", "otel", "patches, exchange", "server", "rows")
 _DOMAIN = ("dao", "patches, exchange", "rows")
 
 

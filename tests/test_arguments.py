@@ -24,6 +24,7 @@ NO_COUNTS: list[object] = [None, "8", -1, 2.5, True, [], nan]
         ("timeout", [None, *NO_SECONDS]),
         ("statement_timeout", [None, *NO_SECONDS, 2**31]),
         ("log_slower_than", NO_SECONDS),
+        ("explain_slower_than", NO_SECONDS),
         ("pool_size", [*NO_COUNTS, 0]),
         ("max_waiting", NO_COUNTS[1:]),
         ("application_name", [None, b"x", "x\0y", "\ud800", "a\nb"]),

@@ -12,7 +12,11 @@ from .server import arguments
 from .server.opening import Opening
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
     from .aio.connecting import Connecting
+    from .aio.database import AsyncDatabase
 
 
 def connect(
@@ -25,6 +29,9 @@ def connect(
     application_name: str = "tomato-dao",
     prepare: bool = True,
     log_slower_than: float | None = None,
+    explain_slower_than: float | None = None,
+    tracer_provider: "TracerProvider | None" = None,
+    meter_provider: "MeterProvider | None" = None,
     migrate: bool = False,
 ) -> Database:
     """Connect to a database whose schema is this code's, or another one that supports this code (a warning tells of it once).
@@ -36,9 +43,11 @@ def connect(
     once (default: any number). statement_timeout: seconds that a statement may run, and a transaction may idle (0: any number).
     application_name: how the server shows this process, followed by “/” and the code's schema version. prepare: False for a
     server behind a transaction pooler that can't keep prepared statements; the timeout is the role's then. log_slower_than:
-    seconds after which a call gets a warning in the log (default: never). migrate: bring the database to this code's schema
-    first, where it isn't, as OWNER_DATABASE_URL where that is set; any number of processes may do it at once. A contract
-    migration that can't be applied yet stays pending.
+    seconds after which a call gets a warning in the log (default: never). explain_slower_than: seconds after which the log
+    also gets the server's plan of a read, once a minute for each query at most (default: never). tracer_provider,
+    meter_provider: who gets spans and metrics by OpenTelemetry, which needs the extra “otel” (default: nobody). migrate: bring
+    the database to this code's schema first, where it isn't, as OWNER_DATABASE_URL where that is set; any number of processes
+    may do it at once. A contract migration that can't be applied yet stays pending.
 
     Raises InvalidValue for a parameter that can't be, Unavailable where the server can't be reached, WrongSchema where it,
     its encoding or its schema doesn't fit, NotAllowed where it would have to be migrated and the user may not.
@@ -47,7 +56,7 @@ def connect(
     arguments.seconds("timeout", timeout)
     if migrate:
         _migrate(url, timeout)
-    return Database(
+    db = Database(
         Pool(
             url,
             size=pool_size,
@@ -57,11 +66,14 @@ def connect(
             application_name=application_name,
             prepare=prepare,
             log_slower_than=log_slower_than,
+            explain_slower_than=explain_slower_than,
             worker=True,
         ),
         Locks(direct_url, application_name),
         Events(direct_url, application_name, timeout),
     )
+    _instrument(db, tracer_provider, meter_provider)
+    return db
 
 
 def connect_async(
@@ -74,6 +86,9 @@ def connect_async(
     application_name: str = "tomato-dao",
     prepare: bool = True,
     log_slower_than: float | None = None,
+    explain_slower_than: float | None = None,
+    tracer_provider: "TracerProvider | None" = None,
+    meter_provider: "MeterProvider | None" = None,
     migrate: bool = False,
 ) -> "Connecting":
     """Connect to a database from asyncio: `async with connect_async() as db`, or `db = await connect_async()`.
@@ -94,13 +109,14 @@ def connect_async(
             application_name=application_name,
             prepare=prepare,
             log_slower_than=log_slower_than,
+            explain_slower_than=explain_slower_than,
             worker=True,
         )
         if migrate:
             await asyncio.to_thread(_migrate, own, timeout)
         return opening, direct
 
-    return Connecting(prepared)
+    return Connecting(prepared, lambda db: _instrument(db, tracer_provider, meter_provider))
 
 
 def _urls(url: str | None) -> tuple[str, str]:
@@ -110,6 +126,15 @@ def _urls(url: str | None) -> tuple[str, str]:
     direct_url = url or direct_database_url()
     url = url or database_url()
     return url, direct_url or url
+
+
+def _instrument(
+    db: "Database | AsyncDatabase", tracer_provider: "TracerProvider | None", meter_provider: "MeterProvider | None"
+) -> None:
+    if tracer_provider is not None or meter_provider is not None:
+        from .otel import instrument  # needs an extra
+
+        instrument(db, tracer_provider=tracer_provider, meter_provider=meter_provider)
 
 
 def _migrate(url: str, timeout: float) -> None:

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from math import inf
 from time import monotonic, sleep
 from weakref import WeakSet, ref
@@ -22,6 +22,7 @@ from .server.opening import Opening
 from .sql import pins
 from .sql.adapters import adapt
 from .sql.counters import AllCounts
+from .sql.observing import Observer
 from .sql.query import Query
 from .sql.statements import QueryConnection, Shape
 from .sql.timing import at_most, cut, left
@@ -78,6 +79,7 @@ class Pool:
         statement_timeout: float = 60,
         prepare: bool = True,
         log_slower_than: float | None = None,
+        explain_slower_than: float | None = None,
         worker: bool = False,
         migrations: Sequence[str] | None = None,
     ) -> None:
@@ -91,6 +93,7 @@ class Pool:
             statement_timeout=statement_timeout,
             prepare=prepare,
             log_slower_than=log_slower_than,
+            explain_slower_than=explain_slower_than,
             worker=worker,
             migrations=migrations,
         )
@@ -243,7 +246,8 @@ class Pool:
             if connection is None:
                 raise Unavailable(waiter.refusal)
             connection.counts.waits += 1
-            connection.counts.waited += monotonic() - began
+            connection.counts.waited += (waited := monotonic() - began)
+            self._opening.waited(waited)
         except BaseException:
             self._leave(waiter)
             raise
@@ -338,6 +342,17 @@ class Pool:
         with self._lock:
             return [connection for connection in self._all if not connection.closed]
 
+    def observe(self, observer: Observer | None) -> None:
+        """Tell an observer of all calls, waits and transactions from now on, or nobody."""
+        with self._lock:  # a connection that comes now is either seen here, or sees the observer
+            self._opening.observer = observer
+            for connection in self._open_now():
+                self._opening.watch(connection)
+
+    def observed(self) -> AbstractContextManager[None]:
+        """Return what the observer looks on at a transaction with."""
+        return self._opening.observed()
+
     def stats(self) -> PoolStats:
         """Return the pool's figures now."""
         connections = len(self._open_now())
@@ -407,13 +422,13 @@ class Pool:
         connection.add_notice_handler(log_notice)
         connection.shapes = self._shapes
         connection.expires_at = monotonic() + LIFETIME
-        connection.slow = self._opening.slow
         connection.seeks_writable = bool(self._seeks_writable) and not connection.wait(connection.role_reads_only())
         self.counts.assign(connection)
         pins.settle(connection)
         connection.server = server_of(connection)
         with self._lock:
             self._all.add(connection)
+            self._opening.watch(connection)
 
 
 def _call_off(connection: QueryConnection) -> None:

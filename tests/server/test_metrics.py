@@ -22,6 +22,7 @@ from tests.helpers.session_cases import BACKENDS, blocked
 from tests.helpers.statement_cases import query, run
 from tomato_dao import Conflict, Database, InvalidValue, NotFound, Unavailable, connect
 from tomato_dao.server.prometheus import StatsCollector
+from tomato_dao.sql.counters import BOUNDS
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +100,23 @@ def test_prometheus_gets_the_same_figures(db: Database, world: World) -> None:
     assert registry.get_sample_value("tomato_dao_errors_total", {"query": "organizations.create"}) == 0
     assert registry.get_sample_value("tomato_dao_call_seconds_total", {"query": "organizations.create"}) == before.seconds
     assert registry.get_sample_value("tomato_dao_pool_size") == 4
+    name, labels = "tomato_dao_call_duration_seconds", {"query": "organizations.create"}
+    counts = [registry.get_sample_value(f"{name}_bucket", {**labels, "le": str(bound)}) for bound in (*BOUNDS, "+Inf")]
+    assert counts == sorted(counts, key=lambda count: count or 0)
+    assert counts[-1] == registry.get_sample_value(f"{name}_count", labels) == 1
+    assert registry.get_sample_value(f"{name}_sum", labels) == before.seconds
+
+
+def test_calls_are_counted_by_their_duration(tomato_url: str, tmp_path: Path) -> None:
+    naps = [query(tmp_path, f"select pg_sleep({seconds}), :x::int4 as x", "x") for seconds in (0, 0.006, 0.006, 0.02)]
+    with connect(tomato_url, pool_size=1) as db:
+        for nap in naps:
+            db._run(nap, [1])
+        found = [stats.buckets for stats in db.stats().queries.values()]
+    together = [sum(bucket) for bucket in zip(*found, strict=True)]
+    assert sum(together) == 4
+    assert (sum(together[2:]) >= 3, sum(together[3:]) >= 1) == (True, True)
+    assert len(together) == len(BOUNDS) + 1
 
 
 # Samples and labels.

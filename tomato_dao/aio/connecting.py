@@ -21,8 +21,9 @@ from .pool import AsyncPool
 class Connecting:
     """A database that is being opened: `async with connect_async() as db`, or `db = await connect_async()`."""
 
-    def __init__(self, prepared: Callable[[], Awaitable[tuple[Opening, str]]]) -> None:
+    def __init__(self, prepared: Callable[[], Awaitable[tuple[Opening, str]]], opened: Callable[[AsyncDatabase], None]) -> None:
         self._prepared = prepared
+        self._opened = opened
         self._db: AsyncDatabase | None = None
 
     def __await__(self) -> Generator[Any, None, AsyncDatabase]:
@@ -44,7 +45,9 @@ class Connecting:
         pool = AsyncPool(opening)
         await pool.open()
         name = opening.application_name
-        return AsyncDatabase(pool, AsyncLocks(Locks(direct_url, name)), AsyncEvents(Events(direct_url, name, opening.timeout)))
+        db = AsyncDatabase(pool, AsyncLocks(Locks(direct_url, name)), AsyncEvents(Events(direct_url, name, opening.timeout)))
+        self._opened(db)
+        return db
 
 
 async def _examine(opening: Opening) -> None:

@@ -5,7 +5,7 @@ import logging
 from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import Context, ContextVar
 from functools import partial
 from math import inf
@@ -25,6 +25,7 @@ from ..server.notices import PoolName, log_notice
 from ..server.opening import Opening
 from ..sql.adapters import adapt
 from ..sql.counters import AllCounts
+from ..sql.observing import Observer
 from ..sql.query import Query
 from ..sql.statements import Shape
 from ..sql.timing import at_most, left
@@ -253,7 +254,8 @@ class AsyncPool:
                 self.give_back(waiter.given.result())
             raise
         connection.counts.waits += 1
-        connection.counts.waited += monotonic() - began
+        connection.counts.waited += (waited := monotonic() - began)
+        self._opening.waited(waited)
         return connection
 
     def _expire_at(self, deadline: float) -> None:
@@ -342,6 +344,16 @@ class AsyncPool:
     def _open_now(self) -> list[AsyncQueryConnection]:
         return [connection for connection in self._all if not connection.closed]
 
+    def observe(self, observer: Observer | None) -> None:
+        """Tell an observer of all calls, waits and transactions from now on, or nobody."""
+        self._opening.observer = observer
+        for connection in self._open_now():
+            self._opening.watch(connection)
+
+    def observed(self) -> AbstractContextManager[None]:
+        """Return what the observer looks on at a transaction with."""
+        return self._opening.observed()
+
     def stats(self) -> PoolStats:
         """Return the pool's figures now."""
         connections = len(self._open_now())
@@ -406,13 +418,13 @@ class AsyncPool:
         connection.add_notice_handler(log_notice)
         connection.shapes = self._shapes
         connection.expires_at = monotonic() + LIFETIME
-        connection.slow = self._opening.slow
         connection.seeks_writable = bool(self._seeks_writable) and not await connection.wait(connection.role_reads_only())
         self.counts.assign(connection)
         connection.when_lost = partial(_forget, ref(self))
         await settle_pins(connection)
         connection.server = await server_of(connection)
         self._all.add(connection)
+        self._opening.watch(connection)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something in a task of its own, which nobody cancels before the loop is closed."""

@@ -18,6 +18,7 @@ from ..server import arguments
 from ..server.backoff import pauses
 from ..server.caller import current_task
 from ..server.metrics import Stats
+from ..sql.observing import Observer
 from ..sql.timing import DeadlinePassed, ending, left
 from .committing import AsyncCommitting, ended_in_time
 from .connection import AsyncQueryConnection
@@ -43,6 +44,10 @@ class AsyncTransactions(AsyncCommitting):
     def stats(self) -> Stats:
         """Return what the pool does now, and what the queries have cost so far: calls, errors and seconds by name."""
         return Stats(self._pool.stats(), self._pool.counts.queries())
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tell an observer of all calls, waits for connections and transactions from now on; None: nobody."""
+        self._pool.observe(observer)
 
     async def close(self, grace: float = 5) -> None:
         """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable."""
@@ -105,6 +110,7 @@ class AsyncTransactions(AsyncCommitting):
     @asynccontextmanager
     async def _outermost(self, isolation: IsolationLevel | None, read_only: bool) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.enter_context(self._pool.observed())
             connection = await self._begin(stack, isolation, read_only)
             try:
                 self._pool.local.connection, self._pool.local.task = connection, current_task()

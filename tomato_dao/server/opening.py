@@ -2,10 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import Any
 
 from ..errors import Unavailable
+from ..sql.observing import Explainer, Observer
+from ..sql.statements import QueryRunner
 from ..sql.timing import at_most
 from ..sql.wording import counted
 from . import arguments, rolling, schema
@@ -37,6 +40,7 @@ class Opening:
         statement_timeout: float = 60,
         prepare: bool = True,
         log_slower_than: float | None = None,
+        explain_slower_than: float | None = None,
         worker: bool = False,
         migrations: Sequence[str] | None = None,
     ) -> None:
@@ -45,6 +49,9 @@ class Opening:
         self.timeout = arguments.seconds("timeout", timeout)
         self.max_waiting = inf if max_waiting is None else arguments.count("max_waiting", max_waiting, 0)
         self.slow = inf if log_slower_than is None else arguments.seconds("log_slower_than", log_slower_than)
+        explain = arguments.seconds("explain_slower_than", explain_slower_than) if explain_slower_than is not None else inf
+        self._explainer = None if explain == inf else Explainer(explain)
+        self.observer: Observer | None = None
         self.statement_timeout = arguments.limit("statement_timeout", statement_timeout)
         self.application_name = arguments.text("application_name", application_name)
         self.prepare = prepare
@@ -72,6 +79,19 @@ class Opening:
         if self._worker:
             kwargs["application_name"] = rolling.marked(str(self._settings["application_name"]))
         return kwargs
+
+    def watch(self, connection: QueryRunner) -> None:
+        """Have a connection's calls logged, explained and observed as it is asked for."""
+        connection.watch(self.slow, self._explainer, self.observer)
+
+    def waited(self, seconds: float) -> None:
+        """Tell the observer of a task that waited for a connection."""
+        if self.observer is not None:
+            self.observer.waited(seconds)
+
+    def observed(self) -> AbstractContextManager[None]:
+        """Return what the observer looks on at a transaction with."""
+        return nullcontext() if self.observer is None else self.observer.transaction()
 
     def full(self, waiting: int) -> str:
         """Return how a message tells of a queue that has as many as it may have."""

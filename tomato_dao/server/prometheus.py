@@ -1,11 +1,13 @@
 """`Database.stats()` for Prometheus, with the extra “prometheus”: `REGISTRY.register(StatsCollector(db))`."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Protocol
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..sql.counters import BOUNDS
 from .metrics import Stats
 
 
@@ -33,8 +35,11 @@ class StatsCollector(Collector):
         calls = CounterMetricFamily("tomato_dao_calls", "Calls of a query", labels=["query"])
         errors = CounterMetricFamily("tomato_dao_errors", "Calls of a query that failed", labels=["query"])
         seconds = CounterMetricFamily("tomato_dao_call_seconds", "Seconds that calls of a query took", labels=["query"])
+        durations = HistogramMetricFamily("tomato_dao_call_duration_seconds", "Duration of calls of a query", labels=["query"])
         for name, query in stats.queries.items():
             calls.add_metric([name], query.calls)
             errors.add_metric([name], query.errors)
             seconds.add_metric([name], query.seconds)
-        yield from (calls, errors, seconds)
+            bounds = zip([*map(str, BOUNDS), "+Inf"], accumulate(query.buckets), strict=True)
+            durations.add_metric([name], list(bounds), query.seconds)
+        yield from (calls, errors, seconds, durations)

@@ -59,6 +59,11 @@ class Query:
         return entity_of(self.file)
 
     @property
+    def is_read(self) -> bool:
+        """Whether it returns rows and changes none."""
+        return self.verb == "select"
+
+    @property
     def not_null(self) -> frozenset[str]:
         """The columns that it says can't be null."""
         return frozenset(self.claims.get("not null", "").replace(",", " ").split())

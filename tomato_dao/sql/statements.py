@@ -7,6 +7,7 @@ All up to the waiting is generators, as psycopg's own are, which `QueryConnectio
 
 import select
 import struct
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,7 +30,8 @@ from psycopg.rows import TupleRow, tuple_row
 from ..errors import InvalidValue
 from ..printable import one_line, quoted
 from . import pins
-from .counters import ConnectionCounts, log_slow
+from .counters import BOUNDS, LEAST, ConnectionCounts, log_plan, log_slow
+from .observing import Explainer, Observer
 from .query import Query
 from .rows import RawJson, has_raw_json, row_builder
 from .timing import TimedConnection, ending
@@ -59,6 +61,7 @@ _TRANSACTION_ID = b"select pg_current_xact_id_if_assigned()"
 _ALONE = (b"begin", b"commit", b"rollback")
 _NESTED = (b"savepoint described", b"release described", b"rollback to described; release described")
 _SOURCE = b"select source from pg_settings where name = 'default_transaction_read_only'"
+_GENERIC_PLANS = 160000  # the first server version that explains a statement without values
 _LAST_WORDS = ("FATAL", "PANIC")  # severities of what the server says before it ends a session
 READ_ONLY_TRANSACTION = "25006"  # refused before anything was done
 # The parts of `discard all` that keep our prepared statements, in one round trip.
@@ -89,7 +92,8 @@ class QueryRunner(_Base):
 
     shapes: where the shapes of queries are kept that are sent as they are, for a server behind a pooler that can't keep
     prepared statements; None where statements are prepared. used_at, expires_at: the pool's, by its monotonic clock.
-    counts: what it counts; query, began: what it runs or ran last, and since when; slow: seconds after which a call is logged;
+    counts: what it counts; query, began: what it runs or ran last, and since when; slow: seconds after which a call is told
+    of; labels: the observer's own, by query.
     failure: what failed in the transaction that it is in, if anything did. seeks_writable: whether the URL has libpq look for
     a server that can be written to. moved: whether the session was closed since its server can't be any more. server: which
     one it is of, where that is known. transaction_id: of what was committed last, 0 where that has written nothing, None where
@@ -103,7 +107,8 @@ class QueryRunner(_Base):
         self.counts = ConnectionCounts()
         self.query: Query | None = None
         self.failure = ""
-        self.slow = inf
+        self.labels: dict[Query, Any] = {}
+        self.watch(inf, None, None)
         self.seeks_writable = self.moved = False
         self.server: Any = None
         self.transaction_id: int | None = None
@@ -118,6 +123,14 @@ class QueryRunner(_Base):
         self._base_types: dict[int, int] = {}
         self._count = 0
 
+    def watch(self, slow: float, explainer: Explainer | None, observer: Observer | None) -> None:
+        """Have calls logged that take longer than so many seconds, slow reads explained, and all calls observed."""
+        self._log_after = slow
+        self._explain_after = inf if explainer is None else explainer.seconds
+        # One comparison for all that may look at a call, so that it costs a quick one nothing.
+        self.slow = min(slow, self._explain_after, LEAST) if observer is None else -1.0
+        self._explainer, self._observer = explainer, observer
+
     def running(self, query: Query, values: Sequence[object]) -> PQGen[Any]:
         """Return the query's rows; of a query that returns none, the number of rows that it changed.
 
@@ -127,6 +140,8 @@ class QueryRunner(_Base):
         """
         tally = self.counts.tallies.get(query) or self.counts.begin(query)
         self.query = query
+        parent = None if self._observer is None else self._observer.inside()
+        failed: BaseException | None = None
         for attempts_left in (5, 4, 3, 2, 1, 0):  # at once: migrations change a table several times in a row
             statement = known = self._statements.get(query)
             self.began = began = monotonic()
@@ -135,25 +150,71 @@ class QueryRunner(_Base):
                     statement = self._statements[query] = yield from self._prepare(query)
                 statement.send(values)
                 return statement.read((yield from execute(self.pgconn))[-1])
-            except InvalidValue:
+            except InvalidValue as error:
+                failed = error
                 tally.errors += 1
                 if known is None or not (yield from self._has_changed(known)):
                     raise
                 yield from self._forget(query)  # by its new types the value may fit
             except psycopg.Error as error:
+                failed = error
                 tally.errors += 1
                 if not (error.sqlstate or "").startswith(_STALE):
                     raise
                 yield from self._forget(query)
                 if not attempts_left or self.pgconn.transaction_status != _IDLE:
                     raise
+            except BaseException as error:
+                failed = error
+                raise
             finally:
                 self.used_at = now = monotonic()
                 tally.calls += 1
-                tally.seconds += now - began
-                if now - began > self.slow:
-                    log_slow(query, now - began)
+                tally.seconds += (seconds := now - began)
+                if seconds > self.slow:
+                    self._tell(query, parent, seconds, failed)
+                    if failed is None and seconds > self._explain_after:
+                        yield from self._explain(query, seconds)
+                failed = None  # it would keep this frame
         raise AssertionError("the last attempt returns or raises")
+
+    def _tell(self, query: Query, parent: Any, seconds: float, failed: BaseException | None) -> None:
+        if seconds > LEAST:
+            self.counts.tallies[query].buckets[bisect_left(BOUNDS, seconds)] += 1
+        if seconds > self._log_after:
+            log_slow(query, seconds)
+        if self._observer is not None:
+            self._observer.called(self, query, parent, seconds, failed)
+
+    def _explain(self, query: Query, seconds: float) -> PQGen[None]:
+        """Log the server's plan of a slow read; that this fails is no fault of the call."""
+        if self._explainer is None or not self._explainer.is_due(query):
+            return
+        begin, _, undo = _ALONE if self.pgconn.transaction_status == _IDLE else _NESTED
+        is_old = self.pgconn.server_version < _GENERIC_PLANS
+        try:
+            yield from self._ask(begin)
+            try:
+                plan = yield from self._plan(query.sql.encode(), len(query.parameters), is_old)
+            except psycopg.Error:
+                yield from self._ask(undo)
+                if is_old:
+                    yield from self._ask(b"deallocate explained")
+                return
+            yield from self._ask(undo)
+        except psycopg.Error:
+            return
+        log_plan(query, seconds, plan)
+
+    def _plan(self, sql: bytes, parameters: int, is_old: bool) -> PQGen[list[str]]:
+        if is_old:
+            yield from self._ask(b"set local plan_cache_mode = force_generic_plan; prepare explained as " + sql)
+            nulls = b"(" + b", ".join([b"null"] * parameters) + b")" if parameters else b""
+            told = yield from self._ask(b"explain execute explained" + nulls)
+            yield from self._ask(b"deallocate explained")  # before a pooler gives the session to another
+        else:
+            told = yield from self._ask(b"explain (generic_plan) " + sql)
+        return [(told.get_value(row, 0) or b"").decode() for row in range(told.ntuples)]
 
     def ended(self, error: psycopg.Error) -> bool:
         """Return whether an error means that the session is over; then close it."""
