@@ -182,6 +182,10 @@ def _singular(word: str) -> str:
     return word if word.endswith("ss") else word.removesuffix("s")
 
 
+# Noted at an error of a statement that a standby refused.
+STANDBY = "this server is a standby, which takes no writes: name the primary in DATABASE_URL"
+
+
 def from_driver(error: psycopg.Error, call: Call | None = None, *, moved: bool = False) -> TomatoError:
     """Return the error to raise for a driver's error (with it as the cause), by its SQLSTATE, constraint and query's verb.
 
@@ -195,6 +199,8 @@ def from_driver(error: psycopg.Error, call: Call | None = None, *, moved: bool =
     kind = next((_SQLSTATES[state[:n]] for n in (5, 3, 2) if state[:n] in _SQLSTATES), DatabaseFailure)
     if not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         kind = Unavailable
+    if STANDBY in getattr(error, "__notes__", ()):
+        said = f"{STANDBY} ({said})"
     if moved:
         kind, said = Unavailable, f"the server turned read-only, and another is looked for: {said}"
     if isinstance(error, psycopg.errors.DiskFull):

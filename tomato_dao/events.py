@@ -272,7 +272,7 @@ class _ListeningThread(threading.Thread):
         raise AssertionError("tries until it works or the end comes")
 
     def _open(self, timeout: float = 0) -> psycopg.Connection:
-        connection = probe(self._url, timeout, application_name=self.name)
+        connection = probe(self._url, timeout, application_name=self.name, primary_for="listeners")
         try:
             ask(connection, _LISTEN, max(left(_ANSWER), _GRACE))
         except psycopg.Error as error:

@@ -213,7 +213,7 @@ class Locks:
         try:
             remaining = max(deadline - monotonic(), 0)
             with at_most(remaining + _GRACE):
-                opened = probe(self._url, remaining, application_name=self._application_name)
+                opened = probe(self._url, remaining, application_name=self._application_name, primary_for="locks")
         finally:
             with self._guard:
                 self._opening, self._connection, self._asked = False, opened, None

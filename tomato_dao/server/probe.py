@@ -124,22 +124,45 @@ def _given_options(given: Mapping[str, object]) -> str:
     return os.environ.get("PGOPTIONS", "")
 
 
-def probe(url: str, timeout: float = 0, *, application_name: str = "tomato-dao", path: str = SCHEMA_PATH) -> psycopg.Connection:
+def probe(
+    url: str, timeout: float = 0, *, application_name: str = "tomato-dao", path: str = SCHEMA_PATH, primary_for: str = ""
+) -> psycopg.Connection:
     """Open a connection, outside the pool, to a server that this code can use.
+
+    primary_for: what needs the primary, as “locks”: of several hosts one that can be written to is looked for, and Unavailable
+    is raised on a standby.
 
     timeout: seconds for which a server that has no connection free, or is not there (yet), is asked again. path: where it
     looks names up (SCHEMA_PATH or CATALOG_PATH of tomato_dao.server.session). Raises
     Unavailable where there is none, in one line that says which and what to do and never the password, and WrongSchema for
     a server older than PostgreSQL 15 or another encoding than UTF8.
     """
-    connection = connect_to(connection_settings(url, application_name), timeout, path)
+    settings = connection_settings(url, application_name)
+    if primary_for and (attrs := seeks_writable(settings)):
+        settings["target_session_attrs"] = attrs
+    connection = connect_to(settings, timeout, path)
     try:
         check_server(connection)
         _check_encoding(connection)
-    except WrongSchema:
+        if primary_for:
+            _refuse_standby(connection, primary_for)
+    except (WrongSchema, Unavailable):
         connection.close()
         raise
     return connection
+
+
+def _refuse_standby(connection: psycopg.Connection, what: str) -> None:
+    """Raise Unavailable on a standby, where others than the primary's sessions would be met. what: what needs the primary."""
+    try:
+        (is_standby,) = connection.execute("select pg_is_in_recovery()").fetchone() or (False,)
+    except psycopg.Error as error:
+        raise from_driver(error) from error
+    if is_standby:
+        raise Unavailable(
+            f"the server at {_place(connection.info.get_parameters())} is a standby, and {what} need the primary: name it in "
+            "the URL, or all servers with target_session_attrs=read-write"
+        )
 
 
 def maintenance(url: str, timeout: float = 0) -> psycopg.Connection:

@@ -27,7 +27,7 @@ from psycopg.generators import execute, fetch_many, send
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow, tuple_row
 
-from ..errors import InvalidValue
+from ..errors import STANDBY, InvalidValue
 from ..printable import one_line, quoted
 from . import pins
 from .counters import BOUNDS, LEAST, ConnectionCounts, log_plan, log_slow
@@ -219,6 +219,8 @@ class QueryRunner(_Base):
     def ended(self, error: psycopg.Error) -> bool:
         """Return whether an error means that the session is over; then close it."""
         state = error.sqlstate or ""
+        if state == READ_ONLY_TRANSACTION and self.pgconn.parameter_status(b"in_hot_standby") == b"on":
+            error.add_note(STANDBY)
         if state == READ_ONLY_TRANSACTION and self._is_server_read_only():
             self.moved = True
         elif not self.broken and not state.startswith(_ENDED):
