@@ -1,29 +1,21 @@
 """Servers that keep no prepared statements, as behind a pooler: all is the same; and arrays of any length."""
 
 import math
-import os
-import pwd
-import re
-import shutil
-import subprocess
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import cycle, islice
 from pathlib import Path
-from time import monotonic
 
 import psycopg
 import pytest
 from psycopg import IsolationLevel
-from psycopg.conninfo import conninfo_to_dict
 
 from tests.conftest import World
 from tests.dao.test_exchange import add_names, two_linked_machines
 from tests.helpers.busy_cases import Load, assert_nothing_was_lost_or_done_twice
+from tests.helpers.pooler_cases import pgbouncer
 from tests.helpers.session_cases import BACKENDS
 from tests.helpers.statement_cases import NEW_YEAR, query, run
 from tomato_dao import AlreadyExists, Database, TomatoError, connect
@@ -135,68 +127,6 @@ def test_all_is_the_same_where_statements_are_sent_as_they_are(tomato_url: str, 
         with ExitStack() as leases:
             for connection in [leases.enter_context(db.connection()) for _ in range(3)]:
                 assert connection.execute("select name from pg_prepared_statements").fetchall() == []
-
-
-@contextmanager
-def pgbouncer(url: str) -> Iterator[str]:
-    """Provide the URL of a database behind a pooler of its own, in transaction mode, that holds 3 sessions."""
-    program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
-    if program is None:
-        pytest.skip("pgbouncer is neither on PATH nor at /usr/sbin/pgbouncer")
-    settings = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    version = tuple(int(n) for n in re.findall(r"\d+", said)[:2])
-    with tempfile.TemporaryDirectory(prefix="pgbouncer") as directory:
-        user = _pooler_user(settings.get("host", ""))
-        identity: dict[str, int] = {}
-        if user:
-            os.chown(directory, user.pw_uid, user.pw_gid)
-            identity = {"user": user.pw_uid, "group": user.pw_gid}
-        names = ("host", "port", "dbname", "user", "password")
-        target = " ".join(f"{name}={settings[name]}" for name in names if settings.get(name))
-        lines = [
-            "[databases]",
-            f"{settings['dbname']} = {target}",
-            "[pgbouncer]",
-            "pool_mode = transaction",
-            "default_pool_size = 3",
-            "auth_type = any",
-            "listen_addr =",
-            "listen_port = 6432",
-            f"unix_socket_dir = {directory}",
-            *(["max_prepared_statements = 0"] if version >= (1, 21) else []),
-        ]
-        config = Path(directory) / "pgbouncer.ini"
-        config.write_text("\n".join(lines) + "\n", "utf-8")
-        with (Path(directory) / "log").open("w") as log:
-            process = subprocess.Popen([program, str(config)], stdout=log, stderr=log, cwd=directory, **identity)  # type: ignore[call-overload]
-        try:
-            pooled = f"postgresql://tomato@/{settings['dbname']}?host={directory}&port=6432"
-            deadline = monotonic() + 60
-            while not _answers(pooled):
-                assert process.poll() is None, (Path(directory) / "log").read_text()
-                assert monotonic() < deadline, (Path(directory) / "log").read_text()
-            yield pooled
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def _answers(url: str) -> bool:
-    try:
-        psycopg.connect(url, connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return threading.Event().wait(0.02)
-    return True
-
-
-def _pooler_user(host: str) -> pwd.struct_passwd | None:
-    """Return the user who runs the pooler, which refuses root: one who may enter the server's socket directory."""
-    if os.geteuid() != 0:
-        return None
-    if host.startswith("/") and (owner := Path(host).stat().st_uid) != 0:
-        return pwd.getpwuid(owner)
-    return pwd.getpwnam("nobody")
 
 
 def test_all_is_the_same_behind_a_pooler(tomato_url: str, usual: object, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Literal, TypeAlias
 from weakref import finalize
@@ -18,6 +19,7 @@ from .errors import InvalidValue, TomatoError, Unavailable, from_driver
 from .printable import one_line, quoted
 from .server import arguments, fork
 from .server.backoff import pauses
+from .server.poolers import check_session
 from .server.probe import probe
 from .server.session import ask
 from .sql.timing import at_most, left
@@ -274,6 +276,7 @@ class _ListeningThread(threading.Thread):
     def _open(self, timeout: float = 0) -> psycopg.Connection:
         connection = probe(self._url, timeout, application_name=self.name, primary_for="listeners")
         try:
+            check_session(connection, partial(probe, self._url), "listeners")
             ask(connection, _LISTEN, max(left(_ANSWER), _GRACE))
         except psycopg.Error as error:
             raise from_driver(error) from error

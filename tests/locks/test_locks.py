@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import World
 from tests.helpers.dao_cases import refused, until
 from tests.helpers.lock_cases import Worker, is_free
+from tests.helpers.pooler_cases import pgbouncer
 from tests.helpers.session_cases import BACKENDS, LOCKS, kill
-from tests.test_unprepared import pgbouncer
 from tomato_dao import Busy, Database, InvalidValue, LockLost, WrongState, connect
 from tomato_dao.locks import Kind
 

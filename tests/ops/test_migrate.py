@@ -16,10 +16,10 @@ from tests.conftest import CHECKOUT
 from tests.fixtures.operations import NEXT, dropped_afterwards, organizations
 from tests.helpers.dao_cases import BLOCKED as WAITING
 from tests.helpers.dao_cases import until
+from tests.helpers.pooler_cases import pgbouncer
 from tests.helpers.session_cases import LOCKS
 from tests.ops.test_commands import run
 from tests.server.test_schema import catalog
-from tests.test_unprepared import pgbouncer
 from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongSchema, WrongState, connect
 from tomato_dao.ops import backup, migrate
 from tomato_dao.ops.restore import restore

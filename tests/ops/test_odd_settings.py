@@ -14,8 +14,9 @@ from psycopg.conninfo import make_conninfo
 
 import tomato_dao
 from tests.fixtures.operations import NEXT, dropped_afterwards, organizations
+from tests.helpers.pooler_cases import pgbouncer
 from tests.helpers.transfer_cases import records
-from tests.test_unprepared import flows, pgbouncer, plain
+from tests.test_unprepared import flows, plain
 from tomato_dao import Database, InvalidValue, Unavailable, WrongSchema, connect
 from tomato_dao.ops import backup, examinations, query
 from tomato_dao.ops.migrate import migrate, roll_back

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from ..errors import Unavailable
 from ..pool import Pool
 from ..server.commands import command_line
+from ..server.poolers import KeepsNoStatements
 from ..transactions import Transactions
 from ..transfer.dump import dump
 from .cli import Parser, file_name, interrupted_as
 from .progress import shown
-from .urls import database_url
+from .urls import database_url, direct_database_url
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
@@ -36,7 +37,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         options.output = None
     left = "what was written is not whole" if options.output is None else "nothing was written"
     with (
-        Transactions(Pool(database_url(), size=options.jobs, application_name="tomato-dao dump")) as db,
+        Transactions(_pool(options.jobs)) as db,
         shown() as progress,
         interrupted_as(left),
     ):
@@ -51,6 +52,15 @@ def main(prog: str, arguments: Sequence[str]) -> None:
             except OSError as error:
                 raise Unavailable(f"can't write to standard output: {error.strerror}") from error
     print(f"dump: {summary}", file=sys.stderr)
+
+
+def _pool(jobs: int) -> Pool:
+    """Open the pool, without prepared statements behind a pooler that keeps none; a dump needs none."""
+    url = direct_database_url() or database_url()
+    try:
+        return Pool(url, size=jobs, application_name="tomato-dao dump")
+    except KeepsNoStatements:
+        return Pool(url, size=jobs, application_name="tomato-dao dump", prepare=False)
 
 
 def _number(text: str) -> int:

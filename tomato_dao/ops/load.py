@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..errors import TomatoError
+from ..errors import TomatoError, Unavailable
 from ..pool import Pool
 from ..server import schema
+from ..server.poolers import KeepsNoStatements
 from ..transactions import Transactions
 from ..transfer.files import Source, source, written
 from ..transfer.legacy.load import load_legacy
@@ -127,4 +128,7 @@ def _load_legacy(file: Source, options: argparse.Namespace, progress: Report) ->
 
 
 def _database(connections: int) -> Transactions:
-    return Transactions(Pool(owner_url(), size=connections, application_name="tomato-dao load"))
+    try:
+        return Transactions(Pool(owner_url(), size=connections, application_name="tomato-dao load"))
+    except KeepsNoStatements as error:
+        raise Unavailable("a load can't go by way of a pooler: name the server itself in OWNER_DATABASE_URL") from error

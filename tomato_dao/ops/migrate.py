@@ -21,6 +21,7 @@ from ..server import arguments, rolling, schema
 from ..server.backoff import pauses
 from ..server.commands import checkout, command_line
 from ..server.planted import refuse_planted
+from ..server.poolers import warn_owner
 from ..server.probe import connect_to, connection_settings, database_name, maintenance, passes, probe
 from ..server.session import SCHEMA_PATH
 from ..server.target import target_of
@@ -113,6 +114,7 @@ def migrate(url: str | None = None, timeout: float = 0, *, contract: bool = Fals
             schema.refuse_edited(connection)
             return []
         schema.refuse_unknown(before, connection.info.dbname)
+        warn_owner(connection)
     with _migrating(url, timeout) as (connection, owner):
         before = _applied(connection)
         if schema.compare(before).equal:

@@ -54,8 +54,10 @@ def turned_away(how: str, size: int, busy: Sequence[QueryRunner], connections: i
     """
     some = f"all {size}" if len(busy) == size else f"{len(busy)} of at most {size}"
     advice = "make the pool larger or the tasks shorter"
-    if refusal and connections < size:
-        advice = f"the server gives it no more connections: {refusal} ({command_line('doctor')} tells its limit)"
+    if refusal:
+        advice = (
+            f"the server gives it no more connections than {connections}: {refusal} ({command_line('doctor')} tells its limit)"
+        )
     return Unavailable(
         f"{how}: {some} of this process's pool are at work{holders(busy)} "
         f"with {counted(waiting, 'more task')} in the queue; {advice}"

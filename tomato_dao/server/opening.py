@@ -6,12 +6,11 @@ from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import Any
 
-from ..errors import Unavailable
 from ..sql.observing import Explainer, Observer
 from ..sql.statements import QueryRunner
 from ..sql.timing import at_most
 from ..sql.wording import counted
-from . import arguments, rolling, schema
+from . import arguments, poolers, rolling, schema
 from .capacity import BESIDE, capacity
 from .probe import probe, seeks_writable, session_settings, takes_options
 
@@ -64,14 +63,18 @@ class Opening:
         """Look whether the server is there, within so many seconds, and fit; a warning tells of too few connections."""
         with at_most(timeout + _GRACE), probe(self.url, timeout) as connection:
             if self.prepare and not takes_options(connection):
-                raise Unavailable("the pooler in between takes no settings of a session: connect with prepare=False")
+                raise poolers.KeepsNoStatements(
+                    "the pooler in between takes no settings of a session: connect with prepare=False"
+                )
             rolling.check_worker(connection) if self._worker else schema.check(connection, self._migrations)
-            version = connection.info.server_version
+            version, is_pooled = connection.info.server_version, poolers.is_between(connection)
             if self.prepare and (shortage := capacity(connection).shortage(self.size, BESIDE if self._worker else 0)):
                 logger.warning("%s", shortage)
         limit = self.statement_timeout if self.prepare else None
         self._settings = session_settings(self.url, self.application_name, limit, version)
         self.seeks_writable = seeks_writable(self._settings)
+        if self.prepare and is_pooled:
+            poolers.check_statements(self._settings)
 
     def kwargs(self) -> dict[str, Any]:
         """Return what psycopg's connections are opened with; to be changed by its pool alone."""

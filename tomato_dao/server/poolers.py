@@ -1,0 +1,112 @@
+"""Poolers between this process and the server: whether there is one, and what it does not keep for a client."""
+
+import logging
+import select
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+
+import psycopg
+from psycopg import pq
+
+from ..errors import Unavailable
+from ..printable import one_line
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE = 1000  # milliseconds that a session of the pooler is waited for: one that gives each client its own may have no more
+_TRIES = 5  # another client may be given the session
+_NAME = b"tomato_dao_probe"
+_ADVICE = "name the server itself in DIRECT_DATABASE_URL, which goes with DATABASE_URL"
+
+
+class KeepsNoStatements(Unavailable):
+    """A pooler keeps no prepared statements, or takes no settings of a session."""
+
+
+def is_between(connection: psycopg.Connection) -> bool:
+    """Return whether a pooler answers, which tells its clients other process numbers than the server's."""
+    row = connection.execute("select pg_backend_pid()").fetchone()
+    return row != (connection.info.backend_pid,)
+
+
+def check_statements(settings: Mapping[str, object]) -> None:
+    """Raise KeepsNoStatements where clients share sessions in which their prepared statements meet.
+
+    settings: of the connections that are to be used. A warning tells of settings that the pooler drops.
+    """
+    with ExitStack() as stack:
+        first, other = (stack.enter_context(closing(_opened(settings))) for _ in range(2))
+        _tell_of_dropped(first, settings)
+        prepared = first.pgconn.prepare(_NAME, b"select 1")
+        if prepared.status == pq.ExecStatus.COMMAND_OK and _meets(first, other):
+            _ask(other, b"savepoint tomato_dao")
+            if other.pgconn.prepare(_NAME, b"select 2").status == pq.ExecStatus.COMMAND_OK:
+                return
+            _ask(other, b"rollback to tomato_dao; deallocate " + _NAME + b"; commit")
+            raise KeepsNoStatements(
+                "the pooler in between lets clients share sessions and keeps no prepared statements for them: connect with "
+                "prepare=False, or have it keep them (PgBouncer 1.21 or later: max_prepared_statements)"
+            )
+
+
+def check_session(connection: psycopg.Connection, another: Callable[[], psycopg.Connection], what: str) -> None:
+    """Raise Unavailable where a connection has no session of its own. another: opens one; what: what needs one: “listeners”."""
+    if not is_between(connection):
+        return
+    with closing(another()) as other:
+        if _meets(connection, other):
+            raise Unavailable(f"the pooler in between gives no client a session of its own, which {what} need: {_ADVICE}")
+
+
+def warn_owner(connection: psycopg.Connection) -> None:
+    """Write a warning where what changes the schema comes by way of a pooler."""
+    if is_between(connection):
+        logger.warning(
+            "a pooler is in between, whose time limits and session settings count: name the server itself in OWNER_DATABASE_URL"
+        )
+
+
+def _opened(settings: Mapping[str, object]) -> psycopg.Connection:
+    try:
+        return psycopg.connect(**{**settings, "autocommit": True})  # type: ignore[arg-type]
+    except psycopg.OperationalError as error:
+        raise KeepsNoStatements(
+            f"the pooler in between refuses a session with its settings: {one_line(error)}: connect with prepare=False"
+        ) from error
+
+
+def _meets(first: psycopg.Connection, other: psycopg.Connection) -> bool:
+    """Return whether another connection gets the session that this one has had, and leave it in a transaction there."""
+    for _ in range(_TRIES):
+        mine = _ask(first, b"select pg_backend_pid()")
+        theirs = _ask(other, b"begin; select pg_backend_pid()")
+        if theirs is None:
+            return False
+        if mine == theirs:
+            return True
+        _ask(other, b"rollback")
+    return False
+
+
+def _ask(connection: psycopg.Connection, statements: bytes) -> bytes | None:
+    """Return the value of the last of some statements; None where it has none, or no session comes in time."""
+    pgconn = connection.pgconn
+    pgconn.send_query(statements)
+    poll = select.poll()
+    poll.register(pgconn.socket, select.POLLIN)
+    value = None
+    while True:
+        while pgconn.is_busy():
+            if not poll.poll(_PATIENCE):
+                return None
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            return value
+        value = result.get_value(0, 0) if result.ntuples else None
+
+
+def _tell_of_dropped(connection: psycopg.Connection, settings: Mapping[str, object]) -> None:
+    """Write a warning where the pooler has dropped the options of a session."""
+    if "options" in settings and _ask(connection, b"show jit") != b"off":
+        logger.warning("the pooler in between drops the settings of sessions: those of the role count, its time limits too")
