@@ -34,6 +34,7 @@ IDLE_AFTER = 60  # seconds without work after which a connection goes back to ps
 # Where the server refuses a connection it is asked again after 1, 2 and 4 seconds, and then from the beginning.
 _BACKOFF = 8
 _ASK = 2  # seconds after which psycopg_pool is asked again, in case it has given up
+_ASK_WRITABLE = 1  # seconds after which several hosts are asked again: a standby is promoted in less than one
 _PAUSE = 0.5  # seconds after which psycopg_pool is asked again, where asking failed for a reason of its own
 _GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
 _STOPPING = 0.25  # seconds, at least, for psycopg_pool's threads to end
@@ -134,8 +135,8 @@ class Pool:
             min_size=1,
             max_size=self.size,
             max_lifetime=LIFETIME,
-            timeout=_ASK,
-            reconnect_timeout=_BACKOFF,
+            timeout=_ASK_WRITABLE if self._seeks_writable else _ASK,
+            reconnect_timeout=_ASK_WRITABLE if self._seeks_writable else _BACKOFF,
             open=False,
         )
         tidy = threading.Thread(target=_tidy, args=(ref(self), self._closed), name=f"{self._name}-tidy", daemon=True)

@@ -35,7 +35,7 @@ from .home import Home
 
 logger = logging.getLogger(__name__)
 
-_BACKOFF, _ASK, _PAUSE = 8, 2, 0.5  # seconds, as in tomato_dao/pool.py
+_BACKOFF, _ASK, _ASK_WRITABLE, _PAUSE = 8, 2, 1, 0.5  # seconds, as in tomato_dao/pool.py
 _RECOVERING = 5  # seconds that a connection may take to be usable again after its task was cancelled
 _GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
 _SETTING_UP = 5  # seconds that a new session may take until it can be used
@@ -138,8 +138,8 @@ class AsyncPool:
             min_size=1,
             max_size=self.size,
             max_lifetime=LIFETIME,
-            timeout=_ASK,
-            reconnect_timeout=_BACKOFF,
+            timeout=_ASK_WRITABLE if self._seeks_writable else _ASK,
+            reconnect_timeout=_ASK_WRITABLE if self._seeks_writable else _BACKOFF,
             open=False,
         )
         await self._pool.open()
