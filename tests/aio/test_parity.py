@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import tomato_dao.dao
+from tomato_dao import AsyncDatabase, Database
 
 MODULES = sorted(
     path.stem for path in Path(tomato_dao.dao.__file__).parent.glob("*.py") if path.stem not in ("__init__", "rules")
@@ -49,3 +50,15 @@ def _check_same(function: typing.Any, other: typing.Any, name: str) -> None:
     else:
         assert theirs.return_annotation == returned, name
         assert inspect.iscoroutinefunction(other), name
+
+
+def test_a_database_has_the_same_calls() -> None:
+    """Their docstrings differ where one tells of threads and the other of tasks."""
+    sync, asynchronous = (
+        {name: getattr(cls, name) for name in dir(cls) if not name.startswith("_")} for cls in (Database, AsyncDatabase)
+    )
+    assert sync.keys() == asynchronous.keys()
+    for name, function in sync.items():
+        assert asynchronous[name].__doc__, name
+        ours, theirs = (inspect.signature(f).parameters.values() for f in (function, asynchronous[name]))
+        assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs], name
