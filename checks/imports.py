@@ -15,6 +15,7 @@ _TOGETHER = {
     "connecting": "connecting, testing",
     "testing": "connecting, testing",
     "committing": "transactions, locks, events",
+    "replicas": "transactions, locks, events",
     "transactions": "transactions, locks, events",
     "locks": "transactions, locks, events",
     "events": "transactions, locks, events",

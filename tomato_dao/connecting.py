@@ -1,6 +1,8 @@
 """`connect()` and `connect_async()`: find the database, migrate it where that is asked for, and open a Database on it."""
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .database import Database
@@ -8,6 +10,7 @@ from .events import Events
 from .locks import Locks
 from .ops.urls import database_url, direct_database_url
 from .pool import Pool
+from .replicas import Replicas
 from .server import arguments
 from .server.opening import Opening
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 
     from .aio.connecting import Connecting
     from .aio.database import AsyncDatabase
+
+
+_PATIENCE = 2  # seconds for which a standby is waited for at first
 
 
 def connect(
@@ -33,6 +39,7 @@ def connect(
     tracer_provider: "TracerProvider | None" = None,
     meter_provider: "MeterProvider | None" = None,
     migrate: bool = False,
+    replicas: Sequence[str] = (),
 ) -> Database:
     """Connect to a database whose schema is this code's, or another one that supports this code (a warning tells of it once).
 
@@ -47,7 +54,8 @@ def connect(
     also gets the server's plan of a read, once a minute for each query at most (default: never). tracer_provider,
     meter_provider: who gets spans and metrics by OpenTelemetry, which needs the extra “otel” (default: nobody). migrate: bring
     the database to this code's schema first, where it isn't, as OWNER_DATABASE_URL where that is set; any number of processes
-    may do it at once. A contract migration that can't be applied yet stays pending.
+    may do it at once. A contract migration that can't be applied yet stays pending. replicas: the URLs of
+    standbys, on each of which a pool of the same size serves `reads()`.
 
     Raises InvalidValue for a parameter that can't be, Unavailable where the server can't be reached, WrongSchema where it,
     its encoding or its schema doesn't fit, NotAllowed where it would have to be migrated and the user may not.
@@ -56,8 +64,9 @@ def connect(
     arguments.seconds("timeout", timeout)
     if migrate:
         _migrate(url, timeout)
-    db = Database(
-        Pool(
+
+    def pool(url: str, timeout: float = timeout) -> Pool:
+        return Pool(
             url,
             size=pool_size,
             timeout=timeout,
@@ -68,9 +77,14 @@ def connect(
             log_slower_than=log_slower_than,
             explain_slower_than=explain_slower_than,
             worker=True,
-        ),
+        )
+
+    standbys = [partial(pool, arguments.url(standby), _PATIENCE) for standby in replicas]
+    db = Database(
+        pool(url),
         Locks(direct_url, application_name),
         Events(direct_url, application_name, timeout),
+        Replicas(standbys) if standbys else None,
     )
     _instrument(db, tracer_provider, meter_provider)
     return db
@@ -93,8 +107,8 @@ def connect_async(
 ) -> "Connecting":
     """Connect to a database from asyncio: `async with connect_async() as db`, or `db = await connect_async()`.
 
-    Parameters and errors are those of `connect`; the errors come when it is awaited. The database belongs to the event loop
-    that runs then.
+    Parameters (but for `replicas`) and errors are those of `connect`; the errors come when it is awaited. The database belongs
+    to the event loop that runs then.
     """
     from .aio.connecting import Connecting  # costs 20 ms that programs with threads do not need
 

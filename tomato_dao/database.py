@@ -1,9 +1,10 @@
 """A Database: a DAO per entity, over one pool that all threads share."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from time import monotonic
+from typing import Any
 
 import psycopg
 
@@ -34,11 +35,13 @@ from .dao.topologies import Topologies
 from .dao.topology_permissions import TopologyPermissions
 from .dao.usage import Usage
 from .dao.users import Users
-from .errors import Unavailable, from_driver
+from .errors import Unavailable, WrongState, from_driver
 from .events import Entities, Events, Listener
 from .locks import Kind, Lock, Locks
 from .pool import Pool
-from .server import schema
+from .replicas import UNSERVED, Reading, Replicas
+from .server import arguments, schema
+from .server.positions import OF_PRIMARY, Position
 from .sql import query_files
 from .sql.query import Query
 from .sql.statements import QueryConnection, bound
@@ -54,8 +57,9 @@ class Database(Transactions):
     Each DAO method is one statement, atomic by itself. Get one from `connect()`.
     """
 
-    def __init__(self, pool: Pool, locks: Locks, events: Events) -> None:
+    def __init__(self, pool: Pool, locks: Locks, events: Events, replicas: Replicas | None = None) -> None:
         super().__init__(pool)
+        self._replicas = replicas
         self._locks = locks
         self._events = events
         self._bind = partial(bound, QUERIES.values(), self._run)
@@ -96,6 +100,8 @@ class Database(Transactions):
         Listeners end at once, locks last.
         """
         self._events.close()
+        if self._replicas is not None:
+            self._replicas.close(grace)
         super().close(grace)
         self._locks.close()
 
@@ -136,6 +142,36 @@ class Database(Transactions):
         """
         return self._events.listen(entities, timeout)
 
+    def token(self) -> str:
+        """Return a token of all that is committed now, for `reads(after=…)`, also of another process. One round trip.
+
+        Raises WrongState inside of `transaction()`, which is not committed yet, and Unavailable.
+        """
+        if self._inside() is not None:
+            raise WrongState("a token is taken after transaction(), when what was written is committed")
+        return str(self._position())
+
+    @contextmanager
+    def reads(self, *, after: str | None = None, wait: float = 0.02) -> Iterator[None]:
+        """Let standbys of `connect(replicas=…)` serve the block's calls that only read, of this thread or task.
+
+        after: a token: what was committed before it was taken is seen (default: all that is committed when the block
+        begins, which asks the primary once). wait: seconds for which a standby is waited for that has not come so far; then
+        the primary serves the call, as it does writes, after which reads of the block see them, and transactions. Standbys that
+        lag, cancel a query, are promoted or gone are left out and come back by themselves. Raises InvalidValue for no token.
+        """
+        position = None if after is None else Position.parse(after)
+        arguments.seconds("wait", wait)
+        if self._replicas is None:
+            yield
+            return
+        with self._replicas.reading(position, wait):
+            yield
+
+    def reads_served(self) -> tuple[int, int]:
+        """Return how many calls in `reads()` standbys have served, and how many the primary."""
+        return (self._replicas.served, self._replicas.unserved) if self._replicas is not None else (0, 0)
+
     def _run(self, query: Query, values: Sequence[object]) -> object:
         """Return the query's rows, or the number of rows that it changed; a driver's error becomes one of ours.
 
@@ -144,6 +180,10 @@ class Database(Transactions):
         """
         pool = self._pool
         inside = pool.local.connection
+        if self._replicas is not None and (reading := self._replicas.current()) is not None:
+            found = self._run_on_standby(self._replicas, reading, query, values)
+            if found is not UNSERVED:
+                return found
         if inside is not None:
             self._inside()
             if pool.over:
@@ -163,6 +203,19 @@ class Database(Transactions):
             if inside is None:
                 pool.give_back(connection)
         return self._run_again(query, values)
+
+    def _run_on_standby(self, replicas: Replicas, reading: Reading, query: Query, values: Sequence[object]) -> object:
+        """Return what a standby gives; UNSERVED for a write, in a transaction, and where none is so far."""
+        if not query.reads_only or self._pool.local.connection is not None:
+            reading.after = None  # later reads must see what is written now
+            return UNSERVED
+        after = reading.after = reading.after or self._position()
+        return replicas.run(reading, after, query, values)
+
+    def _position(self) -> Position:
+        """Return the position behind all that is committed on the primary now."""
+        rows: Any = self._run(OF_PRIMARY, ())
+        return Position.parse(rows[0])
 
     def _run_again(self, query: Query, values: Sequence[object]) -> object:
         """Run a query on one connection after the other: after a restart of the server all are dead."""

@@ -1,18 +1,22 @@
 # Generated from tomato_dao/database.py by “make schema”; not to be edited.
 """An AsyncDatabase: a DAO per entity, over one pool that all tasks of an event loop share."""
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from time import monotonic
+from typing import Any
 
 import psycopg
 
 from ..dao import rules  # noqa: F401 (importing it registers the rules)
 from ..database import QUERIES
-from ..errors import Unavailable, from_driver
+from ..errors import Unavailable, WrongState, from_driver
 from ..events import Entities
 from ..locks import Kind
+from ..replicas import UNSERVED, Reading, Replicas
+from ..server import arguments
+from ..server.positions import OF_PRIMARY, Position
 from ..sql.query import Query
 from ..sql.timing import DeadlinePassed
 from .binding import bound
@@ -54,8 +58,9 @@ class AsyncDatabase(AsyncTransactions):
     Each DAO method is one statement, atomic by itself. Get one from `connect_async()`.
     """
 
-    def __init__(self, pool: AsyncPool, locks: AsyncLocks, events: AsyncEvents) -> None:
+    def __init__(self, pool: AsyncPool, locks: AsyncLocks, events: AsyncEvents, replicas: Replicas | None = None) -> None:
         super().__init__(pool)
+        self._replicas = replicas
         self._locks = locks
         self._events = events
         self._bind = partial(bound, QUERIES.values(), self._run)
@@ -96,6 +101,8 @@ class AsyncDatabase(AsyncTransactions):
         Listeners end at once, locks last.
         """
         await self._events.close()
+        if self._replicas is not None:
+            self._replicas.close(grace)
         await super().close(grace)
         await self._locks.close()
 
@@ -138,6 +145,36 @@ class AsyncDatabase(AsyncTransactions):
         """
         return self._events.listen(entities, timeout)
 
+    async def token(self) -> str:
+        """Return a token of all that is committed now, for `reads(after=…)`, also of another process. One round trip.
+
+        Raises WrongState inside of `transaction()`, which is not committed yet, and Unavailable.
+        """
+        if self._inside() is not None:
+            raise WrongState("a token is taken after transaction(), when what was written is committed")
+        return str(await self._position())
+
+    @contextmanager
+    def reads(self, *, after: str | None = None, wait: float = 0.02) -> Iterator[None]:
+        """Let standbys of `connect(replicas=…)` serve the block's calls that only read, of this thread or task.
+
+        after: a token: what was committed before it was taken is seen (default: all that is committed when the block
+        begins, which asks the primary once). wait: seconds for which a standby is waited for that has not come so far; then
+        the primary serves the call, as it does writes, after which reads of the block see them, and transactions. Standbys that
+        lag, cancel a query, are promoted or gone are left out and come back by themselves. Raises InvalidValue for no token.
+        """
+        position = None if after is None else Position.parse(after)
+        arguments.seconds("wait", wait)
+        if self._replicas is None:
+            yield
+            return
+        with self._replicas.reading(position, wait):
+            yield
+
+    def reads_served(self) -> tuple[int, int]:
+        """Return how many calls in `reads()` standbys have served, and how many the primary."""
+        return (self._replicas.served, self._replicas.unserved) if self._replicas is not None else (0, 0)
+
     async def _run(self, query: Query, values: Sequence[object]) -> object:
         """Return the query's rows, or the number of rows that it changed; a driver's error becomes one of ours.
 
@@ -146,6 +183,10 @@ class AsyncDatabase(AsyncTransactions):
         """
         pool = self._pool
         inside = pool.local.connection
+        if self._replicas is not None and (reading := self._replicas.current()) is not None:
+            found = await self._run_on_standby(self._replicas, reading, query, values)
+            if found is not UNSERVED:
+                return found
         if inside is not None:
             self._inside()
             if pool.over:
@@ -165,6 +206,19 @@ class AsyncDatabase(AsyncTransactions):
             if inside is None:
                 pool.give_back(connection)
         return await self._run_again(query, values)
+
+    async def _run_on_standby(self, replicas: Replicas, reading: Reading, query: Query, values: Sequence[object]) -> object:
+        """Return what a standby gives; UNSERVED for a write, in a transaction, and where none is so far."""
+        if not query.reads_only or self._pool.local.connection is not None:
+            reading.after = None  # later reads must see what is written now
+            return UNSERVED
+        after = reading.after = reading.after or await self._position()
+        return replicas.run(reading, after, query, values)
+
+    async def _position(self) -> Position:
+        """Return the position behind all that is committed on the primary now."""
+        rows: Any = await self._run(OF_PRIMARY, ())
+        return Position.parse(rows[0])
 
     async def _run_again(self, query: Query, values: Sequence[object]) -> object:
         """Run a query on one connection after the other: after a restart of the server all are dead."""

@@ -49,6 +49,11 @@ class Query:
         return self.name.partition("[")[0]
 
     @property
+    def reads_only(self) -> bool:
+        """Whether it was proved that the query only reads."""
+        return self.repeatable and "repeatable" not in self.claims
+
+    @property
     def file(self) -> str:
         """The name of the file, "hosts"."""
         return self.name.partition(".")[0]

@@ -1,0 +1,124 @@
+"""Reads on a standby: never stale, by the primary where the standby is not so far, and again by the standby when it is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.helpers.standby_cases import Pair, primary_and_standby, until
+from tomato_dao import Database, InvalidValue, WrongState, connect
+from tomato_dao.ops.migrate import create_database, migrate
+
+pytestmark = pytest.mark.slow
+NAME = "tomato"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Provide a primary and its standby, with a migrated database."""
+    with primary_and_standby(tmp_path_factory.mktemp("primary")) as pair:
+        create_database(pair.primary.url(NAME))
+        migrate(pair.primary.url(NAME))
+        pair.caught_up()
+        yield pair
+
+
+@pytest.fixture
+def db(pair: Pair) -> Iterator[Database]:
+    """Provide a Database with the standby as its replica."""
+    with connect(pair.primary.url(NAME), pool_size=2, replicas=[pair.standby.url(NAME)]) as db:
+        yield db
+
+
+def served(db: Database) -> tuple[int, int]:
+    return db.reads_served()
+
+
+@pytest.fixture
+def halted(pair: Pair) -> Iterator[None]:
+    """Let the standby replay nothing meanwhile."""
+    pair.standby.ask("select pg_wal_replay_pause()")
+    until(lambda: pair.standby.ask("select pg_get_wal_replay_pause_state() = 'paused'"))
+    yield
+    pair.standby.ask("select pg_wal_replay_resume()")
+
+
+def test_what_was_written_is_read_on_the_standby(db: Database) -> None:
+    for n in range(200):
+        db.organizations.create(f"read{n}")
+        token = db.token()
+        with db.reads(after=token, wait=30):
+            assert db.organizations.get_by_name(f"read{n}").name == f"read{n}"
+        with db.reads(wait=30):
+            assert db.organizations.get_by_name(f"read{n}")
+    assert served(db) == (400, 0)
+
+
+def test_a_standby_that_lags_is_passed_over_and_comes_back(db: Database, pair: Pair, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("halted")
+    made = db.organizations.create("while halted")
+    with db.reads(wait=0.01):
+        assert db.organizations.get_by_name("while halted") == made
+    assert served(db) == (0, 1)
+    pair.standby.ask("select pg_wal_replay_resume()")
+    with db.reads(wait=30):
+        assert db.organizations.get_by_name("while halted") == made
+    assert served(db) == (1, 1)
+
+
+@pytest.mark.usefixtures("halted")
+def test_an_old_token_is_enough_for_who_saw_no_more(db: Database, pair: Pair) -> None:
+    old = str(pair.standby.ask("select '00000001/' || pg_last_wal_replay_lsn()"))
+    db.organizations.create("not seen")
+    with db.reads(after=old):
+        assert not [o for o in db.organizations.list(limit=1000) if o.name == "not seen"]
+        db.organizations.create("written in the block")
+        assert db.organizations.get_by_name("written in the block")
+    assert served(db) == (1, 1)
+
+
+def test_writes_and_transactions_go_to_the_primary(db: Database) -> None:
+    with db.reads(wait=30):
+        with db.transaction():
+            db.organizations.create("in a transaction")
+            assert db.organizations.get_by_name("in a transaction")
+            with pytest.raises(WrongState, match="a token is taken after"):
+                db.token()
+        db.usage.aggregate()  # a select that writes
+        assert db.organizations.get_by_name("in a transaction")
+    assert served(db) == (1, 0)
+    with pytest.raises(InvalidValue, match="is no token"), db.reads(after="0/1"):
+        pass
+
+
+def test_a_standby_whose_sessions_end_is_left_out_and_comes_back(db: Database, pair: Pair) -> None:
+    db.organizations.create("through it all")
+    with psycopg.connect(pair.standby.url("postgres"), autocommit=True) as admin:
+        admin.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s", [NAME])
+    with db.reads(wait=0.01):
+        assert db.organizations.get_by_name("through it all")
+
+    def is_back() -> bool:
+        before = served(db)[0]
+        with db.reads(wait=1):
+            db.organizations.get_by_name("through it all")
+        return served(db)[0] > before
+
+    until(is_back)
+
+
+def test_a_promoted_standby_serves_nothing_more(tmp_path: Path) -> None:
+    with primary_and_standby(tmp_path / "primary") as pair:
+        create_database(pair.primary.url(NAME))
+        migrate(pair.primary.url(NAME))
+        pair.caught_up()
+        with connect(pair.primary.url(NAME), pool_size=2, replicas=[pair.standby.url(NAME)]) as db:
+            db.organizations.create("before")
+            pair.standby.ask("select pg_promote(true, 60)")
+            made = db.organizations.create("after")
+            with db.reads(wait=1):
+                assert db.organizations.get_by_name("after") == made
+            assert served(db) == (0, 1)
+        with connect(pair.standby.url(NAME), pool_size=1) as new:
+            assert new.token() > "00000002"
