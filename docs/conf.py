@@ -1,5 +1,10 @@
 """Sphinx configuration: `make docs` builds the site into docs/_build."""
 
+import re
+from typing import cast
+
+from sphinx.application import Sphinx
+
 import tomato_dao
 
 project = "tomato-dao"
@@ -20,3 +25,38 @@ html_title = f"tomato-dao {version}"
 html_show_sphinx = False
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
+
+_PAGE = re.compile(r"`{0,2}\bdocs/([\w/-]+)\.md(#[\w-]+)?`{0,2}")
+_MAPPING = re.compile(r"~?(?:collections\.abc\.)?(?:Mapping|dict)\[str, ")
+
+
+def _link_pages(*given: object) -> None:
+    """Turn a docstring's references to pages into links; it stands in a page of docs/reference."""
+    lines = cast("list[str]", given[-1])
+    lines[:] = [_PAGE.sub(r"`\1 <../\1.html\2>`__", line) for line in lines]
+
+
+def _name_json(*given: object) -> tuple[str | None, str | None]:
+    """Show the type of a JSON object by its name, not by all that it may hold."""
+    signature, returned = cast("tuple[str | None, str | None]", given[-2:])
+    return _short(signature), _short(returned)
+
+
+def _short(text: str | None) -> str | None:
+    found = _MAPPING.search(text or "")
+    while text and found:
+        end, depth = found.end(), 1
+        while depth:
+            depth += {"[": 1, "]": -1}.get(text[end], 0)
+            end += 1
+        if "JsonIn" in text[found.end() : end] or "Json]" in text[found.end() : end]:
+            text = f"{text[: found.start()]}JsonObject{text[end:]}"
+            end = found.start()
+        found = _MAPPING.search(text, end)
+    return text
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what changes docstrings and signatures on their way into the reference."""
+    app.connect("autodoc-process-docstring", _link_pages)
+    app.connect("autodoc-process-signature", _name_json)

@@ -37,7 +37,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--replace", action="store_true", help="remove all that is in the database first")
-    mode.add_argument("--merge", action="store_true", help="insert or update by pk; what the file doesn't name stays")
+    mode.add_argument("--merge", action="store_true", help="insert or update by pk; rows that are not in the file stay")
     mode.add_argument(
         "--check",
         action="store_true",

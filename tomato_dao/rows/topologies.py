@@ -131,7 +131,7 @@ class ServingComponent(HostComponent, frozen=True):
 class FullElement(Element, frozen=True):
     """An element with its main host element's attrs, the host that runs it, and what it would run with.
 
-    run_template_… and run_profile_… are the element's own or else the preferred one of its tech; ram and diskspace in MB,
+    The run_template and run_profile fields are the element's own or else the preferred one of its tech; ram and diskspace in MB,
     cpus a fraction.
     """
 
