@@ -131,8 +131,8 @@ class ServingComponent(HostComponent, frozen=True):
 class FullElement(Element, frozen=True):
     """An element with its main host element's attrs, the host that runs it, and what it would run with.
 
-    The run_template and run_profile fields are the element's own or else the preferred one of its tech; ram and diskspace in MB,
-    cpus a fraction.
+    The run_template and run_profile fields are the element's own or else the preferred one of its tech. ram, diskspace: in MB;
+    cpus: a fraction.
     """
 
     host_element_attrs: JsonObject | None
