@@ -169,8 +169,8 @@ class AsyncTopologies:
     async def renew(self, id: int, period: timedelta) -> Topology:
         """Let a topology time out after a period from now (docs/domain.md#timeouts). Raises NotFound, InvalidValue.
 
-        period: where it is longer than the settings' topology_timeout_maximum (30 days), that counts. No warning is sent where
-        it is not longer than topology_timeout_warning (a day).
+        period: a longer one is cut to the setting topology_timeout_maximum (30 days). For one of at most
+        topology_timeout_warning (a day) no warning is sent.
         """
         return found(await self._q.renew(id, period), "topology", id)
 
