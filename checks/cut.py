@@ -38,6 +38,9 @@ insert into tasks (name, started_at, run_lease_until) values
   ('first', '0001-01-01 00:00:00+00', null), ('last', '9999-12-31 23:59:59.999999+00', '2024-02-29 12:00:00.000001+00');
 insert into usage_arrivals (end_at, usage_id) select '2020-01-01 00:05:00+00', min(u.id) from usage_statistics u;
 insert into usage_due (type, end_at, usage_id) select 'hour', '2020-01-01 01:00:00+00', min(u.id) from usage_statistics u;
+insert into usage_run (
+  moment, step, after_end, after_id, settled, grown, built, reopened, written, pruned, late
+) values ('2020-01-01 00:20:00+00', 6, '0001-01-01 00:00:00+00', 0, '2020-01-01 00:05:00+00', '{1}', '{}', '{}', 1, 0, 0);
 insert into usage_progress (settled_at) values ('2020-01-01 00:00:00+00') on conflict do nothing;
 update organizations set description_text = e'\\N \\. \t\r\n\b\f\x01\x1f\x7f ' || u&'\2028\2029\feff' || '𝄞 "quoted" {} \u0041'
 where id = (select min(o.id) from organizations o);

@@ -3,7 +3,7 @@
 from tomato_dao import Database
 from tomato_dao.errors import rule_of
 
-BOOKS = ("usage_due_type_check", "usage_progress_id_check")  # which only the accounting itself writes
+BOOKS = ("usage_due_type_check", "usage_progress_id_check", "usage_run_id_check")  # which only the accounting itself writes
 
 
 def test_every_check_of_a_table_is_told_in_words(db: Database) -> None:

@@ -140,7 +140,7 @@ def test_a_restore_refuses_while_workers_are_connected_unless_told_to_end_them(
     file = backup.back_up(tomato_url)
     db.organizations.create("later")
     monkeypatch.setattr(restoring, "_PATIENCE", 0.1)
-    with pytest.raises(Busy, match=r"is in use \(.*tomato-dao: \d.*with end_sessions$"):
+    with pytest.raises(Busy, match=r"is in use \(.*tomato-dao/\d+: \d.*with end_sessions$"):
         restore(file, tomato_url)
     with dropped_afterwards(tomato_url):
         kept = restore(file, tomato_url, end_sessions=True)

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from tests.conftest import CHECKOUT
+from tests.helpers.dao_cases import until
 from tests.helpers.rollout_cases import CONTRACT, EXPAND, PENDING, UNSUPPORTED, Rollout
 from tests.ops.test_commands import run
 from tomato_dao import WrongSchema, connect
@@ -188,8 +189,7 @@ def test_a_row_that_a_worker_holds_holds_up_the_backfill_and_not_the_other_way(
             env=rolled.environment(tomato_url),
             cwd=rolled.directory,
         )
-        with pytest.raises(subprocess.TimeoutExpired):
-            filling.wait(1.5)
+        until(server, "exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())")
         assert server.execute("select count(*) from organizations where shown is not null").fetchone() == (10,)
         worker.execute("update organizations set description = 'y' where name = 'o12'")
     assert filling.wait(30) == 0
