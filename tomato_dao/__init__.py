@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from .transfer.legacy.load import load_legacy
     from .transfer.load import load
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _MODULES = {
     "AsyncDatabase": ".aio.database",
