@@ -87,6 +87,7 @@ _HOMES = {
     "AsyncEvents": f"{_AIO}.events",
     "AsyncCommitting": f"{_AIO}.committing",
     "ended_in_time": f"{_AIO}.committing",
+    "AsyncReplicas": f"{_AIO}.replicas",
     "AsyncTransactions": f"{_AIO}.transactions",
     "failed": f"{_AIO}.transactions",
     "bound": f"{_AIO}.binding",
@@ -172,7 +173,7 @@ def _database_rules() -> Rules:
         "tomato_dao",
         _AIO,
         awaited=r"(self\._pool|pool)\.(lease|lease_live)|lease|connection\.run|self\._(events|locks)\.close|super\(\)\.close"
-        r"|self\.close",
+        r"|self\.close|self\._replicas\.close|replicas\.run",
         homes=homes,
         names=names,
         texts=[

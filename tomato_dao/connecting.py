@@ -104,18 +104,18 @@ def connect_async(
     tracer_provider: "TracerProvider | None" = None,
     meter_provider: "MeterProvider | None" = None,
     migrate: bool = False,
+    replicas: Sequence[str] = (),
 ) -> "Connecting":
     """Connect to a database from asyncio: `async with connect_async() as db`, or `db = await connect_async()`.
 
-    Parameters (but for `replicas`) and errors are those of `connect`; the errors come when it is awaited. The database belongs
-    to the event loop that runs then.
+    Parameters and errors are those of `connect`; the errors come when it is awaited. The database belongs to the event loop
+    that runs then.
     """
     from .aio.connecting import Connecting  # costs 20 ms that programs with threads do not need
 
-    async def prepared() -> tuple[Opening, str]:
-        own, direct = await asyncio.to_thread(_urls, url)
-        opening = Opening(
-            own,
+    def opening(url: str, timeout: float = timeout) -> Opening:
+        return Opening(
+            url,
             size=pool_size,
             timeout=timeout,
             max_waiting=max_waiting,
@@ -126,9 +126,14 @@ def connect_async(
             explain_slower_than=explain_slower_than,
             worker=True,
         )
+
+    async def prepared() -> tuple[Opening, str, list[Opening]]:
+        own, direct = await asyncio.to_thread(_urls, url)
+        found = opening(own)
+        standbys = [opening(arguments.url(standby), _PATIENCE) for standby in replicas]
         if migrate:
             await asyncio.to_thread(_migrate, own, timeout)
-        return opening, direct
+        return found, direct, standbys
 
     return Connecting(prepared, lambda db: _instrument(db, tracer_provider, meter_provider))
 

@@ -39,7 +39,7 @@ from .errors import Unavailable, WrongState, from_driver
 from .events import Entities, Events, Listener
 from .locks import Kind, Lock, Locks
 from .pool import Pool
-from .replicas import UNSERVED, Reading, Replicas
+from .replicas import UNSERVED, Replicas
 from .server import arguments, schema
 from .server.positions import OF_PRIMARY, Position
 from .sql import query_files
@@ -62,7 +62,7 @@ class Database(Transactions):
         self._replicas = replicas
         self._locks = locks
         self._events = events
-        self._bind = partial(bound, QUERIES.values(), self._run)
+        self._bind = partial(bound, QUERIES.values(), self._run if replicas is None else self._run_in_block)
         self.organizations = Organizations(self._bind("organizations"))
         self.sites = Sites(self._bind("sites"))
         self.hosts = Hosts(self._bind("hosts"))
@@ -180,10 +180,6 @@ class Database(Transactions):
         """
         pool = self._pool
         inside = pool.local.connection
-        if self._replicas is not None and (reading := self._replicas.current()) is not None:
-            found = self._run_on_standby(self._replicas, reading, query, values)
-            if found is not UNSERVED:
-                return found
         if inside is not None:
             self._inside()
             if pool.over:
@@ -204,13 +200,28 @@ class Database(Transactions):
                 pool.give_back(connection)
         return self._run_again(query, values)
 
-    def _run_on_standby(self, replicas: Replicas, reading: Reading, query: Query, values: Sequence[object]) -> object:
-        """Return what a standby gives; UNSERVED for a write, in a transaction, and where none is so far."""
-        if not query.reads_only or self._pool.local.connection is not None:
-            reading.after = None  # later reads must see what is written now
-            return UNSERVED
-        after = reading.after = reading.after or self._position()
-        return replicas.run(reading, after, query, values)
+    def _run_in_block(self, query: Query, values: Sequence[object]) -> object:
+        """Do the same where there are standbys: in a block of reads a standby serves what only reads, if one is so far."""
+        replicas = self._replicas
+        reading = None if replicas is None or self._pool.local.connection is not None else replicas.current()
+        if replicas is None or reading is None:
+            return self._run(query, values)
+        if not query.reads_only:
+            try:
+                return self._run(query, values)
+            finally:
+                reading.written()
+        after = reading.after
+        if after is None:
+            writes = reading.writes
+            after = self._position()
+            reading.see(after, writes)
+        found = replicas.run(reading.wait, after, query, values)
+        return self._run(query, values) if found is UNSERVED else found
+
+    def _after_transaction(self) -> None:
+        if self._replicas is not None and (reading := self._replicas.current()) is not None:
+            reading.written()
 
     def _position(self) -> Position:
         """Return the position behind all that is committed on the primary now."""

@@ -17,6 +17,7 @@ from .server import fork
 from .server.backoff import pauses
 from .server.positions import Position, of_standby
 from .sql.query import Query
+from .sql.timing import DeadlinePassed
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +27,54 @@ UNSERVED = object()
 
 
 class Reading:
-    """A block of reads: what they must see (None: not known yet, as something was written), and how long is waited for it."""
+    """A block of reads: what they must see, and for how long a standby is waited for that is not so far.
 
-    def __init__(self, after: Position | None, wait: float) -> None:
-        self.after = after
+    Tasks and threads that are started in the block share it, so a position counts only if nothing has been written since it
+    was asked for. What is written in the block is written in those around it, too.
+    """
+
+    def __init__(self, after: Position | None, wait: float, outer: "Reading | None") -> None:
         self.wait = wait
+        self.writes = 0
+        self._asked = (0, after)  # how many writes had ended then, and the position
+        self._outer = outer
+
+    @property
+    def after(self) -> Position | None:
+        """The position that reads must see; None where it has to be asked for."""
+        writes, after = self._asked
+        return after if writes == self.writes else None
+
+    def see(self, after: Position, writes: int) -> None:
+        """Note a position that was asked for when so many writes had ended."""
+        self._asked = (writes, after)
+
+    def written(self) -> None:
+        """Note that a write has ended, which later reads must see."""
+        self.writes += 1
+        if self._outer is not None:
+            self._outer.written()
+
+
+class Readings:
+    """The blocks of reads of a Database's threads or tasks, and how many of their calls standbys have served."""
+
+    def __init__(self) -> None:
+        self.served = self.unserved = 0  # about: threads count without a lock
+        self._reading: ContextVar[Reading | None] = ContextVar("reading", default=None)
+
+    @contextmanager
+    def reading(self, after: Position | None, wait: float) -> Iterator[None]:
+        """Let this thread's, or task's, reads be served by standbys while in the block."""
+        before = self._reading.set(Reading(after, wait, self._reading.get()))
+        try:
+            yield
+        finally:
+            self._reading.reset(before)
+
+    def current(self) -> Reading | None:
+        """Return the block that the caller is in."""
+        return self._reading.get()
 
 
 class _Replica:
@@ -42,14 +86,13 @@ class _Replica:
         self.position: Position | None = None
 
 
-class Replicas:
+class Replicas(Readings):
     """The standbys of a Database; safe to share between threads."""
 
     def __init__(self, pools: Sequence[Callable[[], Pool]]) -> None:
         """Open a pool on each; one that is not of use now is tried again in the background."""
-        self.served = self.unserved = 0  # about: threads count without a lock
+        super().__init__()
         self._replicas = [_Replica(open_) for open_ in pools]
-        self._reading: ContextVar[Reading | None] = ContextVar("reading", default=None)
         self._turns = count()
         self._closed = threading.Event()
         self._start()
@@ -76,22 +119,9 @@ class Replicas:
             if replica.pool is not None:
                 replica.pool.close(grace)
 
-    @contextmanager
-    def reading(self, after: Position | None, wait: float) -> Iterator[None]:
-        """Let this thread's, or task's, reads be served by standbys while in the block."""
-        before = self._reading.set(Reading(after, wait))
-        try:
-            yield
-        finally:
-            self._reading.reset(before)
-
-    def current(self) -> Reading | None:
-        """Return the block that the caller is in."""
-        return self._reading.get()
-
-    def run(self, reading: Reading, after: Position, query: Query, values: Sequence[object]) -> object:
-        """Return a query's rows from a standby that is so far; UNSERVED where none is in time."""
-        deadline = monotonic() + reading.wait
+    def run(self, wait: float, after: Position, query: Query, values: Sequence[object]) -> object:
+        """Return a query's rows from a standby that is so far within so many seconds; UNSERVED where none is."""
+        deadline = monotonic() + wait
         turn = next(self._turns)
         for n in range(len(self._replicas)):
             replica = self._replicas[(turn + n) % len(self._replicas)]
@@ -113,10 +143,8 @@ class Replicas:
         try:
             if self._is_so_far(replica, connection, after, deadline):
                 return connection.run(query, values)
-        except (
-            psycopg.Error
-        ) as error:  # a conflict with what is replayed, or its end: the primary tells what is wrong with the call
-            if connection.ended(error) or connection.closed:
+        except psycopg.Error as error:  # a conflict with what is replayed, or its end; the primary tells where it is the call
+            if (connection.ended(error) or connection.closed) and not isinstance(error, DeadlinePassed):
                 self._leave_out(replica, error)
         finally:
             pool.give_back(connection)

@@ -104,6 +104,7 @@ class Transactions(Committing):
     @contextmanager
     def _outermost(self, isolation: IsolationLevel | None, read_only: bool) -> Iterator[None]:
         with ExitStack() as stack:
+            stack.callback(self._after_transaction)
             stack.enter_context(self._pool.observed())
             connection = self._begin(stack, isolation, read_only)
             try:
@@ -114,6 +115,9 @@ class Transactions(Committing):
                     raise Unavailable("the database is closed")
             finally:
                 self._pool.local.connection = self._pool.local.task = None
+
+    def _after_transaction(self) -> None:
+        """Note that a transaction has ended: overridden where that matters."""
 
     def _inside(self) -> QueryConnection | None:
         """Return the connection of the transaction that the caller is in; None where it is in none.

@@ -8,7 +8,7 @@ import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from functools import partial, update_wrapper
 from types import TracebackType
 from typing import Any, cast
@@ -87,6 +87,8 @@ class _Bridged:
             return _Bridged(self._loop, result)
         if isinstance(result, AbstractAsyncContextManager):
             return _managed(self._loop, result)
+        if isinstance(result, AbstractContextManager):
+            return _entered(self._loop, result)
         return _each(self._loop, result) if isinstance(result, AsyncIterator) else result
 
     def __iter__(self) -> Iterator[Any]:
@@ -111,6 +113,16 @@ def _managed(loop: _Loop, manager: AbstractAsyncContextManager[Any]) -> Iterator
             raise
         return
     loop.do(lambda: manager.__aexit__(None, None, None))
+
+
+@contextmanager
+def _entered(loop: _Loop, manager: AbstractContextManager[Any]) -> Iterator[Any]:
+    """Enter and leave what does not wait, where the loop's task is."""
+    inside = loop.do(manager.__enter__)
+    try:
+        yield inside
+    finally:
+        loop.do(lambda: manager.__exit__(None, None, None))
 
 
 @contextmanager

@@ -1,14 +1,21 @@
-"""Reads on a standby: never stale, by the primary where the standby is not so far, and again by the standby when it is."""
+"""Reads on a standby: never stale, by the primary where the standby is not so far, and again by the standby when it is.
 
-from collections.abc import Iterator
+Each test is run with threads' Database, and with asyncio's by the bridge.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.fixtures.loops import Run
+from tests.helpers.async_bridge import bridged
 from tests.helpers.standby_cases import Pair, primary_and_standby, until
-from tomato_dao import Database, InvalidValue, WrongState, connect
+from tomato_dao import Database, InvalidValue, WrongState, connect, connect_async
 from tomato_dao.ops.migrate import create_database, migrate
+from tomato_dao.rows import Organization
 
 pytestmark = pytest.mark.slow
 NAME = "tomato"
@@ -24,11 +31,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         yield pair
 
 
-@pytest.fixture
-def db(pair: Pair) -> Iterator[Database]:
+@pytest.fixture(params=[connect, bridged], ids=["threads", "asyncio"])
+def db(pair: Pair, request: pytest.FixtureRequest) -> Iterator[Database]:
     """Provide a Database with the standby as its replica."""
-    with connect(pair.primary.url(NAME), pool_size=2, replicas=[pair.standby.url(NAME)]) as db:
+    with request.param(pair.primary.url(NAME), pool_size=2, replicas=[pair.standby.url(NAME)]) as db:
         yield db
+        for organization in db.organizations.list(limit=1000):
+            db.organizations.delete(organization.name)
 
 
 def served(db: Database) -> tuple[int, int]:
@@ -45,14 +54,14 @@ def halted(pair: Pair) -> Iterator[None]:
 
 
 def test_what_was_written_is_read_on_the_standby(db: Database) -> None:
-    for n in range(200):
+    for n in range(50):
         db.organizations.create(f"read{n}")
         token = db.token()
         with db.reads(after=token, wait=30):
             assert db.organizations.get_by_name(f"read{n}").name == f"read{n}"
         with db.reads(wait=30):
             assert db.organizations.get_by_name(f"read{n}")
-    assert served(db) == (400, 0)
+    assert served(db) == (100, 0)
 
 
 def test_a_standby_that_lags_is_passed_over_and_comes_back(db: Database, pair: Pair, request: pytest.FixtureRequest) -> None:
@@ -92,6 +101,55 @@ def test_writes_and_transactions_go_to_the_primary(db: Database) -> None:
         pass
 
 
+def in_an_inner_block(db: Database) -> None:
+    with db.reads(wait=0):
+        db.organizations.create("written")
+
+
+def in_a_transaction(db: Database) -> None:
+    with db.transaction():
+        db.organizations.create("written")
+
+
+@pytest.mark.parametrize("write", [in_an_inner_block, in_a_transaction])
+def test_what_was_written_since_a_position_was_taken_is_seen(
+    db: Database, write: Callable[[Database], None], request: pytest.FixtureRequest
+) -> None:
+    with db.reads(wait=1):
+        assert db.organizations.list() == []
+        request.getfixturevalue("halted")
+        write(db)
+        assert [organization.name for organization in db.organizations.list()] == ["written"]
+    assert served(db) == (1, 1)
+
+
+def test_tasks_of_a_block_see_what_one_of_them_wrote(pair: Pair, run: Run, request: pytest.FixtureRequest) -> None:
+    async def work() -> None:
+        async with connect_async(pair.primary.url(NAME), pool_size=4, replicas=[pair.standby.url(NAME)]) as db:
+            is_open, is_read = asyncio.Event(), asyncio.Event()
+
+            async def write() -> None:
+                async with db.transaction():
+                    made.append(await db.organizations.create("by a task"))
+                    is_open.set()
+                    await is_read.wait()
+
+            made: list[Organization] = []
+            with db.reads(wait=1):
+                writing = asyncio.create_task(write())
+                await is_open.wait()
+                pair.primary.ask("select 1 from pg_logical_emit_message(true, '', '')")  # its commit flushes what lies before
+                assert await db.organizations.list() == []  # a position is known now that lies before the commit
+                assert db.reads_served() == (1, 0)
+                request.getfixturevalue("halted")
+                is_read.set()
+                await writing
+                assert await db.organizations.list() == made
+            await db.organizations.delete("by a task")
+
+    run(work())
+
+
 def test_a_standby_whose_sessions_end_is_left_out_and_comes_back(db: Database, pair: Pair) -> None:
     db.organizations.create("through it all")
     with psycopg.connect(pair.standby.url("postgres"), autocommit=True) as admin:
@@ -113,12 +171,14 @@ def test_a_promoted_standby_serves_nothing_more(tmp_path: Path) -> None:
         create_database(pair.primary.url(NAME))
         migrate(pair.primary.url(NAME))
         pair.caught_up()
-        with connect(pair.primary.url(NAME), pool_size=2, replicas=[pair.standby.url(NAME)]) as db:
+        url, replicas = pair.primary.url(NAME), [pair.standby.url(NAME)]
+        with connect(url, pool_size=2, replicas=replicas) as db, bridged(url, pool_size=2, replicas=replicas) as other:
             db.organizations.create("before")
             pair.standby.ask("select pg_promote(true, 60)")
             made = db.organizations.create("after")
-            with db.reads(wait=1):
-                assert db.organizations.get_by_name("after") == made
-            assert served(db) == (0, 1)
+            for each in (db, other):
+                with each.reads(wait=1):
+                    assert each.organizations.get_by_name("after") == made
+                assert served(each) == (0, 1)
         with connect(pair.standby.url(NAME), pool_size=1) as new:
             assert new.token() > "00000002"

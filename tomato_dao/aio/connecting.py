@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -16,12 +17,15 @@ from .database import AsyncDatabase
 from .events import AsyncEvents
 from .locks import AsyncLocks
 from .pool import AsyncPool
+from .replicas import AsyncReplicas
 
 
 class Connecting:
     """A database that is being opened: `async with connect_async() as db`, or `db = await connect_async()`."""
 
-    def __init__(self, prepared: Callable[[], Awaitable[tuple[Opening, str]]], opened: Callable[[AsyncDatabase], None]) -> None:
+    def __init__(
+        self, prepared: Callable[[], Awaitable[tuple[Opening, str, list[Opening]]]], opened: Callable[[AsyncDatabase], None]
+    ) -> None:
         self._prepared = prepared
         self._opened = opened
         self._db: AsyncDatabase | None = None
@@ -40,14 +44,26 @@ class Connecting:
             await self._db.close()
 
     async def _open(self) -> AsyncDatabase:
-        opening, direct_url = await self._prepared()
-        await _examine(opening)
-        pool = AsyncPool(opening)
-        await pool.open()
+        opening, direct_url, standbys = await self._prepared()
+        pool = await _opened(opening)
+        try:
+            replicas = await AsyncReplicas.opened([partial(_opened, standby) for standby in standbys]) if standbys else None
+        except BaseException:
+            await pool.close(0)
+            raise
         name = opening.application_name
-        db = AsyncDatabase(pool, AsyncLocks(Locks(direct_url, name)), AsyncEvents(Events(direct_url, name, opening.timeout)))
+        events = AsyncEvents(Events(direct_url, name, opening.timeout))
+        db = AsyncDatabase(pool, AsyncLocks(Locks(direct_url, name)), events, replicas)
         self._opened(db)
         return db
+
+
+async def _opened(opening: Opening) -> AsyncPool:
+    """Look at the server, and open a pool to it."""
+    await _examine(opening)
+    pool = AsyncPool(opening)
+    await pool.open()
+    return pool
 
 
 async def _examine(opening: Opening) -> None:

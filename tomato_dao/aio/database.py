@@ -14,7 +14,7 @@ from ..database import QUERIES
 from ..errors import Unavailable, WrongState, from_driver
 from ..events import Entities
 from ..locks import Kind
-from ..replicas import UNSERVED, Reading, Replicas
+from ..replicas import UNSERVED
 from ..server import arguments
 from ..server.positions import OF_PRIMARY, Position
 from ..sql.query import Query
@@ -49,6 +49,7 @@ from .dao.users import AsyncUsers
 from .events import AsyncEvents, AsyncListener
 from .locks import AsyncLock, AsyncLocks
 from .pool import AsyncPool
+from .replicas import AsyncReplicas
 from .transactions import AsyncTransactions, failed
 
 
@@ -58,12 +59,12 @@ class AsyncDatabase(AsyncTransactions):
     Each DAO method is one statement, atomic by itself. Get one from `connect_async()`.
     """
 
-    def __init__(self, pool: AsyncPool, locks: AsyncLocks, events: AsyncEvents, replicas: Replicas | None = None) -> None:
+    def __init__(self, pool: AsyncPool, locks: AsyncLocks, events: AsyncEvents, replicas: AsyncReplicas | None = None) -> None:
         super().__init__(pool)
         self._replicas = replicas
         self._locks = locks
         self._events = events
-        self._bind = partial(bound, QUERIES.values(), self._run)
+        self._bind = partial(bound, QUERIES.values(), self._run if replicas is None else self._run_in_block)
         self.organizations = AsyncOrganizations(self._bind("organizations"))
         self.sites = AsyncSites(self._bind("sites"))
         self.hosts = AsyncHosts(self._bind("hosts"))
@@ -102,7 +103,7 @@ class AsyncDatabase(AsyncTransactions):
         """
         await self._events.close()
         if self._replicas is not None:
-            self._replicas.close(grace)
+            await self._replicas.close(grace)
         await super().close(grace)
         await self._locks.close()
 
@@ -183,10 +184,6 @@ class AsyncDatabase(AsyncTransactions):
         """
         pool = self._pool
         inside = pool.local.connection
-        if self._replicas is not None and (reading := self._replicas.current()) is not None:
-            found = await self._run_on_standby(self._replicas, reading, query, values)
-            if found is not UNSERVED:
-                return found
         if inside is not None:
             self._inside()
             if pool.over:
@@ -207,13 +204,28 @@ class AsyncDatabase(AsyncTransactions):
                 pool.give_back(connection)
         return await self._run_again(query, values)
 
-    async def _run_on_standby(self, replicas: Replicas, reading: Reading, query: Query, values: Sequence[object]) -> object:
-        """Return what a standby gives; UNSERVED for a write, in a transaction, and where none is so far."""
-        if not query.reads_only or self._pool.local.connection is not None:
-            reading.after = None  # later reads must see what is written now
-            return UNSERVED
-        after = reading.after = reading.after or await self._position()
-        return replicas.run(reading, after, query, values)
+    async def _run_in_block(self, query: Query, values: Sequence[object]) -> object:
+        """Do the same where there are standbys: in a block of reads a standby serves what only reads, if one is so far."""
+        replicas = self._replicas
+        reading = None if replicas is None or self._pool.local.connection is not None else replicas.current()
+        if replicas is None or reading is None:
+            return await self._run(query, values)
+        if not query.reads_only:
+            try:
+                return await self._run(query, values)
+            finally:
+                reading.written()
+        after = reading.after
+        if after is None:
+            writes = reading.writes
+            after = await self._position()
+            reading.see(after, writes)
+        found = await replicas.run(reading.wait, after, query, values)
+        return await self._run(query, values) if found is UNSERVED else found
+
+    def _after_transaction(self) -> None:
+        if self._replicas is not None and (reading := self._replicas.current()) is not None:
+            reading.written()
 
     async def _position(self) -> Position:
         """Return the position behind all that is committed on the primary now."""

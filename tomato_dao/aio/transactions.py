@@ -110,6 +110,7 @@ class AsyncTransactions(AsyncCommitting):
     @asynccontextmanager
     async def _outermost(self, isolation: IsolationLevel | None, read_only: bool) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.callback(self._after_transaction)
             stack.enter_context(self._pool.observed())
             connection = await self._begin(stack, isolation, read_only)
             try:
@@ -120,6 +121,9 @@ class AsyncTransactions(AsyncCommitting):
                     raise Unavailable("the database is closed")
             finally:
                 self._pool.local.connection = self._pool.local.task = None
+
+    def _after_transaction(self) -> None:
+        """Note that a transaction has ended: overridden where that matters."""
 
     def _inside(self) -> AsyncQueryConnection | None:
         """Return the connection of the transaction that the caller is in; None where it is in none.

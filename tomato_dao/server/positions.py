@@ -1,7 +1,7 @@
 """Positions in the write-ahead log, as tokens that travel between processes: all that was committed before one was taken."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -31,9 +31,13 @@ OF_PRIMARY = Query(
     repeatable=True,
 )
 # A standby's timeline is that of its last restart point: behind after a promotion, and never ahead of what it replays.
-_OF_STANDBY = b"""select case when pg_is_in_recovery() then (
+OF_STANDBY = replace(
+    OF_PRIMARY,
+    name="positions.of_standby",
+    sql="""select /* positions.of_standby */ case when pg_is_in_recovery() then (
   select lpad(to_hex(c.timeline_id), 8, '0') from pg_control_checkpoint() c
-) || '/' || pg_last_wal_replay_lsn() end"""
+) || '/' || pg_last_wal_replay_lsn() end""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +65,5 @@ class Position:
 
 def of_standby(connection: psycopg.Connection) -> Position | None:
     """Return how far a standby has replayed; None where it is none any more."""
-    found = ask(connection, _OF_STANDBY)
+    found = ask(connection, OF_STANDBY.sql.encode())
     return Position.parse(found.decode()) if found else None
