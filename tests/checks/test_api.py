@@ -35,6 +35,7 @@ def test_breakages_of_what_the_reference_lists_are_told_and_nothing_else(now: ap
         older = changed(older, module, now_it_is, it_was)
     assert list(api.breakages(older)) == [
         "tomato_dao.connecting.connect: connect(pool_size): Parameter default was changed: 9 -> 8",
+        "tomato_dao.connecting.connect_async: connect_async(pool_size): Parameter default was changed: 9 -> 8",
         "tomato_dao.dao.hosts.Hosts.by_name: Hosts.by_name: Public object was removed",
         "tomato_dao.dao.users.Users.get: Users.get(more): Parameter was removed",
     ]

@@ -191,7 +191,7 @@ def test_random_histories_are_rolled_up_as_by_the_model(
     roll_up_history(db, server, start, steps)
 
 
-@FEW
+@settings(FEW, max_examples=2)
 @HISTORY
 def test_random_histories_are_rolled_up_in_small_parts_as_by_the_model(
     db: Database, server: psycopg.Connection, start: datetime, steps: list[Step]

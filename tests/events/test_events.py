@@ -269,5 +269,5 @@ def test_listening_is_unavailable_where_there_is_no_server(lasting_url: str, mon
     with connect() as db:
         for _ in range(2):
             with pytest.raises(Unavailable, match=r"can't connect to 127\.0\.0\.1:1"):
-                db.listen("topologies")
+                db.listen("topologies", timeout=0.3)
     assert not [thread for thread in threading.enumerate() if thread.name == "tomato-dao events"]
