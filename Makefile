@@ -39,6 +39,9 @@ test-fast: .venv/dev ## run the tests that are quick, in under a minute
 test-long: .venv/dev ## run the tests that take minutes each: large data, many faults
 	@$(PY) -m pytest -n 2 --dist worksteal -m long
 
+chaos: .venv/dev ## let faults rage for minutes over what several processes do, judge it, write docs/reliability.md's figures (SEED=n)
+	@$(PY) -m tests.chaos --write $(if $(SEED),--seed "$(SEED)")
+
 mutants: .venv/dev ## change the product, one small thing at a time, and tell what no test notices (SECONDS=600 MODULES="pool locks")
 	@$(PY) -m checks.mutants --seconds "$(SECONDS)" --seed "$(SEED)" $(MODULES)
 
@@ -144,5 +147,5 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@$(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r benchmarks/requirements.lock
 	@touch $@
 
-.PHONY: help docs setup migrate migrate-status rollback new-migration roles demo test test-fast test-long mutants check check-queries check-plans check-rollout release-files plans format schema
+.PHONY: help docs setup migrate migrate-status rollback new-migration roles demo test test-fast test-long chaos mutants check check-queries check-plans check-rollout release-files plans format schema
 .PHONY: bench bench-calls bench-filters bench-accounting bench-dump bench-legacy wheel stop clean

@@ -1,0 +1,73 @@
+"""A way to a server that may cut, delay and hold back what goes through it, as a network does: no byte is lost in between."""
+
+import asyncio
+import threading
+from contextlib import suppress
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+
+class Proxy:
+    """Passes bytes on in a thread of its own. `url` leads through it."""
+
+    def __init__(self, url: str) -> None:
+        given = conninfo_to_dict(url)
+        self._socket = f"{given['host']}/.s.PGSQL.{given.get('port', 5432)}"
+        self.delay = 0.0  # seconds that each piece takes
+        self._loop = asyncio.new_event_loop()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._clients: set[asyncio.StreamWriter] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1"), self._loop).result(10)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = make_conninfo(url, host="127.0.0.1", port=port, sslmode="disable", gssencmode="disable")
+
+    def hold(self, is_dark: bool) -> None:
+        """Pass nothing on while it is dark: a black hole, from which all comes out in the end."""
+        self._loop.call_soon_threadsafe(self._open.clear if is_dark else self._open.set)
+
+    def cut(self) -> None:
+        """Break all connections at once."""
+        self._loop.call_soon_threadsafe(self._abort_all)
+
+    def _abort_all(self) -> None:
+        for writer in list(self._clients):
+            writer.transport.abort()
+
+    def close(self) -> None:
+        """End it."""
+        self.hold(False)
+        self.cut()
+        self._loop.call_soon_threadsafe(self._server.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.add(writer)
+        try:
+            with suppress(OSError):
+                there_reader, there = await asyncio.open_unix_connection(self._socket)
+                try:
+                    one, other = (
+                        asyncio.create_task(self._pass(reader, there)),
+                        asyncio.create_task(self._pass(there_reader, writer)),
+                    )
+                    await asyncio.wait([one, other], return_when=asyncio.FIRST_COMPLETED)
+                    one.cancel()
+                    other.cancel()
+                finally:
+                    there.transport.abort()
+        finally:
+            self._clients.discard(writer)
+            writer.transport.abort()
+
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(1 << 16):
+                await self._open.wait()
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                target.write(data)
+                await target.drain()
