@@ -107,6 +107,9 @@ bench-dump: setup .venv/peers ## compare bin/dump and bin/load with psql, pg_res
 bench-legacy: setup ## load an old backend's dump, and one ten times as large: seconds and memory
 	@$(PY) -m benchmarks.legacy
 
+bench-scale: .venv/dev ## measure reads on a standby, a pooler in between and a failover; writes docs/benchmarks.md
+	@$(PY) -m benchmarks.scale
+
 wheel: .venv/dev ## build dist/tomato_dao-*.whl
 	@$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
@@ -148,4 +151,4 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@touch $@
 
 .PHONY: help docs setup migrate migrate-status rollback new-migration roles demo test test-fast test-long chaos mutants check check-queries check-plans check-rollout release-files plans format schema
-.PHONY: bench bench-calls bench-filters bench-accounting bench-dump bench-legacy wheel stop clean
+.PHONY: bench bench-calls bench-filters bench-accounting bench-dump bench-legacy bench-scale wheel stop clean

@@ -1,0 +1,210 @@
+"""`make bench-scale`: reads on a standby, a pooler in between and a failover; the table is written into docs/benchmarks.md.
+
+A primary and its standby are made by the embedded server's own programs, on this machine, with their defaults.
+"""
+
+import datetime
+import os
+import platform
+import re
+import statistics
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, perf_counter
+
+import psycopg
+
+from tests.helpers.pooler_cases import pgbouncer
+from tests.helpers.standby_cases import Pair, primary_and_standby, until
+from tests.standby.test_promotion import Writer, wait_for_writes
+from tomato_dao import Database, TomatoError, connect
+from tomato_dao.ops.migrate import create_database, migrate
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- make bench-scale -->\n", "<!-- end of make bench-scale -->\n"
+NAME = "tomato"
+PAIRS, SLOW_PAIRS = 20_000, 1_000  # of a write and a read
+CALLS = 1_000  # of a thread
+WRITES = 1_500  # with a token, and as many without
+MANY, MANY_CALLS, SESSIONS, ROUNDS = 400, 25, 20, 3
+
+Row = tuple[str, str, str]  # what is measured, the goal, the figure
+
+
+def main() -> None:
+    """Measure, print the table, and write it into the page."""
+    with tempfile.TemporaryDirectory() as directory, primary_and_standby(Path(directory) / "primary") as pair:
+        url = pair.primary.url(NAME)
+        create_database(url)
+        migrate(url)
+        pair.caught_up()
+        rows = [*_standby(pair), *_pooler(url), *_failover(pair)]
+        server = str(pair.standby.ask("select current_setting('server_version')"))
+    lines = ["| measured | goal | found |", "|---|---|---|", *(f"| {what} | {goal} | {found} |" for what, goal, found in rows)]
+    told = f"{_machine()}; PostgreSQL {server}, psycopg {psycopg.__version__}, Python {platform.python_version()}"
+    text = "\n".join([f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {told}.", "", *lines]) + "\n"
+    print(text)
+    page = PAGE.read_text("utf-8")
+    before, behind = page.partition(BEGIN)[0], page.partition(END)[2]
+    PAGE.write_text(before + BEGIN + "\n" + text + "\n" + END + behind, "utf-8")
+
+
+def _machine() -> str:
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
+    return f"{os.cpu_count()} CPUs ({found[1] if found else platform.machine()})"
+
+
+def _standby(pair: Pair) -> list[Row]:
+    url, replicas = pair.primary.url(NAME), [pair.standby.url(NAME)]
+    with connect(url, pool_size=SESSIONS, replicas=replicas) as db:
+        for n in range(SESSIONS):
+            db.organizations.create(f"org{n}")
+        stale, share = _pairs(db, threads=8, pairs=PAIRS, wait=0.02)
+        rows = [
+            (f"stale reads in {PAIRS:,} write→read pairs, no delay", "0", f"{stale}; {share:.1%} of the reads by the standby")
+        ]
+        _delay(pair, "200ms")
+        stale, share = _pairs(db, threads=SESSIONS, pairs=SLOW_PAIRS, wait=0.5)
+        what = f"stale reads in {SLOW_PAIRS:,} pairs, replayed 200 ms later, wait of 500 ms"
+        rows.append((what, "0", f"{stale}; {share:.1%} by the standby"))
+        stale, share = _pairs(db, threads=8, pairs=SLOW_PAIRS, wait=0.02)
+        rows.append((f"… and in {SLOW_PAIRS:,} with a wait of 20 ms", "0", f"{stale}; {share:.1%} by the standby"))
+        _delay(pair, "0")
+        share = _mixed(db)
+        rows.append(("share of reads by the standby at 10 % writes, no delay, wait of 20 ms", "≥ 95 %", f"{share:.1%}"))
+        without, with_token = _token(db)
+        cost = f"{(with_token / without - 1):.1%} ({without * 1e6:.0f} → {with_token * 1e6:.0f} µs, one round trip more)"
+        rows.append(("cost of a token on a write, median", "≤ 10 %", cost))
+    return rows
+
+
+def _delay(pair: Pair, delay: str) -> None:
+    with psycopg.connect(pair.standby.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"alter system set recovery_min_apply_delay = '{delay}'".encode())
+        connection.execute("select pg_reload_conf()")
+    until(
+        lambda: (
+            pair.standby.ask("select setting::int from pg_settings where name = 'recovery_min_apply_delay'")
+            == int(delay.rstrip("ms"))
+        )
+    )
+    pair.caught_up()
+
+
+def _in_threads(threads: int, work: Callable[[int], int]) -> int:
+    """Return the sum of what threads return, each given its number."""
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(work, range(threads)))
+
+
+def _pairs(db: Database, *, threads: int, pairs: int, wait: float) -> tuple[int, float]:
+    """Return how many reads did not see their thread's write before, and the share of the standby."""
+
+    def work(number: int) -> int:
+        stale, name = 0, f"org{number}"
+        for n in range(pairs // threads):
+            db.organizations.set_attrs(name, {"n": n})
+            with db.reads(wait=wait):
+                stale += db.organizations.get_by_name(name).attrs["n"] != n
+        return stale
+
+    before = db.reads_served()
+    stale = _in_threads(threads, work)
+    return stale, _share(before, db.reads_served())
+
+
+def _share(before: tuple[int, int], after: tuple[int, int]) -> float:
+    served, unserved = after[0] - before[0], after[1] - before[1]
+    return served / (served + unserved)
+
+
+def _mixed(db: Database) -> float:
+    def work(number: int) -> int:
+        for n in range(CALLS):
+            if n % 10 == 0:
+                db.organizations.set_attrs(f"org{number}", {"n": n})
+            else:
+                with db.reads(wait=0.02):
+                    db.organizations.get_by_name(f"org{number}")
+        return 0
+
+    before = db.reads_served()
+    _in_threads(8, work)
+    return _share(before, db.reads_served())
+
+
+def _token(db: Database) -> tuple[float, float]:
+    """Return the median seconds of a write, and of one with its token, in turns."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for n in range(WRITES * 2):
+        began = perf_counter()
+        db.organizations.set_attrs("org0", {"n": n})
+        if n % 2:
+            db.token()
+        seconds[n % 2].append(perf_counter() - began)
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+def _pooler(url: str) -> list[Row]:
+    found: dict[bool, list[float]] = {False: [], True: []}
+    errors: Counter[str] = Counter()
+    with (
+        pgbouncer(url, sessions=SESSIONS) as pooled,
+        connect(url, pool_size=SESSIONS) as direct,
+        connect(pooled, pool_size=SESSIONS, prepare=False) as behind,
+    ):
+        for _ in range(ROUNDS):
+            for is_pooled, db in ((False, direct), (True, behind)):
+                began = perf_counter()
+                _in_threads(MANY, lambda number, db=db: _read(db, number, errors))  # type: ignore[misc]
+                found[is_pooled].append(MANY * MANY_CALLS / (perf_counter() - began))
+    rates = [statistics.median(found[is_pooled]) for is_pooled in (False, True)]
+    what = f"{MANY} threads, {SESSIONS} sessions behind PgBouncer without prepared statements: errors; calls a second / direct"
+    return [(what, "0; ≥ 0.65", f"{errors.total()}; {rates[1] / rates[0]:.2f} ({rates[1]:,.0f} / {rates[0]:,.0f})")]
+
+
+def _read(db: Database, number: int, errors: "Counter[str]") -> int:
+    for _ in range(MANY_CALLS):
+        try:
+            db.organizations.get_by_name(f"org{number % SESSIONS}")
+        except TomatoError as error:
+            errors[str(error)] += 1
+    return 0
+
+
+def _failover(pair: Pair) -> list[Row]:
+    """Kill the primary under four writers, with synchronous replication, and promote the standby."""
+    pair.hear_all()
+    both = pair.url(NAME, target_session_attrs="read-write")
+    with connect(both, pool_size=4, timeout=60) as db, ThreadPoolExecutor(4) as threads:
+        owner = db.users.create("alice", organization_id=db.organizations.get_by_name("org0").id)
+        writers = [Writer(db, owner.id, f"writer{n}") for n in range(4)]
+        try:
+            running = [threads.submit(writer.run) for writer in writers]
+            wait_for_writes(writers, monotonic())
+            threading.Event().wait(3)  # of writes
+            pair.primary.kill()
+            pair.standby.ask("select pg_promote(true, 60)")
+            promoted = monotonic()
+            first = wait_for_writes(writers, promoted) - promoted
+        finally:
+            for writer in writers:
+                writer.stop()
+        for thread in running:
+            thread.result(60)
+    with psycopg.connect(pair.standby.url(NAME)) as connection:
+        stored = Counter(name for (name,) in connection.execute("select name from topologies"))
+    acknowledged = {name for writer in writers for name in writer.acknowledged}
+    lost, doubled = len(acknowledged - stored.keys()), sum(n > 1 for n in stored.values())
+    what = f"failover, {len(acknowledged):,} writes of 4 threads: first write after the promotion; lost; doubled"
+    return [(what, "≤ 2 s; 0; 0", f"{first:.2f} s; {lost}; {doubled}")]
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        main()
