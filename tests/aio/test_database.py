@@ -204,6 +204,18 @@ def test_a_server_that_takes_nobody_in_is_waited_for(tomato_url: str, server: ps
     run(work())
 
 
+def test_a_server_that_answers_slowly_is_waited_for(tomato_url: str, server: psycopg.Connection, run: Run) -> None:
+    async def work() -> None:
+        with server.transaction():
+            server.execute("lock table schema_migrations")  # which connecting looks at
+            opened = asyncio.create_task(_opened(tomato_url))
+            await asyncio.wait([opened], timeout=1.5)
+            assert not opened.done()
+        assert await opened == []
+
+    run(work())
+
+
 async def _opened(url: str) -> list[str]:
     db = await connect_async(url, timeout=30)
     try:

@@ -71,7 +71,7 @@ async def _examine(opening: Opening) -> None:
     deadline = monotonic() + opening.timeout
     for pause in pauses(0.1, 2):
         try:
-            return await asyncio.to_thread(opening.examine, 0)
+            return await asyncio.to_thread(opening.examine, 0, max(deadline - monotonic(), 0))
         except TomatoError as refusal:
             if monotonic() + pause > deadline or not passes(refusal):
                 raise

@@ -59,9 +59,14 @@ class Opening:
         self.seeks_writable = ""
         self._settings: dict[str, object] = {}
 
-    def examine(self, timeout: float) -> None:
-        """Look whether the server is there, within so many seconds, and fit; a warning tells of too few connections."""
-        with at_most(timeout + _GRACE), probe(self.url, timeout) as connection:
+    def examine(self, timeout: float, patience: float | None = None) -> None:
+        """Look whether the server is there and fit; a warning tells of too few connections.
+
+        timeout: seconds for which a server that is full or not there is asked again. patience: seconds that all may take
+        (default: the same). Raises as `probe` does.
+        """
+        patience = timeout if patience is None else patience
+        with at_most(patience + _GRACE), probe(self.url, timeout) as connection:
             if self.prepare and not takes_options(connection):
                 raise poolers.KeepsNoStatements(
                     "the pooler in between takes no settings of a session: connect with prepare=False"
