@@ -37,12 +37,19 @@ class Proxy:
             writer.transport.abort()
 
     def close(self) -> None:
-        """End it."""
-        self.hold(False)
-        self.cut()
-        self._loop.call_soon_threadsafe(self._server.close)
+        """End it, with all that goes through it."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        self._abort_all()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients.add(writer)

@@ -205,14 +205,6 @@ class Workload:
                     call.facts["wrong"] = f"{row} instead of {key}, {who}"
                 call.facts |= {"thing": row and row[3], "had": (since, monotonic())}
 
-    def sessions(self, who: str, chance: random.Random) -> None:
-        """Have a session to oneself."""
-        with self._recorder.call("connection", who, sure=False) as call, self._db.connection() as connection:
-            since = monotonic()
-            row = connection.execute("select pg_backend_pid()").fetchone()
-            connection.execute("select")
-            call.facts |= {"thing": row and row[0], "had": (since, monotonic())}
-
     def calm(self) -> None:
         """Look whether the pool is whole: all its connections at once, each in the state of a new one."""
         deadline = monotonic() + 30
