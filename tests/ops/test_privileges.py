@@ -242,6 +242,7 @@ def new_roles(
     (tmp_path / "roles").mkdir()
     for file in (schema.DB_DIR / "roles").iterdir():
         (tmp_path / "roles" / file.name).write_text(file.read_text("utf-8").replace("tomato_", prefix), "utf-8")
+    (tmp_path / "migrations").symlink_to(schema.DB_DIR / "migrations")
     monkeypatch.setattr(schema, "DB_DIR", tmp_path)
     names = tuple(role.replace("tomato_", prefix) for role in roles.ROLES)
     yield names

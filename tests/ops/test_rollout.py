@@ -57,6 +57,8 @@ def test_commands_need_their_exact_schema(tomato_url: str, rolled: Rollout) -> N
         ["query", "organizations.list", "after=0", "limit=1"],
         ["migrate"],
         ["migrate", "rollback"],
+        ["backup"],
+        ["roles"],
     ):
         done = run([sys.executable, "-m", "tomato_dao", *command], tomato_url)
         assert (done.returncode, "migrations that this code does not know" in done.stderr) == (1, True), done

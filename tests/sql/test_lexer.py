@@ -105,6 +105,11 @@ def test_the_lexer_finds_the_parameters_that_postgresql_does(sql: str) -> None:
     assert_same(sql)
 
 
+@pytest.mark.parametrize("sql", ["[.:a", "[a.:b]", "[1.:a]", "[x1.:a]", "[1..:a]", "[ 1_0.:a]"])
+def test_a_point_ends_a_value_only_in_a_number(sql: str) -> None:
+    assert_same(sql)
+
+
 @pytest.mark.long
 @settings(max_examples=10_000, deadline=None)
 @given(STATEMENT)

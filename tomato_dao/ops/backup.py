@@ -15,6 +15,7 @@ import psycopg
 
 from ..errors import NotAllowed, TomatoError, Unavailable
 from ..printable import one_line, printable
+from ..server import schema
 from ..server.commands import command_line
 from ..server.probe import probe
 from ..server.session import CATALOG_PATH, SCHEMA
@@ -171,6 +172,9 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         prog=prog,
         description=f"Save the database in {backup_directory()} (or BACKUP_DIR), where the last {KEPT} of it are kept.",
     ).parse_args(arguments)
-    path = back_up(owner_url())
+    url = owner_url()
+    with probe(url, application_name="tomato-dao backup") as connection:
+        schema.refuse_unknown(schema.applied(connection), connection.info.dbname)
+    path = back_up(url)
     way_back = f"{command_line('restore')} {printable(shlex.quote(str(path)), None)}"
     print(f"{printable(path, None)}  {path.stat().st_size:,} bytes; “{way_back}” brings it back")

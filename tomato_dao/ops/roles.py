@@ -8,6 +8,7 @@ import psycopg
 from psycopg import sql
 
 from ..errors import NotAllowed, TomatoError, from_driver
+from ..server import schema
 from ..server.backoff import pauses
 from ..server.commands import command_line
 from ..server.planted import refuse_planted
@@ -27,9 +28,11 @@ def make_roles(url: str) -> None:
     """Make the roles of db/roles and give them their privileges in a database, which is made where it isn't there.
 
     url: of a superuser, or of a user that may create roles and owns the database. Raises NotAllowed for anybody else,
-    WrongSchema where others than the database's owner have made objects in the schema.
+    WrongSchema where the schema is newer than this code, or others than the database's owner have made objects in it.
     """
     create_database(url)
+    with probe(url) as connection:
+        schema.refuse_unknown(schema.applied(connection), connection.info.dbname)  # its tables may need other privileges
     with probe(url, path=CATALOG_PATH) as connection:
         refuse_planted(connection)  # all that is in the schema becomes the owner's
         try:

@@ -35,7 +35,8 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _COMMENT_MARK = re.compile(r"/\*|\*/")
-_VALUE_BEFORE = re.compile(r"[A-Za-z0-9_$.\x80-\U0010ffff'\")\]]")
+_VALUE_BEFORE = re.compile(r"[A-Za-z0-9_$\x80-\U0010ffff'\")\]]")
+_ENDS_NUMBER = re.compile(r"(?:^|[^A-Za-z0-9_$.\x80-\U0010ffff])[0-9][0-9_]*\.\Z")  # as 1. does, and a bare point doesn't
 
 
 class Kind(Enum):
@@ -72,7 +73,7 @@ def tokens(sql: str) -> Iterator[tuple[Kind, str]]:
         if kind == "text":
             yield Kind.TEXT, match[0]
         elif kind == "parameter":
-            if depth and _VALUE_BEFORE.match(sql, start - 1):
+            if depth and (_VALUE_BEFORE.match(sql, start - 1) or _ENDS_NUMBER.search(sql, 0, start)):
                 at = start + 1
                 yield Kind.TEXT, ":"
             else:
