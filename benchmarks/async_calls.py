@@ -1,4 +1,4 @@
-"""What an awaited call costs, against asyncpg: a part of `make bench-calls`, alone `python -m benchmarks.async_calls`.
+"""The cost of an awaited call, against asyncpg: a part of `make bench-calls`, alone `python -m benchmarks.async_calls`.
 
 All contestants share one event loop and have their turns in changing order, pinned to one CPU with the server; first in
 asyncio's loop, then in uvloop's.

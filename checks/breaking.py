@@ -1,4 +1,4 @@
-"""What a schema refuses of older code beyond its queries' types: rules, keys and triggers that the older schema did not have.
+"""Refusals of older code beyond its queries' types: rules, keys and triggers that the older schema did not have.
 
 Two means: the catalogs of both schemas are compared, and rows of the testbed are written once more as older code would. Where
 neither tells that older code is safe, it counts as broken: a check that is not implied by the older one, for example.
@@ -24,7 +24,7 @@ _RAISES = re.compile(r"\braise\s+(?!(?:notice|warning|info|log|debug)\b)", re.IG
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """What older code is refused; topic: the table or query that it is about."""
+    """A refusal of older code; topic: the table or query that it is about."""
 
     topic: str
     message: str

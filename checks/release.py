@@ -1,4 +1,4 @@
-"""What a release promises to its callers and to its database, kept in db/releases: its contract.
+"""The contract of a release, kept in db/releases: what it promises to its callers and to its database.
 
 The contract has each query (a statement for each variant) with the types of its parameters and columns, what can be null, how
 many rows it returns and what its plan reads beyond need; the hashes of the migrations; and the testbed's SQL. So a later
@@ -96,7 +96,7 @@ class Release(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What keeps a statement of a release from working as it did: its name and place, and what is different."""
+    """A difference that keeps a statement of a release from working as it did: its name, its place, the difference."""
 
     name: str
     statement: Statement

@@ -1,4 +1,4 @@
-"""What statements write, read from their text: which columns they insert, and from which tables they delete."""
+"""Writes of statements, read from their text: the columns they insert, and the tables they delete from."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What became of a transaction whose COMMIT was sent, and whose answer never came."""
+"""Outcomes of transactions whose COMMIT was sent and never answered."""
 
 import signal
 import subprocess

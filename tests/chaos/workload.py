@@ -29,7 +29,7 @@ Steps = Sequence[tuple[str, int | None]]
 
 @dataclass
 class Result:
-    """What a process saw."""
+    """The history that a process saw."""
 
     calls: list[Call] = field(default_factory=list)
     heard: list[tuple[float, str, int | None]] = field(default_factory=list)

@@ -19,7 +19,7 @@ def assert_sick(found: Finding, level: str, detail: str, step: str) -> None:
 
 
 class Fault(NamedTuple):
-    """How a fault is made and mended, and what the doctor says of it."""
+    """A fault: the way to make and to mend it, and the doctor's words."""
 
     topic: str
     level: str

@@ -18,7 +18,7 @@ _KILL: LiteralString = "select pg_terminate_backend(pid) " + BACKENDS + " order 
 
 
 class Storm:
-    """What happens to calls that are cancelled, and what must never happen: `faults` says where it did."""
+    """A storm of cancelled calls; `faults` lists what must never happen and did."""
 
     def __init__(self, db: AsyncDatabase, url: str, seed: int, cancellations: int) -> None:
         self.faults: list[str] = []

@@ -215,7 +215,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
 
     @property
     def is_settling(self) -> bool:
-        """Whether a cancelled statement has not ended yet."""
+        """True while a cancelled statement has not ended."""
         return self._settling is not None
 
     def end(self) -> None:
@@ -233,7 +233,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
 
     @property
     def is_in_block(self) -> bool:
-        """Whether psycopg counts a block of `transaction()` that has not come to its end, for which it has no public name."""
+        """True while psycopg counts an open block of `transaction()`, for which it has no public name."""
         return self._num_transactions > 0
 
     def abandon(self) -> None:

@@ -1,4 +1,4 @@
-"""What a pool is opened with, and the look at the server before: the same whether threads or tasks share the pool."""
+"""Settings that a pool is opened with, and the look at the server before, the same for threads and tasks."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Who may look on as named queries run, and which slow reads are explained."""
+"""Observers of named queries as they run, and the explaining of slow reads."""
 
 from contextlib import AbstractContextManager
 from threading import Lock
@@ -14,7 +14,7 @@ _PERIOD = 60  # seconds between two plans of one query
 
 
 class Observer(Protocol):
-    """What is told of all calls, waits and transactions of a pool; tomato_dao.otel has one."""
+    """An observer of all calls, waits and transactions of a pool; tomato_dao.otel has one."""
 
     def inside(self) -> Any:
         """Return what the caller's call is part of: asked as a call begins, since its end may be seen elsewhere."""

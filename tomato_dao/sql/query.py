@@ -50,7 +50,7 @@ class Query:
 
     @property
     def reads_only(self) -> bool:
-        """Whether it was proved that the query only reads."""
+        """True if it was proved that the query only reads."""
         return self.repeatable and "repeatable" not in self.claims
 
     @property
@@ -65,7 +65,7 @@ class Query:
 
     @property
     def is_read(self) -> bool:
-        """Whether it returns rows and changes none."""
+        """True if it returns rows and changes none."""
         return self.verb == "select"
 
     @property

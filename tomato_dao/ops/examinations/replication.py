@@ -1,4 +1,4 @@
-"""What leaves the server: WAL to standbys, slots and the archive, and notifications to listeners."""
+"""Traffic out of the server: WAL to standbys, slots and the archive, and notifications to listeners."""
 
 import psycopg
 

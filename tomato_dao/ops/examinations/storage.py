@@ -1,4 +1,4 @@
-"""What wears a database out: old transaction ids, damaged pages, other collations, a full disk, a cold cache."""
+"""Wear of a database: old transaction ids, damaged pages, other collations, a full disk, a cold cache."""
 
 import os
 from typing import Any
