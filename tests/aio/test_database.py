@@ -163,7 +163,14 @@ def test_a_task_that_waits_too_long_is_told_who_has_the_connections(tomato_url: 
 def test_there_are_never_more_sessions_than_the_pool_may_have(tomato_url: str, server: psycopg.Connection, run: Run) -> None:
     async def work() -> None:
         async with connect_async(tomato_url, pool_size=3, application_name="few") as db:
-            await asyncio.gather(*(names(db) for _ in range(100)))
+            async with AsyncExitStack() as leases:
+                for _ in range(3):
+                    await leases.enter_async_context(db.connection())
+                waiting = [asyncio.create_task(names(db)) for _ in range(100)]
+                while db.stats().pool.waiting < 100:
+                    await asyncio.sleep(0)
+                assert server.execute("select count(*) " + BACKENDS, ["few"]).fetchone() == (3,)
+            await asyncio.gather(*waiting)
             assert server.execute("select count(*) " + BACKENDS, ["few"]).fetchone() == (3,)
 
     run(work())
