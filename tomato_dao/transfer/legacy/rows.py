@@ -39,13 +39,13 @@ LEFT_OUT = Cost("value", "left out")
 class StagedColumn:
     """A temporary table's column: its type; whether the schema's own is nullable; what is there where nothing is said.
 
-    is_schemas: the table's rows go into one of the schema's as they are.
+    in_schema: the table's rows go into one of the schema's tables as they are.
     """
 
     type: str
     nullable: bool
     default: str | None
-    is_schemas: bool
+    in_schema: bool
 
     @property
     def read(self) -> Reader:
@@ -73,7 +73,7 @@ class StagedColumn:
             return Cost("value", "null")
         if self.default is not None:
             return Cost("value", self.default, name)
-        return RECORD if self.is_schemas else Cost("part")
+        return RECORD if self.in_schema else Cost("part")
 
 
 class Rows:

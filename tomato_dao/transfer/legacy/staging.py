@@ -33,14 +33,14 @@ class Staging:
         self._progress = progress
         self._read: Counter[str] = Counter()
         self._size = 0
-        self._schemas: set[str] = set()  # that the dump says it is of
+        self._versions: set[str] = set()  # schema versions that the dump names
         for setting in ("statement_timeout = 0", "work_mem = '64MB'"):
             connection.execute(sql.SQL("set ") + sql.SQL(setting))
         self._run("tables")
         tables: dict[str, dict[str, StagedColumn]] = {}
-        for table, name, kind, nullable, expression, is_schemas in self._run("columns").fetchall():
+        for table, name, kind, nullable, expression, in_schema in self._run("columns").fetchall():
             default = self._one(sql.SQL("select ({})::text").format(sql.SQL(expression))) if expression else None
-            tables.setdefault(table, {})[name] = StagedColumn(kind, nullable, default, is_schemas)
+            tables.setdefault(table, {})[name] = StagedColumn(kind, nullable, default, in_schema)
         self._rows = {name: Rows(model, tables[model.table]) for name, model in MODELS.items()}
         self._resources = {kind: Rows(model, tables[model.table]) for kind, model in RESOURCES.items()}
         self._other_resource = Rows(OTHER_RESOURCE, tables[OTHER_RESOURCE.table])
@@ -69,7 +69,7 @@ class Staging:
             offences.append((*told, cost.costs, cost.became, cost.reset))
 
         if record.model == MIGRATIONS and record.fields.get("app_name") == "tomato":
-            self._schemas.add(str(record.fields.get("migration")))
+            self._versions.add(str(record.fields.get("migration")))
         rows = self._rows.get(record.model)
         if record.model == RESOURCE:
             kind = record.fields.pop("type", None)
@@ -96,7 +96,7 @@ class Staging:
                 copy.write_row(row)
 
     def _check_schema(self) -> None:
-        last = max(self._schemas, default=None)
+        last = max(self._versions, default=None)
         if last is None:
             raise WrongSchema(
                 "the old dump doesn't tell its schema, which is in the app south: make it with "
