@@ -45,9 +45,10 @@ chaos: .venv/dev ## let faults rage for minutes over what several processes do, 
 mutants: .venv/dev ## change the product, one small thing at a time, and tell what no test notices (SECONDS=600 MODULES="pool locks")
 	@$(PY) -m checks.mutants --seconds "$(SECONDS)" --seed "$(SEED)" $(MODULES)
 
-check: .venv/dev check-queries ## format, lint, types, queries, generated files up to date
+check: .venv/dev check-queries ## format, lint, spelling, types, queries, generated files up to date
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
+	@$(PY) -m codespell_lib
 	@$(PY) -W ignore -m sqlfluff lint $(SQLFLUFF)
 	@$(PY) -m checks.migration_lint
 	@$(PY) -m checks.schema_file --check

@@ -230,7 +230,7 @@ def assert_found(found: list[str], *fragments: str) -> None:
 @pytest.mark.parametrize(
     ("head", "sql", "said"),
     [
-        ("q()", "select t.id from things t where t.nam = 'x'", "column t.nam does not exist"),
+        ("q()", "select t.id from things t where t.label = 'x'", "column t.label does not exist"),
         (
             "q()!",
             "select t.id from things t",

@@ -158,9 +158,9 @@ def test_query_calls_misuse_misuse(tomato_url: str, arguments: list[str]) -> Non
 
 
 def test_query_refuses_a_patch_of_what_is_not_there(tomato_url: str, world: World) -> None:
-    done = query(tomato_url, "hosts.update", "name=host1", 'patch={"adress": "x"}', "--write")
+    done = query(tomato_url, "hosts.update", "name=host1", 'patch={"street": "x"}', "--write")
     assert done.returncode == 2
-    assert "hosts.update: a patch can't have adress" in done.stderr
+    assert "hosts.update: a patch can't have street" in done.stderr
 
 
 def test_query_says_what_is_wrong_with_a_value(tomato_url: str) -> None:

@@ -286,7 +286,7 @@ def test_an_unknown_order_is_refused(read: Read, order: Any) -> None:
 
 
 def test_an_unknown_parameter_is_refused(read: Read) -> None:
-    for unknown in ({"sourcee": "a"}, {"limit": 3}, {"sourcee": None}):
+    for unknown in ({"origin": "a"}, {"limit": 3}, {"origin": None}):
         with pytest.raises(TypeError, match=f"things.list.*'{next(iter(unknown))}'"):
             choices_of(read(DUMPS)).choose([1], "newest", unknown)
 
