@@ -5,7 +5,9 @@ A variant's text depends on nothing but the names of the parameters that are giv
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import combinations
+from types import CodeType
 from typing import TYPE_CHECKING, Any, final
 
 from ..errors import InvalidValue
@@ -108,7 +110,7 @@ class Choices:
         lines += [f"    if {own}places:", f"        {own}values = [{own}values[place] for place in {own}places]"]
         lines += [f"    return {own}run({own}query, {own}values)"]
         names: dict[str, Any] = {f"{own}run": run, f"{own}found": self._found, f"{own}find": self._find, f"{own}Null": Null}
-        exec("\n".join(lines), names)  # noqa: S102 (of names only, which the loader has checked)
+        exec(_compiled("\n".join(lines)), names)  # noqa: S102 (of names only, which the loader has checked)
         call: Callable[..., Any] = names["call"]
         call.__name__ = call.__qualname__ = self.name
         return call
@@ -189,3 +191,9 @@ def _listed(names: "Sequence[str] | Mapping[str, Order]") -> str:
     """Names as a message lists them: “a, b and c”."""
     *most, last = names or [""]
     return f"{', '.join(most)} and {last}" if most else last
+
+
+@cache
+def _compiled(text: str) -> CodeType:
+    """Compile a call's text once for all that run it: every Database has functions of its own."""
+    return compile(text, "<choices>", "exec")

@@ -508,7 +508,7 @@ def bound(queries: Iterable[Query], run: Callable[[Query, Sequence[object]], Any
 
     run: what returns a query's rows, or the number of rows that it changed.
     """
-    own = (query for query in queries if query.file == file)
+    own = (query for query in queries if query.name.startswith(f"{file}."))
     return SimpleNamespace(**{query.name.partition(".")[2]: _function(query, run) for query in own})
 
 
