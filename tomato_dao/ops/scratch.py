@@ -20,7 +20,7 @@ def scratch_database(server_url: str, *, migrated: bool = True, template: str | 
     """Provide the URL of a new database on the server of a URL, which is dropped at the end.
 
     migrated: False for an empty one. template: the database to copy instead, in which nobody may be connected; a copy takes
-    0.1 s, the migrations 1.0 s.
+    0.02 s (0.06 s on a server with fsync), the migrations 1.0 s.
 
     Those that were left by processes which were killed are dropped first. Raises Unavailable where the user may not create
     databases.
@@ -39,7 +39,7 @@ def scratch_database(server_url: str, *, migrated: bool = True, template: str | 
                 migrate(url)
             yield url
         finally:
-            drop_database(url)
+            _drop(server, name, url)
 
 
 def with_database(url: str, name: str) -> str:
@@ -50,10 +50,22 @@ def with_database(url: str, name: str) -> str:
 
 
 def _copy_database(server: psycopg.Connection, name: str, template: str) -> None:
+    # Copying files takes a third of the time of logging every page, where no checkpoint has to wait for a disk.
+    (is_synced,) = server.execute("select current_setting('fsync')::bool").fetchone() or (True,)
+    copy = sql.SQL("create database {} template {} strategy {}")
+    strategy = sql.SQL("wal_log" if is_synced else "file_copy")
     try:
-        server.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
+        server.execute(copy.format(sql.Identifier(name), sql.Identifier(template), strategy))
     except psycopg.Error as error:
         raise Unavailable(f"{template} can't be copied: {error.diag.message_primary}") from error
+
+
+def _drop(server: psycopg.Connection, name: str, url: str) -> None:
+    """Drop a scratch database as `drop_database` does, by the session that made it where the server has not ended it since."""
+    try:
+        _drop_with(server, name)
+    except psycopg.OperationalError:
+        drop_database(url)
 
 
 def drop_database(url: str) -> None:
@@ -64,9 +76,13 @@ def drop_database(url: str) -> None:
     """
     name = str(conninfo_to_dict(url)["dbname"])
     with maintenance(url) as connection:
-        ours = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s and usename = current_user"
-        connection.execute(ours, [name])
         try:
-            connection.execute(sql.SQL("drop database if exists {}").format(sql.Identifier(name)))
+            _drop_with(connection, name)
         except psycopg.Error as error:
             raise Unavailable(f"the database {name} can't be dropped: {error.diag.message_primary}") from error
+
+
+def _drop_with(server: psycopg.Connection, name: str) -> None:
+    ours = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s and usename = current_user"
+    server.execute(ours, [name])
+    server.execute(sql.SQL("drop database if exists {}").format(sql.Identifier(name)))
