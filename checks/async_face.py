@@ -126,9 +126,9 @@ _COMMITTING = Rules(
     names=_NAMES,
     texts=[
         ("The end of transactions of threads:", "The end of transactions of tasks:"),
-        ("in this thread (or task\n        of asyncio)", "in this\n        task"),
+        ("in this thread (or task of asyncio)", "in this task"),
         (_INTERRUPTED, ""),
-        (" An interrupt gets\n        a note that says it.", ""),
+        (" An interrupt gets\n        a note with the outcome.", ""),
     ],
 )
 
@@ -143,10 +143,12 @@ _TRANSACTIONS = Rules(
     texts=[
         ("over one pool that all threads share", "over one pool that all tasks of an event loop share"),
         ("safe to share between threads; `with` closes it", "safe to share between tasks; `async with` closes it"),
-        ("Join this thread's calls into one transaction; nested: savepoints.",
-         "Join this task's calls into one transaction; nested: savepoints."),
-        ("A transaction that a task of asyncio began is that task's alone: WrongState\n        for others of its thread.",
-         "It is the task's alone: one that is started inside gets WrongState\n        from its calls, while the block lasts."),
+        ("Run this thread's calls in the block", "Run this task's calls in the block"),
+        ("A transaction belongs to the asyncio task that began it: other\n        tasks of the thread get WrongState.",
+         "It belongs to this task alone: tasks that are started\n        in the block get WrongState from their calls."),
+        ("            db.run(lambda", "            await db.run(lambda"),
+        ("            with db.connection() as connection:\n                connection.execute(",
+         "            async with db.connection() as connection:\n                await connection.execute("),
         ("    if connection.pgconn.transaction_status == TransactionStatus.INERROR:\n        raise failed",
          "    connection.wait_until_settled()\n    if connection.pgconn.transaction_status == TransactionStatus.INERROR:\n"
          "        raise failed"),
@@ -180,15 +182,15 @@ def _database_rules() -> Rules:
             ("A Database: a DAO per entity, over one pool that all threads share.",
              "An AsyncDatabase: a DAO per entity, over one pool that all tasks of an event loop share."),
             ("safe to share between threads; `with` closes it", "safe to share between tasks; `async with` closes it"),
-            ("Get one from `connect()`", "Get one from `connect_async()`"),
+            ("`connect()` returns one.", "`connect_async()` opens one."),
             ("from .sql import query_files\n", "from .database import QUERIES\n"),
-            ("They belong\n        to a thread, and", "They belong\n        to a task, and"),
-            ("reentrant: let a thread that has", "reentrant: let a task that has"),
-            ("give the outermost's lock. Tasks of asyncio are not let in to each other.", "give the outermost's lock."),
-            ("WrongState where this thread has", "WrongState where this task has"),
-            ("Listen for changes of state, and of \"topologies\" for deletions, from now on.\n\n        `for event",
-             "Listen for changes of state, and of \"topologies\" for deletions, once the loop, or `async with`, has begun."
-             "\n\n        `async for event"),
+            ("belongs to the calling thread", "belongs to the calling task"),
+            ("Let a thread that holds", "Let a task that holds"),
+            ("WrongState: This thread holds", "WrongState: This task holds"),
+            ("            with db.exclusive(\"topology\"", "            async with db.exclusive(\"topology\""),
+            ("                db.topologies.update", "                await db.topologies.update"),
+            ("of topologies, from now on.", "of topologies, once the loop or `async with` has begun."),
+            ("            for event in db.listen", "            async for event in db.listen"),
         ],
         drop=frozenset({"QUERIES"}),
     )  # fmt: skip

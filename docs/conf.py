@@ -1,6 +1,7 @@
 """Sphinx configuration: `make docs` builds the site into docs/_build."""
 
 import re
+from pathlib import Path
 from typing import cast
 
 from sphinx.application import Sphinx
@@ -12,12 +13,13 @@ author = "the tomato-dao developers"
 copyright = author
 version = release = tomato_dao.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+default_role = "code"  # of docstrings: Markdown knows no roles
 intersphinx_mapping: dict[str, tuple[str, None]] = {}  # nothing is fetched while building
 suppress_warnings = ["misc.highlighting_failure"]  # $1 in SQL, … in Python
 html_theme = "furo"
@@ -27,13 +29,21 @@ html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 
 _PAGE = re.compile(r"`{0,2}\bdocs/([\w/-]+)\.md(#[\w-]+)?`{0,2}")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _MAPPING = re.compile(r"~?(?:collections\.abc\.)?(?:Mapping|dict)\[str, ")
 
 
 def _link_pages(*given: object) -> None:
     """Turn a docstring's references to pages into links; it stands in a page of docs/reference."""
     lines = cast("list[str]", given[-1])
-    lines[:] = [_PAGE.sub(r"`\1 <../\1.html\2>`__", line) for line in lines]
+    lines[:] = [_PAGE.sub(lambda m: f"`{_title(m[1], m[2])} <../{m[1]}.html{m[2] or ''}>`__", line) for line in lines]
+
+
+def _title(page: str, anchor: str | None) -> str:
+    """Return the heading that a reference to a page leads to."""
+    headings: list[str] = _HEADING.findall(Path(__file__).parent.joinpath(f"{page}.md").read_text("utf-8"))
+    found = [heading for heading in headings if f"#{heading.lower().replace(' ', '-')}" == anchor]
+    return (found or headings)[0]
 
 
 def _name_json(*given: object) -> tuple[str | None, str | None]:

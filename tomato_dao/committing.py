@@ -14,28 +14,30 @@ from .sql.timing import at_most, deadline, ending
 
 
 class Committing:
-    """Deadlines, and what became of a COMMIT."""
+    """Deadlines, and the outcome of a COMMIT."""
 
     _pool: Pool
 
     @contextmanager
     def timeout(self, seconds: float) -> Iterator[None]:
-        """Bound the time of all calls in the block together, counted from its beginning.
+        """Limit the time of all calls in the block together.
 
-        seconds: how long connections, answers, locks and the pauses of `run` are waited for at most, in this thread (or task
-        of asyncio); of nested blocks the earliest end counts. What is under way then is cancelled and raises Unavailable,
-        as does each further call; a transaction is rolled back. Where the server doesn't answer to that, its session is
-        closed: a call returns a second later at most, also where the server is stopped or out of reach.
+        At the deadline, the current call is cancelled and raises Unavailable, as do all further calls; a transaction is
+        rolled back. If the server does not react, its session is closed, so that a call returns at most a second late even
+        if the server has stopped or is out of reach.
+
+        seconds: the time from the start of the block, in this thread (or task of asyncio). It includes waiting for
+        connections and locks and the pauses of `run`. The earliest deadline of nested blocks counts.
         """
         with at_most(arguments.seconds("timeout", seconds)):
             yield
 
     @contextmanager
     def committing(self, connection: psycopg.Connection) -> Iterator[None]:
-        """Run a transaction of a pool's connection; where the answer to its COMMIT is lost, find out what became of it.
+        """Run a transaction on a connection of the pool; if the answer to its COMMIT is lost, find out the outcome.
 
-        Raises what ends it, also where the COMMIT has failed; OutcomeUnknown where that can't be found out. An interrupt gets
-        a note that says it.
+        Raises the error that ends the transaction, and OutcomeUnknown if the outcome cannot be found out. An interrupt gets
+        a note with the outcome.
         """
         transaction = connection.transaction()
         transaction.__enter__()

@@ -41,24 +41,41 @@ def connect(
     migrate: bool = False,
     replicas: Sequence[str] = (),
 ) -> Database:
-    """Connect to a database whose schema is this code's, or another one that supports this code (a warning tells of it once).
+    """Connect to a database and return it; its schema must be this code's, or one that still supports this code.
 
-    url: a PostgreSQL URL (default: DATABASE_URL, else the embedded server; with DATABASE_URL goes DIRECT_DATABASE_URL, for
-    `exclusive` and `listen`, where a pooler in transaction mode is in between). pool_size: how many connections this
-    process holds at most. timeout: seconds that a call waits for one of them, and that a server which is at its limit,
-    starting or not there is waited for, also here. max_waiting: how many calls may wait at once; one more is refused at
-    once (default: any number). statement_timeout: seconds that a statement may run, and a transaction may idle (0: any number).
-    application_name: how the server shows this process, followed by “/” and the code's schema version. prepare: False for a
-    server behind a transaction pooler that can't keep prepared statements; the timeout is the role's then. log_slower_than:
-    seconds after which a call gets a warning in the log (default: never). explain_slower_than: seconds after which the log
-    also gets the server's plan of a read, once a minute for each query at most (default: never). tracer_provider,
-    meter_provider: who gets spans and metrics by OpenTelemetry, which needs the extra “otel” (default: nobody). migrate: bring
-    the database to this code's schema first, where it isn't, as OWNER_DATABASE_URL where that is set; any number of processes
-    may do it at once. A contract migration that can't be applied yet stays pending. replicas: the URLs of
-    standbys, on each of which a pool of the same size serves `reads()`.
+    With a newer schema that supports this code, a warning is logged once. See docs/guides/connecting.md.
 
-    Raises InvalidValue for a parameter that can't be, Unavailable where the server can't be reached, WrongSchema where it,
-    its encoding or its schema doesn't fit, NotAllowed where it would have to be migrated and the user may not.
+    Args:
+        url: A PostgreSQL URL (default: DATABASE_URL, else the embedded server). DIRECT_DATABASE_URL, used with
+            DATABASE_URL, names the server itself for `exclusive` and `listen` where DATABASE_URL leads to a pooler in
+            transaction mode.
+        pool_size: The most connections that this process holds.
+        timeout: Seconds that a call waits for a connection. Also the seconds to wait for a server that is full, starting or
+            out of reach, here and later.
+        max_waiting: The most calls that wait at once; further ones are refused immediately (default: no limit).
+        statement_timeout: Seconds that a statement may run and a transaction may be idle (0: no limit).
+        application_name: The name that the server shows for this process, followed by “/” and the code's schema version.
+        prepare: Use prepared statements. Use False behind a transaction pooler that cannot keep them; the role's statement
+            timeout applies then.
+        log_slower_than: Seconds after which a call is logged as a warning (default: never).
+        explain_slower_than: Seconds after which a read's query plan is logged too, at most once a minute per query
+            (default: never).
+        tracer_provider: An OpenTelemetry provider that receives spans (default: none); needs the extra “otel”.
+        meter_provider: An OpenTelemetry provider that receives metrics (default: none); needs the extra “otel”.
+        migrate: Bring the schema up to date first, as the user of OWNER_DATABASE_URL if it is set. Any number of processes
+            may do so at once. A contract migration that cannot be applied yet stays pending.
+        replicas: URLs of standbys that serve `reads()`; each gets a pool of its own of the same size.
+
+    Raises:
+        InvalidValue: A parameter is invalid.
+        Unavailable: The server cannot be reached.
+        WrongSchema: The server's version, the database's encoding or its schema does not fit this code.
+        NotAllowed: A migration is needed, and the user may not apply it.
+
+    Example::
+
+        with tomato_dao.connect(pool_size=4) as db:
+            db.hosts.get_by_name("host1")
     """
     url, direct_url = _urls(url)
     arguments.seconds("timeout", timeout)
@@ -108,8 +125,8 @@ def connect_async(
 ) -> "Connecting":
     """Connect to a database from asyncio: `async with connect_async() as db`, or `db = await connect_async()`.
 
-    Parameters and errors are those of `connect`; the errors come when it is awaited. The database belongs to the event loop
-    that runs then.
+    Parameters and errors are those of `connect`; errors are raised when the result is awaited. The database belongs to the
+    event loop that runs then. See docs/guides/asyncio.md.
     """
     from .aio.connecting import Connecting  # costs 20 ms that programs with threads do not need
 

@@ -1,4 +1,25 @@
-"""Errors that callers get: one class per kind of refusal, and one table from SQLSTATE and constraint to them."""
+"""The errors that callers get, and the table that maps SQLSTATEs and constraints to them.
+
+TomatoError
+├── NotFound            the row does not exist
+├── AlreadyExists       a unique name or key is taken
+├── NotEmpty            other rows still need this one
+├── InvalidValue        a value breaks a rule or has a wrong type
+├── Ambiguous           several rows have this name
+├── WrongState          the object's state does not allow the call
+├── LastOwner           a topology keeps its last owner
+├── Busy                another worker holds the lock
+├── LockLost            a lock or lease ended before the work
+├── Conflict            another transaction came first: repeat this one
+├── NotAllowed          the database role may not do that
+├── Unavailable         no server, connection or time for the call
+│   └── OutcomeUnknown  the answer to a COMMIT was lost
+├── WrongSchema         the database's schema does not fit this code
+├── QueryFileError      a query file is wrong
+└── DatabaseFailure     the server refused for another reason: a bug
+
+docs/errors.md shows each with a message, its cause and the remedy.
+"""
 
 import re
 from collections.abc import Mapping
@@ -11,10 +32,10 @@ from .printable import one_line, quoted
 
 
 class TomatoError(Exception):
-    """Whatever this layer refuses; the driver's error, where there is one, is its `__cause__`.
+    """Base class of all errors of this package; the driver's error, if there is one, is its `__cause__`.
 
-    `entity` is what it is about ("host"), `key` says which one; both may be None. Its text is one line, in which nothing is
-    left that a terminal would obey.
+    `entity` names the kind of object ("host") and `key` the object; both may be None. The message is one line without
+    control characters.
     """
 
     def __init__(self, message: str, *, entity: str | None = None, key: object = None) -> None:
@@ -24,59 +45,59 @@ class TomatoError(Exception):
 
 
 class NotFound(TomatoError):
-    """There is no such thing."""
+    """The row does not exist, or was deleted meanwhile."""
 
 
 class AlreadyExists(TomatoError):
-    """Something of that name or key is there already."""
+    """A row with this unique name or key exists already."""
 
 
 class NotEmpty(TomatoError):
-    """It can't go while others need it."""
+    """The row cannot be deleted while other rows need it."""
 
 
 class InvalidValue(TomatoError):
-    """A value breaks a rule, or is of a wrong type."""
+    """A value breaks a rule or has a wrong type; nothing was changed."""
 
 
 class Ambiguous(TomatoError):
-    """More than one thing goes by that name."""
+    """Several rows have this name; name the origin, too."""
 
 
 class Busy(TomatoError):
-    """Somebody else is at work on it."""
+    """Another worker holds the lock; try again later or wait."""
 
 
 class LockLost(TomatoError):
-    """The lock's session ended while work went on under it; somebody else may have had the lock since."""
+    """A lock's session or a lease ended before the work did; another worker may have taken it over."""
 
 
 class WrongState(TomatoError):
-    """Its state does not allow that."""
+    """The object's state does not allow the call, or an earlier call in the transaction failed."""
 
 
 class LastOwner(TomatoError):
-    """A topology keeps its last owner."""
+    """The last owner of a topology cannot be removed; give another user the role first."""
 
 
 class NotAllowed(TomatoError):
-    """The database role, or the read-only transaction, does not permit that."""
+    """The database role, or a read-only transaction, does not permit the call."""
 
 
 class Conflict(TomatoError):
-    """Another transaction came first (serialization failure or deadlock); the transaction can be repeated."""
+    """Another transaction came first (serialization failure or deadlock): repeat this one, as `db.run()` does."""
 
 
 class Unavailable(TomatoError):
-    """The server can't be reached, went away, or had no connection or time for the call."""
+    """The server cannot be reached, went away, or had no connection or no time for the call."""
 
 
 class OutcomeUnknown(Unavailable):
-    """The answer to a COMMIT was lost, and whether the transaction was carried out could not be found out: look first."""
+    """The answer to a COMMIT was lost and the outcome cannot be found out: check it before repeating the work."""
 
 
 class WrongSchema(TomatoError):
-    """The server, its encoding or the database's schema is not what this code needs."""
+    """The server's version, the database's encoding or its schema does not fit this code."""
 
 
 class QueryFileError(TomatoError):
@@ -84,7 +105,7 @@ class QueryFileError(TomatoError):
 
 
 class DatabaseFailure(TomatoError):
-    """The server refused for a reason that no caller should be able to cause."""
+    """The server refused for a reason that no caller should be able to cause; report it as a bug."""
 
 
 # Registered by the domain: constraints whose name alone says too little, unique keys of several columns, and files of
@@ -100,11 +121,11 @@ def register(
     keys: Mapping[str, tuple[str, ...]],
     entities: Mapping[str, str],
 ) -> None:
-    """Register what a schema's names alone do not say, for the messages of errors.
+    """Register what error messages need to know about a schema.
 
-    rules: the error to raise and the rule in words, by constraint. keys: the columns of unique keys of several columns, by
-    constraint; any other key is named after its one column. entities: what a table or file of queries is about, where that
-    is not the singular of its name.
+    rules: the error class and the rule in words, by constraint. keys: the columns of unique keys with several columns, by
+    constraint. Other keys are named after their one column. entities: the singular for tables and query files whose name
+    does not give it.
     """
     _rules.update(rules)
     _keys.update(keys)
@@ -144,10 +165,10 @@ _MISSING = re.compile(r"\(\w+\)=\((\d+)\)")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The call that failed: for the message, and for what SQLSTATE alone can't tell.
+    """The call that failed, for the error's class and message.
 
-    entity: what the query is about; verb: select, insert, update or delete; key: the names of the parameters that say which
-    one it is about; values: all parameters by name.
+    entity: the kind of object. verb: select, insert, update or delete. key: the names of the parameters that identify the
+    object. values: all parameters by name.
     """
 
     entity: str
@@ -156,7 +177,7 @@ class Call:
     values: Mapping[str, object]
 
     def value(self, column: str) -> object:
-        """Return the value given for a column, inside a patch or as a parameter; None where it can't be told."""
+        """Return the value given for a column, as a parameter or in a patch; None if it is not known."""
         patch = self.values.get("patch")
         if isinstance(patch, Mapping) and column in patch:
             return patch[column]
@@ -164,7 +185,7 @@ class Call:
 
     @property
     def key(self) -> object:
-        """Which one the call is about: a value, or several of them; None for a new one or a list."""
+        """The key of the object: a value, or several; None for a new object or a list."""
         values = tuple(self.values[name] for name in self.key_names)
         return values if len(values) > 1 else next(iter(values), None)
 
@@ -187,9 +208,9 @@ STANDBY = "this server is a standby, which takes no writes: name the primary in 
 
 
 def from_driver(error: psycopg.Error, call: Call | None = None, *, moved: bool = False) -> TomatoError:
-    """Return the error to raise for a driver's error (with it as the cause), by its SQLSTATE, constraint and query's verb.
+    """Return the error to raise for a driver's error, by its SQLSTATE, its constraint and the query's verb.
 
-    moved: whether the session was closed since its server can't be written to any more, and another one can.
+    moved: whether the session was closed because its server has become read-only and another may be writable.
     """
     state = error.sqlstate or ""
     diag = error.diag
@@ -215,7 +236,7 @@ def from_driver(error: psycopg.Error, call: Call | None = None, *, moved: bool =
 def _from_constraint(
     kind: type[TomatoError], state: str, diag: psycopg.errors.Diagnostic, said: str, call: Call
 ) -> TomatoError:
-    """Constraints are named table_column_kind, so that the column can be read off them."""
+    """Return the error for a violated constraint. Constraints are named table_column_kind, so their names tell the column."""
     constraint, table = diag.constraint_name or "", diag.table_name or ""
     entity = call.entity or entity_of(table)
     column = constraint.removeprefix(f"{table}_")
@@ -247,5 +268,5 @@ def _from_constraint(
 
 
 def rule_of(constraint: str) -> str | None:
-    """Return what a constraint demands, where its name alone says too little."""
+    """Return the rule that a constraint stands for, or None if its name says enough."""
     return _rules[constraint][1] if constraint in _rules else None

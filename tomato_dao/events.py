@@ -1,4 +1,4 @@
-"""Waiting for changes: one session of a process, outside the pool, hears of them and tells all of its listeners."""
+"""Change events: one session of a process, outside the pool, receives notifications and passes them to all listeners."""
 
 import logging
 import re
@@ -39,13 +39,13 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds, at most, before a lost conne
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something changed.
+    """A change of a topology, or of elements or connections in it.
 
-    entity: "topology", "element" or "connection". id: of the topology, also where it is its elements or connections that
-    changed. change: "state" (of a topology: its timeout_step) or "deleted" (topologies only).
+    entity: "topology", "element" or "connection". id: the topology's id, also if elements or connections of it changed.
+    change: "state" (of a topology: its timeout_step) or "deleted" (topologies only).
 
-    Where events may have been lost, with the connection or because the listener was too slow, change is "missed", and
-    entity and id are None: read again what you watch.
+    If events may have been lost, because the connection was lost or the listener was too slow, change is "missed", and
+    entity and id are None: read the rows that you watch again.
     """
 
     entity: str | None
@@ -66,10 +66,11 @@ class _Queue:
 
 
 class Listener:
-    """A listener, from `db.listen(…)`: the events that come while it is there, one after the other.
+    """The events since `db.listen(…)` was called, to loop over.
 
-    A loop over it ends after `timeout` seconds without an event, and may be started again: nothing is lost in between.
-    `with`, or `close()`, ends it; so does forgetting it. An ended one, also one that a child inherited, is Unavailable.
+    A loop ends after `timeout` seconds without an event and may be started again; events in between are kept. `with` or
+    `close()` closes the listener, and so does garbage collection. A closed listener raises Unavailable, and so does one
+    inherited by a forked process.
     """
 
     def __init__(self, events: "Events", queue: _Queue, timeout: float | None) -> None:
@@ -88,7 +89,7 @@ class Listener:
         return event
 
     def next_now(self) -> Event | None:
-        """Return the next event where it is there already, else None."""
+        """Return the next event if there is one already, else None."""
         return self._events.wait(self._queue, 0)
 
     def __enter__(self) -> "Listener":
@@ -98,7 +99,7 @@ class Listener:
         self.close()
 
     def close(self) -> None:
-        """End it; a thread that waits on it gets Unavailable."""
+        """Close the listener; a thread that waits for its events gets Unavailable."""
         self._forget()
 
 
@@ -191,7 +192,7 @@ class Events:
             return queue.pending.popleft() if queue.pending else None
 
     def tell(self, event: Event) -> None:
-        """Put an event before all whom it concerns; before who has too many of them, that it missed some."""
+        """Give an event to all listeners that it concerns. A listener whose queue is full gets MISSED instead."""
         with self._guard:
             for queue in list(self._queues):
                 if event is MISSED or event.entity in queue.entities:
@@ -214,7 +215,7 @@ class Events:
 
 
 class _ListeningThread(threading.Thread):
-    """Tells what its session hears, and opens another where that is lost, until `end`."""
+    """A thread that passes on its session's notifications, and opens a new session after a lost connection, until `end`."""
 
     def __init__(self, url: str, application_name: str, tell: Callable[[Event], None], timeout: float) -> None:
         super().__init__(name=application_name, daemon=True)
@@ -224,7 +225,7 @@ class _ListeningThread(threading.Thread):
         self._end, self._ended = socket.socketpair()  # what can be waited for together with a connection
 
     def end(self) -> None:
-        """Have the thread end, and with it the session."""
+        """Make the thread end and close its session."""
         self._end.shutdown(socket.SHUT_RDWR)  # a child's copy would outlive a mere close
         self._end.close()
 

@@ -42,7 +42,7 @@ _BEGIN_17 = _BEGIN + b"set local transaction_timeout = 0; "  # which PostgreSQL 
 
 
 class Lock:
-    """A lock that is held: what `with db.exclusive(…) as lock` gives."""
+    """A lock that is held: the value of `with db.exclusive(…) as lock`."""
 
     def __init__(self, locks: "Locks", kind: Kind, id: int) -> None:
         self.kind = kind
@@ -57,7 +57,10 @@ class Lock:
         return f"{self.kind} {self.id}"
 
     def check(self) -> None:
-        """Ask the server whether the lock is still held, before a step that can't be undone; LockLost where it isn't."""
+        """Ask the server whether the lock is still held. Raises LockLost if it is not.
+
+        Call it before a step that cannot be undone.
+        """
         self._locks.ask(self, b"select 1")
 
 

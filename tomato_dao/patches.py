@@ -1,4 +1,4 @@
-"""Patches: what an update may change, a TypedDict per entity. Absent keys stay as they are, None is null."""
+"""Patches: the fields that each `update()` accepts, as TypedDicts. Absent keys stay unchanged; None sets a column to null."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -22,7 +22,7 @@ class OrganizationPatch(TypedDict, total=False):
 
 
 class SitePatch(TypedDict, total=False):
-    """Fields that `Sites.update()` accepts; longitude and latitude in degrees, null where they are not known."""
+    """Fields that `Sites.update()` accepts; longitude and latitude in degrees, None if unknown."""
 
     name: str
     organization_id: int
@@ -34,7 +34,7 @@ class SitePatch(TypedDict, total=False):
 
 
 class HostPatch(TypedDict, total=False):
-    """Fields that `Hosts.update()` accepts."""
+    """Fields that `Hosts.update()` accepts; availability is a fraction (0 to 1)."""
 
     name: str
     address: str
@@ -57,7 +57,7 @@ class HostPatch(TypedDict, total=False):
 
 
 class UserPatch(TypedDict, total=False):
-    """Fields that `Users.update()` accepts; flags are added and removed one by one."""
+    """Fields that `Users.update()` accepts; `add_flag` and `remove_flag` change single flags."""
 
     name: str
     origin: str
@@ -71,7 +71,7 @@ class UserPatch(TypedDict, total=False):
 
 
 class QuotaPatch(TypedDict, total=False):
-    """Fields that `Quotas.update()` accepts (bytes, CPU seconds)."""
+    """Fields that `Quotas.update()` accepts, in bytes and CPU seconds."""
 
     monthly_memory: float
     monthly_diskspace: float
@@ -86,7 +86,7 @@ class QuotaPatch(TypedDict, total=False):
 
 
 class SettingsPatch(TypedDict, total=False):
-    """Fields that `Settings.update()` accepts (seconds, bytes, CPU seconds)."""
+    """Fields that `db.settings.update()` accepts: durations in whole seconds, quotas in bytes and CPU seconds."""
 
     host_update_interval: int
     resource_sync_interval: int
@@ -105,7 +105,7 @@ class SettingsPatch(TypedDict, total=False):
 
 
 class TopologyPatch(TypedDict, total=False):
-    """Fields that `Topologies.update()` accepts."""
+    """Fields that `Topologies.update()` accepts; timeout_step is 0, 9, 10 or 20 (docs/domain.md#timeouts)."""
 
     name: str
     site_id: int | None
@@ -114,7 +114,7 @@ class TopologyPatch(TypedDict, total=False):
 
 
 class ElementPatch(TypedDict, total=False):
-    """Fields that `Elements.update()` accepts; its type, topology, parent and connection stay."""
+    """Fields that `Elements.update()` accepts. Type, topology, parent and connection of an element never change."""
 
     state: str
     host_element_id: int | None
@@ -132,7 +132,7 @@ class _Typed(TypedDict):
 
 
 class NewElement(_Typed, total=False):
-    """One of several elements to create; only its type must be there."""
+    """An element for `Elements.create_many()`; only its type is required."""
 
     state: str
     parent_id: int | None
@@ -145,7 +145,7 @@ class NewElement(_Typed, total=False):
 
 
 class ConnectionPatch(TypedDict, total=False):
-    """Fields that `Connections.update()` accepts; its ends stay."""
+    """Fields that `Connections.update()` accepts. The ends of a connection never change."""
 
     type: str
     state: str
@@ -179,7 +179,7 @@ class TemplatePatch(TypedDict, total=False):
 
 
 class ProfilePatch(TypedDict, total=False):
-    """Fields that `Profiles.update()` accepts (MB, and CPUs as a fraction)."""
+    """Fields that `Profiles.update()` accepts: ram and diskspace in MB, cpus as a fraction."""
 
     tech: str
     name: str
@@ -201,7 +201,7 @@ class NetworkPatch(TypedDict, total=False):
 
 
 class NetworkInstancePatch(TypedDict, total=False):
-    """Fields that `NetworkInstances.update()` accepts; a network_id of null means no network."""
+    """Fields that `NetworkInstances.update()` accepts; a network_id of None means no network."""
 
     network_id: int | None
     host_id: int
@@ -215,7 +215,7 @@ class ErrorGroupPatch(TypedDict, total=False):
 
 
 class ErrorDumpPatch(TypedDict, total=False):
-    """Fields that `ErrorDumps.update()` accepts; its group and time stay."""
+    """Fields that `ErrorDumps.update()` accepts. Group and time of a dump never change."""
 
     description: JsonIn
     origin: str
@@ -225,9 +225,9 @@ class ErrorDumpPatch(TypedDict, total=False):
 
 
 def checked(kind: type, entity: str, patch: Mapping[str, object]) -> dict[str, JsonIn]:
-    """Return the patch, once its keys and the types of its values are those of its kind; InvalidValue otherwise.
+    """Return the patch if its keys and the types of its values are valid. Raises InvalidValue.
 
-    The server would turn 5 into '5' for a text column without a word, so the types are looked at here.
+    Types are checked here because the server would silently turn 5 into '5' for a text column.
     """
     if not isinstance(patch, Mapping):
         raise InvalidValue(f"{entity}: a patch is a dict, not {type(patch).__name__}", entity=entity)
@@ -252,13 +252,13 @@ def checked(kind: type, entity: str, patch: Mapping[str, object]) -> dict[str, J
 
 
 def _is_of(value: object, accepted: tuple[type, ...]) -> TypeGuard[JsonIn]:
-    """Return whether a value is of one of the classes; of none: of any, and the server says whether it is JSON."""
+    """Return whether a value is an instance of one of the classes. An empty tuple accepts any value: the server checks JSON."""
     return not accepted or (isinstance(value, accepted) and (not isinstance(value, bool) or bool in accepted))
 
 
 @cache
 def _types(kind: type) -> dict[str, tuple[type, ...]]:
-    """Return the classes that each key accepts; none where it takes any JSON."""
+    """Return the classes that each key accepts; an empty tuple for any JSON."""
     return {key: () if hint is JsonIn else _classes(hint) for key, hint in kind.__annotations__.items()}
 
 

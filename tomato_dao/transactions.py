@@ -1,4 +1,4 @@
-"""Connections and transactions over one pool that all threads share: what a Database is beside its DAOs."""
+"""Connections and transactions over one pool that all threads share: the part of a Database that is not DAOs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class Transactions(Committing):
-    """A pool's connections, alone or for a transaction; safe to share between threads; `with` closes it."""
+    """Single calls and transactions on a pool's connections; safe to share between threads; `with` closes it."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -39,24 +39,34 @@ class Transactions(Committing):
         self.close()
 
     def stats(self) -> Stats:
-        """Return what the pool does now, and what the queries have cost so far: calls, errors and seconds by name."""
+        """Return the pool's current state, and calls, errors and seconds so far by query name."""
         return Stats(self._pool.stats(), self._pool.counts.queries())
 
     def observe(self, observer: Observer | None) -> None:
-        """Tell an observer of all calls, waits for connections and transactions from now on; None: nobody."""
+        """Report all calls, waits for connections and transactions to an observer from now on (None: to nobody)."""
         self._pool.observe(observer)
 
     def close(self, grace: float = 5) -> None:
-        """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable."""
+        """Close all connections. Running calls may go on for `grace` seconds; then they are cancelled and raise Unavailable."""
         self._pool.close(arguments.seconds("grace", grace))
 
     @contextmanager
     def transaction(self, *, isolation: IsolationLevel | None = None, read_only: bool = False) -> Iterator[None]:
-        """Join this thread's calls into one transaction; nested: savepoints.
+        """Run this thread's calls in the block as one transaction; an inner block is a savepoint.
 
-        isolation, read_only: of the outermost transaction (default: read committed, and what the role has). Whatever leaves
-        the block as an exception rolls it back. A transaction that a task of asyncio began is that task's alone: WrongState
-        for others of its thread.
+        An exception that leaves the block rolls it back. A transaction belongs to the asyncio task that began it: other
+        tasks of the thread get WrongState. See docs/guides/transactions.md.
+
+        Args:
+            isolation: A `psycopg.IsolationLevel`, for the outermost block only (default: read committed).
+            read_only: Refuse writes, for the outermost block only (default: as set for the role).
+
+        Raises:
+            InvalidValue: A parameter is invalid, or was given to an inner block.
+            WrongState: A call in the block failed and its error was caught inside, so everything was rolled back.
+            Conflict: Another transaction came first; `run()` repeats the work.
+            OutcomeUnknown: The answer to the COMMIT was lost, and the outcome cannot be found out.
+            Unavailable: No connection was free, or the session ended.
         """
         if isolation is not None and not isinstance(isolation, IsolationLevel):
             raise InvalidValue(f"isolation is one of psycopg.IsolationLevel, not a {type(isolation).__name__}")
@@ -79,11 +89,23 @@ class Transactions(Committing):
                     outer.failure = ""
 
     def run(self, work: Callable[[], Result], *, attempts: int = 10, isolation: IsolationLevel | None = None) -> Result:
-        """Run *work* in a transaction, retrying on serialization failure or deadlock (Conflict), and return its result.
+        """Run *work* in a transaction, retrying on Conflict (serialization failure or deadlock), and return its result.
 
-        attempts: how often it is done at most, with growing pauses of random length in between. isolation: the
-        transaction's. Nothing but a Conflict is repeated; the last one is raised. Inside a transaction the work is done
-        once, in a nested one: what is to be repeated is the whole.
+        Pauses between attempts are random and grow. Inside a transaction *work* runs once, in a savepoint: repeat the whole
+        instead.
+
+        Args:
+            work: A function without parameters; only its database calls are rolled back before an attempt.
+            attempts: The most attempts.
+            isolation: A `psycopg.IsolationLevel` (default: read committed).
+
+        Raises:
+            Conflict: The last attempt failed, too. Other errors are never retried.
+            InvalidValue: A parameter is invalid.
+
+        Example::
+
+            db.run(lambda: db.topologies.update(lab.id, {"name": "new"}), isolation=IsolationLevel.SERIALIZABLE)
         """
         arguments.count("attempts", attempts, 0)
         if not callable(work):
@@ -117,12 +139,13 @@ class Transactions(Committing):
                 self._pool.local.connection = self._pool.local.task = None
 
     def _after_transaction(self) -> None:
-        """Note that a transaction has ended: overridden where that matters."""
+        """Note that a transaction has ended; a Database with standbys overrides it."""
 
     def _inside(self) -> QueryConnection | None:
-        """Return the connection of the transaction that the caller is in; None where it is in none.
+        """Return the connection of the caller's transaction, or None outside of one.
 
-        Raises WrongState where another task of this thread is in it: it would be committed or rolled back with the other's.
+        Raises WrongState if another task of this thread began it: its calls would be committed or rolled back with that
+        task's.
         """
         local = self._pool.local
         if local.task is not None and local.task is not current_task():
@@ -133,7 +156,7 @@ class Transactions(Committing):
         return local.connection
 
     def _begin(self, stack: ExitStack, isolation: IsolationLevel | None, read_only: bool) -> QueryConnection:
-        """Return a leased connection in a transaction, both ended by the stack; another one where one turns out to be dead."""
+        """Return a leased connection in a transaction; the stack ends both. A dead connection is replaced by another."""
         for attempts_left in range(self._pool.size + 1, -1, -1):
             connection = self._pool.lease()
             with ExitStack() as attempt:
@@ -164,7 +187,13 @@ class Transactions(Committing):
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
-        """Lease a psycopg connection, the escape hatch, in autocommit mode (inside `transaction()`: its connection)."""
+        """Lease a psycopg connection, to run SQL that no DAO has, in autocommit mode (inside `transaction()`: its connection).
+
+        Example::
+
+            with db.connection() as connection:
+                connection.execute("analyze hosts")
+        """
         inside = self._inside()
         if inside is not None:
             yield inside
@@ -194,9 +223,9 @@ def _our_errors(connection: QueryConnection) -> Iterator[None]:
 
 
 def _check_not_failed(connection: QueryConnection) -> None:
-    """Raise where a call failed and its error was swallowed: all would be rolled back without a word.
+    """Raise if a call in the transaction failed and its error was caught: everything would be rolled back silently.
 
-    Raises WrongState, and Unavailable where the session ended.
+    Raises WrongState, and Unavailable if the session ended.
     """
     if connection.pgconn.transaction_status == TransactionStatus.INERROR:
         raise failed(connection)
@@ -206,7 +235,7 @@ def _check_not_failed(connection: QueryConnection) -> None:
 
 
 def failed(connection: QueryConnection) -> WrongState:
-    """Return the error of a transaction in which a call failed before."""
+    """Return the error for a call in a transaction in which an earlier call failed."""
     why = f" ({connection.failure})" if connection.failure else ""
     return WrongState(
         f"a call in the transaction failed{why}, so all of it is rolled back: let its error leave the block, or let such "

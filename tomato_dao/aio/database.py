@@ -56,7 +56,7 @@ from .transactions import AsyncTransactions, failed
 class AsyncDatabase(AsyncTransactions):
     """A DAO per entity over one pool; safe to share between tasks; `async with` closes it.
 
-    Each DAO method is one statement, atomic by itself. Get one from `connect_async()`.
+    `connect_async()` opens one. Each DAO method runs one SQL statement, which is atomic by itself.
     """
 
     def __init__(self, pool: AsyncPool, locks: AsyncLocks, events: AsyncEvents, replicas: AsyncReplicas | None = None) -> None:
@@ -97,9 +97,9 @@ class AsyncDatabase(AsyncTransactions):
         return self
 
     async def close(self, grace: float = 5) -> None:
-        """Close all connections. What runs may go on for `grace` seconds, then it is cancelled and raises Unavailable.
+        """Close all connections. Running calls may go on for `grace` seconds; then they are cancelled and raise Unavailable.
 
-        Listeners end at once, locks last.
+        Listeners are closed first, locks last.
         """
         await self._events.close()
         if self._replicas is not None:
@@ -110,46 +110,64 @@ class AsyncDatabase(AsyncTransactions):
     def exclusive(
         self, kind: Kind, id: int, *, wait: float = 0, reentrant: bool = False
     ) -> AbstractAsyncContextManager[AsyncLock]:
-        """Have a topology, element or connection to oneself, among all processes, while in the block (docs/guides/locks.md).
+        """Hold an advisory lock on a topology, element or connection, across all processes, for the length of the block.
 
-        kind: "topology", "element" or "connection". id: which one; whether it exists is not asked. wait: seconds to wait for
-        whoever has it. Locks are independent of each other and of rows: nobody is kept from reading or writing. They belong
-        to a task, and are no part of `transaction()`: take the lock around it, so that it is committed when others come.
+        The lock belongs to the calling task and is independent of transactions and rows: it keeps nobody from reading or
+        writing. Put `transaction()` inside the block, so that changes are committed before the lock is released. See
+        docs/guides/locks.md.
 
-        A server that is full or not there is waited for as well, for no longer.
+        Args:
+            kind: "topology", "element" or "connection".
+            id: The id of the object; it need not exist.
+            wait: Seconds to wait for another holder, and for a server that is full or out of reach.
+            reentrant: Let a task that holds the lock enter again (default: WrongState). The outermost block releases it.
 
-        reentrant: let a task that has the lock in once more, as functions need that call each other (default: WrongState).
-        The outermost block frees it; the others give the outermost's lock.
+        Returns:
+            The `Lock`, whose `check()` asks the server whether it is still held.
 
-        Raises Busy where another worker has it (for so long), WrongState where this task has, InvalidValue, and Unavailable
-        where there is no server. Where the session of this process's locks ends, others may get them: leaving the block
-        raises LockLost then, or gives a note to the error that the block raised; `as lock` has a `check()` that tells earlier,
-        and nested work is not let in.
+        Raises:
+            Busy: Another worker still holds the lock after `wait` seconds.
+            WrongState: This task holds the lock already.
+            LockLost: Raised when leaving the block: the session that holds the locks ended, so another worker may have had
+                the lock. If the block itself raised, that error gets a note instead.
+            InvalidValue: The kind, id or wait is invalid.
+            Unavailable: The server cannot be reached.
+
+        Example::
+
+            async with db.exclusive("topology", lab.id, wait=10), db.transaction():
+                await db.topologies.update(lab.id, {"name": "new"})
         """
         return self._locks.hold(kind, id, wait, reentrant)
 
     def listen(self, *entities: Entities, timeout: float | None = None) -> AsyncListener:
-        """Listen for changes of state, and of "topologies" for deletions, once the loop, or `async with`, has begun.
+        """Listen for state changes, and for deletions of topologies, once the loop or `async with` has begun.
 
-        `async for event in db.listen("elements"):` waits for them.
+        A statement or transaction sends one `Event` per topology, entity and change, when it commits. If events may have
+        been missed, after a lost connection or with 10,000 events unread, an event with the change "missed" says so. A
+        listener needs a session of its own: see DIRECT_DATABASE_URL and docs/guides/events.md.
 
-        entities: some of "topologies", "elements", "connections". timeout: seconds without an event after which a loop ends
-        (default: never); it can be started again.
+        Args:
+            entities: One or more of "topologies", "elements", "connections".
+            timeout: Seconds without an event after which a loop over the listener ends; it can be started again (default:
+                never).
 
-        A statement or transaction gives one `Event` (tomato_dao.events) per topology, entity and change, once it is
-        committed. Where events may have been missed there is one that says so: after a connection was lost, and for a
-        listener with 10,000 events waiting. It needs a session of its own: see DIRECT_DATABASE_URL.
+        Raises:
+            InvalidValue: An entity or the timeout is invalid.
+            Unavailable: The server cannot be reached within `connect`'s timeout, or the database is closed, also during a
+                loop.
 
-        A server that is full or not there is waited for, as long as `connect`'s timeout says and not longer than this one.
+        Example::
 
-        Raises InvalidValue, and Unavailable where there is no server or the database is closed; a waiting loop learns that too.
+            async for event in db.listen("elements"):
+                print(event.id, event.change)
         """
         return self._events.listen(entities, timeout)
 
     async def token(self) -> str:
-        """Return a token of all that is committed now, for `reads(after=…)`, also of another process. One round trip.
+        """Return a token for everything committed so far, to be given to `reads(after=…)` in this or another process.
 
-        Raises WrongState inside of `transaction()`, which is not committed yet, and Unavailable.
+        Costs one round trip. Raises WrongState inside `transaction()`, which is not committed yet, and Unavailable.
         """
         if self._inside() is not None:
             raise WrongState("a token is taken after transaction(), when what was written is committed")
@@ -157,12 +175,19 @@ class AsyncDatabase(AsyncTransactions):
 
     @contextmanager
     def reads(self, *, after: str | None = None, wait: float = 0.02) -> Iterator[None]:
-        """Let standbys of `connect(replicas=…)` serve the block's calls that only read, of this thread or task.
+        """Let the standbys of `connect(replicas=…)` serve the block's read-only calls, without ever returning stale rows.
 
-        after: a token: what was committed before it was taken is seen (default: all that is committed when the block
-        begins, which asks the primary once). wait: seconds for which a standby is waited for that has not come so far; then
-        the primary serves the call, as it does writes, after which reads of the block see them, and transactions. Standbys that
-        lag, cancel a query, are promoted or gone are left out and come back by themselves. Raises InvalidValue for no token.
+        Writes, transactions and calls that no standby can serve in time go to the primary. Later reads in the block see the
+        block's own writes. A standby that lags, cancels a query, is promoted or is gone is left out until it can be used
+        again. See docs/guides/two-servers.md.
+
+        Args:
+            after: A token from `token()`; reads see everything that was committed before it (default: everything committed
+                when the block begins, which asks the primary once).
+            wait: Seconds to wait for a standby that has not replayed that yet.
+
+        Raises:
+            InvalidValue: The token or the time is invalid.
         """
         position = None if after is None else Position.parse(after)
         arguments.seconds("wait", wait)
@@ -173,14 +198,14 @@ class AsyncDatabase(AsyncTransactions):
             yield
 
     def reads_served(self) -> tuple[int, int]:
-        """Return how many calls in `reads()` standbys have served, and how many the primary."""
+        """Return how many calls in `reads()` were served by standbys, and how many by the primary."""
         return (self._replicas.served, self._replicas.unserved) if self._replicas is not None else (0, 0)
 
     async def _run(self, query: Query, values: Sequence[object]) -> object:
-        """Return the query's rows, or the number of rows that it changed; a driver's error becomes one of ours.
+        """Run a query and return its rows, or the number of rows that it changed. Raises a TomatoError for a driver's error.
 
-        Where a connection turns out to be dead, a query that may be repeated is run again on another; any other gets no
-        connection whose end has arrived already.
+        If the connection turns out to be dead, a query that may be repeated runs again on another one. Any other query only
+        gets a connection whose session is not known to have ended.
         """
         pool = self._pool
         inside = pool.local.connection
@@ -205,7 +230,7 @@ class AsyncDatabase(AsyncTransactions):
         return await self._run_again(query, values)
 
     async def _run_in_block(self, query: Query, values: Sequence[object]) -> object:
-        """Do the same where there are standbys: in a block of reads a standby serves what only reads, if one is so far."""
+        """Run a query as `_run` does, on a standby if the caller is in a block of `reads()` and a standby is up to date."""
         replicas = self._replicas
         reading = None if replicas is None or self._pool.local.connection is not None else replicas.current()
         if replicas is None or reading is None:
@@ -228,12 +253,12 @@ class AsyncDatabase(AsyncTransactions):
             reading.written()
 
     async def _position(self) -> Position:
-        """Return the position behind all that is committed on the primary now."""
+        """Return the primary's WAL position behind everything committed so far."""
         rows: Any = await self._run(OF_PRIMARY, ())
         return Position.parse(rows[0])
 
     async def _run_again(self, query: Query, values: Sequence[object]) -> object:
-        """Run a query on one connection after the other: after a restart of the server all are dead."""
+        """Run a query on one connection after the other, since a restart of the server ends all of them."""
         deadline = monotonic() + self._pool.timeout
         for attempts_left in range(self._pool.size, -1, -1):
             lease = self._pool.lease if query.repeatable else self._pool.lease_live
@@ -249,5 +274,5 @@ class AsyncDatabase(AsyncTransactions):
 
 
 def _may_run_again(connection: AsyncQueryConnection, query: Query, error: psycopg.Error) -> bool:
-    """Return whether a call's session is over, and the server has done nothing that a second call would do twice."""
+    """Return whether a call's session has ended and running the call again cannot do its work twice."""
     return connection.ended(error) and not isinstance(error, DeadlinePassed) and (query.repeatable or connection.moved)

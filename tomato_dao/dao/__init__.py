@@ -13,20 +13,20 @@ PAGE = 500  # rows that iterating fetches at a time
 
 
 def found(row: Row | None, entity: str, key: object) -> Row:
-    """Return the row that a query found; NotFound, with entity and key, where it found none."""
+    """Return the row that a query found. Raises NotFound, with entity and key, if it found none."""
     if row is None:
         raise NotFound(f"{entity} {quoted(key)} does not exist", entity=entity, key=key)
     return row
 
 
 def changed(count: int, entity: str, key: object) -> None:
-    """NotFound, with entity and key, where a query changed nothing."""
+    """Raise NotFound, with entity and key, if a query changed no row."""
     if count == 0:
         raise NotFound(f"{entity} {quoted(key)} does not exist", entity=entity, key=key)
 
 
 def row_of(kind: type[Row], entity: str, given: object) -> Row:
-    """Return what was given as a row; InvalidValue, with how to make one, where it is of another type."""
+    """Return the given row. Raises InvalidValue, which says how to make one, if it is of another type."""
     if not isinstance(given, kind):
         how = f"{kind.__name__}(**record) makes one of a dict" if isinstance(given, dict) else "see tomato_dao.rows"
         raise InvalidValue(f"{entity}: a {kind.__name__} is needed, not a {type(given).__name__}: {how}", entity=entity)
@@ -34,30 +34,30 @@ def row_of(kind: type[Row], entity: str, given: object) -> Row:
 
 
 def positive(lease: timedelta) -> timedelta:
-    """Return the lease of a claim; InvalidValue unless it lasts at all."""
+    """Return the length of a lease. Raises InvalidValue unless it is above 0."""
     if not isinstance(lease, timedelta) or lease <= timedelta():
         raise InvalidValue(f"a lease is a timedelta above 0, not {quoted(lease)}", key="lease")
     return lease
 
 
 def not_negative(name: str, duration: timedelta) -> timedelta:
-    """Return an age or a period; InvalidValue where it is below 0."""
+    """Return an age or a period. Raises InvalidValue if it is below 0."""
     if not isinstance(duration, timedelta) or duration < timedelta():
         raise InvalidValue(f"{name} is a timedelta of 0 or more, not {quoted(duration)}", key=name)
     return duration
 
 
 def finished(count: int, entity: str, key: object) -> None:
-    """LockLost, with entity and key, where the lease was no longer the caller's."""
+    """Raise LockLost, with entity and key, if the lease was no longer the caller's."""
     if count == 0:
         text = f"{entity} {quoted(key)} is not this worker's any more: its lease ran out, or it was changed or removed"
         raise LockLost(text, entity=entity, key=key)
 
 
 def every(page: Callable[[Key, int], Sequence[Row]], key: Callable[[Row], Key], after: Key) -> Iterator[Row]:
-    """Yield the rows of all pages, each of which begins after the last one's key.
+    """Yield the rows of all pages; each page begins after the last row's key.
 
-    A row that stays comes once; whether one comes that is made or removed meanwhile depends on where the pages are.
+    A row that stays is yielded once. Rows that are created or deleted meanwhile may or may not be yielded.
     """
     while rows := page(after, PAGE):
         yield from rows

@@ -26,13 +26,16 @@ class Connections:
         type: str | None = None,
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Connection:
-        """Connect two elements.
+        """Connect two elements of one topology and return the connection.
 
-        type: default: fixed_bridge where one is an external_network_endpoint, else bridge. attrs: where they say
-        nothing else, they begin as emulation true, bandwidth_to 10000 and bandwidth_from 10000.
+        Args:
+            element_a_id: The id of one interface or endpoint.
+            element_b_id: The id of the other.
+            type: Default: fixed_bridge if one element is an external_network_endpoint, else bridge.
+            attrs: Default for missing keys: emulation true, bandwidth_to 10000, bandwidth_from 10000.
 
-        Raises NotFound, WrongState where one is connected already, InvalidValue where they are not of one topology or one
-        is neither interface nor endpoint.
+        Raises NotFound, WrongState if an element is connected already, and InvalidValue if the elements are of different
+        topologies or one is neither interface nor endpoint.
         """
         made = self._q.create(element_a_id, element_b_id, type, attrs or {})
         if made is None:
@@ -40,23 +43,23 @@ class Connections:
         return made
 
     def get(self, id: int) -> Connection:
-        """Return the connection of an id. Raises NotFound."""
+        """Return the connection with this id. Raises NotFound."""
         return found(self._q.get(id), "connection", id)
 
     def list_of_topology(self, topology_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Connection]:
-        """Return a page of a topology's connections by id: at most `limit` of those with an id above `after`."""
+        """Return a page of a topology's connections ordered by id: at most `limit`, with ids above `after`."""
         return self._q.list_of_topology(topology_id, after, limit)
 
     def update(self, id: int, patch: ConnectionPatch) -> Connection:
-        """Change what the patch names. Raises NotFound, InvalidValue."""
+        """Change the fields in the patch and return the connection. Raises NotFound, InvalidValue."""
         return found(self._q.update(id, checked(ConnectionPatch, "connection", patch)), "connection", id)
 
     def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
-        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        """Set and remove keys of attrs in one statement, and return the resulting attrs. Raises NotFound."""
         return found(self._q.set_attrs(id, set, remove), "connection", id)
 
     def delete(self, id: int) -> None:
-        """Remove a connection; its elements stay, what runs on hosts for it is orphaned. Raises NotFound."""
+        """Delete a connection. Its elements stay; host components that served it become orphans. Raises NotFound."""
         changed(self._q.delete(id), "connection", id)
 
     def _why_not(self, element_ids: Sequence[int]) -> TomatoError:

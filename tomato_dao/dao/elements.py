@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Elements:
     """Virtual machines and their interfaces, switches, external networks, and endpoints.
 
-    Types and states are those of docs/domain.md#topologies. An interface has a parent of its machine's type; a tinc or external
-    network endpoint may have one; nothing else has.
+    docs/domain.md#topologies lists types and states. An interface has a parent of its machine's type; a tinc or external
+    network endpoint may have a parent; other elements have none.
     """
 
     def __init__(self, queries: "ElementsQueries") -> None:
@@ -39,10 +39,19 @@ class Elements:
         network_instance_id: int | None = None,
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Element:
-        """Create an element. Raises NotFound (what it refers to), InvalidValue (type, state, or a parent that can't be).
+        """Create an element of a topology and return it.
 
-        site_id: for a machine: default: its topology's. attrs: where they have no name, a machine, switch or network is called
-        by its type and id (“kvmqm17”), an interface by the lowest number that is free in its machine (“eth0”).
+        Args:
+            topology_id: The id of the topology.
+            type: The type, such as "kvmqm" or "kvmqm_interface".
+            state: "created", "prepared" or "started".
+            parent_id: The id of an interface's or endpoint's parent.
+            site_id: Default for a machine: the topology's site.
+            template_id, profile_id, network_id, network_instance_id: What the element uses (default: nothing chosen).
+            attrs: Default for a missing name: type and id (“kvmqm17”) for a machine, switch or network; the lowest free
+                number in its machine (“eth0”) for an interface.
+
+        Raises NotFound if a referenced row does not exist, and InvalidValue for an invalid type, state or parent.
         """
         return self._q.create(
             topology_id,
@@ -58,9 +67,9 @@ class Elements:
         )
 
     def create_many(self, topology_id: int, elements: Sequence[NewElement]) -> Sequence[Element]:
-        """Create elements of a topology, all or none, in that order, and return them.
+        """Create elements of a topology in the given order, all or none, and return them.
 
-        Raises as `create` does, and says which of the list can't be, counted from 0.
+        Raises the errors of `create`; the message gives the position in the list, counted from 0.
         """
         if not isinstance(elements, list | tuple):
             raise InvalidValue(f"elements are a list, not a {type(elements).__name__}", entity="element", key="elements")
@@ -93,82 +102,88 @@ class Elements:
             raise
 
     def get(self, id: int) -> Element:
-        """Return the element of an id. Raises NotFound."""
+        """Return the element with this id. Raises NotFound."""
         return found(self._q.get(id), "element", id)
 
     def other_end(self, id: int) -> Element:
-        """Return the element at the other end of an element's connection. Raises NotFound where it is not connected."""
+        """Return the element at the other end of an element's connection. Raises NotFound if it is not connected."""
         return found(self._q.other_end(id), "other end of element", id)
 
     def list_of_topology(self, topology_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[Element]:
-        """Return a page of a topology's elements by id: at most `limit` of those with an id above `after`."""
+        """Return a page of a topology's elements ordered by id: at most `limit`, with ids above `after`."""
         return self._q.list_of_topology(topology_id, after, limit)
 
     def list_children(self, parent_id: int) -> Sequence[Element]:
-        """Return the children of an element, by id."""
+        """Return the children of an element, ordered by id."""
         return self._q.list_children(parent_id)
 
     def update(self, id: int, patch: ElementPatch) -> Element:
-        """Change what the patch names. Raises NotFound, InvalidValue."""
+        """Change the fields in the patch and return the element. Raises NotFound, InvalidValue."""
         return found(self._q.update(id, checked(ElementPatch, "element", patch)), "element", id)
 
     def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
-        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        """Set and remove keys of attrs in one statement, and return the resulting attrs. Raises NotFound."""
         return found(self._q.set_attrs(id, set, remove), "element", id)
 
     def set_state_in_topology(
         self, topology_id: int, state: str, *, types: Sequence[str], states: Sequence[str]
     ) -> Sequence[int]:
-        """Give the elements of a topology that are of these types and in these states another; the ids of those that changed.
+        """Set the state of a topology's elements that have one of the types and states, and return the ids of changed elements.
 
-        Raises InvalidValue, and then changes none.
+        Raises InvalidValue if the new state is invalid for one of them; no element is changed then.
         """
         return self._q.set_state_in_topology(topology_id, state, types, states)
 
     def set_state_of_tree(self, id: int, state: str) -> Sequence[int]:
-        """Give an element and all its descendants a state; the ids of those that changed. Raises NotFound, InvalidValue."""
+        """Set the state of an element and all its descendants, and return the ids of changed elements.
+
+        Raises NotFound, InvalidValue.
+        """
         return found(self._q.set_state_of_tree(id, state), "element", id)
 
     def start_sync(self, id: int) -> None:
-        """Note that a machine starts now: it is due in a second (docs/domain.md#synchronisation-of-machines).
+        """Start the synchronisation of a machine's files; the first is due in a second.
 
-        Raises NotFound.
+        See docs/domain.md#synchronisation-of-machines. Raises NotFound.
         """
         changed(self._q.start_sync(id), "machine", id)
 
     def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[ElementSyncClaim]:
-        """At most `limit` machines that are due to be looked at, with where they run.
+        """Claim at most `limit` machines whose files are due to be synchronised, with the hosts that run them.
 
-        They are this worker's for the time of the lease; `finish_sync` moves each on. Raises InvalidValue.
+        lease: how long they belong to this worker. Call `finish_sync` for each. See docs/guides/claims.md. Raises
+        InvalidValue.
         """
         return self._q.claim_syncs(limit, positive(lease))
 
     def finish_sync(self, id: int, lease_until: datetime) -> None:
-        """Note that a machine was looked at: it is due again after a 24th of the time since it started, until that is a day.
+        """Record that a claimed machine was synchronised; the next time is due after a 24th of the time since the start.
 
-        lease_until: the claim's. Raises LockLost, as after a new start or a change of these times.
+        After a day there is no next time.
+
+        lease_until: the claim's. Raises LockLost if the lease ran out or the synchronisation was started again.
         """
         finished(self._q.finish_sync(id, lease_until), "element", id)
 
     def delete(self, id: int) -> None:
-        """Remove an element with its children and their connections; what runs on hosts for it is orphaned.
+        """Delete an element with its children and their connections. Host components that served it become orphans.
 
-        Raises NotFound, WrongState unless each is created (an interface may also be prepared).
+        Raises NotFound, and WrongState unless each is in the state created (an interface may also be prepared).
         """
         changed(self._q.delete(id), "element", id)
 
 
 def _of_list(n: int, error: TomatoError) -> TomatoError:
-    """Return the error, which says which element of a list it is about."""
+    """Return the error, with the position in the list of elements in its message."""
     text = f"element {n} of the list: {str(error).removeprefix('element: ')}"
     return type(error)(text, entity=error.entity, key=error.key)
 
 
 def _fits(detail: str, topology_id: int, element: NewElement) -> bool:
-    """Return whether the server refused this element: its detail shows, in any language, the row or the key that can't be.
+    """Return whether the server refused this element: its detail shows the row or key in any language.
 
-    No SQL tells which of many rows is refused, unless they are inserted one by one: 500 in 184 ms instead of 62, or after a
-    failure only, by a function of the schema that is longer than this.
+    SQL does not tell which of many rows is refused unless rows are inserted one by one, which takes 184 ms for 500 rows
+    instead of 62. A function in the schema that searches after a failure would be longer than this.
     """
     type, parent = element["type"], element.get("parent_id")
     state = _abbreviated(element.get("state", "created"))
@@ -178,6 +193,6 @@ def _fits(detail: str, topology_id: int, element: NewElement) -> bool:
 
 
 def _abbreviated(text: str) -> str:
-    """Return a value as the server shows it in a row: its first 64 bytes."""
+    """Return a value as the server shows it in error details: its first 64 bytes."""
     data = text.encode()
     return text if len(data) <= 64 else data[:64].decode(errors="ignore") + "..."

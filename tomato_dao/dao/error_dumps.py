@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ErrorDumps:
-    """Error reports; each has an id that is unique among those of its source, and belongs to a group."""
+    """Error reports. A dump has an id that is unique within its source, and belongs to a group."""
 
     def __init__(self, queries: "ErrorDumpsQueries") -> None:
         self._q = queries
@@ -33,10 +33,22 @@ class ErrorDumps:
         attrs: Mapping[str, JsonIn] | None = None,
         group_description: str = "",
     ) -> bool:
-        """Keep a dump, unless it is there already; whether its group is new, and got that description.
+        """Store a dump unless it exists already, and return whether its group is new.
 
-        at: when the error happened; data: base64 of a zlib stream. The group drops and counts what is beyond its 5 oldest
-        and 5 newest dumps, which may be this one. Raises InvalidValue.
+        Args:
+            source: The source of the dump, such as a host.
+            dump_id: The id of the dump, unique within the source.
+            group_id: The id of its group, which is created if it does not exist.
+            at: When the error happened.
+            description: JSON that describes the error.
+            software_version: JSON that names the version.
+            origin: Where the error came from.
+            data: Base64 of a zlib stream (default: none yet).
+            data_available: Whether the source has data.
+            group_description: The description of a new group.
+
+        The group keeps its 5 oldest and 5 newest dumps, and counts the dumps that it drops, which may be this one. Raises
+        InvalidValue.
         """
         return self._q.store(
             source,
@@ -53,7 +65,7 @@ class ErrorDumps:
         )
 
     def get(self, source: str, dump_id: str) -> FullErrorDump:
-        """Return the dump that a source knows by an id, with its data. Raises NotFound."""
+        """Return the dump of a source with this id, with its data. Raises NotFound."""
         return found(self._q.get(source, dump_id), "error dump", (source, dump_id))
 
     def list(
@@ -65,10 +77,10 @@ class ErrorDumps:
         after: tuple[str, str] | None = None,
         limit: int = 100,
     ) -> Sequence[ErrorDump]:
-        """Return a page of dumps without their data, by source and dump_id; `iterate` goes over all.
+        """Return a page of dumps without their data, ordered by source and dump_id; `iterate` returns all.
 
-        group_id, source, data_available: those of the dumps (default: any). after: source and dump_id of the last dump of the
-        page before (default: the first page); at most `limit` dumps are returned.
+        group_id, source, data_available: only dumps with these values (default: any). after: source and dump_id of the
+        previous page's last dump (default: the first page). limit: the most dumps to return.
         """
         after_source, after_dump_id = after or (None, None)
         return self._q.list(
@@ -83,7 +95,7 @@ class ErrorDumps:
     def iterate(
         self, *, group_id: str | None = None, source: str | None = None, data_available: bool | None = None
     ) -> Iterator[ErrorDump]:
-        """Iterate over all dumps, or those that `list` gives for the same choice, in its order; a page is fetched at a time."""
+        """Iterate over the dumps that `list` returns for the same filters, in its order, fetching one page at a time."""
 
         def page(after: tuple[str, str] | None, limit: int) -> Sequence[ErrorDump]:
             return self.list(group_id=group_id, source=source, data_available=data_available, after=after, limit=limit)
@@ -91,22 +103,25 @@ class ErrorDumps:
         return every(page, lambda row: (row.source, row.dump_id), None)
 
     def list_of_group(self, group_id: str) -> Sequence[ErrorDump]:
-        """Return the dumps of a group without their data, which can be large; oldest first."""
+        """Return the dumps of a group without their data, which can be large; the oldest first."""
         return self._q.list_of_group(group_id)
 
     def list_full_of_group(self, group_id: str) -> Sequence[FullErrorDump]:
-        """Return the dumps of a group with their data, oldest first."""
+        """Return the dumps of a group with their data, the oldest first."""
         return self._q.list_full_of_group(group_id)
 
     def update(self, source: str, dump_id: str, patch: ErrorDumpPatch) -> ErrorDump:
-        """Change what the patch names, as when its data arrive later. Raises NotFound, InvalidValue."""
+        """Change the fields in the patch, such as data that arrive later, and return the dump.
+
+        Raises NotFound, InvalidValue.
+        """
         changes = checked(ErrorDumpPatch, "error dump", patch)
         return found(self._q.update(source, dump_id, changes), "error dump", (source, dump_id))
 
     def set_attrs(self, source: str, dump_id: str, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
-        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        """Set and remove keys of attrs in one statement, and return the resulting attrs. Raises NotFound."""
         return found(self._q.set_attrs(source, dump_id, set, remove), "error dump", (source, dump_id))
 
     def delete(self, source: str, dump_id: str) -> None:
-        """Remove a dump; its group counts it. Raises NotFound."""
+        """Delete a dump; its group counts it as removed. Raises NotFound."""
         changed(self._q.delete(source, dump_id), "error dump", (source, dump_id))

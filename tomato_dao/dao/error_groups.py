@@ -12,45 +12,48 @@ if TYPE_CHECKING:
 
 
 class ErrorGroups:
-    """Kinds of errors. One comes with its first dump; it keeps its 5 oldest and 5 newest and counts the others."""
+    """Kinds of errors. A group is created with its first dump, keeps its 5 oldest and 5 newest dumps, and counts the rest."""
 
     def __init__(self, queries: "ErrorGroupsQueries") -> None:
         self._q = queries
 
     def get(self, group_id: str) -> ErrorGroup:
-        """Return the group of an id. Raises NotFound."""
+        """Return the group with this id. Raises NotFound."""
         return found(self._q.get(group_id), "error group", group_id)
 
     def summary(self, group_id: str) -> ErrorGroupSummary:
-        """Return a group with its count, last time, and distinct sources, origins and versions. Raises NotFound."""
+        """Return a group with its count, its last time, and its distinct sources, origins and versions. Raises NotFound."""
         return found(self._q.summary(group_id), "error group", group_id)
 
     def list(self, *, after: str | None = None, limit: int = 100) -> Sequence[ErrorGroup]:
-        """Return a page of groups by id: at most `limit` of those with an id above `after` (None: of all).
+        """Return a page of groups ordered by id: at most `limit`, with ids above `after` (None: from the first).
 
-        `iterate` goes over all.
+        `iterate` returns all.
         """
         return self._q.list(after, limit)
 
     def iterate(self) -> Iterator[ErrorGroup]:
-        """Iterate over all groups, by id; a page is fetched at a time."""
+        """Iterate over all groups, ordered by id, fetching one page at a time."""
         return every(lambda after, limit: self._q.list(after, limit), lambda row: row.group_id, None)
 
     def list_summaries(self, *, after: str | None = None, limit: int = 100) -> Sequence[ErrorGroupSummary]:
-        """Return a page of summaries, of the groups that `list` gives; the next one is that after the last group_id."""
+        """Return a page of summaries of the groups that `list` returns.
+
+        Pass the last group_id as `after` for the next page.
+        """
         return self._q.list_summaries(after, limit)
 
     def update(self, group_id: str, patch: ErrorGroupPatch) -> ErrorGroup:
-        """Change what the patch names. Raises NotFound, InvalidValue."""
+        """Change the fields in the patch and return the group. Raises NotFound, InvalidValue."""
         return found(self._q.update(group_id, checked(ErrorGroupPatch, "error group", patch)), "error group", group_id)
 
     def shrink(self, group_id: str) -> int:
-        """Drop all dumps of a group but its 5 oldest and 5 newest, where others brought it more; how many went.
+        """Drop all dumps of a group but its 5 oldest and 5 newest, and return how many were dropped. Raises NotFound.
 
-        Raises NotFound.
+        Only needed after a load: `store` keeps groups at this size.
         """
         return found(self._q.shrink(group_id), "error group", group_id)
 
     def delete(self, group_id: str) -> None:
-        """Remove a group. Raises NotFound, NotEmpty while it has dumps."""
+        """Delete a group. Raises NotFound, and NotEmpty while it has dumps."""
         changed(self._q.delete(group_id), "error group", group_id)

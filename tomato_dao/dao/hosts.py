@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Hosts:
-    """Machines that run elements; known by their unique names (at most 255 characters, no “/”).
+    """Machines that run elements, each with a unique name (at most 255 characters, no “/”).
 
-    A host's problems and load are explained in docs/domain.md#hosts. Calls that judge them take started_at, when the backend
-    started: a host can't be blamed for what the backend did not ask of it before.
+    docs/domain.md#hosts explains a host's problems and load. Calls that judge a host take `started_at`, the time when the
+    backend started: a host is not blamed for missing reports of the time before.
     """
 
     def __init__(self, queries: "HostsQueries") -> None:
@@ -39,34 +39,37 @@ class Hosts:
         return self._q.create(name, address, rpcurl, site_id, enabled, description_text, attrs or {})
 
     def get(self, id: int) -> Host:
-        """Return the host of an id. Raises NotFound."""
+        """Return the host with this id. Raises NotFound."""
         return found(self._q.get(id), "host", id)
 
     def get_by_name(self, name: str) -> Host:
-        """Return the host of a name. Raises NotFound."""
+        """Return the host with this name. Raises NotFound."""
         return found(self._q.get_by_name(name), "host", name)
 
     def full(self, name: str, *, started_at: datetime | None = None) -> FullHost:
-        """Return the host of a name with problems, load, and the names of site and organization. Raises NotFound."""
+        """Return the host with this name, its problems and load, and the names of its site and organization.
+
+        Raises NotFound.
+        """
         return found(self._q.full(name, started_at), "host", name)
 
     def list(self, *, started_at: datetime | None = None, after: int = 0, limit: int = 100) -> Sequence[FullHost]:
-        """Return a page of hosts, with problems and load, by id: at most `limit` of those with an id above `after`.
+        """Return a page of hosts with problems and load, ordered by id: at most `limit`, with ids above `after`.
 
-        `iterate` goes over all.
+        `iterate` returns all.
         """
         return self._q.list(started_at, limit, after_id=after)
 
     def list_of_site(
         self, site_id: int, *, started_at: datetime | None = None, after: int = 0, limit: int = 100
     ) -> Sequence[FullHost]:
-        """Return a page of a site's hosts, as `list` does; `iterate` goes over all."""
+        """Return a page of a site's hosts, as `list` does; `iterate` returns all."""
         return self._q.list(started_at, limit, site_id=site_id, after_id=after)
 
     def list_of_organization(
         self, organization_id: int, *, started_at: datetime | None = None, after: int = 0, limit: int = 100
     ) -> Sequence[FullHost]:
-        """Return a page of the hosts of an organization's sites, as `list` does; `iterate` goes over all."""
+        """Return a page of the hosts of an organization's sites, as `list` does; `iterate` returns all."""
         return self._q.list(started_at, limit, organization_id=organization_id, after_id=after)
 
     def list_alphabetically(
@@ -78,9 +81,9 @@ class Hosts:
         after: tuple[str, str] | None = None,
         limit: int = 100,
     ) -> Sequence[FullHost]:
-        """Return a page of hosts, or a site's or an organization's, by the names of site and host.
+        """Return a page of hosts, of all or of a site or organization, ordered by the names of site and host.
 
-        after: site_name and name of the last host of the page before (default: the first page).
+        after: site_name and name of the previous page's last host (default: the first page).
         """
         site_name, name = after or (None, None)
         return self._q.list(
@@ -96,7 +99,7 @@ class Hosts:
     def iterate(
         self, *, site_id: int | None = None, organization_id: int | None = None, started_at: datetime | None = None
     ) -> Iterator[FullHost]:
-        """Iterate over all hosts, or a site's or an organization's, by id; a page is fetched at a time."""
+        """Iterate over all hosts, or those of a site or organization, ordered by id, fetching one page at a time."""
         return every(
             lambda after, limit: self._q.list(
                 started_at, limit, site_id=site_id, organization_id=organization_id, after_id=after
@@ -106,15 +109,15 @@ class Hosts:
         )
 
     def update(self, name: str, patch: HostPatch) -> Host:
-        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        """Change the fields in the patch and return the host. Raises NotFound, AlreadyExists, InvalidValue."""
         return found(self._q.update(name, checked(HostPatch, "host", patch)), "host", name)
 
     def set_attrs(self, name: str, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
-        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        """Set and remove keys of attrs in one statement, and return the resulting attrs. Raises NotFound."""
         return found(self._q.set_attrs(name, set, remove), "host", name)
 
     def delete(self, name: str) -> None:
-        """Remove a host. Raises NotFound, NotEmpty while it has host elements or host connections."""
+        """Delete a host. Raises NotFound, and NotEmpty while it has host elements or host connections."""
         changed(self._q.delete(name), "host", name)
 
     def candidates(
@@ -128,11 +131,20 @@ class Hosts:
         started_at: datetime | None = None,
         limit: int = 100,
     ) -> Sequence[HostCandidate]:
-        """Return the `limit` best hosts without problems that support all of it, best first (docs/domain.md#host-selection).
+        """Return the `limit` best hosts without problems that support everything asked for, best first.
 
-        element_types: under their own names or those that they have on hosts. network_kinds: `x` is also satisfied by any
-        `x/…`; a host has the kinds of its network instances, whatever it reports. host_bonuses, site_bonuses: what is added to
-        the score of a host, by its id and its site's. Raises InvalidValue.
+        docs/domain.md#host-selection explains the score.
+
+        Args:
+            element_types: Element types, under their own names or the names that they have on hosts.
+            connection_types: Connection types, likewise.
+            network_kinds: Kinds of networks; any `x/…` satisfies `x`. Only a host's network instances count, not what it
+                reports.
+            host_bonuses, site_bonuses: What is added to the score of hosts, by host id and by site id.
+            started_at: When the backend started.
+            limit: The most hosts to return.
+
+        Raises InvalidValue.
         """
         return self._q.candidates(
             element_types,
@@ -155,7 +167,7 @@ class Hosts:
         started_at: datetime | None = None,
         limit: int = 100,
     ) -> Sequence[HostCandidate]:
-        """As candidates, of one site; averages are the site's, too."""
+        """Return the best hosts of one site, as `candidates` does, but scored against the averages of the site."""
         return self._q.candidates(
             element_types,
             connection_types,
@@ -168,27 +180,27 @@ class Hosts:
         )
 
     def update_availability(self, name: str, *, started_at: datetime | None = None) -> float:
-        """Draw the conclusions from an update of a host, or from one that failed; return the availability (0 to 1) then.
+        """Update a host's availability and problems after an update that succeeded or failed; return the availability (0 to 1).
 
-        To be called once in a host_update_interval (settings); a disabled host stays as it is. Component errors are halved; the
-        availability moves towards 1 or, where the host has a problem then, 0; problem_since is set or, once nobody has to be
-        told of the problem's end, cleared. Raises NotFound.
+        Call it once per host_update_interval (settings); disabled hosts stay unchanged. Component errors are halved. The
+        availability moves towards 0 if the host has a problem, else towards 1. problem_since is set, or cleared once nobody
+        is left to be notified of the problem's end. Raises NotFound.
         """
         return found(self._q.update_availability(name, started_at), "host", name)
 
     def update_all_availabilities(self, *, started_at: datetime | None = None) -> int:
-        """Do what update_availability does for all enabled hosts at once; return how many there are."""
+        """Do what `update_availability` does for all enabled hosts at once, and return how many there are."""
         return self._q.update_all_availabilities(started_at)
 
     def count_error(self, name: str) -> int:
-        """Count a failed request; the component errors that the host has then. Raises NotFound."""
+        """Count a failed request to a host, and return its component errors. Raises NotFound."""
         return found(self._q.count_error(name), "host", name)
 
     def claim_updates(self, *, limit: int, lease: timedelta) -> Sequence[HostUpdateClaim]:
-        """Claim at most `limit` enabled hosts that were not updated for the settings' host_update_interval (60 s).
+        """Claim at most `limit` enabled hosts that were not updated within the settings' host_update_interval (60 s).
 
-        They are the caller's for the time of the lease. One that is not finished by then, as it could not be reached, becomes
-        due again, behind those that have waited longer. Raises InvalidValue.
+        lease: how long they belong to this worker. A host that is not finished by then becomes due again, behind those that
+        have waited longer. See docs/guides/claims.md. Raises InvalidValue.
         """
         return self._q.claim_updates(limit, positive(lease))
 
@@ -204,41 +216,45 @@ class Hosts:
         connection_types: JsonIn,
         networks: JsonIn,
     ) -> None:
-        """Keep what the update of a claimed host brought, as of now; `update_availability` then draws the conclusions.
+        """Store the result of a claimed host's update; call `update_availability` next.
 
-        lease_until: the claim's. info, element_types, connection_types, networks: as the host reports them. query_time,
-        time_diff: measured by the caller and added to info: seconds that the request took, and seconds by which the host's
-        clock is ahead. Raises LockLost, InvalidValue.
+        Args:
+            id: The id of the host.
+            lease_until: The claim's.
+            info, element_types, connection_types, networks: As reported by the host.
+            query_time: Seconds that the request took; stored in info.
+            time_diff: Seconds by which the host's clock is ahead; stored in info.
+
+        Raises LockLost, InvalidValue.
         """
         count = self._q.finish_update(id, lease_until, info, query_time, time_diff, element_types, connection_types, networks)
         finished(count, "host", id)
 
     def claim_syncs(self, *, limit: int, lease: timedelta) -> Sequence[HostSyncClaim]:
-        """Claim at most `limit` enabled hosts whose resources were not synced for the settings' resource_sync_interval (600 s).
+        """Claim at most `limit` enabled hosts whose resources are due to be synced.
 
-        Leases are as in `claim_updates`. Raises InvalidValue.
+        That is the settings' resource_sync_interval (600 s) after the last time. lease: as in `claim_updates`. Raises
+        InvalidValue.
         """
         return self._q.claim_syncs(limit, positive(lease))
 
     def finish_sync(self, id: int, lease_until: datetime) -> None:
-        """Note that the resources of a claimed host are synced as of now. lease_until: the claim's. Raises LockLost."""
+        """Record that a claimed host's resources are synced now. lease_until: the claim's. Raises LockLost."""
         finished(self._q.finish_sync(id, lease_until), "host", id)
 
     def claim_problem_notices(
         self, *, limit: int, lease: timedelta, started_at: datetime | None = None
     ) -> Sequence[ProblemNoticeClaim]:
-        """Claim at most `limit` notices of problems for the time of the lease (docs/domain.md#availability-and-notices).
+        """Claim at most `limit` notices of problems to be sent (docs/domain.md#availability-and-notices).
 
-        Recipients are all whom the flags name, those with `nomails` too. Only what update_availability has seen counts as a
-        problem, and one that is back before its end was told is still the same. Raises InvalidValue.
+        lease: how long they belong to this worker. Recipients are all users whom flags name, including those with
+        `nomails`. Only problems seen by `update_availability` count. A problem that returns before its end was announced is
+        still the same one. Raises InvalidValue.
         """
         return self._q.claim_problem_notices(started_at, limit, positive(lease))
 
     def finish_problem_notice(self, host_id: int, lease_until: datetime, kind: str) -> None:
-        """Note that a claimed notice, of the kind that it has, was sent.
-
-        lease_until: the claim's. Raises LockLost, InvalidValue.
-        """
+        """Record that a claimed notice was sent. lease_until, kind: the claim's. Raises LockLost, InvalidValue."""
         if kind not in ("announce", "again", "resolved"):
             raise InvalidValue(f"host: a notice is announce, again or resolved, not {quoted(kind)}", entity="host", key=host_id)
         finished(self._q.finish_problem_notice(host_id, lease_until, kind), "host", host_id)

@@ -15,16 +15,17 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 
 
 class LinkMeasurements:
-    """Quality between two sites, which may be given in either order.
+    """Quality of the link between two sites, which may be given in either order.
 
-    A type is single, 5minutes, hour, day, month or year; of one type only one measurement of two sites ends at a time.
+    A type is single, 5minutes, hour, day, month or year. For two sites and a type, no two measurements end at the same
+    time.
     """
 
     def __init__(self, queries: "LinkMeasurementsQueries") -> None:
         self._q = queries
 
     def store(self, measurement: LinkMeasurement) -> bool:
-        """Keep a measurement; whether it is new. Raises NotFound (a site), InvalidValue."""
+        """Store a measurement, and return whether it is new. Raises NotFound (a site), InvalidValue."""
         m = row_of(LinkMeasurement, "link measurement", measurement)
         stored = self._q.store(
             m.site_a_id, m.site_b_id, m.type, m.begin_at, m.end_at, m.loss, m.delay_avg, m.delay_stddev, m.measurements
@@ -32,7 +33,10 @@ class LinkMeasurements:
         return stored > 0
 
     def store_all(self, measurements: Sequence[LinkMeasurement]) -> int:
-        """Keep many measurements at once; how many are new. Raises NotFound (a site), InvalidValue; then none is kept."""
+        """Store measurements in one statement, and return how many are new.
+
+        Raises NotFound (a site) and InvalidValue; none is stored then.
+        """
         measurements = [row_of(LinkMeasurement, "link measurement", m) for m in measurements]
         return self._q.store_all(
             [m.site_a_id for m in measurements],
@@ -56,13 +60,16 @@ class LinkMeasurements:
         until: datetime = _LAST,
         limit: int = 1000,
     ) -> Sequence[LinkMeasurement]:
-        """Return a page of a type between two sites, by end: at most `limit` that end after `after`, until `until`."""
+        """Return a page of a type's measurements between two sites, ordered by end.
+
+        It has at most `limit` measurements that end after `after` and not after `until`.
+        """
         return self._q.list_between(site_a_id, site_b_id, type, after, until, limit)
 
     def history(self, site_a_name: str, site_b_name: str) -> LinkHistory:
-        """Return all measurements that are kept of two sites, given by their names, of each type by time.
+        """Return all stored measurements between two sites, given by name, by type and ordered by time.
 
-        Raises NotFound where there is no site of a name; its key is both names.
+        Raises NotFound if a site does not exist; its key is both names.
         """
         names = (site_a_name, site_b_name)
         return found(self._q.history(site_a_name, site_b_name), "site", names)

@@ -10,20 +10,20 @@ if TYPE_CHECKING:
 
 
 class Links:
-    """The quality of links between pairs of sites, over longer and longer periods."""
+    """The quality of links between pairs of sites, combined over longer and longer periods."""
 
     def __init__(self, queries: "LinksQueries") -> None:
         self._q = queries
 
     def combine(self, *, now: datetime | None = None) -> CombinedLinks:
-        """Combine single measurements into 5 minutes, these into hours, and so on; then prune (docs/domain.md#accounting).
+        """Combine single measurements into 5-minute ones, these into hours, and so on; then prune (docs/domain.md#accounting).
 
-        now: the time that it is (default: the server's clock). A UTC-aligned period is combined once, 15 minutes after its end:
-        loss is averaged by measurements, delays by measurements·(1 − loss), and plainly where these are all 0; measurements
-        add up. What comes later for it is kept, but not combined any more. Kept for each pair of sites are the newest 10
-        single, 12 of 5 minutes, 24 hours, 30 days, 12 months and 5 years, and what has not been combined yet.
+        Each UTC-aligned period is combined once, 15 minutes after its end. Loss is averaged weighted by measurements,
+        delays weighted by measurements·(1 − loss), or plainly if those are all 0; measurements add up. Later measurements
+        are stored but not combined. For each pair of sites the newest 10 single, 12 5-minute, 24 hour, 30 day, 12 month and
+        5 year measurements are kept, and all that are not yet combined.
 
-        Returns how many were written and pruned; ran is False where another worker is at it: then nothing was done. Running
-        it again changes nothing.
+        now: the current time (default: the server's clock). Returns how many were written and pruned; `ran` is False if
+        another worker is running it, and nothing was done. Running it again changes nothing.
         """
         return self._q.combine(now)

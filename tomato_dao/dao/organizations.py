@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Organizations:
-    """Organizations own sites and users; known by their unique names (at most 50 characters, no “/”)."""
+    """Owners of sites and users, each with a unique name (at most 50 characters, no “/”)."""
 
     def __init__(self, queries: "OrganizationsQueries") -> None:
         self._q = queries
@@ -31,29 +31,29 @@ class Organizations:
         return self._q.create(name, description, homepage_url, image_url, description_text, attrs or {})
 
     def get(self, id: int) -> Organization:
-        """Return the organization of an id. Raises NotFound."""
+        """Return the organization with this id. Raises NotFound."""
         return found(self._q.get(id), "organization", id)
 
     def get_by_name(self, name: str) -> Organization:
-        """Return the organization of a name. Raises NotFound."""
+        """Return the organization with this name. Raises NotFound."""
         return found(self._q.get_by_name(name), "organization", name)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Organization]:
-        """Return a page of organizations by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
+        """Return a page of organizations ordered by id: at most `limit`, with ids above `after`; `iterate` returns all."""
         return self._q.list(after, limit)
 
     def iterate(self) -> Iterator[Organization]:
-        """Iterate over all organizations, by id; a page is fetched at a time."""
+        """Iterate over all organizations, ordered by id, fetching one page at a time."""
         return every(lambda after, limit: self._q.list(after, limit), lambda row: row.id, 0)
 
     def update(self, name: str, patch: OrganizationPatch) -> Organization:
-        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        """Change the fields in the patch and return the organization. Raises NotFound, AlreadyExists, InvalidValue."""
         return found(self._q.update(name, checked(OrganizationPatch, "organization", patch)), "organization", name)
 
     def set_attrs(self, name: str, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
-        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        """Set and remove keys of attrs in one statement, and return the resulting attrs. Raises NotFound."""
         return found(self._q.set_attrs(name, set, remove), "organization", name)
 
     def delete(self, name: str) -> None:
-        """Remove an organization. Raises NotFound, NotEmpty while it has sites or users."""
+        """Delete an organization. Raises NotFound, and NotEmpty while it has sites or users."""
         changed(self._q.delete(name), "organization", name)

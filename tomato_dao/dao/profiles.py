@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Profiles:
-    """Resource limits of virtual machines; a name is unique among those of one tech (kvmqm, openvz, repy)."""
+    """Resource limits of virtual machines. A name is unique within a tech (kvmqm, openvz, repy)."""
 
     def __init__(self, queries: "ProfilesQueries") -> None:
         self._q = queries
@@ -30,45 +30,45 @@ class Profiles:
         diskspace: float | None = None,
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Profile:
-        """Create a profile and return it: ram and diskspace in MB, cpus a fraction. Raises AlreadyExists, InvalidValue."""
+        """Create a profile and return it. ram, diskspace: in MB; cpus: a fraction. Raises AlreadyExists, InvalidValue."""
         return self._q.create(tech, name, preference, label, restricted, ram, cpus, diskspace, attrs or {})
 
     def create_defaults(self) -> int:
-        """Create a default profile for each tech that has no profile at all; return how many were created."""
+        """Create a default profile for each tech without any profile, and return how many were created."""
         return self._q.create_defaults()
 
     def get(self, id: int) -> Profile:
-        """Return the profile of an id. Raises NotFound."""
+        """Return the profile with this id. Raises NotFound."""
         return found(self._q.get(id), "profile", id)
 
     def get_by_name(self, tech: str, name: str) -> Profile:
-        """Return the profile of a tech and a name. Raises NotFound."""
+        """Return the profile of a tech with this name. Raises NotFound."""
         return found(self._q.get_by_name(tech, name), "profile", (tech, name))
 
     def preferred(self, tech: str) -> Profile:
-        """Return the one of a tech with the highest preference; of several the oldest. Raises NotFound where there is none."""
+        """Return a tech's profile with the highest preference, the oldest of several. Raises NotFound if the tech has none."""
         return found(self._q.preferred(tech), "profile of tech", tech)
 
     def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Profile]:
-        """Return a page of profiles by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
+        """Return a page of profiles ordered by id: at most `limit`, with ids above `after`; `iterate` returns all."""
         return self._q.list(after, limit)
 
     def iterate(self, *, tech: str | None = None) -> Iterator[Profile]:
-        """Iterate over all profiles, or a tech's, by id; a page is fetched at a time."""
+        """Iterate over all profiles, or those of a tech, ordered by id, fetching one page at a time."""
         return every(lambda after, limit: self._q.list(after, limit, tech=tech), lambda row: row.id, 0)
 
     def list_of_tech(self, tech: str, *, after: int = 0, limit: int = 100) -> Sequence[Profile]:
-        """Return a page of a tech's profiles, as `list` does; `iterate` goes over all."""
+        """Return a page of a tech's profiles, as `list` does; `iterate` returns all."""
         return self._q.list(after, limit, tech=tech)
 
     def update(self, id: int, patch: ProfilePatch) -> Profile:
-        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        """Change the fields in the patch and return the profile. Raises NotFound, AlreadyExists, InvalidValue."""
         return found(self._q.update(id, checked(ProfilePatch, "profile", patch)), "profile", id)
 
     def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
-        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        """Set and remove keys of attrs in one statement, and return the resulting attrs. Raises NotFound."""
         return found(self._q.set_attrs(id, set, remove), "profile", id)
 
     def delete(self, id: int) -> None:
-        """Remove a profile; an element that names it then runs with the preferred one. Raises NotFound."""
+        """Delete a profile; elements that used it run with the preferred one. Raises NotFound."""
         changed(self._q.delete(id), "profile", id)

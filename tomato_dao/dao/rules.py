@@ -1,4 +1,4 @@
-"""The rules that the schema's constraints keep, in the words of error messages; importing this module registers them."""
+"""The rules of the schema's constraints, as error messages word them; importing this module registers them."""
 
 from ..errors import InvalidValue, LastOwner, TomatoError, WrongState, register
 

@@ -15,5 +15,5 @@ class Statistics:
         self._q = queries
 
     def counts(self) -> Counts:
-        """Return how many there are of everything."""
+        """Return counts of all kinds of objects."""
         return self._q.counts()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class TopologyPermissions:
-    """Permissions of users on topologies: user < manager < owner. A topology keeps its last owner."""
+    """Roles of users on topologies: user < manager < owner. A topology keeps its last owner."""
 
     def __init__(self, queries: "TopologyPermissionsQueries") -> None:
         self._q = queries
@@ -22,25 +22,25 @@ class TopologyPermissions:
         return found(self._q.get(topology_id, user_id), "topology permission", (topology_id, user_id))
 
     def list_of_topology(self, topology_id: int) -> Sequence[TopologyPermission]:
-        """All permissions on a topology, by user."""
+        """Return all permissions on a topology, ordered by user."""
         return self._q.list_of_topology(topology_id)
 
     def list_of_user(self, user_id: int, *, after: int = 0, limit: int = 100) -> Sequence[TopologyPermission]:
-        """Return a page of a user's permissions by topology: at most `limit` of those with a topology's id above `after`."""
+        """Return a page of a user's permissions ordered by topology: at most `limit`, with topology ids above `after`."""
         return self._q.list_of_user(user_id, after, limit)
 
     def set(self, topology_id: int, user_id: int, role: str) -> TopologyPermission:
-        """Give a user a role, instead of the one it has. Raises NotFound, InvalidValue, LastOwner (lowering it)."""
+        """Give a user this role, replacing the one it has, and return it. Raises NotFound, InvalidValue, LastOwner."""
         return self._q.set(topology_id, user_id, role)
 
     def delete(self, topology_id: int, user_id: int) -> None:
-        """Take a user's role away. Raises NotFound, LastOwner."""
+        """Remove a user's role. Raises NotFound, LastOwner."""
         changed(self._q.delete(topology_id, user_id), "topology permission", (topology_id, user_id))
 
     def role(self, topology_id: int, user_id: int) -> str | None:
         """Return a user's effective role: the highest of explicit permission and flags (docs/domain.md#topologies).
 
-        user, manager, owner, or None. Raises NotFound where there is no such topology or user.
+        It is "user", "manager", "owner" or None. Raises NotFound if the topology or the user does not exist.
         """
         row = self._q.role(topology_id, user_id)
         if row is None:
@@ -49,5 +49,8 @@ class TopologyPermissions:
         return row.role
 
     def matrix(self, topology_id: int) -> Sequence[TopologyRole]:
-        """Everybody who effectively has a role on a topology, by user; explicit_role is None where only flags give it."""
+        """Return all users with an effective role on a topology, ordered by id.
+
+        explicit_role is None for users whose role comes from flags only.
+        """
         return self._q.matrix(topology_id)

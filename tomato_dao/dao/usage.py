@@ -18,25 +18,25 @@ _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UT
 
 
 class Usage:
-    """Records of use, by the usage_id of what they are about (bytes, CPU seconds)."""
+    """Usage records by the usage_id of an object, in bytes and CPU seconds. See docs/guides/accounting.md."""
 
     def __init__(self, queries: "UsageQueries") -> None:
         self._q = queries
 
     def import_records(self, records: Sequence[UsageRecord], *, now: datetime | None = None) -> ImportedUsage:
-        """Store what hosts measured: 5-minute records of host elements and host connections, thousands at once.
+        """Store 5-minute records measured by hosts, of host elements and host connections; made for thousands at once.
 
-        now: the time that it is (default: the server's clock). Returns how many of them were
+        now: the current time (default: the server's clock). Returns how many records were
 
         - imported: stored, for the next `aggregate` to roll up;
-        - known: there already, which changes nothing;
-        - unknown: of what is no host component, or not any more; not stored;
-        - ahead: ending more than 5 minutes after now, by a clock that is wrong; not stored;
-        - late: of the imported, those whose window was settled before they came. Their component keeps them among its
-          newest 12 records, but roll-ups stay as they are; the next `aggregate` counts them too.
+        - known: stored already; nothing changes;
+        - unknown: of no existing host component; not stored;
+        - ahead: ending more than 5 minutes after now, by a wrong clock; not stored;
+        - late: imported, but after their window was settled. They stay among their component's newest 12 records, but
+          rollups do not change. The next `aggregate` counts them, too.
 
-        A record lies in the UTC-aligned window of 5 minutes that it ends in: after the window's begin and not after its end.
-        Raises InvalidValue, and stores nothing, where a record is of another type or has a value that none can have.
+        A record belongs to the UTC-aligned 5-minute window in which it ends, the window's start excluded and its end
+        included. Raises InvalidValue, and stores nothing, if a record has another type or an impossible value.
         """
         for record in records:
             _check(record)
@@ -53,24 +53,26 @@ class Usage:
         )
 
     def aggregate(self, *, now: datetime | None = None, started_at: datetime | None = None) -> AggregatedUsage:
-        """Roll up all that is due: windows of 5 minutes, then longer types, then retention (docs/domain.md#accounting).
+        """Roll up all due records: windows of 5 minutes, then longer types; then prune old records (docs/domain.md#accounting).
 
-        now: the time that it is (default: the server's clock). started_at: when the backend started (default: unknown). A new
-        record makes its window due for what stands above it: elements, connections and enabled hosts, then topologies, users
-        and organizations, as they stand at this moment. A window is rolled up once: when all sources have theirs, or when it is
-        settled, 15 minutes after its end.
+        A new record makes its window due for everything above it: elements, connections and enabled hosts, then topologies,
+        users and organizations, as they are at this moment. Each window is rolled up once: when all its sources have their
+        record, or when it is settled, 15 minutes after its end. After an outage no window is settled for 15 minutes, so
+        that records which hosts deliver late still count. An outage is a pause of more than 5 minutes between two runs of
+        any worker, or the time before started_at.
 
-        After an outage no window is settled for 15 minutes, so that what hosts measured meanwhile, and deliver late, still
-        counts. An outage is a pause of more than 5 minutes between two runs of any worker, and what was before started_at.
+        Running it again changes nothing. A run is one statement, done as a whole or not at all. A large run, or the first
+        after loading an old installation's dump, is several statements of about ten seconds each; the next call continues
+        what a stopped worker left unfinished.
 
-        Returns whether it ran (False where another worker is at it: then nothing was done), how many records were written
-        and pruned, how many came late (something above them had their window rolled up already: there they are missing), how
-        many came meanwhile and are waiting for the next run, and whether the run is unfinished, because another worker has
-        gone on with it.
+        now: the current time (default: the server's clock). started_at: when the backend started (default: unknown).
+        Returns
 
-        Running it again changes nothing. A run is one statement, which happens as a whole or not at all; a large one, or the
-        first after the load of an old installation's dump, which builds what the loaded records are enough for, is several of
-        some ten seconds each. What a worker leaves unfinished, as it ends, the next call goes on with.
+        - ran: False if another worker is running it; nothing was done then;
+        - written, pruned: how many records;
+        - late: how many came too late: the window of an object above them was rolled up already, without them;
+        - waiting: how many came meanwhile and wait for the next run;
+        - unfinished: True if another worker has continued the run.
         """
         done = self._q.aggregate(now, started_at)
         while done.unfinished and (more := self._q.aggregate(now, started_at)).ran:
@@ -78,43 +80,42 @@ class Usage:
         return done
 
     def list(self, usage_id: int, type: str, *, since: datetime = _FIRST, until: datetime = _LAST) -> Sequence[UsageRecord]:
-        """Return the records of an object, of a type ("5minutes", "hour", "day", "month", "year"), by time.
+        """Return an object's records of a type ("5minutes", "hour", "day", "month", "year"), ordered by time.
 
-        since, until: those that end after the one and not after the other.
+        since, until: only records that end after `since` and not after `until`.
         """
         return self._q.list(usage_id, type, since, until)
 
     def history(self, usage_id: int) -> UsageHistory:
-        """Return all records that are kept of an object, of each type by time. Raises NotFound where it is no usage_id."""
+        """Return all stored records of an object, by type and ordered by time. Raises NotFound for an unknown usage_id."""
         return found(self._q.history(usage_id), "usage", usage_id)
 
     def latest(self, usage_id: int, type: str) -> UsageRecord | None:
-        """Return the newest record of an object, of a type; None where it has none.
+        """Return an object's newest record of a type, or None.
 
-        Of 5 minutes: that of the newest window that `aggregate` has settled, or of a later one that is complete already. None
-        where the object has no record there: it uses nothing now.
+        For 5 minutes, it is the record of the newest window that `aggregate` has settled, or of a later complete one. None
+        means that the object uses nothing now.
         """
         return self._q.latest(usage_id, type)
 
     def totals_by_user(self, begin: datetime, end: datetime, *, after: int = 0, limit: int = 100) -> Sequence[UsageTotal]:
-        """Return what users used in a period, for billing, by id: at most `limit` of those with an id above `after`.
+        """Return users' usage in a period, for billing, ordered by id: at most `limit`, with ids above `after`.
 
-        Counted are the records that lie in the period as a whole; where a longer one does, the shorter ones in it are not.
-        So months are exact once they are over, and a day is for as long as days are kept. cputime, traffic and measurements
-        add up, memory and diskspace are averaged by measurements. begin_at and end_at tell what is covered; who has no record
-        in the period is left out.
+        Only records that lie wholly in the period count, and the longest ones that do; so a finished month is exact, and a
+        day as long as its day record is kept. cputime, traffic and measurements add up; memory and diskspace are averages
+        weighted by measurements. begin_at and end_at say what is covered. Users without records in the period are left out.
         """
         return self._q.totals_by_user(begin, end, after, limit)
 
     def totals_by_organization(
         self, begin: datetime, end: datetime, *, after: int = 0, limit: int = 100
     ) -> Sequence[UsageTotal]:
-        """Return what organizations used in a period, as `totals_by_user` does for users."""
+        """Return organizations' usage in a period, as `totals_by_user` does for users."""
         return self._q.totals_by_organization(begin, end, after, limit)
 
 
 def _check(record: UsageRecord) -> None:
-    """InvalidValue where a host can't have measured that (comparisons with NaN are false)."""
+    """Raise InvalidValue if a host cannot have measured that record (comparisons with NaN are false)."""
     r = row_of(UsageRecord, "usage", record)
     amounts = (r.measurements, r.memory, r.diskspace, r.traffic, r.cputime)
     with suppress(TypeError):  # from a comparison with what is no number or time

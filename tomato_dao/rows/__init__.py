@@ -1,10 +1,10 @@
 """The row classes: one frozen msgspec Struct per shape of row, whose fields are the query's columns in order.
 
-Times are `datetime` in UTC; usage is in bytes and CPU seconds, a profile's ram and diskspace in MB. Whole numbers in JSON
-are exact up to 4,300 digits; a number that no float can hold arrives as infinity.
+Times are `datetime` in UTC. Usage is in bytes and CPU seconds, a profile's ram and diskspace in MB. Whole numbers in JSON
+are exact up to 4,300 digits; a number beyond the range of floats is read as infinity.
 
-Rows compare, print and pickle by their fields. `replace(row, name="new")` returns a changed copy, and `asdict(row)` its
-fields as a dictionary, in which rows inside the row stay rows.
+Rows are compared, printed and pickled by their fields. `replace(row, name="new")` returns a changed copy, and `asdict(row)`
+the fields as a dictionary, in which rows inside the row stay rows.
 """
 
 from msgspec.structs import asdict, replace

@@ -1,4 +1,4 @@
-"""Claims of workers: each is its claimer's until lease_until."""
+"""Claims of workers: a claim belongs to one worker until its lease_until."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from .people import Contact, TopologyContact
 
 
 class HostUpdateClaim(Row, frozen=True):
-    """A host that is to be asked for its info; it is its claimer's until lease_until."""
+    """A host to be asked for its info; claimed until lease_until."""
 
     id: int
     name: str
@@ -20,7 +20,7 @@ class HostUpdateClaim(Row, frozen=True):
 
 
 class HostSyncClaim(Row, frozen=True):
-    """A host whose resources are to be synced; it is its claimer's until lease_until."""
+    """A host whose resources are to be synchronised; claimed until lease_until."""
 
     id: int
     name: str
@@ -32,9 +32,9 @@ class HostSyncClaim(Row, frozen=True):
 
 
 class ProblemNoticeClaim(Row, frozen=True):
-    """A notice of a host's problems to be sent; it is its claimer's until lease_until.
+    """A notice of a host's problems to be sent; claimed until lease_until.
 
-    kind: "announce", "again" or "resolved" (then problems is empty). problem_since: when the problem was first seen.
+    kind: "announce", "again" or "resolved" (without problems). problem_since: when the problem was first seen.
     """
 
     host_id: int
@@ -47,9 +47,9 @@ class ProblemNoticeClaim(Row, frozen=True):
 
 
 class TimeoutClaim(Row, frozen=True):
-    """A topology that is to be warned of, stopped or destroyed (action: warn, stop, destroy).
+    """A topology to be warned about, stopped or destroyed (action: "warn", "stop" or "destroy"); claimed until lease_until.
 
-    recipients: its managers and owners by explicit permission.
+    recipients: the topology's managers and owners by explicit permission.
     """
 
     id: int
@@ -62,7 +62,7 @@ class TimeoutClaim(Row, frozen=True):
 
 
 class ElementSyncClaim(Row, frozen=True):
-    """A machine that is to be looked at, and where it runs; None where it has no host element."""
+    """A machine to be checked, and the host that runs it (None if it has no host element); claimed until lease_until."""
 
     id: int
     topology_id: int
@@ -79,7 +79,7 @@ class ElementSyncClaim(Row, frozen=True):
 
 
 class OrphanClaim(Row, frozen=True):
-    """A host element or host connection that serves nothing, to be removed from its host."""
+    """A host element or host connection that serves nothing and is to be removed from its host; claimed until lease_until."""
 
     id: int
     host_id: int
@@ -93,7 +93,7 @@ class OrphanClaim(Row, frozen=True):
 
 
 class RefreshClaim(Row, frozen=True):
-    """A host element or host connection that is to be kept alive on its host; it is its claimer's until lease_until."""
+    """A host element or host connection to be kept alive on its host; claimed until lease_until."""
 
     id: int
     host_id: int
@@ -107,7 +107,7 @@ class RefreshClaim(Row, frozen=True):
 
 
 class TaskClaim(Row, frozen=True):
-    """A task that is this worker's until then."""
+    """A task to be done; claimed until lease_until."""
 
     name: str
     started_at: datetime
@@ -115,7 +115,7 @@ class TaskClaim(Row, frozen=True):
 
 
 class Task(Row, frozen=True):
-    """A task: when it was last begun, and until when it is some worker's (None: it was finished)."""
+    """A task: when it was last started, and until when a worker has claimed it (None: it is finished)."""
 
     name: str
     started_at: datetime

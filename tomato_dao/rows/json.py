@@ -1,4 +1,4 @@
-"""JSON as plain Python: what is read, and what may be given."""
+"""Types for JSON: as it is read (Json), and as it may be given (JsonIn)."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

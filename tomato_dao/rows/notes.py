@@ -7,14 +7,14 @@ from .json import Json, JsonObject
 
 
 class KeyValue(Row, frozen=True):
-    """A note of the backend's."""
+    """A value that the backend keeps under a key."""
 
     key: str
     value: Json
 
 
 class ErrorGroup(Row, frozen=True):
-    """A kind of error; removed_dumps counts those that were dropped or removed by hand."""
+    """A kind of error; removed_dumps counts the dumps that were dropped or deleted."""
 
     group_id: str
     description: str
@@ -22,10 +22,10 @@ class ErrorGroup(Row, frozen=True):
 
 
 class ErrorGroupSummary(ErrorGroup, frozen=True):
-    """A kind of error: how often it came (with what is gone by now), and what the dumps that are kept say.
+    """A kind of error: how often it occurred (dropped dumps included), and what the remaining dumps say.
 
-    last_at is None where no dump is left. sources, origins, versions and descriptions: each once. data_available: whether any
-    of the dumps has data.
+    last_at: None if no dump is left. sources, origins, versions, descriptions: distinct values. data_available: whether any
+    dump has data.
     """
 
     count: int
@@ -38,7 +38,7 @@ class ErrorGroupSummary(ErrorGroup, frozen=True):
 
 
 class ErrorDump(Row, frozen=True):
-    """An error report without its data; data_available says whether there is such."""
+    """An error report without its data; data_available says whether there are any."""
 
     source: str
     dump_id: str
@@ -52,17 +52,18 @@ class ErrorDump(Row, frozen=True):
 
 
 class FullErrorDump(ErrorDump, frozen=True):
-    """An error report with its data: base64 of a zlib stream, as it came."""
+    """An error report with its data: base64 of a zlib stream, as received."""
 
     data: str | None
 
 
 class Counts(Row, frozen=True):
-    """Counts of everything; elements also by their types and states.
+    """Counts of all objects, elements also by type and by state.
 
-    topologies_active: those whose latest usage is above 0, disk space aside; users_active: those who logged in within 30
-    days. host_cpus, host_memory and host_diskspace (KiB, root and data) are sums of what hosts report, disabled ones too;
-    host_load (0..1, of those that report one) and host_availability (0..1) are averages, None without hosts.
+    topologies_active: topologies whose latest usage is above 0, disk space aside. users_active: users who logged in within
+    30 days. host_cpus, host_memory and host_diskspace (KiB, root and data) are sums of what hosts report, disabled hosts
+    included. host_load (0 to 1, of the hosts that report one) and host_availability (0 to 1) are averages, None without
+    hosts.
     """
 
     organizations: int

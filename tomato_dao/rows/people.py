@@ -1,4 +1,4 @@
-"""Users, who is told of something, and what users may use."""
+"""Users, recipients of notices, and quotas."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from .usage import UsageRecord
 
 
 class User(Row, frozen=True):
-    """An account; origin says which login provider it is from."""
+    """An account; origin names its login provider."""
 
     id: int
     name: str
@@ -25,7 +25,7 @@ class User(Row, frozen=True):
 
 
 class Quota(Row, frozen=True):
-    """A user's quota: what may be used a month, and was used in this one (bytes, CPU seconds)."""
+    """A user's quota: the allowance per month, and what was used in the current one (bytes, CPU seconds)."""
 
     user_id: int
     monthly_memory: float
@@ -41,7 +41,7 @@ class Quota(Row, frozen=True):
 
 
 class FullUser(User, frozen=True):
-    """A user with the organization's name, quota (None where an old dump had none) and current 5-minute usage (None: none)."""
+    """A user with the organization's name, quota (None if an old dump had none) and current 5-minute usage (None: none)."""
 
     organization_name: str
     quota: Quota | None
@@ -49,7 +49,7 @@ class FullUser(User, frozen=True):
 
 
 class Contact(Row, frozen=True):
-    """A user who is to be told; nomails: the flag of that name, for who sends mail."""
+    """A user to be notified; nomails: whether the user has the flag of this name."""
 
     id: int
     name: str
@@ -60,13 +60,13 @@ class Contact(Row, frozen=True):
 
 
 class TopologyContact(Contact, frozen=True):
-    """A user who is to be told of a topology, and with what explicit role."""
+    """A user to be notified about a topology, with the user's explicit role."""
 
     role: str
 
 
 class ExpiredUsers(Row, frozen=True):
-    """Users that were removed, and those left though expired: a topology has no other owner."""
+    """The users that were removed, and the expired users that were kept because a topology has no other owner."""
 
     removed: tuple[Contact, ...]
     kept: tuple[Contact, ...]

@@ -1,4 +1,4 @@
-"""Organizations, sites and hosts, and what hosts run."""
+"""Organizations, sites and hosts, and the components that hosts run."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from .json import Json, JsonObject
 
 
 class Organization(Row, frozen=True):
-    """An owner of sites and users."""
+    """An owner of sites, and the home of users."""
 
     id: int
     name: str
@@ -20,7 +20,7 @@ class Organization(Row, frozen=True):
 
 
 class Site(Row, frozen=True):
-    """A place with hosts; longitude and latitude in degrees, null where they are not known."""
+    """A place with hosts; longitude and latitude in degrees, None if unknown."""
 
     id: int
     name: str
@@ -40,7 +40,7 @@ class FullSite(Site, frozen=True):
 
 
 class Host(Row, frozen=True):
-    """A machine that runs elements; what it reports is in `info` (sizes in KiB)."""
+    """A machine that runs elements; `info` is what it reports (sizes in KiB)."""
 
     id: int
     name: str
@@ -66,7 +66,7 @@ class Host(Row, frozen=True):
 
 
 class FullHost(Host, frozen=True):
-    """A host with what is wrong with it, its load (0 to 1, None where nothing is known of it), and whose it is."""
+    """A host with its problems, its load (0 to 1, None if unknown), and the names of its site and organization."""
 
     problems: list[str]
     load: float | None
@@ -75,7 +75,7 @@ class FullHost(Host, frozen=True):
 
 
 class HostCandidate(Row, frozen=True):
-    """A host that could run something: its load (0 to 1), how many components it runs, and how good a choice it is."""
+    """A host that could run an element: its load (0 to 1), how many components it runs, and its score (higher is better)."""
 
     id: int
     name: str
@@ -87,9 +87,9 @@ class HostCandidate(Row, frozen=True):
 
 
 class HostComponent(Row, frozen=True):
-    """A component of a host that serves an element or a connection: a host element or a host connection.
+    """A host element or host connection: a component on a host that serves an element or a connection.
 
-    num is the host's own number for it. Where element_id and connection_id are None it is an orphan.
+    num is the host's own number for it. A component without element_id and connection_id is an orphan.
     """
 
     id: int
@@ -104,7 +104,7 @@ class HostComponent(Row, frozen=True):
 
 
 class HostUse(Row, frozen=True):
-    """A component of a host, and its topology: None for an orphan."""
+    """A component on a host with its topology (None for an orphan)."""
 
     id: int
     num: int

@@ -1,4 +1,4 @@
-"""Templates, profiles and networks, and which hosts have them."""
+"""Templates, profiles and networks, and the hosts that have them."""
 
 from datetime import datetime
 
@@ -7,9 +7,9 @@ from .json import JsonObject
 
 
 class Resource(Row, frozen=True):
-    """A template, profile, network or network instance, as type says.
+    """A template, profile, network or network instance, as its type says.
 
-    attrs: its own with all that is known of it, by the names that frontends use: tech, name, preference, label, subtype,
+    attrs: its own attrs and its fields, under the names that frontends use: tech, name, preference, label, subtype,
     restricted, kblang, ram, cpus, diskspace, kind, network (its kind), host (its name), bridge.
     """
 
@@ -34,14 +34,14 @@ class Template(Row, frozen=True):
 
 
 class FullTemplate(Template, frozen=True):
-    """A disk image, and how many hosts have it ready, of how many that have a row for it."""
+    """A disk image, with how many hosts have it ready, and how many have a row for it."""
 
     ready: int
     hosts: int
 
 
 class ListedTemplate(Row, frozen=True):
-    """A disk image without its torrent data: torrent_data_md5 is the MD5 of that text, in hexadecimal digits."""
+    """A disk image without its torrent data; torrent_data_md5 is the MD5 of that text in hexadecimal digits."""
 
     id: int
     tech: str
@@ -56,14 +56,14 @@ class ListedTemplate(Row, frozen=True):
 
 
 class TemplateOfHost(ListedTemplate, frozen=True):
-    """A disk image, and whether a host has it ready, and since when that is so; None where the host says nothing of it."""
+    """A disk image, whether a host has it ready, and since when (None if the host has no row for it)."""
 
     ready: bool | None
     changed_at: datetime | None
 
 
 class TemplateReadiness(Row, frozen=True):
-    """Readiness of a template: how many hosts have it ready, of how many that have a row for it."""
+    """How many hosts have a template ready, and how many have a row for it."""
 
     template_id: int
     ready: int
@@ -71,7 +71,7 @@ class TemplateReadiness(Row, frozen=True):
 
 
 class TemplateOnHost(Row, frozen=True):
-    """State of a template on a host: ready or not, and since when."""
+    """The state of a template on a host: ready or not, and since when."""
 
     host_id: int
     template_id: int
@@ -80,7 +80,7 @@ class TemplateOnHost(Row, frozen=True):
 
 
 class Profile(Row, frozen=True):
-    """Resource limits of a virtual machine: ram and diskspace in MB, cpus a fraction; None where nothing is said."""
+    """Resource limits of a virtual machine: ram and diskspace in MB, cpus as a fraction; None means no limit is set."""
 
     id: int
     tech: str
@@ -95,7 +95,7 @@ class Profile(Row, frozen=True):
 
 
 class Network(Row, frozen=True):
-    """A kind of external network, as “internet” or “internet/uni”."""
+    """A kind of external network, such as “internet” or “internet/uni”."""
 
     id: int
     kind: str

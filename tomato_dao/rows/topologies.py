@@ -1,4 +1,4 @@
-"""Topologies and what they are made of."""
+"""Topologies, their elements and connections."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from .usage import UsageRecord
 
 
 class Topology(Row, frozen=True):
-    """One experiment; timeout_step is 0 (initial), 9 (warned), 10 (stopped) or 20 (destroyed)."""
+    """An experiment; timeout_step is 0 (initial), 9 (warned), 10 (stopped) or 20 (destroyed)."""
 
     id: int
     name: str
@@ -29,7 +29,7 @@ class TopologyPermission(Row, frozen=True):
 
 
 class FullPermission(TopologyPermission, frozen=True):
-    """A user's role on a topology, with who the user is; nomails: the flag of that name, for who sends mail."""
+    """A user's role on a topology, with the user's name and address; nomails: whether the user has the flag of this name."""
 
     name: str
     origin: str
@@ -39,10 +39,10 @@ class FullPermission(TopologyPermission, frozen=True):
 
 
 class ListedTopology(Topology, frozen=True):
-    """A topology as a list shows it, with its permissions and the ids of its elements and connections, each by id.
+    """A topology as lists show it, with its permissions and the ids of its elements and connections, each ordered by id.
 
-    role: the effective one of who asks (None: none). state: the highest of its elements (created where it has none). usage:
-    the latest 5-minute usage (None where it uses nothing now).
+    role: the effective role of the asking user, or None. state: the highest state of its elements (created if it has none).
+    usage: the latest 5-minute usage (None if nothing is used).
     """
 
     role: str | None
@@ -55,7 +55,7 @@ class ListedTopology(Topology, frozen=True):
 
 
 class TopologyRole(Row, frozen=True):
-    """A user's effective role on a topology, and the explicit one: user, manager, owner, or None."""
+    """A user's effective and explicit role on a topology: user, manager, owner or None."""
 
     topology_id: int
     user_id: int
@@ -102,7 +102,7 @@ class Connection(Row, frozen=True):
 
 
 class ConnectionEnd(Row, frozen=True):
-    """An element and what it is connected by."""
+    """An element and its connection."""
 
     id: int
     topology_id: int
@@ -111,7 +111,7 @@ class ConnectionEnd(Row, frozen=True):
 
 
 class RunningHost(Row, frozen=True):
-    """A host that runs something, with its problems; fileserver_port: None where it reports none."""
+    """A host that runs an element, with its problems; fileserver_port: None if the host reports none."""
 
     id: int
     name: str
@@ -123,16 +123,16 @@ class RunningHost(Row, frozen=True):
 
 
 class ServingComponent(HostComponent, frozen=True):
-    """A component of a host that serves a connection, with the host's name."""
+    """A component on a host that serves a connection, with the host's name."""
 
     host_name: str
 
 
 class FullElement(Element, frozen=True):
-    """An element with its main host element's attrs, the host that runs it, and what it would run with.
+    """An element with its main host element's attrs, the host that runs it, and the template and profile that it runs with.
 
-    The run_template and run_profile fields are the element's own or else the preferred one of its tech. ram, diskspace: in MB;
-    cpus: a fraction.
+    The run_template and run_profile fields are the element's own, or else the preferred ones of its tech. ram and diskspace
+    are in MB, cpus is a fraction.
     """
 
     host_element_attrs: JsonObject | None
@@ -147,7 +147,7 @@ class FullElement(Element, frozen=True):
 
 
 class FullConnection(Connection, frozen=True):
-    """A connection with its two ends, the host of its first host connection, and what serves it on hosts."""
+    """A connection with its two ends, the host of its first host connection, and the components that serve it."""
 
     host: RunningHost | None
     host_elements: tuple[ServingComponent, ...]
@@ -161,8 +161,8 @@ def _is_port_of_switch(element: Element) -> bool:
 class FullTopology(Topology, frozen=True):
     """A topology with everything in it.
 
-    role: the effective one of who asks (None: none). state: the highest of its elements (created where it has none). usage:
-    the latest 5-minute usage (None where it uses nothing now).
+    role: the effective role of the asking user, or None. state: the highest state of its elements (created if it has none).
+    usage: the latest 5-minute usage (None if nothing is used).
     """
 
     role: str | None
@@ -174,10 +174,10 @@ class FullTopology(Topology, frozen=True):
     usage: UsageRecord | None
 
     def connected_hosts(self, element_id: int) -> list[RunningHost]:
-        """Return the host of each element that an element, or one of its children, is connected to.
+        """Return the hosts of the elements that an element, or one of its children, is connected to.
 
-        A switch stands for the elements at its other ports, an interface for its machine. What does not run has no host. A
-        host comes once for each such element, so `Counter(host.id for host in …)` counts them, for bonuses in
+        A switch stands for the elements at its other ports, an interface for its machine. Elements that do not run have no
+        host. A host occurs once per such element, so `Counter(host.id for host in …)` counts them as bonuses for
         `hosts.candidates`.
         """
         elements = {e.id: e for e in self.elements}

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class AsyncHostComponents:
-    """Host elements and host connections: what hosts really run. When what one serves goes, it stays as an orphan."""
+    """Host elements and host connections: the components that hosts run.
+
+    A component becomes an orphan when the element or connection that it serves is deleted.
+    """
 
     def __init__(self, queries: "AsyncHostElementsQueries", entity: str) -> None:
         self._q = queries
@@ -31,79 +34,85 @@ class AsyncHostComponents:
         connection_id: int | None = None,
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> HostComponent:
-        """Create a component for an element or a connection, and return it; num is the host's own number for it.
+        """Create a component for an element or a connection, and return it. num: the host's own number for it.
 
-        Raises AlreadyExists (num on that host), NotFound (what it refers to), InvalidValue (it serves both).
+        Raises AlreadyExists if the host has this number already, NotFound if a referenced row does not exist, and
+        InvalidValue if it serves both an element and a connection.
         """
         return await self._q.create(host_id, num, type, state, element_id, connection_id, attrs or {})
 
     async def get(self, id: int) -> HostComponent:
-        """Return the one of an id. Raises NotFound."""
+        """Return the component with this id. Raises NotFound."""
         return found(await self._q.get(id), self._entity, id)
 
     async def get_by_num(self, host_id: int, num: int) -> HostComponent:
-        """Return the one that a host knows by its own number. Raises NotFound."""
+        """Return the component that a host knows by this number. Raises NotFound."""
         return found(await self._q.get_by_num(host_id, num), self._entity, (host_id, num))
 
     async def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 100) -> Sequence[HostComponent]:
-        """Return a page of those on a host by id: at most `limit` of those with an id above `after`."""
+        """Return a page of a host's components ordered by id: at most `limit`, with ids above `after`."""
         return await self._q.list_of_host(host_id, after, limit)
 
     async def list_uses_of_host(self, host_id: int, *, after: int = 0, limit: int = 100) -> Sequence[HostUse]:
-        """Return a page of those on a host with their topology, which tells who uses it, as `list_of_host` does."""
+        """Return a page of a host's components as `list_of_host` does, with the topology that uses each."""
         return await self._q.list_uses_of_host(host_id, after, limit)
 
     async def list_of_element(self, element_id: int) -> Sequence[HostComponent]:
-        """Those that serve an element, by id."""
+        """Return the components that serve an element, ordered by id."""
         return await self._q.list_of_element(element_id)
 
     async def list_of_connection(self, connection_id: int) -> Sequence[HostComponent]:
-        """Those that serve a connection, by id."""
+        """Return the components that serve a connection, ordered by id."""
         return await self._q.list_of_connection(connection_id)
 
     async def update(self, id: int, patch: HostComponentPatch) -> HostComponent:
-        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        """Change the fields in the patch and return the component. Raises NotFound, AlreadyExists, InvalidValue."""
         return found(await self._q.update(id, checked(HostComponentPatch, self._entity, patch)), self._entity, id)
 
     async def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
-        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        """Set and remove keys of attrs in one statement, and return the resulting attrs. Raises NotFound."""
         return found(await self._q.set_attrs(id, set, remove), self._entity, id)
 
     async def record(
         self, id: int, *, state: str, type: str, set: Mapping[str, JsonIn], remove: Sequence[str] = ()
     ) -> HostComponent:
-        """Keep what its host says of it, in one write: state, type, and keys of attrs to be set and removed.
+        """Store what the host reports about a component in one statement, and return the component.
 
-        Other keys of attrs stay. Returns it as it is then. Raises NotFound, InvalidValue.
+        state, type: as reported. set, remove: the keys of attrs to set and to remove; other keys stay. Raises NotFound,
+        InvalidValue.
         """
         return found(await self._q.record(id, state, type, set, remove), self._entity, id)
 
     async def claim_refreshes(self, *, limit: int, lease: timedelta) -> Sequence[RefreshClaim]:
-        """Claim at most `limit` of those that serve something and were not kept alive for an hour, or never.
+        """Claim at most `limit` components that serve something and were not kept alive within the last hour.
 
-        They are this worker's for the time of the lease, to have its host keep a host element for 14 days more, and refresh a
-        host connection; `finish_refresh` says that it was done. Raises InvalidValue.
+        The worker asks the host to keep a host element for 14 more days, or to refresh a host connection, and calls
+        `finish_refresh`. lease: how long they belong to this worker. See docs/guides/claims.md. Raises InvalidValue.
         """
         return await self._q.claim_refreshes(limit, positive(lease))
 
     async def finish_refresh(self, id: int, lease_until: datetime) -> None:
-        """Note that it was kept alive: it is due again in an hour. lease_until: the claim's. Raises LockLost."""
+        """Record that a claimed component was kept alive: it is due again in an hour.
+
+        lease_until: the claim's. Raises LockLost.
+        """
         finished(await self._q.finish_refresh(id, lease_until), self._entity, id)
 
     async def claim_orphans(self, *, limit: int, lease: timedelta) -> Sequence[OrphanClaim]:
-        """At most `limit` of those that serve nothing, to be removed from their hosts.
+        """Claim at most `limit` orphans, which are to be removed from their hosts.
 
-        They are this worker's for the time of the lease; `finish_orphan` forgets each. Raises InvalidValue.
+        lease: how long they belong to this worker. Call `finish_orphan` for each. See docs/guides/claims.md. Raises
+        InvalidValue.
         """
         return await self._q.claim_orphans(limit, positive(lease))
 
     async def finish_orphan(self, id: int, lease_until: datetime) -> None:
-        """Remove a claimed orphan that is gone from its host.
+        """Delete a claimed orphan that was removed from its host.
 
-        lease_until: the claim's. Raises LockLost, also where it serves again.
+        lease_until: the claim's. Raises LockLost if the lease ran out, or the component serves something again.
         """
         finished(await self._q.finish_orphan(id, lease_until), self._entity, id)
 
     async def delete(self, id: int) -> None:
-        """Remove it; what refers to it loses the reference. Raises NotFound."""
+        """Delete a component; references to it become null. Raises NotFound."""
         changed(await self._q.delete(id), self._entity, id)

@@ -12,9 +12,9 @@ PAGE = 500  # rows that iterating fetches at a time
 async def every(
     page: Callable[[Key, int], Awaitable[Sequence[Row]]], key: Callable[[Row], Key], after: Key
 ) -> AsyncIterator[Row]:
-    """Yield the rows of all pages, each of which begins after the last one's key.
+    """Yield the rows of all pages; each page begins after the last row's key.
 
-    A row that stays comes once; whether one comes that is made or removed meanwhile depends on where the pages are.
+    A row that stays is yielded once. Rows that are created or deleted meanwhile may or may not be yielded.
     """
     while rows := await page(after, PAGE):
         for one in rows:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class AsyncQuotas:
-    """Quotas: what each user may use a month and has used in this one; they come and go with the user."""
+    """Users' quotas: the monthly allowance and what was used in the current month.
+
+    A user is created and deleted with its quota.
+    """
 
     def __init__(self, queries: "AsyncQuotasQueries") -> None:
         self._q = queries
@@ -24,7 +27,7 @@ class AsyncQuotas:
         return found(await self._q.get(user_id), "quota", user_id)
 
     async def update(self, user_id: int, patch: QuotaPatch) -> Quota:
-        """Change what the patch names. Raises NotFound, InvalidValue (a negative value)."""
+        """Change the fields in the patch and return the quota. Raises NotFound, and InvalidValue for a negative value."""
         return found(await self._q.update(user_id, checked(QuotaPatch, "quota", patch)), "quota", user_id)
 
     async def set(
@@ -37,28 +40,34 @@ class AsyncQuotas:
         cputime: float | None = None,
         continuous_factor: float | None = None,
     ) -> Quota:
-        """Give a user a quota, also where it had none; what it has used stays.
+        """Set a user's allowance, also for a user without a quota, and return the quota; what was used stays.
 
-        memory, diskspace, traffic, cputime: a month's (bytes, CPU seconds). continuous_factor: which part of that is free to be
-        used at an even pace. What is None is the default of the settings. Raises NotFound (the user), InvalidValue (a negative
-        value).
+        Args:
+            user_id: The id of the user.
+            memory, diskspace, traffic, cputime: The allowance per month in bytes and CPU seconds (default: the settings').
+            continuous_factor: The part of the allowance that may be used at an even rate (default: the settings').
+
+        Raises NotFound (the user), and InvalidValue for a negative value.
         """
         return await self._q.set(user_id, memory, diskspace, traffic, cputime, continuous_factor)
 
     async def count_use(self, *, now: datetime | None = None) -> int:
-        """Count the new 5-minute records of all users against their quotas (docs/domain.md#accounting).
+        """Count users' new 5-minute records against their quotas, and return how many quotas changed.
 
-        now: the time that it is (default: the server's clock). Counted are the windows that `usage.aggregate` has settled, 15
-        minutes after their end, each once: used_at tells up to when. In a new month `used` starts at 0. To be called after
-        each `usage.aggregate`, for 5-minute records are kept for an hour only. Returns how many quotas changed; what another
-        worker is counting at the moment is left to it.
+        Call it after each `usage.aggregate`, since 5-minute records are kept for an hour only. It counts each window that
+        `usage.aggregate` has settled, 15 minutes after its end, once; used_at says how far. The first count in a new month
+        starts at 0. Users whom another worker is counting are left to it. See docs/domain.md#accounting.
+
+        now: the current time (default: the server's clock).
         """
         return await self._q.count_use(now)
 
     async def enforce(self, *, now: datetime | None = None) -> Sequence[User]:
-        """Flag users as `over_quota` who have used as much as a month's, or more, and take the flag from those who haven't.
+        """Flag users who have used up their month's allowance, unflag the others, and return the changed users.
 
-        now: the time that it is (default: the server's clock); what was used in an earlier month doesn't count. Where a
-        month's is 0, any use is over it. Users flagged `new_account` are left alone. Returns those whose flag changed.
+        The flag is `over_quota`. Use in an earlier month does not count. With an allowance of 0, any use is over quota.
+        Users with the flag `new_account` are left alone.
+
+        now: the current time (default: the server's clock).
         """
         return await self._q.enforce(now)

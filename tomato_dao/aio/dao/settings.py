@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 class AsyncInstallationSettings:
-    """Settings of the installation: kept in the database, so that all workers follow the same."""
+    """Settings of the installation, kept in the database for all workers."""
 
     def __init__(self, queries: "AsyncSettingsQueries") -> None:
         self._q = queries
 
     async def get(self) -> Settings:
-        """Return the settings as they are now."""
+        """Return the current settings."""
         return found(await self._q.get(), "settings", None)
 
     async def update(self, patch: SettingsPatch) -> Settings:
-        """Change what the patch names, for all workers and from their next call on; return the settings then.
+        """Change the fields in the patch and return the settings. All workers use them from their next call on.
 
-        Raises InvalidValue: durations are whole seconds, from 1 to ten years; amounts are not below 0.
+        Raises InvalidValue: durations are whole seconds from 1 to ten years; amounts are 0 or more.
         """
         return found(await self._q.update(checked(SettingsPatch, "settings", patch)), "settings", None)

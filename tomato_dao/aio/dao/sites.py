@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class AsyncSites:
-    """Places with hosts; known by their unique names (at most 50 characters, no “/”)."""
+    """Places with hosts, each with a unique name (at most 50 characters, no “/”)."""
 
     def __init__(self, queries: "AsyncSitesQueries") -> None:
         self._q = queries
@@ -31,7 +31,7 @@ class AsyncSites:
         description_text: str = "",
         attrs: Mapping[str, JsonIn] | None = None,
     ) -> Site:
-        """Create a site and return it; longitude and latitude in degrees, None where they are not known.
+        """Create a site and return it. longitude, latitude: in degrees, None if unknown.
 
         Raises AlreadyExists, NotFound (the organization), InvalidValue.
         """
@@ -40,41 +40,44 @@ class AsyncSites:
         )
 
     async def get(self, id: int) -> Site:
-        """Return the site of an id. Raises NotFound."""
+        """Return the site with this id. Raises NotFound."""
         return found(await self._q.get(id), "site", id)
 
     async def get_by_name(self, name: str) -> Site:
-        """Return the site of a name. Raises NotFound."""
+        """Return the site with this name. Raises NotFound."""
         return found(await self._q.get_by_name(name), "site", name)
 
     async def full(self, name: str) -> FullSite:
-        """Return the site of a name with its organization's name. Raises NotFound."""
+        """Return the site with this name and its organization's name. Raises NotFound."""
         return found(next(iter(await self._q.list_full(0, 1, name=name)), None), "site", name)
 
     async def list_full(self, *, organization_id: int | None = None, after: int = 0, limit: int = 100) -> Sequence[FullSite]:
-        """Return a page of sites, or those of an organization, each as `full` tells it, as `list` does."""
+        """Return a page of sites as `full` does, of all or of an organization, ordered by id as in `list`."""
         return await self._q.list_full(after, limit, organization_id=organization_id)
 
     async def list(self, *, after: int = 0, limit: int = 100) -> Sequence[Site]:
-        """Return a page of sites by id: at most `limit` of those with an id above `after`; `iterate` goes over all."""
+        """Return a page of sites ordered by id: at most `limit`, with ids above `after`; `iterate` returns all."""
         return await self._q.list(after, limit)
 
     def iterate(self, *, organization_id: int | None = None) -> AsyncIterator[Site]:
-        """Iterate over all sites, or an organization's, by id; a page is fetched at a time."""
+        """Iterate over all sites, or those of an organization, ordered by id, fetching one page at a time."""
         return every(lambda after, limit: self._q.list(after, limit, organization_id=organization_id), lambda row: row.id, 0)
 
     async def list_of_organization(self, organization_id: int, *, after: int = 0, limit: int = 100) -> Sequence[Site]:
-        """Return a page of an organization's sites, as `list` does; `iterate` goes over all."""
+        """Return a page of an organization's sites, as `list` does; `iterate` returns all."""
         return await self._q.list(after, limit, organization_id=organization_id)
 
     async def update(self, name: str, patch: SitePatch) -> Site:
-        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        """Change the fields in the patch and return the site. Raises NotFound, AlreadyExists, InvalidValue."""
         return found(await self._q.update(name, checked(SitePatch, "site", patch)), "site", name)
 
     async def set_attrs(self, name: str, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
-        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        """Set and remove keys of attrs in one statement, and return the resulting attrs. Raises NotFound."""
         return found(await self._q.set_attrs(name, set, remove), "site", name)
 
     async def delete(self, name: str) -> None:
-        """Remove a site; who prefers it loses the preference. Raises NotFound, NotEmpty while it has hosts."""
+        """Delete a site; topologies and elements that prefer it lose the preference.
+
+        Raises NotFound, and NotEmpty while it has hosts.
+        """
         changed(await self._q.delete(name), "site", name)

@@ -16,5 +16,5 @@ class AsyncStatistics:
         self._q = queries
 
     async def counts(self) -> Counts:
-        """Return how many there are of everything."""
+        """Return counts of all kinds of objects."""
         return await self._q.counts()

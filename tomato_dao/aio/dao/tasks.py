@@ -13,22 +13,30 @@ if TYPE_CHECKING:
 
 
 class AsyncTasks:
-    """Work that one worker of all does as a whole, every so often: known by its name, as "accounting"."""
+    """Periodic work that one worker at a time does as a whole, identified by a name such as "accounting"."""
 
     def __init__(self, queries: "AsyncTasksQueries") -> None:
         self._q = queries
 
     async def claim(self, name: str, period: timedelta, *, lease: timedelta) -> TaskClaim | None:
-        """Claim a task where it is due: never begun, begun a period ago and finished, or left by a worker whose lease ran out.
+        """Claim a task and return the claim, or None if it is not due or another worker has it.
 
-        It is this worker's for the time of the lease; None where it is not due or another's. Raises InvalidValue.
+        A task is due if it was never started, was started a `period` ago and finished, or its worker's lease ran out. See
+        docs/guides/claims.md.
+
+        Args:
+            name: The name of the task.
+            period: The time from one start to the next.
+            lease: How long the task belongs to this worker.
+
+        Raises InvalidValue.
         """
         return await self._q.claim(name, not_negative("period", period), positive(lease))
 
     async def finish(self, name: str, lease_until: datetime) -> None:
-        """Finish a claimed task: it is due again a period after it was begun. lease_until: the claim's. Raises LockLost."""
+        """Finish a claimed task: it is due again a period after its start. lease_until: the claim's. Raises LockLost."""
         finished(await self._q.finish(name, lease_until), "task", name)
 
     async def list(self) -> Sequence[Task]:
-        """All that were ever claimed, by name."""
+        """Return all tasks that were ever claimed, ordered by name."""
         return await self._q.list()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class AsyncTemplates:
-    """Disk images; a name is unique among those of one tech (kvmqm, openvz, repy)."""
+    """Disk images. A name is unique within a tech (kvmqm, openvz, repy)."""
 
     def __init__(self, queries: "AsyncTemplatesQueries") -> None:
         self._q = queries
@@ -36,56 +36,59 @@ class AsyncTemplates:
         return await self._q.create(tech, name, preference, label, subtype, restricted, kblang, torrent_data, attrs or {})
 
     async def get(self, id: int) -> Template:
-        """Return the template of an id. Raises NotFound."""
+        """Return the template with this id. Raises NotFound."""
         return found(await self._q.get(id), "template", id)
 
     async def full(self, id: int) -> FullTemplate:
-        """Return the template of an id, with how many hosts have it ready, as `readiness` counts them. Raises NotFound."""
+        """Return the template with this id and its readiness, as `readiness` returns it. Raises NotFound."""
         return found(await self._q.full(id), "template", id)
 
     async def get_by_name(self, tech: str, name: str) -> Template:
-        """Return the template of a tech and a name. Raises NotFound."""
+        """Return the template of a tech with this name. Raises NotFound."""
         return found(await self._q.get_by_name(tech, name), "template", (tech, name))
 
     async def preferred(self, tech: str) -> Template:
-        """Return the one of a tech with the highest preference; of several the oldest. Raises NotFound where there is none."""
+        """Return a tech's template with the highest preference, the oldest of several. Raises NotFound if the tech has none."""
         return found(await self._q.preferred(tech), "template of tech", tech)
 
     async def list(self, *, after: int = 0, limit: int = 100) -> Sequence[ListedTemplate]:
-        """Return a page of templates by id: at most `limit` of those with an id above `after`; `iterate` goes over all.
+        """Return a page of templates ordered by id: at most `limit`, with ids above `after`; `iterate` returns all.
 
-        They are without their torrent data, which can be large, but with its MD5; `get` gives the data.
+        They have the MD5 of their torrent data instead of the data, which can be large; `get` returns the data.
         """
         return await self._q.list(after, limit)
 
     def iterate(self, *, tech: str | None = None) -> AsyncIterator[ListedTemplate]:
-        """Iterate over all templates, or a tech's, by id; a page is fetched at a time."""
+        """Iterate over all templates, or those of a tech, ordered by id, fetching one page at a time."""
         return every(lambda after, limit: self._q.list(after, limit, tech=tech), lambda row: row.id, 0)
 
     async def list_of_tech(self, tech: str, *, after: int = 0, limit: int = 100) -> Sequence[ListedTemplate]:
-        """Return a page of a tech's templates, as `list` does; `iterate` goes over all."""
+        """Return a page of a tech's templates, as `list` does; `iterate` returns all."""
         return await self._q.list(after, limit, tech=tech)
 
     async def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[TemplateOfHost]:
-        """Return a page of all templates by id, as `list` does, each with whether that host has it ready."""
+        """Return a page of all templates ordered by id, as `list` does, each with whether a host has it ready."""
         return await self._q.list_of_host(host_id, after, limit)
 
     async def readiness(self, id: int) -> TemplateReadiness:
-        """Return how many hosts have a template ready, of how many that have a row for it. Raises NotFound."""
+        """Return how many hosts have a template ready, and how many have a row for it. Raises NotFound."""
         return found(await self._q.readiness(id), "template", id)
 
     async def list_readiness(self, *, after: int = 0, limit: int = 100) -> Sequence[TemplateReadiness]:
-        """Return a page of readiness, of the templates that `list` gives; the next one is that after the last template_id."""
+        """Return a page of the readiness of the templates that `list` returns.
+
+        Pass the last template_id as `after` for the next page.
+        """
         return await self._q.list_readiness(after, limit)
 
     async def update(self, id: int, patch: TemplatePatch) -> Template:
-        """Change what the patch names. Raises NotFound, AlreadyExists, InvalidValue."""
+        """Change the fields in the patch and return the template. Raises NotFound, AlreadyExists, InvalidValue."""
         return found(await self._q.update(id, checked(TemplatePatch, "template", patch)), "template", id)
 
     async def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
-        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        """Set and remove keys of attrs in one statement, and return the resulting attrs. Raises NotFound."""
         return found(await self._q.set_attrs(id, set, remove), "template", id)
 
     async def delete(self, id: int) -> None:
-        """Remove a template; an element that names it then runs with the preferred one. Raises NotFound."""
+        """Delete a template; elements that used it run with the preferred one. Raises NotFound."""
         changed(await self._q.delete(id), "template", id)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class AsyncTemplatesOnHosts:
-    """Which host has which template, and whether it is ready there."""
+    """The templates that each host has, and whether they are ready there."""
 
     def __init__(self, queries: "AsyncTemplatesOnHostsQueries") -> None:
         self._q = queries
@@ -22,24 +22,24 @@ class AsyncTemplatesOnHosts:
         return found(await self._q.get(host_id, template_id), "template on host", (host_id, template_id))
 
     async def list_of_host(self, host_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[TemplateOnHost]:
-        """Return a page of those on a host by template: at most `limit` of those of a template with an id above `after`."""
+        """Return a page of a host's templates ordered by template: at most `limit`, with template ids above `after`."""
         return await self._q.list_of_host(host_id, after, limit)
 
     async def list_of_template(self, template_id: int, *, after: int = 0, limit: int = 1000) -> Sequence[TemplateOnHost]:
-        """Return a page of those of a template by host: at most `limit` of those on a host with an id above `after`."""
+        """Return a page of a template's hosts ordered by host: at most `limit`, with host ids above `after`."""
         return await self._q.list_of_template(template_id, after, limit)
 
     async def set(self, host_id: int, template_id: int, ready: bool) -> TemplateOnHost:
-        """Note whether a host has a template ready; changed_at is when that last changed. Raises NotFound."""
+        """Store whether a host has a template ready; changed_at is the time of the last change. Raises NotFound."""
         return await self._q.set(host_id, template_id, ready)
 
     async def set_of_host(self, host_id: int, ready: Mapping[int, bool]) -> int:
-        """Note what a host reports, template id → ready; others stay as they are. How many changed or are new.
+        """Store what a host reports (template id → ready), and return how many rows are new or changed. Others stay.
 
-        Raises NotFound (the host or a template); then nothing is noted.
+        Raises NotFound (the host or a template); nothing is stored then.
         """
         return await self._q.set_of_host(host_id, list(ready), list(ready.values()))
 
     async def delete(self, host_id: int, template_id: int) -> None:
-        """Forget about a template on a host. Raises NotFound."""
+        """Delete the row of a template on a host. Raises NotFound."""
         changed(await self._q.delete(host_id, template_id), "template on host", (host_id, template_id))

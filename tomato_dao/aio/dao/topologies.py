@@ -31,7 +31,7 @@ _ABOVE_ALL = 2**63 - 1  # no id of a topology is higher
 
 
 class AsyncTopologies:
-    """Experiments: each holds elements and the connections between them."""
+    """Experiments, which hold elements and connections between them."""
 
     def __init__(self, queries: "AsyncTopologiesQueries", exchange_queries: "AsyncTopologyExchangeQueries") -> None:
         self._q = queries
@@ -40,22 +40,21 @@ class AsyncTopologies:
     async def create(
         self, name: str = "", *, owner_id: int, site_id: int | None = None, attrs: Mapping[str, JsonIn] | None = None
     ) -> Topology:
-        """Create a topology with its owner; it times out in an hour (a setting).
+        """Create a topology with its owner and return it. It times out after the setting topology_timeout_initial (an hour).
 
-        name: default: by its id, as “Topology #5”.
-
-        Raises NotFound (the user or the site), InvalidValue.
+        name: default: “Topology #5”, by its id. Raises NotFound (the user or the site), InvalidValue.
         """
         return await self._q.create(name, owner_id, site_id, attrs or {})
 
     async def get(self, id: int) -> Topology:
-        """Return the topology of an id. Raises NotFound."""
+        """Return the topology with this id. Raises NotFound."""
         return found(await self._q.get(id), "topology", id)
 
     async def full(self, id: int, *, asking_user_id: int | None = None, started_at: datetime | None = None) -> FullTopology:
-        """Return a topology with permissions, elements, connections, the hosts that run them and latest 5-minute usage.
+        """Return a topology with permissions, elements, connections, the hosts that run them, and its latest 5-minute usage.
 
-        asking_user_id: the user whose role it tells. started_at: when the backend started (see Hosts). Raises NotFound.
+        asking_user_id: the user whose effective role is returned (default: none). started_at: when the backend started (see
+        Hosts). Raises NotFound.
         """
         rows = await self._q.list_full(asking_user_id, started_at, _ABOVE_ALL, 1, id=id)
         return found(next(iter(rows), None), "topology", id)
@@ -63,10 +62,10 @@ class AsyncTopologies:
     async def list(
         self, *, asking_user_id: int | None = None, after: int | None = None, limit: int = 100
     ) -> Sequence[ListedTopology]:
-        """Return a page of topologies, the newest first, each with all that a list shows; `iterate` goes over all.
+        """Return a page of topologies, the newest first, each with permissions, state and usage; `iterate` returns all.
 
-        asking_user_id: the user whose role each tells. after: the id of the last topology of the page before (default: the
-        first page); at most `limit` topologies are returned.
+        asking_user_id: the user whose effective role is returned (default: none). after: the id of the previous page's last
+        topology (default: the first page). limit: the most topologies to return.
         """
         return await self._q.list(asking_user_id, _before(after), limit)
 
@@ -79,20 +78,20 @@ class AsyncTopologies:
         after: int | None = None,
         limit: int = 100,
     ) -> Sequence[ListedTopology]:
-        """Return a page of those on which a user has at least that explicit role (user, manager, owner), as `list` does.
+        """Return a page of the topologies on which a user has at least this explicit role, as `list` does.
 
-        role: "owner" gives the user's own. Raises InvalidValue where there is no such role.
+        role: "user", "manager" or "owner". Raises InvalidValue for any other.
         """
         return await self._q.list(asking_user_id, _before(after), limit, user_id=user_id, roles=_at_least(role))
 
     async def list_of_organization(
         self, organization_id: int, *, asking_user_id: int | None = None, after: int | None = None, limit: int = 100
     ) -> Sequence[ListedTopology]:
-        """Return a page of those with an owner in an organization, as `list` does."""
+        """Return a page of the topologies with an owner in an organization, as `list` does."""
         return await self._q.list(asking_user_id, _before(after), limit, organization_id=organization_id)
 
     async def list_accessible(self, user_id: int, *, after: int | None = None, limit: int = 100) -> Sequence[ListedTopology]:
-        """Return a page of those on which a user has an effective role, which each tells, as `list` does."""
+        """Return a page of the topologies on which a user has an effective role, as `list` does; `role` is that role."""
         return await self._q.list(user_id, _before(after), limit, accessible_to=user_id)
 
     async def list_full(
@@ -107,9 +106,9 @@ class AsyncTopologies:
         after: int | None = None,
         limit: int = 100,
     ) -> Sequence[FullTopology]:
-        """Return a page of whole topologies, as `full` gives each, of those that `iterate` goes over for the same choice.
+        """Return a page of topologies as `full` does; the parameters choose them as for `iterate`.
 
-        after, limit: as for `list`. Raises InvalidValue where accessible_to comes with another choice.
+        after, limit: as for `list`. Raises InvalidValue if accessible_to is combined with user_id or organization_id.
         """
         return await self._q.list_full(
             asking_user_id,
@@ -131,10 +130,10 @@ class AsyncTopologies:
         accessible_to: int | None = None,
         asking_user_id: int | None = None,
     ) -> AsyncIterator[ListedTopology]:
-        """Iterate over all topologies, or a user's, an organization's, or those that a user has access to; the newest first.
+        """Iterate over all topologies, or those of a user, of an organization or accessible to a user; the newest first.
 
-        They are those of `list`, `list_of_user` (with role), `list_of_organization` and `list_accessible`; a page is fetched
-        at a time. Raises InvalidValue where accessible_to comes with another choice.
+        The parameters choose what `list_of_user` (with `role`), `list_of_organization` and `list_accessible` return; one
+        page is fetched at a time. Raises InvalidValue if accessible_to is combined with user_id or organization_id.
         """
         roles = _chosen_roles(user_id, role, organization_id, accessible_to)
 
@@ -152,55 +151,64 @@ class AsyncTopologies:
         return every(page, lambda row: row.id, None)
 
     async def update(self, id: int, patch: TopologyPatch) -> Topology:
-        """Change what the patch names. Raises NotFound, InvalidValue."""
+        """Change the fields in the patch and return the topology. Raises NotFound, InvalidValue."""
         return found(await self._q.update(id, checked(TopologyPatch, "topology", patch)), "topology", id)
 
     async def set_attrs(self, id: int, set: Mapping[str, JsonIn], remove: Sequence[str] = ()) -> JsonObject:
-        """Set some keys of attrs and remove others, at once; the attrs that it has then. Raises NotFound."""
+        """Set and remove keys of attrs in one statement, and return the resulting attrs. Raises NotFound."""
         return found(await self._q.set_attrs(id, set, remove), "topology", id)
 
     async def contacts(self, id: int, role: str = "user") -> Sequence[TopologyContact]:
-        """Return the users with at least that explicit role (user, manager, owner) on a topology, by id.
+        """Return the users with at least this explicit role on a topology, ordered by id.
 
-        Raises InvalidValue where there is no such role.
+        role: "user", "manager" or "owner". Raises InvalidValue for any other.
         """
         return await self._q.contacts(id, _at_least(role))
 
     async def renew(self, id: int, period: timedelta) -> Topology:
-        """Let a topology time out after a period from now (docs/domain.md#timeouts). Raises NotFound, InvalidValue.
+        """Set a topology's timeout to a period from now (docs/domain.md#timeouts). Raises NotFound, InvalidValue.
 
-        period: a longer one is cut to the setting topology_timeout_maximum (30 days). For one of at most
-        topology_timeout_warning (a day) no warning is sent.
+        period: at most the setting topology_timeout_maximum (30 days); a longer one is shortened to it. No warning is sent
+        for a period of at most topology_timeout_warning (a day).
         """
         return found(await self._q.renew(id, period), "topology", id)
 
     async def claim_timeouts(self, *, limit: int, lease: timedelta) -> Sequence[TimeoutClaim]:
-        """Claim at most `limit` topologies that are to be warned of, stopped or destroyed (docs/domain.md#timeouts).
+        """Claim at most `limit` topologies that are to be warned about, stopped or destroyed (docs/domain.md#timeouts).
 
-        They are this worker's for the time of the lease; `finish_timeout` moves each on. Raises InvalidValue.
+        lease: how long they belong to this worker. Call `finish_timeout` for each. See docs/guides/claims.md. Raises
+        InvalidValue.
         """
         return await self._q.claim_timeouts(limit, positive(lease))
 
     async def finish_timeout(self, id: int, lease_until: datetime) -> None:
-        """Finish a claimed timeout: go on to the next step. lease_until: the claim's. Raises LockLost, as after a renewal."""
+        """Finish a claimed timeout and set the next step. lease_until: the claim's.
+
+        Raises LockLost if the lease ran out or the topology was renewed.
+        """
         finished(await self._q.finish_timeout(id, lease_until), "topology", id)
 
     async def delete(self, id: int) -> None:
-        """Remove a topology with its elements, connections, permissions and usage.
+        """Delete a topology with its elements, connections, permissions and usage.
 
-        Raises NotFound, WrongState unless each of its elements could go.
+        Raises NotFound, and WrongState unless each of its elements could be deleted.
         """
         changed(await self._q.delete(id), "topology", id)
 
     async def import_(self, export: Json | bytes, *, owner_id: int) -> ImportedTopology:
-        """Create a topology from an export in the frontend's format, version 3, as JSON text or parsed.
+        """Create a topology from an export in the frontend's format, version 3 (docs/guides/import-export.md).
 
-        Names of templates, profiles and sites become references. A name that is not known stays in attrs and is reported; so
-        does that of a restricted template, profile or kind of network, unless the owner has the flag restricted_templates,
-        restricted_profiles or restricted_networks. What has no name, no site or no attrs of link emulation begins as in
-        `elements.create` and `connections.create`. A kind always stays in attrs: whoever starts an external network out of it
-        checks the user's flag again. Raises InvalidValue, with the place, where the export is wrong, NotFound where there is no
-        such owner; then nothing is imported.
+        Args:
+            export: JSON text, or JSON that is already parsed.
+            owner_id: The user who becomes the owner.
+
+        Names of templates, profiles and sites become references. Unknown names stay in attrs and are reported; so are names
+        of restricted templates, profiles or kinds of network, unless the owner has the flag restricted_templates,
+        restricted_profiles or restricted_networks. A kind of network always stays in attrs: check the user's flag again
+        when starting it. Missing names, sites and attrs of link emulation get the defaults of `elements.create` and
+        `connections.create`.
+
+        Raises InvalidValue, with the place in the export, and NotFound (the owner); nothing is imported then.
         """
         t = exchange.parse(export)
         made = await self._exchange.import_topology(t.name, t.site, t.attrs, t.elements, t.connections, owner_id)
@@ -210,7 +218,7 @@ class AsyncTopologies:
     async def export(self, id: int) -> JsonObject:
         """Return a topology in the frontend's format, version 3, without what belongs to this installation. Raises NotFound.
 
-        Of templates and profiles it names those that an element runs with: its own, or else the preferred one.
+        Templates and profiles are those that an element runs with: its own, or else the preferred ones.
         """
         return exchange.build(found(await self._exchange.export(id), "topology", id))
 
@@ -220,14 +228,14 @@ def _before(after: int | None) -> int:
 
 
 def _at_least(role: str) -> list[str]:
-    """Return a role and all above it. Raises InvalidValue."""
+    """Return a role and all higher ones. Raises InvalidValue."""
     if role not in _ROLES:
         raise InvalidValue(f"topology: role is user, manager or owner, not {quoted(role)}", entity="topology", key="role")
     return _ROLES[_ROLES.index(role) :]
 
 
 def _chosen_roles(user_id: int | None, role: str, organization_id: int | None, accessible_to: int | None) -> list[str] | None:
-    """Return the explicit roles that a choice of topologies is about, None without user_id. Raises InvalidValue."""
+    """Return the explicit roles that match the parameters, or None without user_id. Raises InvalidValue."""
     if accessible_to is not None and (user_id is not None or organization_id is not None):
         text = "topology: accessible_to goes with neither user_id nor organization_id"
         raise InvalidValue(text, entity="topology", key="accessible_to")
