@@ -38,7 +38,7 @@ Row = tuple[str, str, str]  # what is measured, the goal, the figure
 
 def main() -> None:
     """Measure, print the table, and write it into the page."""
-    with tempfile.TemporaryDirectory() as directory, primary_and_standby(Path(directory) / "primary") as pair:
+    with tempfile.TemporaryDirectory() as directory, primary_and_standby(Path(directory) / "primary", durable=True) as pair:
         url = pair.primary.url(NAME)
         create_database(url)
         migrate(url)

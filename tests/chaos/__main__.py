@@ -4,17 +4,13 @@ python -m tests.chaos [--seed N] [--seconds N] [--write]
 """
 
 import argparse
-import logging
-import multiprocessing
 import os
 import platform
 import random
 import sys
 import tempfile
-import threading
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,13 +18,12 @@ from time import monotonic
 
 import psycopg
 
-from tests.chaos import workload
+from tests.chaos import lists, workload
 from tests.chaos.faults import Faults
 from tests.chaos.judging import counts, judge
 from tests.chaos.proxy import Proxy
-from tests.helpers.standby_cases import primary_and_standby
+from tests.chaos.storm import NAME, in_processes, ways
 from tomato_dao.ops import embedded
-from tomato_dao.ops.migrate import create_database, migrate
 from tomato_dao.ops.scratch import scratch_database, with_database
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -40,7 +35,10 @@ ROUNDS = {
     "restarts and crashes": ("restart_fast", "restart_immediate", "kill"),
     "all of them": ("kill", "stop", *NETWORK, "restart_fast", "restart_immediate"),
 }
+STANDBY = "standbys serve reads"
 PROMOTION = "a standby is promoted"
+OF_STANDBY = ("kill", "kill_on_standby", "lag", "lag", *NETWORK)
+IS_ASYNC = (False, False, True)
 Row = tuple[str, dict[str, int], Counter[str], list[str]]
 
 
@@ -61,8 +59,9 @@ def main() -> int:
             with scratch_database(server) as url:
                 rows.append(_storm(name, faults, url, directory / "server", given.seed, given.seconds))
             _print(rows[-1])
-        rows.append(_promotion(directory / "primary", given.seed, given.seconds))
-        _print(rows[-1])
+        for row in _with_standby(directory, given.seed, given.seconds):
+            rows.append(row)
+            _print(row)
         with psycopg.connect(with_database(server, "postgres")) as connection:
             version = connection.info.parameter_status("server_version")
     if given.write:
@@ -76,38 +75,47 @@ def _storm(name: str, faults: tuple[str, ...], url: str, directory: Path, seed: 
     with ExitStack() as stack:
         proxy = Proxy(url)
         stack.callback(proxy.close)
-        injected = Faults(url, seed, proxy, directory)
+        injected = Faults(url, seed, [proxy], directory)
         pause = 1.5 if "restart_fast" in faults else 0.3
-        results = _at_work(proxy.url, seed, seconds, lambda: injected.rage(seconds, faults, pause))
+        results = in_processes(proxy.url, seed, seconds, lambda: injected.rage(seconds, faults, pause), IS_ASYNC)
     return name, counts(results), injected.done, judge(url, results)
 
 
-def _promotion(directory: Path, seed: int, seconds: float) -> Row:
-    """Let the primary go in the middle of the work, and promote its synchronous standby."""
-    with primary_and_standby(directory) as pair:
-        create_database(pair.primary.url("tomato"))
-        migrate(pair.primary.url("tomato"))
-        workload.prepare(pair.primary.url("tomato"))
-        pair.hear_all()
+def _with_standby(directory: Path, seed: int, seconds: float) -> Iterator[Row]:
+    """Let a standby serve reads while faults come; then restart the primary, let it go, and promote the standby."""
+    with ways(directory / "primary", durable=True) as servers:
+        kinds = (*workload.ALL, lists.on_standbys, lists.on_standbys)
+        faults = servers.faults(seed)
+        results = in_processes(
+            servers.url,
+            seed,
+            seconds,
+            lambda: faults.rage(seconds, OF_STANDBY, 0.3),
+            IS_ASYNC,
+            kinds=kinds,
+            replicas=[servers.standby],
+        )
+        yield STANDBY, counts(results), faults.done, judge(servers.pair.primary.url(NAME), results)
+    with ways(directory / "another", durable=True) as servers:
+        faults = servers.faults(seed)
 
         def promote() -> None:
-            threading.Event().wait(seconds / 2)
-            pair.primary.kill()
-            pair.standby.ask("select pg_promote(true, 60)")
+            faults.rage(seconds / 2, (*OF_STANDBY, "restart_fast", "restart_immediate"), 0.5)
+            servers.promote()
+            faults.done["promotion"] += 1
 
-        results = _at_work(pair.url("tomato", target_session_attrs="read-write"), seed, seconds, promote)
-        return PROMOTION, counts(results), Counter(promotion=1), judge(pair.standby.url("tomato"), results)
-
-
-def _at_work(url: str, seed: int, seconds: float, faults: Callable[[], None]) -> list[workload.Result]:
-    """Return what three processes have seen that worked while the faults came."""
-    spawning = multiprocessing.get_context("spawn")
-    with spawning.Manager() as manager, ProcessPoolExecutor(3, spawning, logging.disable) as processes:
-        together = manager.Barrier(4)
-        running = [processes.submit(workload.work, url, seed, n, seconds, together, is_async=n == 2) for n in range(3)]
-        together.wait(60)
-        faults()
-        return [each.result(240) for each in running]
+        results = in_processes(
+            servers.url,
+            seed,
+            seconds,
+            promote,
+            IS_ASYNC,
+            kinds=kinds,
+            replicas=[servers.standby],
+            deadlines=False,
+            promoted=True,
+        )
+        yield PROMOTION, counts(results), faults.done, judge(servers.pair.standby.url(NAME), results)
 
 
 def _print(row: Row) -> None:

@@ -1,4 +1,4 @@
-"""Faults that come at random moments, of a seed: killed and stopped sessions, restarts, a bad network."""
+"""Faults that come at random moments, of a seed: killed and stopped sessions, restarts, a bad network, a standby that lags."""
 
 import os
 import random
@@ -21,16 +21,22 @@ _OURS += " and backend_type = 'client backend' and application_name like 'chaos%
 
 
 class Faults:
-    """Faults of one server and the way to it, one after the other, while `seconds` last."""
+    """Faults of a server, its standby, and the ways to them, one after the other, while `seconds` last.
 
-    def __init__(self, url: str, seed: int, proxy: Proxy, directory: Path | None = None) -> None:
+    url: of the server's database. directory: of the server, where it may be restarted. standby: its standby's URL.
+    """
+
+    def __init__(
+        self, url: str, seed: int, proxies: Sequence[Proxy], directory: Path | None = None, standby: str | None = None
+    ) -> None:
         self.done: Counter[str] = Counter()
-        self._url, self._proxy, self._directory = url, proxy, directory
+        self._url, self._proxies, self._directory, self._standby = url, proxies, directory, standby
         self._chance = random.Random(f"faults {seed}")  # noqa: S311 (no secret)
         self._over = threading.Event()
 
     def rage(self, seconds: float, names: Sequence[str], pause: float) -> None:
         """Do faults of these names for some seconds, each after a pause of `pause` seconds on average."""
+        self._over.clear()
         end = threading.Timer(seconds, self._over.set)
         end.start()
         try:
@@ -42,11 +48,12 @@ class Faults:
                     self.done[name] += 1
         finally:
             end.cancel()
-            self._proxy.delay = 0
-            self._proxy.hold(False)
+            for proxy in self._proxies:
+                proxy.delay = 0
+                proxy.hold(False)
 
-    def _one(self, what: LiteralString) -> int | None:
-        with psycopg.connect(self._url, autocommit=True, connect_timeout=5) as connection:
+    def _one(self, what: LiteralString, url: str | None = None) -> int | None:
+        with psycopg.connect(url or self._url, autocommit=True, connect_timeout=5) as connection:
             row = connection.execute(what + " " + _OURS).fetchone()
         return row[0] if row else None
 
@@ -64,6 +71,21 @@ class Faults:
                 finally:
                     os.kill(pid, signal.SIGCONT)
 
+    def kill_on_standby(self) -> None:
+        """End a session of the standby."""
+        assert self._standby
+        self._one("select pg_terminate_backend(pid)::int", self._standby)
+
+    def lag(self) -> None:
+        """Let the standby replay nothing for a while."""
+        assert self._standby
+        with psycopg.connect(self._standby, autocommit=True, connect_timeout=5) as connection:
+            connection.execute("select pg_wal_replay_pause()")
+            try:
+                self._over.wait(self._chance.uniform(0.05, 0.5))
+            finally:
+                connection.execute("select pg_wal_replay_resume()")
+
     def restart_fast(self) -> None:
         """Stop the server as an operator does, and start it."""
         assert self._directory
@@ -78,27 +100,33 @@ class Faults:
         until(lambda: not _lives(process))
         embedded.start(self._directory)
 
+    def _way(self) -> Proxy:
+        return self._chance.choice(self._proxies)
+
     def cut(self) -> None:
-        """Break all connections."""
-        self._proxy.cut()
+        """Break all connections of a way."""
+        self._way().cut()
 
     def delay(self) -> None:
         """Make the network slow for a while."""
-        self._proxy.delay = self._chance.uniform(0.005, 0.05)
+        proxy = self._way()
+        proxy.delay = self._chance.uniform(0.005, 0.05)
         self._over.wait(self._chance.uniform(0.1, 1))
-        self._proxy.delay = 0
+        proxy.delay = 0
 
     def slow(self) -> None:
         """Make the network slow from now on."""
-        self._proxy.delay = 0.01
+        for proxy in self._proxies:
+            proxy.delay = 0.01
 
     def black_hole(self) -> None:
         """Let nothing through for a while, then all, or break it then."""
-        self._proxy.hold(True)
+        proxy = self._way()
+        proxy.hold(True)
         self._over.wait(self._chance.uniform(0.1, 2))
         if self._chance.random() < 0.5:
-            self._proxy.cut()
-        self._proxy.hold(False)
+            proxy.cut()
+        proxy.hold(False)
 
 
 def _lives(process: int) -> bool:

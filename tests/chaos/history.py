@@ -51,6 +51,17 @@ class Call:
         return [op for op in self.ops if isinstance(op, Append)]
 
 
+@dataclass
+class Result:
+    """What a process saw: its calls, the events that it heard, how many reads standbys have served, and what went wrong."""
+
+    calls: list[Call] = field(default_factory=list)
+    heard: list[tuple[float, str, int | None]] = field(default_factory=list)
+    listened_until: float = 0.0
+    served: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
 class Recorder:
     """Calls of all threads, as they end; `sure` says whether Unavailable means that nothing was done."""
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import psycopg
 
 from tests.chaos import checker, holders
-from tests.chaos.history import Call
-from tests.chaos.workload import LISTS, Result
+from tests.chaos import lists as work
+from tests.chaos.history import Call, Result
 
 
 def judge(url: str, results: Sequence[Result]) -> list[str]:
@@ -24,7 +24,7 @@ def judge(url: str, results: Sequence[Result]) -> list[str]:
         ).fetchone()
     if total != (0,):
         found.append(f"half a transfer: the sum is {total} after the storm")
-    for level, keys in LISTS.items():
+    for level, keys in work.LISTS.items():
         chosen = [call for call in calls if call.kind in (f"lists {level}", "sum")]
         found += checker.faults([_of(call, keys) for call in chosen], {k: lists[k] for k in keys}, serializable="lists s")
     found += holders.created(calls, names) + holders.finished_twice(calls) + holders.wrong_answers(calls)
@@ -43,7 +43,7 @@ def _of(call: Call, keys: Sequence[str]) -> Call:
 
 
 def counts(results: Sequence[Result]) -> dict[str, int]:
-    """Return how many calls had which outcome, and how many events were heard and missed."""
+    """Return how many calls had which outcome, how many events were heard and missed, and what standbys have served."""
     outcomes: Counter[str] = Counter(call.outcome for result in results for call in result.calls)
     heard: Counter[str] = Counter(change for result in results for _, change, _ in result.heard)
     return {
@@ -53,4 +53,5 @@ def counts(results: Sequence[Result]) -> dict[str, int]:
         "unknown": outcomes["unknown"],
         "events": heard.total() - heard["missed"],
         "missed": heard["missed"],
+        "read on standbys": sum(result.served for result in results),
     }

@@ -1,8 +1,12 @@
-"""A way to a server that may cut, delay and hold back what goes through it, as a network does: no byte is lost in between."""
+"""A way to a server that may cut, delay and hold back what goes through it, as a network does.
+
+What is under way when a connection breaks arrives, or does not.
+"""
 
 import asyncio
 import threading
 from contextlib import suppress
+from itertools import cycle
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -17,7 +21,8 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
         self._open.set()
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._ways: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()  # to clients, and to the server
+        self._arrives = cycle([True, False])  # what is under way in the connections that break next
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1"), self._loop).result(10)
@@ -33,8 +38,11 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._abort_all)
 
     def _abort_all(self) -> None:
-        for writer in list(self._clients):
-            writer.transport.abort()
+        arrives = next(self._arrives)
+        for client, there in list(self._ways):
+            client.transport.abort()
+            if not arrives:
+                there.transport.abort()
 
     def close(self) -> None:
         """End it, with all that goes through it."""
@@ -52,10 +60,10 @@ class Proxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients.add(writer)
         try:
-            with suppress(OSError):
+            with suppress(OSError, asyncio.CancelledError):  # a stream's task that is cancelled is logged as an error
                 there_reader, there = await asyncio.open_unix_connection(self._socket)
+                self._ways.add((writer, there))
                 try:
                     one, other = (
                         asyncio.create_task(self._pass(reader, there)),
@@ -65,9 +73,9 @@ class Proxy:
                     one.cancel()
                     other.cancel()
                 finally:
+                    self._ways.discard((writer, there))
                     there.transport.abort()
         finally:
-            self._clients.discard(writer)
             writer.transport.abort()
 
     async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

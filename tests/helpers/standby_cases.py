@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tomato_dao.ops import embedded
@@ -38,6 +39,14 @@ class Server:
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             row = connection.execute(statement.encode(), values or None).fetchone()
         return row and row[0]
+
+    def configure(self, setting: str, value: str) -> None:
+        """Change a setting of the running server."""
+        change = sql.SQL("alter system set {} = {}").format(sql.Identifier(setting), value)
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(change)
+            connection.execute("select pg_reload_conf()")
+            until(lambda: connection.execute("select current_setting(%s) = %s", [setting, value]).fetchone() == (True,))
 
     def kill(self) -> None:
         """End it at once, as when its machine goes."""
@@ -65,9 +74,7 @@ class Pair:
 
     def hear_all(self) -> None:
         """Let no commit be acknowledged before the standby has it."""
-        for statement in ("alter system set synchronous_standby_names = '*'", "select pg_reload_conf()"):
-            with psycopg.connect(self.primary.url("postgres"), autocommit=True) as connection:
-                connection.execute(statement.encode())
+        self.primary.configure("synchronous_standby_names", "*")
         until(lambda: self.primary.ask("select sync_state = 'sync' from pg_stat_replication"))
 
 
@@ -80,21 +87,26 @@ def until(is_so: object) -> None:
 
 
 @contextmanager
-def primary_and_standby(directory: Path) -> Iterator[Pair]:
-    """Provide a new primary and its standby."""
+def primary_and_standby(directory: Path, *, durable: bool = False) -> Iterator[Pair]:
+    """Provide a new primary and its standby. durable: what they write outlives their machine (default: themselves alone)."""
     with ExitStack() as stack:
         stack.callback(embedded.remove, directory)
         found = conninfo_to_dict(embedded.start(directory))
         data = embedded.status(directory).data
         owner = pwd.getpwuid(data.stat().st_uid)
         primary = Server(data, str(found["host"]), owner)
+        if not durable:
+            primary.configure("fsync", "off")
         programs = Path(f"/proc/{_process(data)}/exe").readlink().parent
         place = Path(tempfile.mkdtemp(prefix="standby-"))
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         os.chown(place, owner.pw_uid, owner.pw_gid)
         standby = Server(place / "data", str(place), owner)
-        _run(owner, programs / "pg_basebackup", "-D", str(standby.data), "-R", "-c", "fast", "-d", primary.url("postgres"))
-        options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={place}", "-c", "unix_socket_permissions=0700"]
+        options = ["-R", "-c", "fast", *([] if durable else ["--no-sync"]), "-d", primary.url("postgres")]
+        _run(owner, programs / "pg_basebackup", "-D", str(standby.data), *options)
+        settings = ["listen_addresses=", f"unix_socket_directories={place}", "unix_socket_permissions=0700"]
+        settings += ["wal_retrieve_retry_interval=100ms"]  # after which a primary that was restarted is asked again
+        options = [word for setting in settings for word in ("-c", setting)]
         with (place / "log").open("w") as log:
             process = subprocess.Popen(
                 [programs / "postgres", "-D", str(standby.data), *options], stdout=log, stderr=log, cwd="/", **_as(owner)
