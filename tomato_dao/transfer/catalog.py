@@ -12,11 +12,15 @@ from ..errors import WrongSchema, entity_of
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that has a value of its own; kind: integer, number, boolean, instant, json, array, or text for all others."""
+    """A column that has a value of its own; kind: integer, number, boolean, instant, json, array, or text for all others.
+
+    wire: how COPY's binary format has it, where that is used: a code of struct's, “instant” or “word”; else empty.
+    """
 
     name: str
     kind: str
     nullable: bool
+    wire: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,11 @@ select
   end,
   not (a.attnotnull or t.typnotnull),
   array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum),
-  a.atthasdef
+  a.atthasdef,
+  case b.oid
+    when 'int2'::regtype then 'h' when 'int4'::regtype then 'i' when 'int8'::regtype then 'q' when 'float8'::regtype then 'd'
+    when 'timestamptz'::regtype then 'instant' when 'text'::regtype then 'word' else ''
+  end
 from pg_class c
 join pg_attribute a on a.attrelid = c.oid
 join pg_type t on t.oid = a.atttypid
@@ -216,8 +224,8 @@ def tables(connection: psycopg.Connection) -> list[Table]:
         )
     columns: dict[str, list[tuple[Column, int | None]]] = {}
     with_default: dict[str, list[bool]] = {}
-    for name, column, kind, nullable, place, has_default in connection.execute(_COLUMNS):
-        columns.setdefault(name, []).append((Column(column, kind, nullable), place))
+    for name, column, kind, nullable, place, has_default, wire in connection.execute(_COLUMNS):
+        columns.setdefault(name, []).append((Column(column, kind, nullable, wire), place))
         with_default.setdefault(name, []).append(has_default)
     stored = {name: (tuple(members), tuple(leaves)) for name, leaves, members in connection.execute(_LEAVES)}
     found = {}

@@ -25,6 +25,7 @@ from ..server.backoff import pauses
 from ..server.planted import refuse_planted
 from ..transactions import Transactions
 from . import catalog, limits
+from .binary import BEGIN, END, BinaryRows
 from .blame import RowLines, Search, row_refused, staging
 from .catalog import Table
 from .rebuild import Part, Rebuild
@@ -33,7 +34,7 @@ from .report import Progress, Report
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 2  # seconds after which is told who holds the tables
-_PIECE = 8 << 20  # bytes of a COPY, after which what the server refuses is known, and whose rows are kept until then
+_PIECE = 8 << 20  # bytes, after which a COPY ends, what the server refuses is known, and whose rows are kept until then
 
 # Classes of SQLSTATEs for which no row is to blame: resources, conflicts, operators, the system.
 _NO_ROWS_FAULT = ("40", "53", "57", "58")
@@ -74,13 +75,20 @@ class Block:
     """Some rows of a table, with values for `table.columns` in their order.
 
     text: the rows as COPY's text format has them, in the order that they shall have, with newlines between. rows: how many.
-    line: which line of the file the first one is from; the others follow it.
+    line: which line of the file the first one is from; the others follow it. binary: where it is given, `text` has the rows in
+    COPY's binary format, made of these `lines`.
     """
 
     table: Table
     text: bytes
     rows: int
     line: int
+    binary: BinaryRows | None = None
+    lines: bytes = b""
+
+    def as_text(self) -> list[bytes]:
+        """Return each row in COPY's text format."""
+        return self.binary.as_text(self.lines) if self.binary else self.text.split(b"\n")
 
 
 def load_blocks(
@@ -200,7 +208,7 @@ class _Load:
         self._rebuild.take_apart()
 
     def copy(self, blocks: Iterator[Block]) -> None:
-        for table, own in groupby(blocks, attrgetter("table")):
+        for (table, binary), own in groupby(blocks, attrgetter("table", "binary")):
             if table.has_defaults and not self._merge and table.name not in self.lines.counts:
                 self._connection.execute(sql.SQL("truncate {}").format(sql.Identifier(table.name)))
             if self._merge and table.name not in self.lines.counts:
@@ -209,35 +217,40 @@ class _Load:
                         staging(table), sql.Identifier(table.name)
                     )
                 )
-            while self._copy_piece(table, own):
+            while self._copy_piece(table, own, binary):
                 pass
 
-    def _copy_piece(self, table: Table, blocks: Iterator[Block]) -> bool:
-        """One COPY, of blocks of one table; whether there may be more of them."""
+    def _copy_piece(self, table: Table, blocks: Iterator[Block], binary: BinaryRows | None) -> bool:
+        """One COPY, of blocks of one table in one format; whether there may be more of them."""
         sent: list[Block] = []
         size = 0
-        columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
+        columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in (binary or table).columns)
         # Nobody sees the rows before the load is over, so those of a table that was emptied need no look at who wrote them
         # (PostgreSQL refuses that for partitions).
-        freeze = sql.SQL("" if self._merge or table.members else " (freeze)")
-        query = sql.SQL("copy {} ({}) from stdin{}").format(self._search.relation(table), columns, freeze)
+        options = sql.SQL("format {}, freeze {}").format(
+            sql.SQL("binary" if binary else "text"), sql.SQL("false" if self._merge or table.members else "true")
+        )
+        begin, between, end = (BEGIN, b"", END) if binary else (b"", b"\n", b"")
+        query = sql.SQL("copy {} ({}) from stdin ({})").format(self._search.relation(table), columns, options)
         try:
             with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+                copy.write(begin)
                 for block in blocks:
                     sent.append(block)
                     copy.write(block.text)
-                    copy.write(b"\n")
+                    copy.write(between)
                     self.lines.add(table.name, block.rows, block.line)
-                    size += len(block.text)
+                    size += len(block.text) + len(block.lines)
                     self._size += len(block.text)
                     self._tell("loading")
                     if size >= _PIECE:
-                        return True
-                return False
+                        break
+                copy.write(end)
+            return size >= _PIECE
         except psycopg.Error as error:
             if (error.sqlstate or "").startswith(_NO_ROWS_FAULT):
                 raise
-            rows = [row for block in sent for row in block.text.split(b"\n")]
+            rows = [row for block in sent for row in block.as_text()]
             lines = [block.line + n for block in sent for n in range(block.rows)]
             raise row_refused(error, table, rows, lines) from error
 

@@ -67,11 +67,12 @@ class DumpReader:
             first_line = self._read + 1
             before = self._hash.copy()
             self._hash.update(text)
-            if found := records.rows(text):
-                all_rows, size = found
-                counts[records.table.model] += size
-                self._read += size
-                yield Block(records.table, all_rows, size, first_line)
+            block = _simple_lines(records, text, first_line)
+            if block:
+                counts[records.table.model] += block.rows
+                self._read += block.rows
+                yield block
+                del block, text  # before there are others: they can be large
                 continue
             lines = text.split(b"\n")
             del lines[-1]  # after the last newline there is nothing
@@ -146,6 +147,13 @@ class DumpReader:
             raise _wrong(1, f"this is no dump, {_ANEW}")
         if rest:
             raise InvalidValue(f"the file ends in the middle of line {self._read + 1}: it is cut off")
+
+
+def _simple_lines(records: RecordReader, text: bytes, first_line: int) -> Block | None:
+    if records.binary and (found := records.binary.rows(text)):
+        return Block(records.table, *found, first_line, records.binary, text)
+    found = records.rows(text)
+    return Block(records.table, *found, first_line) if found else None
 
 
 def _check_encoding(text: bytes, lines_before: int) -> None:

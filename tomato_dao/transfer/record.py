@@ -11,6 +11,7 @@ import msgspec
 
 from ..printable import printable
 from . import scan
+from .binary import BinaryRows, can_be_binary
 from .catalog import Column, Table
 from .scan import Span
 
@@ -73,6 +74,7 @@ class RecordReader:
 
     def __init__(self, table: Table) -> None:
         self.table = table
+        self.binary = BinaryRows(table, self._each) if can_be_binary(table) else None
         self._match = re.compile(_line(table, _pattern)).fullmatch
         self._find_all = re.compile(rb"^%b$" % _line(table, _pattern_with_null), re.MULTILINE).findall
         self._nullable = any(column.nullable for column in table.columns)
@@ -105,6 +107,10 @@ class RecordReader:
             return rows.replace(b"\tnull", b"\t" + _NULL), len(found)
         # The lengths add up only if no line was passed over, which is quicker than counting lines.
         return (rows, len(found)) if len(text) == len(rows) + len(found) * self._longer + 1 else None
+
+    def _each(self, text: bytes) -> list[bytes]:
+        """Return the rows of several lines that are right, whatever their order and space."""
+        return [self.row(line) or self.any_row(line, line.rindex(b",")) for line in text.split(b"\n")[:-1]]
 
     def row(self, line: bytes) -> bytes | None:
         """Return the row of a line as a dump writes it; None for any other."""
