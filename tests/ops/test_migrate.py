@@ -127,6 +127,21 @@ def test_processes_that_migrate_at_once_make_one_backup(
     assert len(list(saved.iterdir())) == 1
 
 
+def test_who_waits_for_a_migration_holds_no_connection(
+    tomato_url: str, next_migration: Path, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+    monkeypatch.setattr(migrate.logger, "info", lambda *_: told.set())
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(tomato_url, autocommit=True) as watcher:
+        with server.transaction():
+            migrate.lock_migrations(server)
+            server.execute("lock table schema_migrations")  # as the migration does that alters it
+            call = threads.submit(migrate.migrate, tomato_url)
+            assert told.wait(60)
+            until(watcher, "count(*) = 2 from pg_stat_activity where datname = current_database()")
+        assert call.result(60) == [NEXT.partition("_")[0]]
+
+
 def test_an_idle_timeout_of_the_role_does_not_end_the_migration_lock(
     tomato_url: str, next_migration: Path, server: psycopg.Connection
 ) -> None:

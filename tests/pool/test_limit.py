@@ -22,8 +22,7 @@ from tests.helpers.dao_cases import until
 from tests.helpers.session_cases import fill
 from tests.ops.test_commands import run as run_command
 from tomato_dao import Unavailable, connect
-from tomato_dao.ops import embedded
-from tomato_dao.ops.dbmate import program
+from tomato_dao.ops import dbmate, embedded, migrate
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 from tomato_dao.server import schema
 
@@ -273,6 +272,20 @@ def test_the_doctor_tells_the_steps_at_the_limit(limited_url: str) -> None:
     assert "reserved connection" in without.stdout
 
 
+def test_a_migration_waits_until_dbmate_gets_a_connection(
+    limited_url: str, next_migration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+    monkeypatch.setattr(dbmate.logger, "warning", lambda *_: told.set())
+    with ThreadPoolExecutor(1) as thread, ExitStack() as held:
+        for _ in range(LIMIT - 2):  # beside that which holds the database, and the migration's own
+            held.enter_context(psycopg.connect(limited_url))
+        migrating = thread.submit(migrate.migrate, limited_url, TIMEOUT)
+        assert told.wait(60)
+        held.close()
+        assert migrating.result(60) == [schema.known()[-1]]
+
+
 STARTER = """
 import os, sys
 from tomato_dao import connect
@@ -298,7 +311,7 @@ print([os.waitpid(child, 0)[1] for child in children])
 
 def test_20_processes_that_start_at_once_without_a_database_all_work(limited: Path, tmp_path: Path) -> None:
     counting = tmp_path / "dbmate"
-    counting.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/runs"\nexec "{program()}" "$@"\n')
+    counting.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/runs"\nexec "{dbmate.program()}" "$@"\n')
     counting.chmod(0o700)
     url = with_database(embedded.start(limited), f"started_{token_hex(4)}")  # which is not there
     try:

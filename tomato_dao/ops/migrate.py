@@ -15,7 +15,7 @@ from time import sleep
 import psycopg
 from psycopg import sql
 
-from ..errors import InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongSchema, WrongState, from_driver
+from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongSchema, WrongState, from_driver
 from ..printable import printable, quoted
 from ..server import arguments, rolling, schema
 from ..server.backoff import pauses
@@ -37,6 +37,7 @@ from .urls import owner_url, owner_url_for
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 30  # seconds without the server's answer, after which it is given up; another's migration is waited for longer
+_GLANCE = "set local lock_timeout = '200ms'"  # a migration may hold what is looked at for as long as it takes
 # Advisory locks anybody can take. This one takes privileges on the table, which only its owner has.
 _LOCK = "lock table public.migration_lock in share update exclusive mode"
 _MAKE_LOCK = """
@@ -107,14 +108,8 @@ def migrate(url: str | None = None, timeout: float = 0, *, contract: bool = Fals
     url = url or owner_url()
     arguments.seconds("timeout", timeout)
     create_database(url, timeout)
-    with probe(url, timeout) as connection:
-        refuse_planted(connection)
-        before = schema.applied(connection)
-        if schema.compare(before).equal:
-            schema.refuse_edited(connection)
-            return []
-        schema.refuse_unknown(before, connection.info.dbname)
-        warn_owner(connection)
+    if _is_current(url, timeout):
+        return []
     with _migrating(url, timeout) as (connection, owner):
         before = _applied(connection)
         if schema.compare(before).equal:
@@ -127,6 +122,28 @@ def migrate(url: str | None = None, timeout: float = 0, *, contract: bool = Fals
             return []
         _dbmate_with_backup(url, connection, owner, "migrate", chain([first], steps), save=save)
         return [version for version in schema.applied(connection) if version not in before]
+
+
+def _is_current(url: str, timeout: float) -> bool:
+    """Return whether a database has this code's schema; wait where a migration at work keeps that from being read.
+
+    Raises as `migrate` does where the database must not be migrated.
+    """
+    try:
+        for patience in _tries(url, timeout):
+            with probe(url, patience) as connection, suppress(Busy), connection.transaction():
+                connection.execute(_GLANCE)
+                refuse_planted(connection)
+                before = schema.applied(connection)
+                if schema.compare(before).equal:
+                    schema.refuse_edited(connection)
+                    return True
+                schema.refuse_unknown(before, connection.info.dbname)
+                warn_owner(connection)
+                return False
+    except psycopg.Error as error:
+        raise from_driver(error) from error
+    raise AssertionError("tries until it returns or raises")
 
 
 def migrate_for(url: str, timeout: float) -> None:
@@ -166,13 +183,11 @@ def roll_back(url: str | None = None) -> str:
 def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, str | None]]:
     """Keep all others from migrating; a connection in the transaction that holds the lock, and the schema's other owner.
 
-    A lock of the transaction, not of the session, which a transaction pooler would lose. Who waits holds no connection
-    in between: on a small server the one that migrates needs it.
+    A lock of the transaction, not of the session, which a transaction pooler would lose.
     """
-    told = False
     try:
-        for pause in pauses(0.1, 0.3):
-            with probe(url, timeout) as connection:
+        for patience in _tries(url, timeout):
+            with probe(url, patience) as connection:
                 with at_most(_PATIENCE):
                     owner = _owner(connection)
                     make_migration_lock(connection, owner)
@@ -182,12 +197,21 @@ def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, s
                     if is_locked:
                         yield connection, owner
                         return
-                    if not told:
-                        logger.info("another process migrates %s: waiting for it", printable(connection.info.dbname))
-                        told = True
-            sleep(pause)
     except psycopg.Error as error:
         raise from_driver(error) from error
+
+
+def _tries(url: str, timeout: float) -> Iterator[float]:
+    """Yield the seconds that a server at its limit is waited for, once for each try while another process migrates.
+
+    Who waits holds no connection between two tries, which are soon a second apart: on a small server the process that
+    migrates needs the connections and the processor.
+    """
+    yield timeout
+    logger.info("another process migrates %s: waiting for it", printable(database_name(url)))
+    for pause in pauses(0.1, 1):
+        sleep(pause)
+        yield max(timeout, _PATIENCE)
 
 
 def _lock(connection: psycopg.Connection, owner: str | None) -> bool:
