@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from checks import contract, faces, plans, uses
-from checks.described import Described, describe, schema_connection
+from checks.described import Described, Refused, describe, schema_connection
 from checks.migration_lint import findings as lint
 from tests.conftest import CHECKOUT
 from tomato_dao.database import QUERIES
@@ -22,41 +23,17 @@ from tomato_dao.sql.rows import Row
 
 pytestmark = pytest.mark.slow
 
-Edit = Callable[[str, str, str], None]
-Check = Callable[..., tuple[int, str]]
+Run = Callable[..., tuple[int, str]]
 Says = Callable[[str], list[str]]
 
 PLACES = "tomato_dao/rows/places.py"
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """Provide a copy of the repository, as far as the checks look at it."""
-    copy = tmp_path / "a copy"
-    for name in ("tomato_dao", "checks", "db", "tests/plans"):
-        shutil.copytree(CHECKOUT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", ".squawk.toml"):
-        shutil.copy(CHECKOUT / name, copy)
-    return copy
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run a check on a copy of the repository: its exit code, and what it says."""
 
-
-@pytest.fixture
-def edit(copy: Path) -> Edit:
-    """Makes one mistake in the copy: replaces what stands just once in a file."""
-
-    def replace(file: str, before: str, after: str) -> None:
-        text = (copy / file).read_text("utf-8")
-        assert text.count(before) == 1
-        (copy / file).write_text(text.replace(before, after), "utf-8")
-
-    return replace
-
-
-@pytest.fixture
-def check(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Check:
-    """Runs a check on the copy: its exit code, and what it says."""
-
-    def run(module: str, *arguments: str) -> tuple[int, str]:
+    def run(copy: Path, module: str, *arguments: str) -> tuple[int, str]:
         environment = {
             **os.environ,
             "PYTHONPATH": str(copy),
@@ -70,80 +47,100 @@ def check(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Check:
     return run
 
 
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Provide a copy of the repository, as far as the checks look at it."""
+    return copied_to(tmp_path / "a copy")
+
+
+def copied_to(copy: Path) -> Path:
+    for name in ("tomato_dao", "checks", "db", "tests/plans"):
+        shutil.copytree(CHECKOUT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", ".squawk.toml"):
+        shutil.copy(CHECKOUT / name, copy)
+    return copy
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A copy in which there are mistakes of all kinds, and what the check says of it."""
+
+    copy: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Broken:
+    """Check a copy in which there is a mistake of each kind, in places of which none hides another."""
+    copy = copied_to(tmp_path_factory.mktemp("broken") / "a copy")
+
+    def edit(file: str, before: str, after: str) -> None:
+        text = (copy / file).read_text("utf-8")
+        assert text.count(before) == 1
+        (copy / file).write_text(text.replace(before, after), "utf-8")
+
+    longitude, latitude = "    longitude: float | None\n", "    latitude: float | None\n"
+    edit(PLACES, longitude + latitude, latitude + longitude)
+    rest = "    attrs: JsonObject\n\n\nclass Site(Row, frozen=True):"
+    edit(PLACES, f"    usage_id: int | None\n{rest}", f"    usage_id: int\n{rest}")
+    edit("tomato_dao/dao/error_groups.py", "return self._q.list(after, limit)", "return self._q.list(after)")
+    edit("tomato_dao/dao/sites.py", "self._q.list(after, limit)", "self._q.list(after, str(limit))")
+    count = "-- name: count()$\nselect count(*) from quotas;\n\n"
+    edit("db/queries/quotas.sql", "-- name: get(user_id)^", f"{count}-- name: get(user_id)^")
+    code, said = run(copy, "contract")
+    assert code == 1
+    return Broken(copy, said)
+
+
 def line_of(file: Path, text: str) -> int:
     return next(n for n, line in enumerate(file.read_text("utf-8").splitlines(), 1) if text in line)
 
 
-def test_a_column_that_a_migration_renames_is_missed_by_its_queries(copy: Path, check: Check) -> None:
-    (copy / "db/migrations/29990101000000_rename.sql").write_text(
-        "-- migrate:up\nalter table sites rename column location to place;\n"
-        "-- migrate:down\nalter table sites rename column place to location;\n"
-    )
-    code, said = check("contract")
-    line = line_of(copy / "db/queries/sites.sql", "s.location")
-    assert code == 1
-    assert f"db/queries/sites.sql:{line}: sites.get: column s.location does not exist\n" in said
-    assert "sites.list: column s.location does not exist\n" in said
+def test_two_fields_in_the_wrong_order_are_found(broken: Broken) -> None:
+    at = f"{PLACES}:{line_of(broken.copy / PLACES, 'latitude: float | None')}"
+    assert f"sites.get: {at} declares Site.latitude as field 6; the server says that it is column 7\n" in broken.said
 
 
-def test_two_fields_in_the_wrong_order_are_found(copy: Path, edit: Edit, check: Check) -> None:
-    edit(
-        PLACES,
-        "    longitude: float | None\n    latitude: float | None\n",
-        "    latitude: float | None\n    longitude: float | None\n",
-    )
-    code, said = check("contract")
-    at = f"{PLACES}:{line_of(copy / PLACES, 'latitude: float | None')}"
-    assert code == 1
-    assert f"sites.get: {at} declares Site.latitude as field 6; the server says that it is column 7\n" in said
-
-
-def test_a_field_that_leaves_no_room_for_null_is_found(copy: Path, edit: Edit, check: Check) -> None:
-    rest = "    attrs: JsonObject\n\n\nclass Site(Row, frozen=True):"
-    edit(PLACES, f"    usage_id: int | None\n{rest}", f"    usage_id: int\n{rest}")
-    code, said = check("contract")
-    at = f"{PLACES}:{line_of(copy / PLACES, 'usage_id: int')}"
+def test_a_field_that_leaves_no_room_for_null_is_found(broken: Broken) -> None:
+    at = f"{PLACES}:{line_of(broken.copy / PLACES, 'usage_id: int')}"
     declared = f"{at} declares Organization.usage_id: int; the server says that usage_id can be null"
-    assert code == 1
-    assert f"db/queries/organizations.sql:1: organizations.get: {declared}\n" in said
+    assert f"db/queries/organizations.sql:1: organizations.get: {declared}\n" in broken.said
 
 
-def test_a_parameter_that_a_dao_forgets_is_found(copy: Path, edit: Edit, check: Check) -> None:
-    edit("tomato_dao/dao/sites.py", "self._q.list(after, limit)", "self._q.list(after)")
-    code, said = check("contract")
-    line = line_of(copy / "tomato_dao/dao/sites.py", "self._q.list(after)")
-    assert code == 1
-    assert f'tomato_dao/dao/sites.py:{line}: error: Too few arguments for "list" of "SitesQueries"' in said
+def test_a_parameter_that_a_dao_forgets_is_found(broken: Broken) -> None:
+    line = line_of(broken.copy / "tomato_dao/dao/error_groups.py", "self._q.list(after)")
+    assert f'tomato_dao/dao/error_groups.py:{line}: error: Too few arguments for "list" of "ErrorGroupsQueries"' in broken.said
 
 
-def test_a_query_that_no_dao_uses_is_found_with_all_else_at_once(copy: Path, edit: Edit, check: Check) -> None:
-    count = "-- name: count()$\nselect count(*) from quotas;\n\n"
-    edit("db/queries/quotas.sql", "-- name: get(user_id)^", f"{count}-- name: get(user_id)^")
-    edit("tomato_dao/dao/sites.py", "self._q.list(after, limit)", "self._q.list(after, str(limit))")
-    code, said = check("contract")
-    assert code == 1
-    assert said.startswith("db/queries/quotas.sql:1: quotas.count: no DAO uses it\n")
-    assert "tomato_dao/dao/faces.pyi:1: it is stale: run make schema\n" in said
-    assert "db/queries/read_only.txt:1: it is stale: run make schema\n" in said
-    assert 'Argument 2 to "list" of "SitesQueries" has incompatible type "str"; expected "int"' in said
+def test_a_query_that_no_dao_uses_is_found(broken: Broken) -> None:
+    assert "db/queries/quotas.sql:1: quotas.count: no DAO uses it\n" in broken.said
 
 
-def test_a_forgotten_index_is_found(copy: Path, check: Check) -> None:
+def test_files_that_are_stale_are_found(broken: Broken) -> None:
+    assert "tomato_dao/dao/faces.pyi:1: it is stale: run make schema\n" in broken.said
+    assert "db/queries/read_only.txt:1: it is stale: run make schema\n" in broken.said
+
+
+def test_a_parameter_of_another_type_is_found(broken: Broken) -> None:
+    assert 'Argument 2 to "list" of "SitesQueries" has incompatible type "str"; expected "int"' in broken.said
+
+
+def test_a_forgotten_index_is_found(copy: Path, run: Run) -> None:
     for file in (copy / "db/migrations").glob("*.sql"):
         text = file.read_text("utf-8")
         file.write_text(re.sub(r"(?m)^create index host_elements_element_id_idx .*\n", "", text), "utf-8")
-    code, said = check("plans", "--topologies", "2000")
+    code, said = run(copy, "plans", "--topologies", "2000")
     line = line_of(copy / "db/queries/host_elements.sql", "-- name: list_of_element(")
     assert code == 1
     assert f"db/queries/host_elements.sql:{line}: host_elements.list_of_element: its plan scans all of host_elements\n" in said
 
 
-def test_a_migration_that_rewrites_a_large_table_is_found(copy: Path, check: Check) -> None:
+def test_a_migration_that_rewrites_a_large_table_is_found(copy: Path, run: Run) -> None:
     (copy / "db/migrations/29990101000000_wide.sql").write_text(
         "-- breaks: it is meant\n-- migrate:up\n"
         "alter table usage_records alter column measurements type bigint;\n\n-- migrate:down\n"
     )
-    code, said = check("migration_lint")
+    code, said = run(copy, "migration_lint")
     assert code == 1
     assert said.startswith("db/migrations/29990101000000_wide.sql:3: changing-column-type: ")
     assert "while the table is rewritten" in said
@@ -352,14 +349,28 @@ def test_a_left_join_leaves_its_left_side_whole(says: Says, sql: str, is_one: bo
     assert any("at most one row" in found for found in says(f"-- name: q()$\n{sql};")) != is_one
 
 
-def test_a_query_on_one_row_is_known_as_such(schema: psycopg.Connection) -> None:
-    single = {q.query.name for q in describe(schema, QUERIES.values()) if isinstance(q, Described) and q.at_most_one_row}
+@pytest.fixture(scope="module")
+def described(schema: psycopg.Connection) -> list[Described | Refused]:
+    """Provide all queries as the server describes them."""
+    return [*describe(schema, QUERIES.values())]
+
+
+def test_a_column_that_a_migration_renames_is_missed_by_its_queries(schema: psycopg.Connection) -> None:
+    with schema.transaction(force_rollback=True):
+        schema.execute("alter table sites rename column location to place")
+        found = contract.findings(describe(schema, [query for query in QUERIES.values() if query.file == "sites"]))
+    line = line_of(CHECKOUT / "db/queries/sites.sql", "s.location")
+    assert f"db/queries/sites.sql:{line}: sites.get: column s.location does not exist" in found
+    assert any("sites.list: column s.location does not exist" in line for line in found)
+
+
+def test_a_query_on_one_row_is_known_as_such(described: list[Described | Refused]) -> None:
+    single = {q.query.name for q in described if isinstance(q, Described) and q.at_most_one_row}
     assert {"topologies.get", "users.get_by_name", "connections.create", "topology_exchange.export"} <= single
     assert not {name for name in single if ".list" in name}
 
 
-def test_every_query_keeps_to_the_contract(schema: psycopg.Connection) -> None:
-    described = describe(schema, QUERIES.values())
+def test_every_query_keeps_to_the_contract(described: list[Described | Refused]) -> None:
     assert contract.findings(described) == []
     assert contract.made_faces(described) == faces.FACES_FILE.read_text("utf-8")
 
