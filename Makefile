@@ -5,7 +5,7 @@
 PYTHON = python3
 PY = .venv/bin/python
 TOPOLOGIES = demo/topologies
-SQLFLUFF = --quiet --disable-progress-bar --processes 2 db/queries db/migrations tests/plans
+SQLFLUFF = --quiet --disable-progress-bar --processes 2 db/queries db/migrations db/distributed tests/plans
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22

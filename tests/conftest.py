@@ -18,6 +18,7 @@ from tomato_dao.rows import Host, Organization, Site, Topology, User
 
 pytest_plugins = [
     "tomato_dao.testing",
+    "tests.fixtures.clusters",
     "tests.fixtures.lasting",
     "tests.fixtures.loops",
     "tests.fixtures.operations",

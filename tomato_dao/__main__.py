@@ -21,6 +21,8 @@ _COMMANDS = {
     "backup": ("backup", "save the database in a file"),
     "restore": ("restore", "put a backup in the place of the database"),
     "roles": ("roles", "create the roles and grant them their privileges"),
+    "distribute": ("distribute", "move usage records to the workers of a Citus cluster"),
+    "undistribute": ("undistribute", "bring distributed usage records back to the coordinator"),
     "embedded": ("embedded_command", "start, stop or use the embedded server"),
 }
 

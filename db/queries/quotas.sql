@@ -68,35 +68,29 @@ due as materialized (
   from quotas q
   cross join months m
   where q.used_at <= m.begins or (
-      select max(r.end_at)
+      select n.end_at
       from users u
-      inner join usage_records r on r.usage_id = u.usage_id
-      where u.id = q.user_id and r.type = '5minutes' and r.end_at > q.used_at and r.end_at <= m.settled_at
+      cross join lateral newest_usage(u.usage_id, q.used_at, m.settled_at) n
+      where u.id = q.user_id
     ) is not null
   for update of q skip locked
 )
 
 update quotas q set
-  used_memory = case when d.is_new_month then 0 else q.used_memory end + n.memory,
-  used_diskspace = case when d.is_new_month then 0 else q.used_diskspace end + n.diskspace,
-  used_traffic = case when d.is_new_month then 0 else q.used_traffic end + n.traffic,
-  used_cputime = case when d.is_new_month then 0 else q.used_cputime end + n.cputime,
+  used_memory = case when d.is_new_month then 0 else q.used_memory end + coalesce(n.memory * m.share, 0),
+  used_diskspace = case when d.is_new_month then 0 else q.used_diskspace end + coalesce(n.diskspace * m.share, 0),
+  used_traffic = case when d.is_new_month then 0 else q.used_traffic end + coalesce(n.traffic, 0),
+  used_cputime = case when d.is_new_month then 0 else q.used_cputime end + coalesce(n.cputime, 0),
   used_at = greatest(d.counted_until, n.end_at)
 from due d
 cross join months m
 inner join quotas l on l.user_id = d.user_id
 inner join users u on u.id = d.user_id
 cross join
-  lateral (
-    select
-      coalesce(sum(usage_beyond(r.memory, l.monthly_memory * l.continuous_factor)) * m.share, 0) as memory,
-      coalesce(sum(usage_beyond(r.diskspace, l.monthly_diskspace * l.continuous_factor)) * m.share, 0) as diskspace,
-      coalesce(sum(usage_beyond(r.traffic, l.monthly_traffic * m.share * l.continuous_factor)), 0) as traffic,
-      coalesce(sum(usage_beyond(r.cputime, l.monthly_cputime * m.share * l.continuous_factor)), 0) as cputime,
-      max(r.end_at) as end_at
-    from usage_records r
-    where
-      r.usage_id = u.usage_id and r.type = '5minutes' and r.end_at > d.counted_until and r.end_at <= m.settled_at
+  lateral usage_beyond_free(
+    u.usage_id, d.counted_until, m.settled_at, l.monthly_memory * l.continuous_factor,
+    l.monthly_diskspace * l.continuous_factor, l.monthly_traffic * m.share * l.continuous_factor,
+    l.monthly_cputime * m.share * l.continuous_factor
   ) n
 where q.user_id = d.user_id;
 

@@ -76,27 +76,31 @@ order by r.end_at;
 -- name: history(usage_id)^
 -- record_class: UsageHistory
 -- All records of an object, of each type by time.
+with stored as materialized (
+  select r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
+  from usage_records r
+  where r.usage_id = :usage_id
+)
+
 select
   u.id as usage_id, h.five_minutes, h.hour, h.day, h.month, h.year
 from usage_statistics u
-cross join
-  lateral (
+cross join (
+  select
+    coalesce(json_agg(o.record order by o.end_at) filter (where o.type = '5minutes'), '[]') as five_minutes,
+    coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'hour'), '[]') as hour,
+    coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'day'), '[]') as day,
+    coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'month'), '[]') as month,
+    coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'year'), '[]') as year
+  from (
     select
-      coalesce(json_agg(o.record order by o.end_at) filter (where o.type = '5minutes'), '[]') as five_minutes,
-      coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'hour'), '[]') as hour,
-      coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'day'), '[]') as day,
-      coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'month'), '[]') as month,
-      coalesce(json_agg(o.record order by o.end_at) filter (where o.type = 'year'), '[]') as year
-    from (
-      select
-        r.type, r.end_at,
-        json_build_array(
-          r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
-        ) as record
-      from usage_records r
-      where r.usage_id = u.id
-    ) o
-  ) h
+      s.type, s.end_at,
+      json_build_array(
+        s.usage_id, s.type, s.begin_at, s.end_at, s.measurements, s.memory, s.diskspace, s.traffic, s.cputime
+      ) as record
+    from stored s
+  ) o
+) h
 where u.id = :usage_id;
 
 -- name: latest(usage_id, type)^

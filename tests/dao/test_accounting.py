@@ -202,7 +202,7 @@ def test_random_histories_are_rolled_up_in_small_parts_as_by_the_model(
 
 def roll_up_history(db: Database, server: psycopg.Connection, start: datetime, steps: list[Step]) -> None:
     """Run the same history in the database and in the model."""
-    server.execute("truncate usage_statistics, organizations, usage_arrivals, usage_due, usage_progress cascade")
+    server.execute("truncate usage_statistics, organizations, usage_records, usage_arrivals, usage_due, usage_progress cascade")
     testbed, now = Lab(db), start
     for step in steps:
         now += timedelta(minutes=step.pause)

@@ -27,7 +27,7 @@ from ..server.session import SCHEMA_PATH
 from ..server.target import target_of
 from ..sql.timing import at_most
 from ..transfer import limits
-from . import rollout
+from . import distributed, rollout
 from .backup import back_up, holds_rows
 from .cli import Parser, interrupted_as
 from .dbmate import dbmate
@@ -274,11 +274,14 @@ def _applied(connection: psycopg.Connection) -> list[str]:
 
 
 def _settle(connection: psycopg.Connection) -> None:
-    """Store the hashes of the files that dbmate has just applied, and give the roles their privileges on what these made."""
+    """Store the hashes of the files that dbmate has just applied, and make the functions and privileges fit what these made."""
     if connection.execute(_HAS_HASHES).fetchone() is not None:  # the first migration makes the column
         paths = schema.files()
         connection.execute(_RECORD_HASHES, [[*map(schema.version_of, paths)], [*map(schema.file_hash, paths)]])
     restore_privileges(connection)
+    if distributed.distributed(connection):
+        with connection.transaction():
+            distributed.install(connection)  # a migration may have replaced some of these functions
 
 
 def _dbmate_with_backup(

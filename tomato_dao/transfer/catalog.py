@@ -79,7 +79,7 @@ class Rule:
 # are is the header's.
 _IN_SCHEMA: LiteralString = """
   c.relnamespace = 'public'::regnamespace and c.relpersistence <> 't'
-  and c.relname not in ('schema_migrations', 'migration_lock')
+  and c.relname not in ('schema_migrations', 'migration_lock', 'usage_removed')
   and not exists (
     select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
   )

@@ -1,0 +1,94 @@
+"""`tomato-dao undistribute`: brings distributed usage records back to the coordinator."""
+
+from collections.abc import Sequence
+from time import monotonic
+
+import psycopg
+
+from ..errors import WrongState, from_driver
+from ..printable import printable
+from ..server import schema
+from ..server.commands import command_line
+from ..server.planted import refuse_planted
+from ..server.probe import probe
+from ..transfer import limits
+from . import distributed
+from .cli import Parser, duration, interrupted_as
+from .distribute import begin, busy, size, stop_writers
+from .distributed import FOREIGN_KEY, TABLES
+from .migrate import make_migration_lock
+from .urls import owner_url
+
+# PostgreSQL 18 names what is not null; Citus builds each table anew under another name.
+_NAMES = """
+select format('alter table %%s rename constraint %%I to %%I', c.oid::regclass, k.conname, n.named)
+from pg_constraint k
+inner join pg_class c on c.oid = k.conrelid
+inner join pg_attribute a on a.attrelid = c.oid and k.conkey = array[a.attnum]
+cross join lateral (select concat_ws('_', c.relname, a.attname, 'not_null') as named) n
+where k.contype = 'n' and c.oid = any(%s::regclass[]) and k.conname <> n.named
+"""
+_ORPHANS = "delete from usage_records r where not exists (select from usage_statistics u where u.id = r.usage_id)"
+
+
+def undistribute(url: str | None = None, *, dry_run: bool = False) -> list[str]:
+    """Bring distributed usage records back, and return what was done, or with dry_run what would be, a line for each step.
+
+    url: the owner's (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). The schema is then
+    as the migrations made it. What was interrupted is taken up where it stopped.
+
+    Raises WrongState where nothing is distributed, WrongSchema where the schema is not this code's, Unavailable where a
+    worker does not answer, Busy where others keep the tables locked.
+    """
+    with probe(url or owner_url(), application_name="tomato-dao undistribute") as connection:
+        refuse_planted(connection)
+        schema.check(connection)
+        there = distributed.distributed(connection)
+        if there:
+            distributed.check_citus(connection)
+        elif not distributed.has_trigger(connection) and distributed.has_foreign_key(connection, validated=True):
+            raise WrongState(f"the usage records of the database {printable(connection.info.dbname)} are not distributed")
+        if dry_run:
+            return [f"{size(connection, there)} come back to the coordinator's disk; writers of usage wait meanwhile"]
+        try:
+            make_migration_lock(connection)
+            start = monotonic()
+            with connection.transaction():
+                begin(connection)
+                stop_writers(connection)
+                connection.execute("set local citus.multi_shard_modify_mode = sequential")  # or a transaction takes one table
+                for table in reversed(there):
+                    connection.execute("select undistribute_table(%s::regclass)", [table])
+                for (rename,) in connection.execute(_NAMES, [list(TABLES)]).fetchall():
+                    connection.execute(rename.encode())
+                distributed.restore_functions(connection)
+                distributed.restore_foreign_key(connection)
+            waited = f"writers of usage waited {duration(monotonic() - start)}"
+            _validate(connection)
+        except psycopg.errors.LockNotAvailable as error:
+            raise busy("undistribute") from error
+        except psycopg.Error as error:
+            raise from_driver(error) from error
+        return [f"{', '.join(TABLES)} are the coordinator's again; {waited}"]
+
+
+def _validate(connection: psycopg.Connection) -> None:
+    """Hold all records against the foreign key, while others write; what a removal missed goes first."""
+    with connection.transaction():
+        limits.lift(connection)
+        connection.execute(_ORPHANS)
+        connection.execute(f"alter table usage_records validate constraint {FOREIGN_KEY}".encode())
+        connection.execute(f"analyze {', '.join(TABLES)}".encode())
+
+
+def main(prog: str, arguments: Sequence[str]) -> None:
+    """Run `tomato-dao undistribute [--dry-run]`."""
+    parser = Parser(
+        prog=prog,
+        description="Bring distributed usage records back to the coordinator, the server of OWNER_DATABASE_URL or "
+        "DATABASE_URL. Writers of usage records wait meanwhile.",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check what can be checked, and tell what would be done")
+    options = parser.parse_args(arguments)
+    with interrupted_as(f"the same command goes on where it was: {command_line('undistribute')}"):
+        print("\n".join(undistribute(dry_run=options.dry_run)))
