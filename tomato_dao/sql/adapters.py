@@ -25,6 +25,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class _Int2(Dumper):
+    """A number: `pack` alone, where no value of the call is a bool, takes half the time."""
+
     format = pq.Format.BINARY
     oid = _TYPES["int2"].oid
     pack = struct.Struct("!h").pack
@@ -57,10 +59,11 @@ class _Float8(_Int2):
 
 class _Text(_Int2):
     oid = _TYPES["text"].oid
-    dump = staticmethod(str.encode)  # type: ignore[assignment]  # takes nothing but a str
+    dump = pack = staticmethod(str.encode)  # type: ignore[assignment]  # takes nothing but a str
 
 
-class _Timestamptz(_Int2):
+class _Timestamptz(Dumper):
+    format = pq.Format.BINARY
     oid = _TYPES["timestamptz"].oid
 
     def dump(self, obj: object) -> Buffer:

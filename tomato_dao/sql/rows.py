@@ -1,14 +1,15 @@
-"""Rows: a frozen class per shape of row, and the builders that make rows of a query's result, column by column."""
+"""Rows: a frozen class per shape of row, and the builders that make rows of a query's result."""
 
 import json
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import starmap
+from itertools import repeat, starmap
 from typing import Any
 
 import msgspec
 import psycopg
-from msgspec.structs import fields
+from msgspec.structs import fields, force_setattr
 from psycopg import postgres, pq
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import AdaptersMap, Loader
@@ -18,12 +19,14 @@ _JSON = {postgres.types[name].oid for name in ("json", "jsonb")}
 _JSON_ARRAYS = {postgres.types[name].array_oid for name in ("json", "jsonb")}
 
 Tuples = list[tuple[Any, ...]]
+Decode = Callable[[Sequence[bytes | None]], list[Any]]
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Base of all row classes: frozen, comparable, printable and pickle-able; the fields are the query's columns in order.
 
-    A row inside a row is a JSON array of its columns, which is what `array_like` reads.
+    A row inside a row is a JSON array of its columns, which is what `array_like` reads. The garbage collector passes rows
+    over: nothing inside of a row leads back to it.
     """
 
 
@@ -60,55 +63,50 @@ def row_builder(record_class: type | None, columns: Sequence[int]) -> Callable[[
 
     record_class: the rows' class; None for the value itself, or the tuple of several. columns: the types of the columns.
     """
-    types: list[Any] = [field.type for field in fields(record_class)] if record_class else [Any] * len(columns)
-    decoders = []
-    if has_raw_json(columns):
-        decoders = [(n, _column_decoder(types[n])) for n, oid in enumerate(columns) if oid in _JSON]
+    raw = [n for n, oid in enumerate(columns) if oid in _JSON] if has_raw_json(columns) else []
     if record_class is not None:
-        return partial(_rows_by_column, record_class, decoders) if decoders else partial(_rows, record_class)
+        of_columns = fields(record_class)
+        decoders = [(n, of_columns[n].name, _column_decoder(of_columns[n].type)) for n in raw]
+        return partial(_rows_with_json, record_class, decoders) if decoders else partial(_rows, record_class)
     if len(columns) != 1:
-        return partial(_rows_by_column, _as_tuple, decoders) if decoders else _as_they_are
-    return partial(_values, decoders[0][1] if decoders else None)
+        return partial(_tuples_with_json, raw, _column_decoder(Any)) if raw else _as_they_are
+    return partial(_values, _column_decoder(Any) if raw else None)
 
 
 def _as_they_are(tuples: Tuples) -> Tuples:
     return tuples
 
 
-def _as_tuple(*columns: Any) -> tuple[Any, ...]:
-    return columns
-
-
 def _rows(record_class: type, tuples: Tuples) -> list[Any]:
     return list(starmap(record_class, tuples))
 
 
-def _values(decode: Callable[[Sequence[Any]], list[Any]] | None, tuples: Tuples) -> list[Any]:
+def _values(decode: Decode | None, tuples: Tuples) -> list[Any]:
     values = [value for (value,) in tuples]
     return decode(values) if decode else values
 
 
-def _rows_by_column(
-    make_row: Callable[..., Any],
-    decoders: Sequence[tuple[int, Callable[[Sequence[Any]], list[Any]]]],
-    tuples: Tuples,
-) -> list[Any]:
-    """Decode each column of JSON at once, then make the rows: a third of the time that it takes row by row."""
-    if len(tuples) > 1:
-        columns: list[Sequence[Any]] = list(zip(*tuples, strict=True))
-        for n, decode in decoders:
-            columns[n] = decode(columns[n])
-        return list(map(make_row, *columns))
-    rows = []
-    for columns_of_row in tuples:  # turning a single row into columns costs more than the row
-        row = list(columns_of_row)
-        for n, decode in decoders:
-            (row[n],) = decode((row[n],))
-        rows.append(make_row(*row))
+def _tuples_with_json(raw: Sequence[int], decode: Decode, tuples: Tuples) -> Tuples:
+    if not tuples:
+        return tuples
+    columns: list[Sequence[Any]] = list(zip(*tuples, strict=True))
+    for n in raw:
+        columns[n] = decode(columns[n])
+    return list(zip(*columns, strict=True))
+
+
+def _rows_with_json(record_class: type, decoders: Sequence[tuple[int, str, Decode]], tuples: Tuples) -> list[Any]:
+    """Make the rows, then decode each column of JSON at once and put it into them.
+
+    That takes a third of the time of decoding row by row, and 0.8 of turning the tuples into columns and back.
+    """
+    rows = list(starmap(record_class, tuples))
+    for n, name, decode in decoders:
+        deque(map(force_setattr, rows, repeat(name), decode([values[n] for values in tuples])), maxlen=0)
     return rows
 
 
-def _column_decoder(type_: Any) -> Callable[[Sequence[bytes | None]], list[Any]]:
+def _column_decoder(type_: Any) -> Decode:
     column: Any = list[type_]
     return partial(_decode_column, msgspec.json.Decoder(column, strict=False), type_)
 
