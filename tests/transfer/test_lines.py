@@ -114,3 +114,11 @@ def test_what_needs_a_closer_look_is_left_to_it(kind: str, simple: str, value: s
     lines = things(f'"c":{simple}', f'"c":{value}')
     assert reading.rows(b"".join(lines)) is None
     assert (reading.rows(lines[0]) is None) == (kind == "array")
+
+
+def test_an_array_of_more_dimensions_than_the_server_has_is_refused() -> None:
+    reading = RecordReader(Table("things", "thing", KEY, (Column("c", "array", nullable=False),)))
+    (line,) = things('"c":' + "[" * 20_000 + "]" * 20_000)
+    assert reading.row(line) is None
+    with pytest.raises(ValueError, match="an array has more than 6 dimensions"):
+        reading.any_row(line, line.rindex(b","))

@@ -17,6 +17,7 @@ from .scan import Span
 
 _NULL = rb"\N"
 _SMALL = 1 << 20  # bytes of JSON that may become Python objects
+_MOST_DIMENSIONS = 6  # of PostgreSQL's arrays
 _ODD = (b"\\", b"\t", b"\r")  # what COPY would read otherwise
 _SPACES = bytes.maketrans(b"\t\r", b"  ")
 
@@ -237,9 +238,11 @@ def _array(value: bytes) -> bytes:
     return _escaped(_literal(value))
 
 
-def _literal(value: bytes) -> bytes:
+def _literal(value: bytes, dimensions: int = 0) -> bytes:
     if value.startswith(b"["):
-        return b"{%b}" % b",".join(_literal(value[slice(*span)]) for _, span in scan.parts(value))
+        if dimensions == _MOST_DIMENSIONS:
+            raise ValueError(f"an array has more than {_MOST_DIMENSIONS} dimensions, which is PostgreSQL's limit")
+        return b"{%b}" % b",".join(_literal(value[slice(*span)], dimensions + 1) for _, span in scan.parts(value))
     if value.startswith(b'"'):
         return b'"%b"' % scan.text_of(value).encode().replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return value
