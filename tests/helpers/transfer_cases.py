@@ -81,7 +81,7 @@ def closed(text: str, **changes: Any) -> bytes:
     for line in text.split("\n")[2:-1]:
         try:
             model = json.loads(line.rstrip().removesuffix(","))["model"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
         counts[model] = counts.get(model, 0) + 1
     fields = {"rows": sum(counts.values()), "models": counts, "sha256": hashlib.sha256(body).hexdigest()} | changes
