@@ -14,11 +14,11 @@ begin
     returning n.usage_id
   )
 
-  select array_agg(n.usage_id) into gone
+  select coalesce(array_agg(n.usage_id), '{}') into gone
   from noted n;
-  gone := gone || array(
+  gone := array(
     select distinct g.id
-    from unnest(ids) g (id)
+    from unnest(gone || ids) g (id)
     left join usage_statistics u on u.id = g.id
     where u.id is null
   );

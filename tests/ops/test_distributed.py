@@ -3,8 +3,11 @@
 The functions are plain SQL, so that they are tried on any server; the cluster is that of DATABASE_URL, if it is one.
 """
 
+import io
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
+from pathlib import Path
 from threading import Event
 
 import psycopg
@@ -12,13 +15,18 @@ import pytest
 from psycopg import sql
 
 from tests.dao.test_accounting import FEW, HISTORY, STARTS, Lab, Step, record, roll_up_history
+from tests.fixtures.operations import dropped_afterwards
 from tests.helpers.accounting_model import WINDOW
 from tests.helpers.dao_cases import at_once
+from tests.helpers.doctor_cases import assert_sick, finding
+from tests.helpers.transfer_cases import by_hand, dumped, records
 from tests.helpers.usage_cases import in_small_parts
 from tests.server.test_schema import catalog
-from tomato_dao import Database, WrongSchema, WrongState, connect
+from tomato_dao import Database, NotFound, WrongSchema, WrongState, connect, load
 from tomato_dao.ops import distributed
+from tomato_dao.ops.backup import back_up
 from tomato_dao.ops.distribute import distribute
+from tomato_dao.ops.restore import restore
 from tomato_dao.ops.undistribute import undistribute
 from tomato_dao.rows import UsageRecord
 
@@ -205,6 +213,95 @@ def test_a_cluster_has_the_same_rows_and_totals_as_one_server(tomato_url: str, d
             assert everything(cluster) == everything(one)
         span = (STARTS[1], STARTS[1] + timedelta(days=1))
         assert other.usage.totals_by_user(*span) == db.usage.totals_by_user(*span)
+
+
+def test_a_dump_of_a_cluster_is_that_of_one_server_and_either_loads_into_the_other(
+    tomato_url: str, clustered_url: str, has_roles: bool
+) -> None:
+    with connect(clustered_url, pool_size=4) as far, connect(tomato_url, pool_size=2) as one:
+        lab = live_some_hours(far)
+        ours = dumped(far)
+        distribute(clustered_url, shards=SHARDS)
+        theirs = dumped(far, jobs=3)
+        assert sorted(lines(theirs)) == sorted(lines(ours))
+        load(one, io.BytesIO(theirs))
+        assert sorted(lines(dumped(one))) == sorted(lines(ours))
+        load(far, io.BytesIO(ours), replace=True)
+        assert sorted(lines(dumped(far))) == sorted(lines(ours))
+        load(far, io.BytesIO(ours), merge=True)
+        assert sorted(lines(dumped(far))) == sorted(lines(ours))
+        # What was removed, and what is not there, is neither dumped nor loaded.
+        table, id = lab.ids[max(lab.structure.named)]
+        getattr(far, table).delete(id)
+        load(one, io.BytesIO(dumped(far)), replace=True)
+        found = records(ours)
+        next(r for r in found if r["model"] == "usage_record")["pk"][0] = 987654
+        with pytest.raises(NotFound, match="usage_id 987654: names no usage_statistic"):
+            load(far, by_hand(far, found), replace=True)
+
+
+def test_a_dump_among_importers_has_the_arrival_of_each_record_that_no_run_took_up(
+    tomato_url: str, distributed_url: str
+) -> None:
+    ended = Event()
+    with connect(distributed_url, pool_size=4) as far, connect(tomato_url, pool_size=2) as one:
+        lab, begin = Lab(far), STARTS[1]
+        components = sorted(lab.structure.named)
+
+        def imports() -> int:
+            for n in count(1):
+                if ended.is_set():
+                    return n
+                far.usage.import_records([record(c, begin + n * WINDOW) for c in components], now=begin + n * WINDOW)
+            raise AssertionError
+
+        def dumps() -> list[bytes]:
+            found = [dumped(far, jobs=2) for _ in range(4)]
+            ended.set()
+            return found
+
+        _, found = at_once(imports, dumps)
+        assert isinstance(found, list)
+        for text in found:
+            load(one, io.BytesIO(text), replace=True)
+            with psycopg.connect(tomato_url) as server:
+                without = """
+                select count(*) from usage_records r
+                left join usage_arrivals a on a.usage_id = r.usage_id and a.end_at = r.end_at
+                where a.usage_id is null
+                """
+                assert server.execute(without).fetchone() == (0,)
+
+
+def test_a_backup_of_a_cluster_is_restored_on_one_server(
+    distributed_url: str, tomato_url: str, saved: Path, tomato_server_url: str
+) -> None:
+    with connect(distributed_url, pool_size=2) as far:
+        live_some_hours(far)
+    with psycopg.connect(distributed_url) as server:
+        rows = everything(server)
+    before = catalog(tomato_url)
+    with dropped_afterwards(tomato_url):
+        restore(back_up(distributed_url), tomato_url)
+        with psycopg.connect(tomato_url) as server:
+            assert everything(server) == rows
+        assert catalog(tomato_url) == before
+
+
+def test_the_doctor_tells_of_the_workers(distributed_url: str) -> None:
+    with psycopg.connect(distributed_url, autocommit=True) as server:
+        found = finding(server, "cluster")
+        assert (found.level, found.figures["workers"][0]["answers"]) == ("ok", True)
+        assert sum(worker["shards"] for worker in found.figures["shards"]) == 3 * SHARDS
+        server.execute("set citus.enable_ddl_propagation = off")
+        server.execute("drop function current_usage(bigint)")
+        server.execute("create function current_usage(bigint) returns bigint return $1")
+        assert_sick(finding(server, "cluster"), "bad", "functions are not as they are on a cluster", "distribute")
+
+
+def lines(text: bytes) -> list[bytes]:
+    """Return a dump's records, without header and trailer."""
+    return text.rstrip(b"]\n").split(b"\n")[2:-1]
 
 
 def test_an_import_into_a_cluster_without_a_run_before_it(distributed_url: str) -> None:

@@ -22,7 +22,7 @@ from ..server.session import CATALOG_PATH, SCHEMA
 from ..server.target import Target, target_of
 from ..transfer import limits
 from ..transfer.files import abandoned, hold
-from . import embedded, programs
+from . import distributed, embedded, programs
 from .cli import Parser
 from .private import make_private
 from .urls import owner_url
@@ -81,7 +81,8 @@ def back_up(url: str) -> Path:
         try:
             hold(descriptor)
             with _snapshot(connection) as snapshot:
-                options = ["--format=custom", "--lock-wait-timeout=60s", f"--snapshot={snapshot}", f"--file={part}"]
+                options = distributed.dump_options(connection)
+                options += ["--format=custom", "--lock-wait-timeout=60s", f"--snapshot={snapshot}", f"--file={part}"]
                 run_program("pg_dump", target, *options)
             part.rename(path)
         finally:
@@ -98,6 +99,8 @@ def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
     connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
     with connection.transaction():
         limits.lift(connection)
+        if distributed.distributed(connection):
+            distributed.stop_writers(connection)  # there is no snapshot of several servers
         (snapshot,) = connection.execute("select pg_export_snapshot()").fetchone() or ("",)
         yield snapshot
 

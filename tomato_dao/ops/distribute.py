@@ -92,7 +92,7 @@ def _move(connection: psycopg.Connection, there: list[str], shards: int) -> str:
     start = monotonic()
     with connection.transaction():
         begin(connection)
-        stop_writers(connection)
+        distributed.stop_writers(connection, "exclusive")
         distributed.install(connection)  # first: what returns a row of the table would keep it from being distributed
         for table in TABLES:
             if table not in there:
@@ -123,11 +123,6 @@ def begin(connection: psycopg.Connection) -> None:
     connection.execute("set local client_min_messages = warning")
     lock_migrations(connection)
     connection.execute(_ACCOUNTING)
-
-
-def stop_writers(connection: psycopg.Connection) -> None:
-    """Let the writers of usage records wait until the transaction ends."""
-    connection.execute(f"lock table {', '.join(TABLES)} in exclusive mode".encode())
 
 
 def size(connection: psycopg.Connection, tables: list[str]) -> str:

@@ -7,6 +7,7 @@ coordinator.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -49,6 +50,9 @@ from pg_class c
 inner join pg_roles r on r.oid = c.relowner
 where c.oid = 'usage_records'::regclass
 """
+
+
+_ORPHANS = "delete from usage_records r where not exists (select from usage_statistics u where u.id = r.usage_id)"
 
 
 def has_citus(connection: psycopg.Connection) -> bool:
@@ -105,6 +109,41 @@ def has_trigger(connection: psycopg.Connection) -> bool:
     """Return whether the trigger stands in for the foreign key."""
     query = "select exists (select from pg_trigger where tgname = %s and tgrelid = 'usage_statistics'::regclass)"
     return connection.execute(query, [TRIGGER]).fetchone() == (True,)
+
+
+def stop_writers(connection: psycopg.Connection, mode: LiteralString = "share") -> None:
+    """Let the writers of usage records wait until the transaction ends; this takes no snapshot."""
+    tables = ", ".join(f"public.{table}" for table in TABLES)
+    connection.execute(f"lock table {tables} in {mode} mode".encode())
+
+
+def dump_options(connection: psycopg.Connection) -> list[str]:
+    """Return pg_dump's options that leave Citus out, which a backup is to be restored without."""
+    if not has_citus(connection):
+        return []
+    names = connection.execute("select extname from pg_extension where extname not like 'citus%' order by 1").fetchall()
+    return [f"--extension={name}" for (name,) in names]
+
+
+def bring_here(connection: psycopg.Connection) -> bool:
+    """Make a restored database, whose usage records were distributed, one of a single server; return whether they were.
+
+    In the caller's transaction. Raises WrongSchema where it is not of this code's schema.
+    """
+    connection.execute("set local search_path = public, pg_temp")
+    if has_citus(connection) or connection.execute("select to_regclass('usage_removed') is null").fetchone() == (True,):
+        return False
+    schema.check(connection)
+    restore_functions(connection)
+    restore_foreign_key(connection)
+    validate_foreign_key(connection)
+    return True
+
+
+def validate_foreign_key(connection: psycopg.Connection) -> None:
+    """Hold all records against the foreign key, in the caller's transaction; what a removal missed goes first."""
+    connection.execute(_ORPHANS)
+    connection.execute(f"alter table usage_records validate constraint {FOREIGN_KEY}".encode())
 
 
 def install(connection: psycopg.Connection) -> None:

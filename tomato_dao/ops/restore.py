@@ -1,5 +1,6 @@
 """`tomato-dao restore`: a backup becomes a fresh database, which takes the place of the present one by its name."""
 
+import logging
 import os
 import shlex
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from ..server.session import CATALOG_PATH
 from ..server.target import Target, target_of
 from ..transfer import limits
 from ..transfer.files import BACKUP, COMPRESSED, opened
+from . import distributed
 from .backup import run_program
 from .cli import Parser, file_name
 from .examinations import OK, examine_roles
@@ -31,18 +33,28 @@ from .privileges import give_to_owner
 from .scratch import drop_database, with_database
 from .urls import owner_url
 
+logger = logging.getLogger(__name__)
+
+_WAS_DISTRIBUTED = (
+    "usage records were on a cluster's workers when the backup was made, and are on this server now; to distribute them anew, "
+    "add workers and run %s (docs/guides/scale.md)"
+)
 _PATIENCE_LOST = 10.0  # seconds for which a server is asked what became of the swap
 _PATIENCE = 3.0  # seconds; a server under load needs some of them to see that a client is gone
 _SESSIONS = """
 select coalesce(nullif(a.application_name, ''), 'without a name') as application, count(*) as sessions
 from pg_stat_activity a
-where a.datname = %s and a.pid <> pg_backend_pid()
+where a.datname = %s and a.pid <> pg_backend_pid() and a.backend_type <> 'Citus Maintenance Daemon'
 group by 1
 order by 2 desc
 """
 _END_SESSIONS = (
     "select pg_terminate_backend(a.pid, 5000) from pg_stat_activity a where a.datname = %s and a.usename is not null"
 )
+_END_CITUS = """
+select pg_terminate_backend(a.pid, 5000) from pg_stat_activity a
+where a.datname = any(%s) and a.backend_type = 'Citus Maintenance Daemon'
+"""
 _OWNER = """
 select r.rolname, d.datacl is not null
 from pg_database d
@@ -93,6 +105,8 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
                     give_to_owner(restored)
                     with restored.transaction():
                         limits.lift(restored)
+                        if distributed.bring_here(restored):
+                            logger.warning(_WAS_DISTRIBUTED, command_line("distribute"))
                         restored.execute("analyze")
                 return _swap(url, server, name, fresh, end_sessions=end_sessions)
             except BaseException:
@@ -176,6 +190,7 @@ def _swap(url: str, server: psycopg.Connection, name: str, fresh: str, *, end_se
         if end_sessions:
             server.execute(_END_SESSIONS, [name])
         _refuse_while_connected(server, name)
+        server.execute(_END_CITUS, [[name, fresh]])
         with server.transaction():
             server.execute(rename.format(sql.Identifier(name), sql.Identifier(kept)))
             server.execute(rename.format(sql.Identifier(fresh), sql.Identifier(name)))

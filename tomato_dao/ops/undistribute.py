@@ -14,8 +14,8 @@ from ..server.probe import probe
 from ..transfer import limits
 from . import distributed
 from .cli import Parser, duration, interrupted_as
-from .distribute import begin, busy, size, stop_writers
-from .distributed import FOREIGN_KEY, TABLES
+from .distribute import begin, busy, size
+from .distributed import TABLES
 from .migrate import make_migration_lock
 from .urls import owner_url
 
@@ -28,7 +28,6 @@ inner join pg_attribute a on a.attrelid = c.oid and k.conkey = array[a.attnum]
 cross join lateral (select concat_ws('_', c.relname, a.attname, 'not_null') as named) n
 where k.contype = 'n' and c.oid = any(%s::regclass[]) and k.conname <> n.named
 """
-_ORPHANS = "delete from usage_records r where not exists (select from usage_statistics u where u.id = r.usage_id)"
 
 
 def undistribute(url: str | None = None, *, dry_run: bool = False) -> list[str]:
@@ -55,7 +54,7 @@ def undistribute(url: str | None = None, *, dry_run: bool = False) -> list[str]:
             start = monotonic()
             with connection.transaction():
                 begin(connection)
-                stop_writers(connection)
+                distributed.stop_writers(connection, "exclusive")
                 connection.execute("set local citus.multi_shard_modify_mode = sequential")  # or a transaction takes one table
                 for table in reversed(there):
                     connection.execute("select undistribute_table(%s::regclass)", [table])
@@ -76,8 +75,7 @@ def _validate(connection: psycopg.Connection) -> None:
     """Hold all records against the foreign key, while others write; what a removal missed goes first."""
     with connection.transaction():
         limits.lift(connection)
-        connection.execute(_ORPHANS)
-        connection.execute(f"alter table usage_records validate constraint {FOREIGN_KEY}".encode())
+        distributed.validate_foreign_key(connection)
         connection.execute(f"analyze {', '.join(TABLES)}".encode())
 
 

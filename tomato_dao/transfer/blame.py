@@ -66,6 +66,10 @@ class Search:
     def duplicate(self, table: Table, columns: Sequence[str]) -> AlreadyExists | None:
         """Return the first record of the file that has the same values in these columns as an earlier one."""
         names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        if table.distributed and not self._staged:
+            query = sql.SQL("select concat_ws(', ', {}) from {} group by {} having count(*) > 1 limit 1")
+            row = self._row(query.format(names, self.relation(table), names))
+            return AlreadyExists(f"{table.model} {row[0]}: it is there twice", entity=table.model, key=row[0]) if row else None
         query = sql.SQL(
             "select (array_agg(ctid order by ctid))[1], (array_agg(ctid order by ctid))[2], min(tableoid)::int8 from {}"
             " where ({}) is not null group by {} having count(*) > 1 order by 2 limit 1"  # one key is in one partition
@@ -104,6 +108,8 @@ class Search:
 
     def _dangling(self, reference: Reference, tables: dict[str, Table]) -> list[tuple[int | None, str]]:
         table, to = tables[reference.table], tables[reference.to_table]
+        if table.distributed:
+            return self._far_dangling(table, to, reference)
         pairs = zip(reference.columns, reference.to_columns, strict=True)
         same = sql.SQL(" and ").join(
             sql.SQL("r.{} = t.{}").format(sql.Identifier(theirs), sql.Identifier(ours)) for ours, theirs in pairs
@@ -123,6 +129,20 @@ class Search:
                 f"{table.model} {printable(pk, _LONGEST)}: {named} {printable(value, _LONGEST)} names no {to.model}",
             )
             for ctid, pk, value in self._connection.execute(query)
+        ]
+
+    def _far_dangling(self, table: Table, to: Table, reference: Reference) -> list[tuple[int | None, str]]:
+        """Look in a distributed table, whose rows Citus does not join with the coordinator's, and which keeps no order."""
+        query = sql.SQL(
+            "with named as materialized (select distinct t.{0} as value from {1} t) select n.value from named n"
+            " where not exists (select from {2} r where r.{3} = n.value) order by 1 limit {4}"
+        ).format(
+            sql.Identifier(*reference.columns), sql.Identifier(table.name), sql.Identifier(to.name),
+            sql.Identifier(*reference.to_columns), _SHOWN + 1,
+        )  # fmt: skip
+        named = ", ".join(reference.columns)
+        return [
+            (None, f"{table.model} of {named} {value}: names no {to.model}") for (value,) in self._connection.execute(query)
         ]
 
     def broken(self, table: Table, rule: Rule) -> InvalidValue | None:
@@ -154,8 +174,8 @@ class Search:
         return self._line(table, ctid), printable(pk, _LONGEST)
 
     def _line(self, table: Table, ctid: str) -> int | None:
-        """Return the line of a row; None in a partitioned table, which does not keep the order of all rows."""
-        if table.members and not self._staged:
+        """Return the line of a row; None in a partitioned or distributed table, which does not keep the order of all rows."""
+        if (table.members or table.distributed) and not self._staged:
             return None
         (before,) = self._row(sql.SQL("select count(*) from {} where ctid < {}").format(self.relation(table), ctid)) or (0,)
         return self._lines.of(table.name, before)

@@ -29,6 +29,7 @@ class Table:
 
     has_defaults: each column has a default, so that the schema brings a row of them; it counts as nothing (settings).
     members: a partitioned table's partitions on all levels; leaves: where rows are stored, in their order. Both are quoted.
+    distributed: its rows are on other servers, by Citus.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Table:
     has_defaults: bool = False
     members: tuple[str, ...] = ()
     leaves: tuple[str, ...] = ()
+    distributed: bool = False
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -129,11 +131,12 @@ where f.reason is not null
 order by 1
 """  # noqa: S608 (all are constants)
 _DISTRIBUTED = """
-select quote_ident(c.relname), 'is distributed: its rows are on other servers'
+select c.relname, quote_ident(c.relname), c.relnamespace = 'public'::regnamespace and c.relname = any(%s)
 from pg_catalog.pg_dist_partition d
 join pg_class c on c.oid = d.logicalrelid
 order by 1
 """
+_FAR = ["usage_records", "usage_due", "usage_arrivals"]  # read last and in this order: the docstring of distributed.py says why
 
 _LEAVES: LiteralString = f"""
 select
@@ -228,6 +231,7 @@ def tables(connection: psycopg.Connection) -> list[Table]:
         columns.setdefault(name, []).append((Column(column, kind, nullable, wire), place))
         with_default.setdefault(name, []).append(has_default)
     stored = {name: (tuple(members), tuple(leaves)) for name, leaves, members in connection.execute(_LEAVES)}
+    far = {name for name, _, is_known in _distributed(connection) if is_known}
     found = {}
     for name, rows in columns.items():
         key = sorted(((place, column) for column, place in rows if place is not None), key=lambda pair: pair[0])
@@ -235,20 +239,30 @@ def tables(connection: psycopg.Connection) -> list[Table]:
             raise WrongSchema(f"the table {name} has no primary key, so its rows can't be told apart in a dump")
         fields = tuple(column for column, place in rows if place is None)
         own = tuple(column for _, column in key)
-        found[name] = Table(name, entity_of(name).replace(" ", "_"), own, fields, all(with_default[name]), *stored[name])
+        found[name] = Table(
+            name, entity_of(name).replace(" ", "_"), own, fields, all(with_default[name]), *stored[name], name in far
+        )
     of_model: dict[str, str] = {}
     for name, table in found.items():
         if (other := of_model.setdefault(table.model, name)) != name:
             raise WrongSchema(f"the tables {other} and {name} would both be of the model {table.model} in a dump: rename one")
-    return [found[name] for name in _in_order(found, references(connection))]
+    order = _in_order(found, references(connection))
+    return [found[name] for name in sorted(order, key=lambda name: 1 + _FAR.index(name) if name in far else 0)]
 
 
 def unreadable(connection: psycopg.Connection) -> list[str]:
-    """Return the tables whose rows a dump can't read exactly, each with the reason: foreign, distributed and the like."""
+    """Return the tables whose rows a dump can't read exactly, each with the reason: foreign and the like."""
     found = connection.execute(_UNREADABLE).fetchall()
-    if connection.execute("select to_regclass('pg_catalog.pg_dist_partition') is not null").fetchone() == (True,):
-        found += connection.execute(_DISTRIBUTED).fetchall()  # of Citus
+    reason = "is distributed: its rows are on other servers"
+    found += [(quoted, reason) for _, quoted, is_known in _distributed(connection) if not is_known]
     return [f"the table {name} {reason}" for name, reason in found]
+
+
+def _distributed(connection: psycopg.Connection) -> list[tuple[str, str, bool]]:
+    """Return Citus's tables by name, also quoted, and whether they are known to be distributed; none without Citus."""
+    if connection.execute("select to_regclass('pg_catalog.pg_dist_partition') is null").fetchone() == (True,):
+        return []
+    return connection.execute(_DISTRIBUTED, [_FAR]).fetchall()
 
 
 def references(connection: psycopg.Connection) -> list[Reference]:

@@ -24,7 +24,7 @@ from ..server import schema
 from ..server.backoff import pauses
 from ..server.planted import refuse_planted
 from ..transactions import Transactions
-from . import catalog, limits
+from . import catalog, distributed, limits
 from .binary import BEGIN, END, BinaryRows
 from .blame import RowLines, Search, row_refused, staging
 from .catalog import Table
@@ -205,6 +205,7 @@ class _Load:
         if not self._merge:
             names = sql.SQL(", ").join(sql.Identifier(table.name) for table in self.tables if not table.has_defaults)
             self._connection.execute(sql.SQL("truncate {}").format(names))
+            distributed.forget_notes(self._connection)
         self._rebuild.take_apart()
 
     def copy(self, blocks: Iterator[Block]) -> None:
@@ -226,9 +227,10 @@ class _Load:
         size = 0
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in (binary or table).columns)
         # Nobody sees the rows before the load is over, so those of a table that was emptied need no look at who wrote them
-        # (PostgreSQL refuses that for partitions).
+        # (PostgreSQL refuses that for partitions, and other servers' rows are theirs to judge).
         options = sql.SQL("format {}, freeze {}").format(
-            sql.SQL("binary" if binary else "text"), sql.SQL("false" if self._merge or table.members else "true")
+            sql.SQL("binary" if binary else "text"),
+            sql.SQL("false" if self._merge or table.members or table.distributed else "true"),
         )
         begin, between, end = (BEGIN, b"", END) if binary else (b"", b"\n", b"")
         query = sql.SQL("copy {} ({}) from stdin ({})").format(self._search.relation(table), columns, options)
@@ -268,6 +270,8 @@ class _Load:
             raise self._duplicate(part) or from_driver(error) from error
         except psycopg.errors.ForeignKeyViolation as error:
             raise self._search.dangling(self._references, self._by_name) or from_driver(error) from error
+        if dangling := self._search.dangling(distributed.references(self.tables), self._by_name):
+            raise dangling
         for rule in catalog.rules(self._connection):
             if broken := self._search.broken(self._by_name[rule.table], rule):
                 raise broken
@@ -287,7 +291,7 @@ class _Load:
         same = sql.SQL(" and ").join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(key)) for key in keys)
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
         self._connection.execute(sql.SQL("analyze {}").format(stage))
-        only = sql.SQL("" if table.members else "only ")
+        only = sql.SQL("" if table.members or table.distributed else "only ")
         self._connection.execute(sql.SQL("delete from {}{} t using {} s where {}").format(only, own, stage, same))
         insert = sql.SQL("insert into {} ({}) overriding system value select {} from {}").format(own, columns, columns, stage)
         try:

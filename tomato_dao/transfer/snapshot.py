@@ -25,7 +25,7 @@ from psycopg.waiting import Ready, Wait
 from ..errors import Conflict, WrongState
 from ..server import schema
 from ..transactions import Transactions
-from . import catalog, limits
+from . import catalog, distributed, limits
 from .catalog import Column, Table
 
 _PIECE = 240  # pages that are read by one COPY
@@ -84,7 +84,7 @@ from pg_class c where c.oid = any(%s::regclass[])
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Pages of a table, or of the partition `leaf` of it; toasted: its rows can be large."""
+    """Pages of a table, or of the partition `leaf` of it, or all of a distributed one; toasted: its rows can be large."""
 
     table: Table
     leaf: str
@@ -121,8 +121,13 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
             raise WrongState("a dump has a transaction of its own: take it outside of transaction()")
         schema.check(first)
         tables = catalog.tables(first)
+        is_distributed = any(table.distributed for table in tables)
+        if is_distributed:
+            stack.enter_context(distributed.without_accounting(first))
         stack.enter_context(_transaction(first, tables))
         schema.check(first)  # its tables can't change any more
+        if is_distributed:
+            distributed.await_commits(first)
         words = set(first.execute(_WORDS, [[table.name_quoted for table in tables]]))
         pieces = _pieces(first, tables)
         jobs = max(min(jobs, len(pieces), db.stats().pool.size), 1)
@@ -149,6 +154,8 @@ def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapsh
     """
     connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
     with connection.transaction():
+        if any(table.distributed for table in tables):
+            connection.execute(distributed.SETTINGS)
         limits.lift(connection)
         connection.execute(_SETTINGS)
         if snapshot is not None:
@@ -173,14 +180,22 @@ def _pieces(connection: psycopg.Connection, tables: Sequence[Table]) -> list[Pie
     leaves = [(table, leaf) for table in tables for leaf in table.leaves]
     found = connection.execute(_SIZES, [[leaf for _, leaf in leaves]])
     sizes = {name: (pages, toasted) for name, pages, toasted in found}
-    return [Piece(t, leaf, first, sizes[leaf][1]) for t, leaf in leaves for first in range(0, sizes[leaf][0], _PIECE)]
+    return [
+        Piece(table, leaf, first, sizes[leaf][1] or table.distributed)
+        for table, leaf in leaves
+        for first in range(0, 1 if table.distributed else sizes[leaf][0], _PIECE)
+    ]
 
 
 def _query(piece: Piece, line: sql.SQL, pages: int) -> sql.Composed:
     """COPY of a piece: a row per record where rows can be large, else a row per block of so many pages."""
     name = sql.SQL(piece.leaf)  # as the catalog quotes it
     first, end = sql.Literal(piece.first_page), sql.Literal(piece.first_page + _PIECE)
-    if piece.toasted:
+    if piece.table.distributed:  # each row of the result has what a worker has under one key
+        query = "select count(*), string_agg({}, '') from {} t where {} group by t.{}"
+        key = sql.Identifier(distributed.KEY)
+        lines = sql.SQL(query).format(line, name, distributed.known_rows(piece.table), key)
+    elif piece.toasted:
         query = """
         select 1::bigint, {} from only {} t
         where t.ctid >= format('(%s,0)', {})::tid and t.ctid < format('(%s,0)', {})::tid

@@ -1,12 +1,15 @@
 """The doctor's examinations: each examination looks at one thing and says what it found and what to do."""
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 
 import psycopg
 
 from ...errors import TomatoError, from_driver
+from .. import distributed
 from .accounting import accounting
 from .backups import backup
+from .cluster import cluster
 from .connections import connections
 from .constraints import constraints, sequences
 from .findings import ABSENT as ABSENT
@@ -29,7 +32,7 @@ from .work import leases
 
 def examinations(connection: psycopg.Connection, pool_size: int) -> dict[str, Callable[[], Finding]]:
     """Return all examinations of a database by topic; pool_size: of the worker processes for which there should be room."""
-    return {
+    found: dict[str, Callable[[], Finding]] = {
         "server": lambda: server(connection),
         "connections": lambda: connections(connection, pool_size),
         "schema": lambda: migrations(connection),
@@ -52,6 +55,10 @@ def examinations(connection: psycopg.Connection, pool_size: int) -> dict[str, Ca
         "queries": lambda: queries(connection),
         "backup": lambda: backup(connection),
     }
+    with suppress(psycopg.Error):  # the others tell
+        if distributed.distributed(connection):
+            found["cluster"] = lambda: cluster(connection)
+    return found
 
 
 def examine(connection: psycopg.Connection, pool_size: int, *, without: Collection[str] = ()) -> Iterator[Finding]:
