@@ -30,7 +30,7 @@ BEGIN, END = "<!-- make bench-scale -->\n", "<!-- end of make bench-scale -->\n"
 NAME = "tomato"
 PAIRS, SLOW_PAIRS = 20_000, 1_000  # of a write and a read
 CALLS = 1_000  # of a thread
-WRITES = 1_500  # with a token, and as many without
+WRITES = 1_000  # without a token, and as many with each kind of it
 MANY, MANY_CALLS, SESSIONS, ROUNDS = 400, 25, 20, 3
 
 Row = tuple[str, str, str]  # what is measured, the goal, the figure
@@ -77,9 +77,8 @@ def _standby(pair: Pair) -> list[Row]:
         _delay(pair, "0")
         share = _mixed(db)
         rows.append(("share of reads by the standby at 10 % writes, no delay, wait of 20 ms", "≥ 95 %", f"{share:.1%}"))
-        without, with_token = _token(db)
-        cost = f"{(with_token / without - 1):.1%} ({without * 1e6:.0f} → {with_token * 1e6:.0f} µs, one round trip more)"
-        rows.append(("cost of a token on a write, median", "≤ 10 %", cost))
+        with connect(url, pool_size=1) as plain:
+            rows += _tokens(db, plain)
     return rows
 
 
@@ -138,16 +137,34 @@ def _mixed(db: Database) -> float:
     return _share(before, db.reads_served())
 
 
-def _token(db: Database) -> tuple[float, float]:
-    """Return the median seconds of a write, and of one with its token, in turns."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for n in range(WRITES * 2):
-        began = perf_counter()
-        db.organizations.set_attrs("org0", {"n": n})
-        if n % 2:
-            db.token()
-        seconds[n % 2].append(perf_counter() - began)
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
+def _tokens(db: Database, plain: Database) -> list[Row]:
+    """Measure writes without a token, with the one that they bring along, and with one that is asked for, in turns."""
+    rows = []
+    for what, write in (("a write", _write), ("a transaction of a write", _write_in_transaction)):
+        seconds: tuple[list[float], ...] = ([], [], [])
+        for n in range(WRITES * 3):
+            began = perf_counter()
+            write(db if n % 3 else plain, n)
+            if n % 3:
+                db.token(own=n % 3 == 1)
+            seconds[n % 3].append(perf_counter() - began)
+        without, own, asked = (statistics.median(each) for each in seconds)
+        rows.append((f"cost of `token(own=True)` on {what}, median", "≤ 10 %", _cost(without, own)))
+        rows.append((f"… of `token()`, which asks: all that anybody has committed, on {what}", "–", _cost(without, asked)))
+    return rows
+
+
+def _write(db: Database, n: int) -> None:
+    db.organizations.set_attrs("org0", {"n": n})
+
+
+def _write_in_transaction(db: Database, n: int) -> None:
+    with db.transaction():
+        _write(db, n)
+
+
+def _cost(without: float, with_token: float) -> str:
+    return f"{with_token / without - 1:.1%} ({without * 1e6:.0f} → {with_token * 1e6:.0f} µs)"
 
 
 def _pooler(url: str) -> list[Row]:

@@ -121,13 +121,18 @@ _INTERRUPTED = """\
 _COMMITTING = Rules(
     "tomato_dao",
     _AIO,
-    awaited=r"transaction\.__(enter|exit)__|was_committed",
+    awaited=r"transaction\.__(enter|exit)__|was_committed|connection\.wait_until_settled",
     homes=_HOMES,
     names=_NAMES,
     texts=[
         ("The end of transactions of threads:", "The end of transactions of tasks:"),
         ("in this thread (or task of asyncio)", "in this task"),
         (_INTERRUPTED, ""),
+        (
+            '        if connection.commit_state != "sent":',
+            "        with ending():  # its answer may be on its way\n            connection.wait_until_settled(deadline())\n"
+            '        if connection.commit_state != "sent":',
+        ),
         (" An interrupt gets\n        a note with the outcome.", ""),
     ],
 )
@@ -175,7 +180,7 @@ def _database_rules() -> Rules:
         "tomato_dao",
         _AIO,
         awaited=r"(self\._pool|pool)\.(lease|lease_live)|lease|connection\.run|self\._(events|locks)\.close|super\(\)\.close"
-        r"|self\.close|self\._replicas\.close|replicas\.run",
+        r"|self\.close|self\._replicas\.close|replicas\.run|self\._was_c\w+",
         homes=homes,
         names=names,
         texts=[

@@ -12,16 +12,18 @@ import psycopg
 import pytest
 
 from tests.fixtures.operations import dropped_afterwards
+from tests.helpers.async_bridge import bridged
 from tests.helpers.dao_cases import until
 from tests.helpers.hanging_cases import stopped
 from tests.helpers.session_cases import names
-from tomato_dao import Database, OutcomeUnknown, Unavailable, connect, dump
+from tomato_dao import Database, NotFound, OutcomeUnknown, Unavailable, connect, dump
 from tomato_dao.ops import restore as restoring
 from tomato_dao.ops.backup import back_up
 from tomato_dao.ops.scratch import scratch_database, with_database
 
 pytestmark = pytest.mark.slow
 COMMITTING = "exists (select from pg_stat_activity where datname = current_database() and wait_event = 'SyncRep')"
+COMMITTING_QUERY = b"select query from pg_stat_activity where datname = current_database() and wait_event = 'SyncRep'"
 WAITING = "exists (select from pg_stat_activity where datname = current_database() and wait_event = 'advisory')"
 END = b"select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 SLOW_COMMIT = """
@@ -75,6 +77,100 @@ def test_a_commit_whose_answer_was_lost_is_found_out(writer: Database, watcher: 
         watcher.execute(END)
         call.result(10)  # it was committed, and nothing is raised
     assert names(writer) == ["uni"]
+
+
+@pytest.fixture(params=[connect, bridged], ids=["threads", "asyncio"])
+def asking(url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Provide a Database that asks for the ids of its writes."""
+    with request.param(url, pool_size=1, application_name="writer", tokens=True) as db:
+        yield db
+
+
+@pytest.mark.usefixtures("commits_wait")
+def test_a_write_whose_answer_was_lost_is_found_out(asking: Database, watcher: psycopg.Connection) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(asking.organizations.create, "uni")
+        until(watcher, COMMITTING)
+        assert "/* organizations.create */" in str(watcher.execute(COMMITTING_QUERY).fetchone())
+        watcher.execute(END)
+        assert call.result(10).name == "uni"
+    assert names(asking) == ["uni"]
+    assert asking.token(own=True) <= asking.token()
+
+
+@pytest.mark.usefixtures("commits_wait")
+def test_a_write_whose_answer_was_lost_and_whose_id_is_not_known_is_unknown(
+    writer: Database, watcher: psycopg.Connection
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(writer.organizations.create, "uni")
+        until(watcher, COMMITTING)
+        watcher.execute(END)
+        error = call.exception(10)
+    assert isinstance(error, OutcomeUnknown)
+    assert isinstance(error.__cause__ or error.__context__, psycopg.OperationalError)
+    assert names(writer) == ["uni"]
+
+
+def test_a_write_that_was_ended_in_its_commit_is_told_as_rolled_back(asking: Database, watcher: psycopg.Connection) -> None:
+    watcher.execute(SLOW_COMMIT)
+    with ThreadPoolExecutor(1) as threads, watcher.transaction():
+        watcher.execute("select pg_advisory_xact_lock(1)")
+        call = threads.submit(asking.organizations.create, "uni")
+        until(watcher, WAITING)
+        watcher.execute(END)
+        error = call.exception(10)
+    assert type(error) is Unavailable
+    assert names(asking) == []
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+def test_a_write_that_the_server_has_ended_has_done_nothing(url: str, watcher: psycopg.Connection, tokens: bool) -> None:
+    with (
+        connect(url, pool_size=1, application_name="writer", tokens=tokens) as db,
+        ThreadPoolExecutor(1) as threads,
+        watcher.transaction(),
+    ):
+        watcher.execute("lock table organizations in exclusive mode")
+        call = threads.submit(db.organizations.create, "uni")
+        until(watcher, "exists (select from pg_locks where not granted)")
+        watcher.execute(END)
+        error = call.exception(10)
+        assert type(error) is Unavailable
+        assert "terminating connection" in str(error)
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+def test_a_write_that_is_refused_in_its_commit_is_an_error_and_no_more(
+    url: str, watcher: psycopg.Connection, tokens: bool
+) -> None:
+    watcher.execute("alter table organizations add parent text references organizations (name) initially deferred")
+    watcher.execute("alter table organizations alter parent set default 'nobody'")
+    with connect(url, pool_size=1, tokens=tokens) as db:
+        db.organizations.list()
+        (session,) = db._pool._all
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                db.organizations.create("uni")
+        watcher.execute("alter table organizations alter parent drop default")
+        assert db.organizations.create("uni").name == "uni"
+        assert [*db._pool._all] == [session]
+
+
+@pytest.mark.usefixtures("commits_wait")
+def test_a_deadline_at_a_write_that_waits_for_a_standby_tells_the_truth(asking: Database) -> None:
+    with asking.timeout(0.5):
+        assert asking.organizations.create("uni").name == "uni"  # the wait is cancelled, and it is committed
+    assert names(asking) == ["uni"]
+
+
+def test_a_deadline_at_a_write_that_waits_for_a_lock_rolls_it_back(asking: Database, watcher: psycopg.Connection) -> None:
+    with watcher.transaction():
+        watcher.execute("lock table organizations in exclusive mode")
+        with asking.timeout(0.5), pytest.raises(Unavailable, match="it was cancelled") as error:
+            asking.organizations.create("uni")
+    assert type(error.value) is Unavailable
+    assert names(asking) == []
 
 
 def test_a_transaction_that_was_ended_in_its_commit_is_told_as_rolled_back(

@@ -10,7 +10,7 @@ from .events import Events
 from .locks import Locks
 from .ops.urls import database_url, direct_database_url
 from .pool import Pool
-from .replicas import Replicas
+from .replicas import Readings, Replicas
 from .server import arguments
 from .server.opening import Opening
 
@@ -40,6 +40,7 @@ def connect(
     meter_provider: "MeterProvider | None" = None,
     migrate: bool = False,
     replicas: Sequence[str] = (),
+    tokens: bool = False,
 ) -> Database:
     """Connect to a database and return it; its schema must be this code's, or one that still supports this code.
 
@@ -65,6 +66,7 @@ def connect(
         migrate: Bring the schema up to date first, as the user of OWNER_DATABASE_URL if it is set. Any number of processes
             may do so at once. A contract migration that cannot be applied yet stays pending.
         replicas: URLs of standbys that serve `reads()`; each gets a pool of its own of the same size.
+        tokens: Have each write bring the position along that `token(own=True)` returns (default: only with replicas).
 
     Raises:
         InvalidValue: A parameter is invalid.
@@ -82,7 +84,7 @@ def connect(
     if migrate:
         _migrate(url, timeout)
 
-    def pool(url: str, timeout: float = timeout) -> Pool:
+    def pool(url: str, timeout: float, tokens: bool) -> Pool:
         return Pool(
             url,
             size=pool_size,
@@ -94,14 +96,17 @@ def connect(
             log_slower_than=log_slower_than,
             explain_slower_than=explain_slower_than,
             worker=True,
+            tokens=tokens,
         )
 
-    standbys = [partial(pool, arguments.url(standby), _PATIENCE) for standby in replicas]
+    standbys = [partial(pool, arguments.url(standby), _PATIENCE, False) for standby in replicas]
+    with_tokens = tokens or bool(standbys)
     db = Database(
-        pool(url),
+        pool(url, timeout, with_tokens),
         Locks(direct_url, application_name),
         Events(direct_url, application_name, timeout),
         Replicas(standbys) if standbys else None,
+        Readings() if with_tokens else None,
     )
     _instrument(db, tracer_provider, meter_provider)
     return db
@@ -122,6 +127,7 @@ def connect_async(
     meter_provider: "MeterProvider | None" = None,
     migrate: bool = False,
     replicas: Sequence[str] = (),
+    tokens: bool = False,
 ) -> "Connecting":
     """Connect to a database from asyncio: `async with connect_async() as db`, or `db = await connect_async()`.
 
@@ -130,7 +136,7 @@ def connect_async(
     """
     from .aio.connecting import Connecting  # costs 20 ms that programs with threads do not need
 
-    def opening(url: str, timeout: float = timeout) -> Opening:
+    def opening(url: str, timeout: float, tokens: bool) -> Opening:
         return Opening(
             url,
             size=pool_size,
@@ -142,12 +148,13 @@ def connect_async(
             log_slower_than=log_slower_than,
             explain_slower_than=explain_slower_than,
             worker=True,
+            tokens=tokens,
         )
 
     async def prepared() -> tuple[Opening, str, list[Opening]]:
         own, direct = await asyncio.to_thread(_urls, url)
-        found = opening(own)
-        standbys = [opening(arguments.url(standby), _PATIENCE) for standby in replicas]
+        found = opening(own, timeout, tokens or bool(replicas))
+        standbys = [opening(arguments.url(standby), _PATIENCE, False) for standby in replicas]
         if migrate:
             await asyncio.to_thread(_migrate, own, timeout)
         return found, direct, standbys

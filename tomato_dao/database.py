@@ -39,7 +39,7 @@ from .errors import Unavailable, WrongState, from_driver
 from .events import Entities, Events, Listener
 from .locks import Kind, Lock, Locks
 from .pool import Pool
-from .replicas import UNSERVED, Replicas
+from .replicas import UNSERVED, Readings, Replicas
 from .server import arguments, schema
 from .server.positions import OF_PRIMARY, Position
 from .sql import query_files
@@ -57,9 +57,12 @@ class Database(Transactions):
     `connect()` returns one. Each DAO method runs one SQL statement, which is atomic by itself.
     """
 
-    def __init__(self, pool: Pool, locks: Locks, events: Events, replicas: Replicas | None = None) -> None:
+    def __init__(
+        self, pool: Pool, locks: Locks, events: Events, replicas: Replicas | None = None, readings: Readings | None = None
+    ) -> None:
         super().__init__(pool)
         self._replicas = replicas
+        self._readings = replicas or readings  # None where writes bring no positions along
         self._locks = locks
         self._events = events
         self._bind = partial(bound, QUERIES.values(), self._run if replicas is None else self._run_in_block)
@@ -160,14 +163,26 @@ class Database(Transactions):
         """
         return self._events.listen(entities, timeout)
 
-    def token(self) -> str:
+    def token(self, *, own: bool = False) -> str:
         """Return a token for everything committed so far, to be given to `reads(after=…)` in this or another process.
 
-        Costs one round trip. Raises WrongState inside `transaction()`, which is not committed yet, and Unavailable.
+        Costs one round trip. With own=True the token covers what was written through this Database. Where the Database has
+        replicas, or `connect(tokens=True)`, each write brings its position along, so such a token costs no round trip, except
+        for the first one, and after `connection()` or a write whose answer was lost.
+
+        Raises WrongState inside `transaction()`, which is not committed yet, and Unavailable.
         """
         if self._inside() is not None:
             raise WrongState("a token is taken after transaction(), when what was written is committed")
-        return str(self._position())
+        if self._readings is None:
+            return str(self._position())
+        written = self._readings.own
+        if own and (known := written.after) is not None:
+            return str(known)
+        writes = written.writes
+        position = self._position()
+        written.see(position, writes)
+        return str(position)
 
     @contextmanager
     def reads(self, *, after: str | None = None, wait: float = 0.02) -> Iterator[None]:
@@ -216,14 +231,23 @@ class Database(Transactions):
             raise failed(connection) from error
         except psycopg.Error as error:
             if not _may_run_again(connection, query, error) or inside is not None:
+                if inside is None and self._was_carried_out(connection, query):
+                    return connection.answer()
                 told = from_driver(error, query.call(values), moved=connection.moved)
                 if inside is not None and not (inside.closed and inside.failure):  # the first that ended it counts
                     inside.failure = str(told)
                 raise told from error
         finally:
             if inside is None:
+                if not query.reads_only:
+                    self._note_writes(connection)
                 pool.give_back(connection)
         return self._run_again(query, values)
+
+    def _was_carried_out(self, connection: QueryConnection, query: Query) -> bool:
+        """Return whether a write was committed whose call has raised an error. Raises OutcomeUnknown."""
+        is_open = not query.repeatable and connection.commit_state in ("begun", "sent")
+        return is_open and self._was_committed(connection)
 
     def _run_in_block(self, query: Query, values: Sequence[object]) -> object:
         """Run a query as `_run` does, on a standby if the caller is in a block of `reads()` and a standby is up to date."""
@@ -232,10 +256,7 @@ class Database(Transactions):
         if replicas is None or reading is None:
             return self._run(query, values)
         if not query.reads_only:
-            try:
-                return self._run(query, values)
-            finally:
-                reading.written()
+            return self._run(query, values)
         after = reading.after
         if after is None:
             writes = reading.writes
@@ -244,9 +265,11 @@ class Database(Transactions):
         found = replicas.run(reading.wait, after, query, values)
         return self._run(query, values) if found is UNSERVED else found
 
-    def _after_transaction(self) -> None:
-        if self._replicas is not None and (reading := self._replicas.current()) is not None:
-            reading.written()
+    def _note_writes(self, connection: QueryConnection | None) -> None:
+        if self._readings is None or (connection is not None and connection.commit_state in ("", "failed")):
+            return
+        told = None if connection is None else connection.told_behind
+        self._readings.written(None if told is None else Position.parse(told.decode()))
 
     def _position(self) -> Position:
         """Return the primary's WAL position behind everything committed so far."""
@@ -263,8 +286,12 @@ class Database(Transactions):
                 return connection.run(query, values)
             except psycopg.Error as error:
                 if not _may_run_again(connection, query, error) or not attempts_left:
+                    if self._was_carried_out(connection, query):
+                        return connection.answer()
                     raise from_driver(error, query.call(values), moved=connection.moved) from error
             finally:
+                if not query.reads_only:
+                    self._note_writes(connection)
                 self._pool.give_back(connection)
         raise AssertionError("the last attempt returns or raises")
 

@@ -93,7 +93,7 @@ class Unavailable(TomatoError):
 
 
 class OutcomeUnknown(Unavailable):
-    """The answer to a COMMIT was lost and the outcome cannot be found out: check it before repeating the work."""
+    """The answer to a commit was lost and the outcome cannot be found out: check it before repeating the work."""
 
 
 class WrongSchema(TomatoError):

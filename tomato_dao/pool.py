@@ -83,6 +83,7 @@ class Pool:
         explain_slower_than: float | None = None,
         worker: bool = False,
         migrations: Sequence[str] | None = None,
+        tokens: bool = False,
     ) -> None:
         """Open the pool; `tomato_dao.connect` and `Opening` document the parameters and errors."""
         self._opening = Opening(
@@ -97,6 +98,7 @@ class Pool:
             explain_slower_than=explain_slower_than,
             worker=worker,
             migrations=migrations,
+            tokens=tokens,
         )
         self._opening.examine(timeout)
         self.url = url
@@ -422,6 +424,9 @@ class Pool:
         adapt(connection)
         connection.add_notice_handler(log_notice)
         connection.shapes = self._shapes
+        connection.keeps_statements = self._shapes is None
+        connection.ask_behind = self._opening.ask_behind
+        connection.asks_id = bool(self._seeks_writable)
         connection.expires_at = monotonic() + LIFETIME
         connection.seeks_writable = bool(self._seeks_writable) and not connection.wait(connection.role_reads_only())
         self.counts.assign(connection)

@@ -30,14 +30,15 @@ class Reading:
     """A block of reads: what they must see, and for how long a standby is waited for that is not so far.
 
     Tasks and threads that are started in the block share it, so a position counts only if nothing has been written since it
-    was asked for. What is written in the block is written in those around it, too.
+    was asked for, but what brought its own along. What is written in the block is written in those around it, too.
     """
 
     def __init__(self, after: Position | None, wait: float, outer: "Reading | None") -> None:
         self.wait = wait
-        self.writes = 0
-        self._asked = (0, after)  # how many writes had ended then, and the position
+        self.writes = 0  # that have ended, and are not known to be seen
+        self._asked = (0, after)  # how many had ended then, and the position
         self._outer = outer
+        self._guard = threading.Lock()
 
     @property
     def after(self) -> Position | None:
@@ -47,26 +48,43 @@ class Reading:
 
     def see(self, after: Position, writes: int) -> None:
         """Note a position that was asked for when so many writes had ended."""
-        self._asked = (writes, after)
+        with self._guard:
+            known = self.after
+            if writes == self.writes:
+                self._asked = (writes, max(after, known or after))
 
-    def written(self) -> None:
-        """Note that a write has ended, which later reads must see."""
-        self.writes += 1
+    def written(self, position: Position | None) -> None:
+        """Note that a write has ended, which later reads must see, with the position behind it where that is known."""
+        with self._guard:
+            known = self.after
+            if known is None or position is None:
+                self.writes += 1
+            else:
+                self._asked = (self.writes, max(position, known))
         if self._outer is not None:
-            self._outer.written()
+            self._outer.written(position)
 
 
 class Readings:
-    """The blocks of reads of a Database's threads or tasks, and how many of their calls standbys have served."""
+    """The blocks of reads of a Database's threads or tasks, and how many of their calls standbys have served.
+
+    own: as a block around all others, what the Database has written.
+    """
 
     def __init__(self) -> None:
         self.served = self.unserved = 0  # about: threads count without a lock
+        self.own = Reading(None, 0, None)
         self._reading: ContextVar[Reading | None] = ContextVar("reading", default=None)
+        fork.watch(self)
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: a thread of the parent may have had the lock."""
+        self.own = Reading(None, 0, None)
 
     @contextmanager
     def reading(self, after: Position | None, wait: float) -> Iterator[None]:
         """Let this thread's, or task's, reads be served by standbys while in the block."""
-        before = self._reading.set(Reading(after, wait, self._reading.get()))
+        before = self._reading.set(Reading(after, wait, self._reading.get() or self.own))
         try:
             yield
         finally:
@@ -75,6 +93,10 @@ class Readings:
     def current(self) -> Reading | None:
         """Return the block that the caller is in."""
         return self._reading.get()
+
+    def written(self, position: Position | None) -> None:
+        """Note that the caller has written, and the position behind it where that is known."""
+        (self._reading.get() or self.own).written(position)
 
 
 class _Replica:
@@ -91,15 +113,14 @@ class Replicas(Readings):
 
     def __init__(self, pools: Sequence[Callable[[], Pool]]) -> None:
         """Open a pool on each; one that is not of use now is tried again in the background."""
-        super().__init__()
         self._replicas = [_Replica(open_) for open_ in pools]
         self._turns = count()
         self._closed = threading.Event()
         self._start()
+        super().__init__()
         for replica in self._replicas:
             if not self._open(replica):
                 self._leave_out(replica)
-        fork.watch(self)
 
     def _start(self) -> None:
         self._guard = threading.Lock()
@@ -107,6 +128,7 @@ class Replicas(Readings):
 
     def after_fork_in_child(self) -> None:
         """Go on with the standbys that are of use: the thread that opens the others did not come along."""
+        super().after_fork_in_child()
         out = self._out
         self._start()
         for replica in out:

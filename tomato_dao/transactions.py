@@ -126,7 +126,6 @@ class Transactions(Committing):
     @contextmanager
     def _outermost(self, isolation: IsolationLevel | None, read_only: bool) -> Iterator[None]:
         with ExitStack() as stack:
-            stack.callback(self._after_transaction)
             stack.enter_context(self._pool.observed())
             connection = self._begin(stack, isolation, read_only)
             try:
@@ -138,8 +137,8 @@ class Transactions(Committing):
             finally:
                 self._pool.local.connection = self._pool.local.task = None
 
-    def _after_transaction(self) -> None:
-        """Note that a transaction has ended; a Database with standbys overrides it."""
+    def _note_writes(self, connection: QueryConnection | None) -> None:
+        """Note what was written on a connection (None: anything may have been); a Database with tokens overrides it."""
 
     def _inside(self) -> QueryConnection | None:
         """Return the connection of the caller's transaction, or None outside of one.
@@ -174,6 +173,7 @@ class Transactions(Committing):
         raise AssertionError("the last attempt returns or raises")
 
     def _end(self, connection: QueryConnection) -> None:
+        self._note_writes(connection)
         with ending():
             self._settle(connection)
 
@@ -202,6 +202,7 @@ class Transactions(Committing):
         try:
             yield connection
         finally:
+            self._note_writes(None)
             try:
                 connection.clean()
             finally:

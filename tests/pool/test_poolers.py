@@ -12,6 +12,7 @@ from tests.helpers.pooler_cases import pgbouncer
 from tests.helpers.transfer_cases import dumped
 from tests.ops.test_commands import run
 from tomato_dao import Busy, Database, Unavailable, connect
+from tomato_dao.server.positions import Position
 
 pytestmark = pytest.mark.slow
 DROPS = "ignore_startup_parameters = extra_float_digits,options"
@@ -81,6 +82,17 @@ def test_a_dump_through_a_pooler_is_the_same(tomato_url: str, db: Database) -> N
         refused = run([str(CHECKOUT / "bin" / "load"), "--replace", "-"], url)
         assert refused.returncode == 1
         assert "name the server itself in OWNER_DATABASE_URL" in refused.stderr
+
+
+def test_writes_through_a_pooler_bring_their_positions_along(tomato_url: str, db: Database) -> None:
+    with pgbouncer(tomato_url, sessions=2) as url, connect(url, pool_size=4, prepare=False, tokens=True) as pooled:
+        before = Position.parse(pooled.token(own=True))
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda n: pooled.organizations.create(f"org{n}"), range(100)))
+        with pooled.transaction():
+            pooled.organizations.create("uni")
+        assert before < Position.parse(pooled.token(own=True)) <= Position.parse(db.token())
+        assert pooled.stats().queries["positions.of_primary"].calls == 1
 
 
 def test_hundreds_of_threads_share_twenty_sessions_of_a_pooler(tomato_url: str) -> None:

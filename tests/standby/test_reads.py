@@ -16,6 +16,7 @@ from tests.helpers.standby_cases import Pair, primary_and_standby, until
 from tomato_dao import Database, InvalidValue, WrongState, connect, connect_async
 from tomato_dao.ops.migrate import create_database, migrate
 from tomato_dao.rows import Organization
+from tomato_dao.server.positions import Position
 
 pytestmark = pytest.mark.slow
 NAME = "tomato"
@@ -74,6 +75,63 @@ def test_a_standby_that_lags_is_passed_over_and_comes_back(db: Database, pair: P
     with db.reads(wait=30):
         assert db.organizations.get_by_name("while halted") == made
     assert served(db) == (1, 1)
+
+
+def questions(db: Database) -> int:
+    """Return how often the primary was asked for its position."""
+    found = db.stats().queries.get("positions.of_primary")
+    return found.calls if found else 0
+
+
+def one_write(db: Database) -> None:
+    db.organizations.create("written")
+
+
+def a_transaction(db: Database) -> None:
+    with db.transaction():
+        db.organizations.create("written")
+        db.organizations.set_attrs("written", {"n": 1})
+
+
+@pytest.mark.parametrize("write", [one_write, a_transaction])
+def test_an_own_token_comes_with_the_write_and_lies_behind_its_commit(
+    db: Database, pair: Pair, write: Callable[[Database], None], request: pytest.FixtureRequest
+) -> None:
+    before = db.token(own=True)
+    asked = questions(db)
+    request.getfixturevalue("halted")
+    write(db)
+    token = db.token(own=True)
+    assert Position.parse(before) < Position.parse(token) <= Position.parse(db.token())
+    assert questions(db) == asked + 1  # by the last one
+    with db.reads(after=token, wait=0.01):
+        assert db.organizations.get_by_name("written")
+    assert served(db) == (0, 1)
+    pair.standby.ask("select pg_wal_replay_resume()")
+    with db.reads(after=token, wait=30):
+        assert db.organizations.get_by_name("written")
+    assert served(db) == (1, 1)
+
+
+def test_a_block_asks_the_primary_once_however_much_it_writes(db: Database) -> None:
+    asked = questions(db)
+    with db.reads(wait=30):
+        assert db.organizations.list() == []
+        for n in range(20):
+            db.organizations.create(f"org{n}")
+            assert db.organizations.get_by_name(f"org{n}")
+    assert served(db) == (21, 0)
+    assert questions(db) == asked + 1
+
+
+def test_what_was_written_without_its_position_is_in_an_own_token(db: Database) -> None:
+    db.token(own=True)
+    with db.connection() as connection:
+        connection.execute("insert into organizations (name) values ('by hand')")
+    asked = questions(db)
+    token = Position.parse(db.token(own=True))
+    assert questions(db) == asked + 1
+    assert token <= Position.parse(db.token())
 
 
 @pytest.mark.usefixtures("halted")

@@ -59,6 +59,8 @@ class AsyncCommitting:
         """Return whether the transaction was committed whose COMMIT has raised an error. Raises OutcomeUnknown."""
         if not isinstance(connection, AsyncQueryConnection):
             return False  # it is no connection of the pool
+        with ending():  # its answer may be on its way
+            await connection.wait_until_settled(deadline())
         if connection.commit_state != "sent":
             return connection.commit_state == "done"
         connection.end()

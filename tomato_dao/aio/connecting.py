@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import TomatoError
 from ..events import Events
 from ..locks import Locks
+from ..replicas import Readings
 from ..server.backoff import pauses
 from ..server.opening import Opening
 from ..server.probe import passes
@@ -53,7 +54,8 @@ class Connecting:
             raise
         name = opening.application_name
         events = AsyncEvents(Events(direct_url, name, opening.timeout))
-        db = AsyncDatabase(pool, AsyncLocks(Locks(direct_url, name)), events, replicas)
+        readings = Readings() if opening.ask_behind else None
+        db = AsyncDatabase(pool, AsyncLocks(Locks(direct_url, name)), events, replicas, readings)
         self._opened(db)
         return db
 

@@ -208,9 +208,12 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
                 cancelled = error
         return cancelled
 
-    async def wait_until_settled(self) -> None:
-        """Wait until a statement that was left has ended, so that the state of the transaction is known."""
-        if (cancelled := await self.settled()) is not None:
+    async def wait_until_settled(self, until: Deadline | None = None) -> None:
+        """Wait until a statement that was left has ended, so that the state of the transaction is known.
+
+        until: when the connection is closed otherwise.
+        """
+        if (cancelled := await self.settled(until)) is not None:
             raise cancelled
 
     @property

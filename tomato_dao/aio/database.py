@@ -14,7 +14,7 @@ from ..database import QUERIES
 from ..errors import Unavailable, WrongState, from_driver
 from ..events import Entities
 from ..locks import Kind
-from ..replicas import UNSERVED
+from ..replicas import UNSERVED, Readings
 from ..server import arguments
 from ..server.positions import OF_PRIMARY, Position
 from ..sql.query import Query
@@ -59,9 +59,17 @@ class AsyncDatabase(AsyncTransactions):
     `connect_async()` opens one. Each DAO method runs one SQL statement, which is atomic by itself.
     """
 
-    def __init__(self, pool: AsyncPool, locks: AsyncLocks, events: AsyncEvents, replicas: AsyncReplicas | None = None) -> None:
+    def __init__(
+        self,
+        pool: AsyncPool,
+        locks: AsyncLocks,
+        events: AsyncEvents,
+        replicas: AsyncReplicas | None = None,
+        readings: Readings | None = None,
+    ) -> None:
         super().__init__(pool)
         self._replicas = replicas
+        self._readings = replicas or readings  # None where writes bring no positions along
         self._locks = locks
         self._events = events
         self._bind = partial(bound, QUERIES.values(), self._run if replicas is None else self._run_in_block)
@@ -164,14 +172,26 @@ class AsyncDatabase(AsyncTransactions):
         """
         return self._events.listen(entities, timeout)
 
-    async def token(self) -> str:
+    async def token(self, *, own: bool = False) -> str:
         """Return a token for everything committed so far, to be given to `reads(after=…)` in this or another process.
 
-        Costs one round trip. Raises WrongState inside `transaction()`, which is not committed yet, and Unavailable.
+        Costs one round trip. With own=True the token covers what was written through this Database. Where the Database has
+        replicas, or `connect(tokens=True)`, each write brings its position along, so such a token costs no round trip, except
+        for the first one, and after `connection()` or a write whose answer was lost.
+
+        Raises WrongState inside `transaction()`, which is not committed yet, and Unavailable.
         """
         if self._inside() is not None:
             raise WrongState("a token is taken after transaction(), when what was written is committed")
-        return str(await self._position())
+        if self._readings is None:
+            return str(await self._position())
+        written = self._readings.own
+        if own and (known := written.after) is not None:
+            return str(known)
+        writes = written.writes
+        position = await self._position()
+        written.see(position, writes)
+        return str(position)
 
     @contextmanager
     def reads(self, *, after: str | None = None, wait: float = 0.02) -> Iterator[None]:
@@ -220,14 +240,23 @@ class AsyncDatabase(AsyncTransactions):
             raise failed(connection) from error
         except psycopg.Error as error:
             if not _may_run_again(connection, query, error) or inside is not None:
+                if inside is None and await self._was_carried_out(connection, query):
+                    return connection.answer()
                 told = from_driver(error, query.call(values), moved=connection.moved)
                 if inside is not None and not (inside.closed and inside.failure):  # the first that ended it counts
                     inside.failure = str(told)
                 raise told from error
         finally:
             if inside is None:
+                if not query.reads_only:
+                    self._note_writes(connection)
                 pool.give_back(connection)
         return await self._run_again(query, values)
+
+    async def _was_carried_out(self, connection: AsyncQueryConnection, query: Query) -> bool:
+        """Return whether a write was committed whose call has raised an error. Raises OutcomeUnknown."""
+        is_open = not query.repeatable and connection.commit_state in ("begun", "sent")
+        return is_open and await self._was_committed(connection)
 
     async def _run_in_block(self, query: Query, values: Sequence[object]) -> object:
         """Run a query as `_run` does, on a standby if the caller is in a block of `reads()` and a standby is up to date."""
@@ -236,10 +265,7 @@ class AsyncDatabase(AsyncTransactions):
         if replicas is None or reading is None:
             return await self._run(query, values)
         if not query.reads_only:
-            try:
-                return await self._run(query, values)
-            finally:
-                reading.written()
+            return await self._run(query, values)
         after = reading.after
         if after is None:
             writes = reading.writes
@@ -248,9 +274,11 @@ class AsyncDatabase(AsyncTransactions):
         found = await replicas.run(reading.wait, after, query, values)
         return await self._run(query, values) if found is UNSERVED else found
 
-    def _after_transaction(self) -> None:
-        if self._replicas is not None and (reading := self._replicas.current()) is not None:
-            reading.written()
+    def _note_writes(self, connection: AsyncQueryConnection | None) -> None:
+        if self._readings is None or (connection is not None and connection.commit_state in ("", "failed")):
+            return
+        told = None if connection is None else connection.told_behind
+        self._readings.written(None if told is None else Position.parse(told.decode()))
 
     async def _position(self) -> Position:
         """Return the primary's WAL position behind everything committed so far."""
@@ -267,8 +295,12 @@ class AsyncDatabase(AsyncTransactions):
                 return await connection.run(query, values)
             except psycopg.Error as error:
                 if not _may_run_again(connection, query, error) or not attempts_left:
+                    if await self._was_carried_out(connection, query):
+                        return connection.answer()
                     raise from_driver(error, query.call(values), moved=connection.moved) from error
             finally:
+                if not query.reads_only:
+                    self._note_writes(connection)
                 self._pool.give_back(connection)
         raise AssertionError("the last attempt returns or raises")
 

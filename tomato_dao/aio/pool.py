@@ -417,6 +417,9 @@ class AsyncPool:
         adapt(connection)
         connection.add_notice_handler(log_notice)
         connection.shapes = self._shapes
+        connection.keeps_statements = self._shapes is None
+        connection.ask_behind = self._opening.ask_behind
+        connection.asks_id = bool(self._seeks_writable)
         connection.expires_at = monotonic() + LIFETIME
         connection.seeks_writable = bool(self._seeks_writable) and not await connection.wait(connection.role_reads_only())
         self.counts.assign(connection)

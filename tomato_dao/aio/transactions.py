@@ -132,7 +132,6 @@ class AsyncTransactions(AsyncCommitting):
     @asynccontextmanager
     async def _outermost(self, isolation: IsolationLevel | None, read_only: bool) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            stack.callback(self._after_transaction)
             stack.enter_context(self._pool.observed())
             connection = await self._begin(stack, isolation, read_only)
             try:
@@ -144,8 +143,8 @@ class AsyncTransactions(AsyncCommitting):
             finally:
                 self._pool.local.connection = self._pool.local.task = None
 
-    def _after_transaction(self) -> None:
-        """Note that a transaction has ended; a Database with standbys overrides it."""
+    def _note_writes(self, connection: AsyncQueryConnection | None) -> None:
+        """Note what was written on a connection (None: anything may have been); a Database with tokens overrides it."""
 
     def _inside(self) -> AsyncQueryConnection | None:
         """Return the connection of the caller's transaction, or None outside of one.
@@ -180,6 +179,7 @@ class AsyncTransactions(AsyncCommitting):
         raise AssertionError("the last attempt returns or raises")
 
     def _end(self, connection: AsyncQueryConnection) -> None:
+        self._note_writes(connection)
         with ending():
             self._settle(connection)
 
@@ -208,6 +208,7 @@ class AsyncTransactions(AsyncCommitting):
         try:
             yield connection
         finally:
+            self._note_writes(None)
             try:
                 await connection.clean()
             finally:

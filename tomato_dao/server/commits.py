@@ -80,7 +80,7 @@ def unknown(why: str, transaction: int | None = None) -> OutcomeUnknown:
     """Return the error for a transaction of which is not known whether it was committed."""
     ask = f"select pg_xact_status('{transaction}') tells, on the same server; or " if transaction else ""
     return OutcomeUnknown(
-        f"the answer to the COMMIT was lost, so the transaction may or may not have been carried out ({why}): {ask}look "
+        f"the answer to the commit was lost, so the transaction may or may not have been carried out ({why}): {ask}look "
         "whether its changes are there before you repeat it"
     )
 

@@ -12,6 +12,7 @@ from ..sql.timing import at_most
 from ..sql.wording import counted
 from . import arguments, poolers, rolling, schema
 from .capacity import BESIDE, capacity
+from .positions import OF_PRIMARY
 from .probe import probe, seeks_writable, session_settings, takes_options
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ class Opening:
     """The parameters of a pool, checked; `tomato_dao.connect` documents them and their errors.
 
     worker: accept what `rolling.check_worker` does, not this code's schema only, and show the code's schema version.
-    migrations: the versions of those that the database has, instead of this code's.
+    migrations: the versions of those that the database has, instead of this code's. tokens: whether each commit brings its
+    position along.
     max_waiting, slow: infinite where they are not limited. seeks_writable: the target_session_attrs by which a server is
     looked for that can be written to, once `examine` was called.
     """
@@ -42,6 +44,7 @@ class Opening:
         explain_slower_than: float | None = None,
         worker: bool = False,
         migrations: Sequence[str] | None = None,
+        tokens: bool = False,
     ) -> None:
         self.url = url
         self.size = arguments.count("a pool's size", size, 1)
@@ -54,6 +57,7 @@ class Opening:
         self.statement_timeout = arguments.limit("statement_timeout", statement_timeout)
         self.application_name = arguments.text("application_name", application_name)
         self.prepare = prepare
+        self.ask_behind = OF_PRIMARY.sql.encode() if tokens else b""
         self._worker = worker
         self._migrations = migrations
         self.seeks_writable = ""

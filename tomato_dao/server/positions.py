@@ -21,7 +21,7 @@ OF_PRIMARY = Query(
     kind="$",
     record_class=None,
     nullable=frozenset(),
-    claims={"repeatable": "a later position is as good"},
+    claims={},
     doc="",
     sql="select /* positions.of_primary */ left(pg_walfile_name(p), 8) || '/' || p from pg_current_wal_insert_lsn() p",
     verb="select",
@@ -40,9 +40,9 @@ OF_STANDBY = replace(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A position of a timeline: its history since the last promotion."""
+    """A position of a timeline: its history since the last promotion; later ones are greater."""
 
     timeline: int
     lsn: int

@@ -16,7 +16,7 @@ from math import inf
 from operator import call
 from time import monotonic
 from types import NoneType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import pq
@@ -24,15 +24,16 @@ from psycopg.abc import Buffer, PQGen
 from psycopg.abc import Transformer as TransformerProtocol
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.generators import execute, fetch_many, send
+from psycopg.generators import execute
 from psycopg.pq.abc import PGresult
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import tuple_row
 
 from ..errors import STANDBY, InvalidValue
 from ..printable import one_line, quoted
 from . import pins
 from .counters import BOUNDS, LEAST, ConnectionCounts, log_plan, log_slow
 from .observing import Explainer, Observer
+from .pipelines import Committer
 from .query import Query
 from .rows import RawJson, has_raw_json, row_builder
 from .timing import TimedConnection, ending
@@ -57,7 +58,6 @@ with recursive base as (
 )
 select b.oid::int8 from base b where b.typbasetype = 0
 """
-_TRANSACTION_ID = b"select pg_current_xact_id_if_assigned()"
 # To begin, end and undo what is one unit: by itself, and in a transaction.
 _ALONE = (b"begin", b"commit", b"rollback")
 _NESTED = (b"savepoint described", b"release described", b"rollback to described; release described")
@@ -80,15 +80,7 @@ class Shape:
     columns: tuple[int, ...]
 
 
-if TYPE_CHECKING:
-    from psycopg._connection_base import BaseConnection  # which has no public name
-
-    _Base = BaseConnection[TupleRow]
-else:
-    _Base = object
-
-
-class QueryRunner(_Base):
+class QueryRunner(Committer):
     """All of a connection that runs named queries but the waiting; it keeps the statements it has prepared for them.
 
     shapes: where the shapes of queries are kept that are sent as they are, for a server behind a pooler that can't keep
@@ -97,8 +89,7 @@ class QueryRunner(_Base):
     of; labels: the observer's own, by query.
     failure: what failed in the transaction that it is in, if anything did. seeks_writable: whether the URL has libpq look for
     a server that can be written to. moved: whether the session was closed since its server can't be any more. server: which
-    one it is of, where that is known. transaction_id: of what was committed last, 0 where that has written nothing, None where
-    it is not known; commit_state: what has become of that COMMIT.
+    one it is of, where that is known.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -112,8 +103,6 @@ class QueryRunner(_Base):
         self.watch(inf, None, None)
         self.seeks_writable = self.moved = False
         self.server: Any = None
-        self.transaction_id: int | None = None
-        self.commit_state: Literal["", "sent", "failed", "done"] = ""
         poll = select.poll()
         poll.register(self.pgconn.socket, select.POLLIN)
         self._poll = poll.poll
@@ -143,12 +132,17 @@ class QueryRunner(_Base):
         self.query = query
         parent = None if self._observer is None else self._observer.inside()
         failed: BaseException | None = None
+        is_write = not query.reads_only
+        if is_write:
+            self.begin_anew("begun")
         for attempts_left in (5, 4, 3, 2, 1, 0):  # at once: migrations change a table several times in a row
             statement = known = self._statements.get(query)
             self.began = began = monotonic()
             try:
                 if statement is None:
                     statement = self._statements[query] = yield from self._prepare(query)
+                if is_write and self.pgconn.transaction_status == _IDLE:
+                    return statement.read((yield from self._write(query.name, partial(statement.send, values))))
                 statement.send(values)
                 return statement.read((yield from execute(self.pgconn))[-1])
             except InvalidValue as error:
@@ -163,6 +157,7 @@ class QueryRunner(_Base):
                 if not (error.sqlstate or "").startswith(_STALE):
                     raise
                 yield from self._forget(query)
+                self._beside.clear()
                 if not attempts_left or self.pgconn.transaction_status != _IDLE:
                     raise
             except BaseException as error:
@@ -216,6 +211,12 @@ class QueryRunner(_Base):
         else:
             told = yield from self._ask(b"explain (generic_plan) " + sql)
         return [(told.get_value(row, 0) or b"").decode() for row in range(told.ntuples)]
+
+    def answer(self) -> Any:
+        """Return what the last write has returned, the answer to whose commit was lost."""
+        assert self.query is not None  # noqa: S101
+        assert self.returned is not None  # noqa: S101
+        return self._statements[self.query].read(self.returned)
 
     def ended(self, error: psycopg.Error) -> bool:
         """Return whether an error means that the session is over; then close it."""
@@ -332,47 +333,6 @@ class QueryRunner(_Base):
         if result.status not in (_TUPLES, _DONE):
             raise error_from_result(result, encoding="utf-8")
         return result
-
-    def _exec_command(self, command: Any, *args: Any, **kwargs: Any) -> PQGen[PGresult | None]:
-        """Run what psycopg begins and ends transactions with: the place for it in 3.2 and 3.3, which have no public one."""
-        if command != b"COMMIT" or self._pipeline:
-            self.transaction_id, self.commit_state = None, ""
-            result: PGresult | None = yield from super()._exec_command(command, *args, **kwargs)
-            return result
-        return (yield from self._commit())
-
-    def _commit(self) -> PQGen[PGresult]:
-        """Commit, and learn the transaction's id in the same round trip: it comes before the commit is begun."""
-        pgconn = self.pgconn
-        pgconn.enter_pipeline_mode()
-        pgconn.send_query_params(_TRANSACTION_ID, None)
-        pgconn.send_flush_request()
-        pgconn.send_query_params(b"COMMIT", None)
-        pgconn.pipeline_sync()
-        self.commit_state = "sent"
-        yield from send(pgconn)
-        told = yield from self._one_of_pipeline()
-        if told.status != _TUPLES:
-            self.commit_state = "failed"
-            raise error_from_result(told, encoding="utf-8")  # as nothing is read after it, the session ends
-        self.transaction_id = int(told.get_value(0, 0) or 0)
-        committed: PGresult = yield from self._one_of_pipeline()
-        if committed.status == _DONE:
-            self.commit_state = "done" if committed.command_status == b"COMMIT" else "failed"
-        elif not (committed.error_field(pq.DiagnosticField.SQLSTATE) or b"").startswith(b"57P"):  # the session's own end
-            self.commit_state = "failed"
-        yield from self._one_of_pipeline()
-        pgconn.exit_pipeline_mode()
-        if committed.status != _DONE:
-            raise error_from_result(committed, encoding="utf-8")
-        return committed
-
-    def _one_of_pipeline(self) -> PQGen[PGresult]:
-        results = yield from fetch_many(self.pgconn)
-        if not results:
-            raise psycopg.OperationalError("the connection is lost")
-        last: PGresult = results[-1]
-        return last
 
 
 class QueryConnection(QueryRunner, TimedConnection):

@@ -1,0 +1,199 @@
+"""Commits, and what must be known of them, in one round trip: by libpq's pipeline mode."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal
+
+import psycopg
+from psycopg import pq
+from psycopg.abc import PQGen
+from psycopg.errors import error_from_result
+from psycopg.generators import execute, fetch_many, send
+from psycopg.pq.abc import PGresult
+from psycopg.rows import TupleRow
+
+_TUPLES, _DONE, _SYNC = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.PIPELINE_SYNC
+_TRANSACTION_ID = b"select pg_current_xact_id_if_assigned()"
+_numbers = count(1)  # of what is prepared
+CommitState = Literal["", "begun", "sent", "failed", "done"]
+
+if TYPE_CHECKING:
+    from psycopg._connection_base import BaseConnection  # which has no public name
+
+    _Base = BaseConnection[TupleRow]
+else:
+    _Base = object
+
+
+class Committer(_Base):
+    """The part of a connection that commits: a transaction, or a statement that is one by itself.
+
+    The transaction's id comes before the commit is begun, so that its outcome can be looked up where the answer is lost.
+
+    keeps_statements: whether what is prepared stays so. asks_id: whether the id is asked for at a statement, too: it is one
+    more for the server. ask_behind: a statement that is sent behind each commit, so that it sees it; told_behind: its answer,
+    None where there is none. transaction_id: of what was committed last, 0 where that has
+    written nothing, None where it is not known; commit_state: what has become of that commit; returned: the result of a
+    statement that is a transaction by itself.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.keeps_statements = True
+        self.asks_id = False
+        self.ask_behind = b""
+        self._beside: dict[bytes, bytes] = {}  # the names of what is prepared to be sent with commits
+        self.begin_anew()
+
+    def begin_anew(self, state: CommitState = "") -> None:
+        """Forget the last commit."""
+        self.told_behind: bytes | None = None
+        self.transaction_id: int | None = None
+        self.commit_state: CommitState = state
+        self.returned: PGresult | None = None
+
+    def _exec_command(self, command: Any, *args: Any, **kwargs: Any) -> PQGen[PGresult | None]:
+        """Run what psycopg begins and ends transactions with: the place for it in 3.2 and 3.3, which have no public one."""
+        self.begin_anew()
+        if command != b"COMMIT" or self._pipeline:
+            result: PGresult | None = yield from super()._exec_command(command, *args, **kwargs)
+            return result
+        return (yield from self._commit())
+
+    def _commit(self) -> PQGen[PGresult]:
+        """Commit a transaction. Raises psycopg's error where that fails."""
+        pgconn = self.pgconn
+        behind = self.ask_behind if pgconn.transaction_status == pq.TransactionStatus.INTRANS else b""
+        yield from self._prepare_beside(behind)
+        pgconn.enter_pipeline_mode()
+        try:
+            pgconn.send_query_params(_TRANSACTION_ID, None)
+            pgconn.send_flush_request()
+            pgconn.send_query_params(b"COMMIT", None)
+            yield from self._send_all(behind)
+            told = yield from self._next_result()
+            if told.status != _TUPLES:
+                self.commit_state = "failed"
+                raise error_from_result(told, encoding="utf-8")  # as nothing is read after it, the session ends
+            self.transaction_id = int(told.get_value(0, 0) or 0)
+            committed = yield from self._next_result()
+            if committed.status == _DONE:
+                self.commit_state = "done" if committed.command_status == b"COMMIT" else "failed"
+            elif not _ends_session(committed):
+                self.commit_state = "failed"
+            yield from self._next_result()  # of the Sync
+            yield from self._hear_behind(behind)
+        finally:
+            self._leave_pipeline()
+        if committed.status != _DONE:
+            raise error_from_result(committed, encoding="utf-8")
+        return committed
+
+    def _write(self, name: str, send_statement: Callable[[], None]) -> PQGen[PGresult]:
+        """Send a statement of that name that is a transaction by itself; return its result, or that of what failed.
+
+        Raises psycopg's error where the session is lost.
+        """
+        if self.asks_id or self.ask_behind:
+            return (yield from self._write_and_ask(name, send_statement))
+        send_statement()
+        self.commit_state = "sent"
+        results = yield from execute(self.pgconn)
+        last: PGresult = results[-1]
+        if last.status in (_TUPLES, _DONE):
+            self.commit_state, self.returned = "done", last
+        elif len(results) == 1 or not _ends_session(last):  # else the session ended after the statement, in its commit
+            self.commit_state = "failed"
+        return last
+
+    def _write_and_ask(self, name: str, send_statement: Callable[[], None]) -> PQGen[PGresult]:
+        pgconn, behind = self.pgconn, self.ask_behind
+        ask_id = _TRANSACTION_ID.replace(b"select", b"select /* %b */" % name.encode())  # it is what runs during the commit
+        yield from self._prepare_beside(ask_id, behind)
+        pgconn.enter_pipeline_mode()
+        try:
+            send_statement()
+            self._send_beside(ask_id)
+            pgconn.send_flush_request()
+            yield from self._send_all(behind)
+            told = yield from self._next_result()
+            if _ends_session(told):
+                self.commit_state = "failed"
+                return told
+            asked = yield from self._next_result()
+            if asked.status == _TUPLES:
+                self.returned = told
+                self.transaction_id = int(asked.get_value(0, 0) or 0)
+            else:
+                self.commit_state = "failed"
+                told = told if told.status not in (_TUPLES, _DONE) else asked  # as where that was cancelled
+            end = yield from self._next_result()
+            if end.status == _SYNC:
+                self.commit_state = "done" if self.commit_state == "sent" else "failed"
+            else:  # the commit was refused, as by a deferred constraint, or the session ended
+                told = end
+                if _ends_session(end):
+                    return told
+                self.commit_state = "failed"
+                yield from self._next_result()
+            yield from self._hear_behind(behind)
+        finally:
+            self._leave_pipeline()
+        return told
+
+    def _prepare_beside(self, *statements: bytes) -> PQGen[None]:
+        """Prepare what is sent with commits, once in a session."""
+        for sql in statements:
+            if sql and self.keeps_statements and sql not in self._beside:
+                name = b"beside:%d" % next(_numbers)
+                self.pgconn.send_prepare(name, sql)
+                result = (yield from execute(self.pgconn))[-1]
+                if result.status != _DONE:
+                    raise error_from_result(result, encoding="utf-8")
+                self._beside[sql] = name
+
+    def _send_beside(self, sql: bytes) -> None:
+        if self.keeps_statements:
+            self.pgconn.send_query_prepared(self._beside[sql], None)
+        else:
+            self.pgconn.send_query_params(sql, None)
+
+    def _send_all(self, behind: bytes) -> PQGen[None]:
+        """Send what commits, and what is asked behind it: a Sync in between commits first."""
+        self.pgconn.pipeline_sync()
+        if behind:
+            self._send_beside(behind)
+            self.pgconn.pipeline_sync()
+        self.commit_state = "sent"
+        yield from send(self.pgconn)
+
+    def _hear_behind(self, behind: bytes) -> PQGen[None]:
+        """Read what was asked behind a commit; where that fails the commit stands, and nothing is told."""
+        if not behind:
+            return
+        with suppress(psycopg.Error):
+            told = yield from self._next_result()
+            if told.status == _TUPLES:
+                self.told_behind = told.get_value(0, 0)
+            else:
+                self._beside.pop(behind, None)
+            yield from self._next_result()
+
+    def _next_result(self) -> PQGen[PGresult]:
+        results = yield from fetch_many(self.pgconn)
+        if not results:
+            raise psycopg.OperationalError("the connection is lost")
+        last: PGresult = results[-1]
+        return last
+
+    def _leave_pipeline(self) -> None:
+        """Leave pipeline mode; where results are still to come, the session counts as active, and is not used again."""
+        with suppress(psycopg.Error):
+            self.pgconn.exit_pipeline_mode()
+
+
+def _ends_session(result: PGresult) -> bool:
+    """Return whether a result is the session's own end, after which nothing comes."""
+    state = result.error_field(pq.DiagnosticField.SQLSTATE) if result.status == pq.ExecStatus.FATAL_ERROR else None
+    return state is not None and state.startswith((b"57P", b"08"))
