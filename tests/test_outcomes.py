@@ -1,5 +1,6 @@
 """Outcomes of transactions whose COMMIT was sent and never answered."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -124,6 +125,20 @@ def test_a_write_that_was_ended_in_its_commit_is_told_as_rolled_back(asking: Dat
     assert names(asking) == []
 
 
+@pytest.mark.usefixtures("commits_wait")
+def test_a_query_by_hand_whose_answer_was_lost_is_found_out(url: str, watcher: psycopg.Connection) -> None:
+    command = [sys.executable, "-m", "tomato_dao", "query", "--write", "key_values.set", "key=a", "value=1"]
+    with subprocess.Popen(
+        command, env={"DATABASE_URL": url, "PATH": ""}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as query:
+        until(watcher, COMMITTING)
+        watcher.execute(END)
+        out, said = query.communicate(timeout=30)
+    assert (query.returncode, said) == (0, "")
+    assert out
+    assert watcher.execute("select key from key_values").fetchall() == [("a",)]
+
+
 @pytest.mark.parametrize("tokens", [True, False])
 def test_a_write_that_the_server_has_ended_has_done_nothing(url: str, watcher: psycopg.Connection, tokens: bool) -> None:
     with (
@@ -206,7 +221,7 @@ def test_a_commit_that_is_in_progress_at_the_deadline_is_unknown_and_never_repea
         with stopped(watcher, "writer"):
             error = call.exception(10)
     assert isinstance(error, OutcomeUnknown)
-    assert "still in progress" in str(error)
+    assert re.search("still in progress|no answer within", str(error))  # as fast as the machine is
     assert "select pg_xact_status('" in str(error)
     assert tries == [1]
 

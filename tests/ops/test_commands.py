@@ -284,6 +284,24 @@ def test_a_full_disk_is_one_line(tomato_url: str) -> None:
     assert "No space left on device" in done.stderr
 
 
+@pytest.mark.parametrize("output", ["/dev/full", "a closed pipe"])
+def test_a_write_whose_result_cannot_be_printed_says_that_it_was_committed(
+    tomato_url: str, server: psycopg.Connection, output: str
+) -> None:
+    command = [str(CHECKOUT / "bin" / "query"), "--write", "organizations.create", "name=uni"]
+    command += ["description=", "homepage_url=", "image_url=", "description_text=", "attrs={}"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe, Path("/dev/full").open("w") as full:
+        out = full if output == "/dev/full" else pipe
+        done = subprocess.run(
+            command, env={**os.environ, "DATABASE_URL": tomato_url}, stdout=out, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"query: organizations\.create was committed, but its result can't be printed: .*\n", done.stderr)
+    assert server.execute("select name from organizations").fetchall() == [("uni",)]
+
+
 TOMATO_DAO = [sys.executable, "-m", "tomato_dao"]
 SUBCOMMANDS = ["migrate", "backfill", "dump", "load", "query", "doctor", "backup", "restore", "roles", "embedded"]
 _TARGETS = "|".join(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))

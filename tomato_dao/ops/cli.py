@@ -39,7 +39,7 @@ def run_command(main: Callable[[], None], name: str) -> None:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done and told; Python's own end would show a trace
     except KeyboardInterrupt as interrupt:
         print(f"{name}: {', '.join(['interrupted', *interrupt.args])}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         code = 130
     if code:
         sys.exit(code)
@@ -59,12 +59,17 @@ def _outcome(main: Callable[[], None], name: str) -> int:
         said = _PARAMETER.sub(lambda found: f"with --{found[1].replace('_', '-')}", str(error))
         print(f"{name}: {said}", file=sys.stderr)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
     except OSError as error:  # a full disk, or what can't be read
         what = error.filename or "reading or writing failed"
         print(f"{name}: {printable(what)}: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
     return 1
+
+
+def discard_output() -> None:
+    """Let what is still to be printed, and can't be, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _hear_signals() -> None:

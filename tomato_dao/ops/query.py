@@ -14,16 +14,18 @@ from psycopg.types.string import TextLoader
 
 from .. import patches
 from ..database import QUERIES
-from ..errors import InvalidValue, from_driver
+from ..errors import InvalidValue, TomatoError, from_driver
 from ..printable import json_escaped, one_line, printable
 from ..server import schema
+from ..server.commits import server_of, was_committed
 from ..server.probe import probe
 from ..sql.choices import Null
 from ..sql.query import Query
 from ..sql.wording import counted
-from .cli import Parser
+from .cli import Parser, discard_output
 from .urls import database_url
 
+_PATIENCE = 10  # seconds for which the outcome of a commit is asked for
 _WIDEST = 40  # characters of a cell, where there are several rows
 
 
@@ -57,7 +59,18 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         if parameter := _rejected(query, error):
             parser.error(f"{query.base}: {parameter}: {one_line(error.diag.message_primary)}")
         raise from_driver(error, query.call(values)) from error
-    if options.json:
+    try:
+        _print(query, columns, rows, as_json=options.json)
+        sys.stdout.flush()
+    except OSError as error:
+        if not options.write:
+            raise
+        discard_output()
+        raise TomatoError(f"{query.base} was committed, but its result can't be printed: {error.strerror}") from error
+
+
+def _print(query: Query, columns: list[str], rows: list[tuple[object, ...]], *, as_json: bool) -> None:
+    if as_json:
         _print_json(columns, rows)
     elif query.kind == "!":
         print(counted(int(str(rows[0][0])), "row"))
@@ -134,17 +147,30 @@ def _unknown_columns(query: Query, patch: str) -> set[str]:
 
 
 def _run(query: Query, values: Sequence[object], *, write: bool) -> tuple[list[str], list[tuple[object, ...]]]:
-    """Return the names of the columns, and the rows; of a query that returns none, the number of rows that it changed."""
-    with probe(database_url()) as connection:
+    """Return the names of the columns, and the rows; of a query that returns none, the number of rows that it changed.
+
+    Raises psycopg's errors, and OutcomeUnknown where the answer to the commit was lost and the outcome can't be found out.
+    """
+    url = database_url()
+    with probe(url) as connection:
         schema.check(connection)
         connection.read_only = not write
         for name in ("json", "jsonb"):
             connection.adapters.register_loader(name, _JsonLoader)
-        with connection.transaction(), psycopg.RawCursor(connection) as cursor:
-            cursor.execute(query.sql.encode(), values)
-            if cursor.description is None:
-                return ["rows"], [(cursor.rowcount,)]
-            return [column.name for column in cursor.description], cursor.fetchall()
+        server, transaction = server_of(connection), None
+        try:
+            with connection.transaction(), psycopg.RawCursor(connection) as cursor:
+                cursor.execute(query.sql.encode(), values)
+                if cursor.description is None:
+                    found: list[tuple[object, ...]] = [(cursor.rowcount,)]
+                    columns = ["rows"]
+                else:
+                    columns, found = [column.name for column in cursor.description], cursor.fetchall()
+                ((transaction,),) = connection.execute("select pg_current_xact_id_if_assigned()::text::int8").fetchall()
+        except psycopg.Error:
+            if transaction is None or not connection.broken or not was_committed(url, server, transaction, _PATIENCE):
+                raise
+        return columns, found
 
 
 def _rejected(query: Query, error: psycopg.Error) -> str | None:
