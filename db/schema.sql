@@ -1143,51 +1143,6 @@ $$;
 
 
 --
--- Name: open_usage(public.usage_run, integer, bigint[], timestamp with time zone[]); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.open_usage(run public.usage_run, depth integer, new_ids bigint[], new_ends timestamp with time zone[]) RETURNS public.usage_run
-    LANGUAGE plpgsql
-    SET search_path TO 'public', 'pg_temp'
-    AS $$
-begin
-  with above as materialized (
-    select
-      g.*, g.end_at <= run.settled_before or (
-        select r.end_at from usage_records r
-        where r.usage_id = g.usage_id and r.type = '5minutes' and r.end_at = g.end_at
-      ) is not null as is_closed
-    from (
-      select s.usage_id, n.end_at, array_agg(n.place) as places
-      from (
-        select u.usage_id, usage_period_end('5minutes', u.end_at) as end_at, u.place
-        from unnest(new_ids, new_ends) with ordinality u (usage_id, end_at, place)
-      ) n
-      inner join usage_sources s on s.source_id = n.usage_id
-      where s.level = depth and s.usage_id is not null
-      group by s.usage_id, n.end_at
-      order by s.usage_id
-    ) g
-  ),
-
-  opened as (
-    insert into usage_due (type, end_at, usage_id)
-    select '5minutes', a.end_at, a.usage_id
-    from above a
-    where a.is_closed is not true
-    on conflict do nothing
-  )
-
-  select run.late + count(distinct p.place) into run.late
-  from above a
-  cross join lateral unnest(a.places) p (place)
-  where a.is_closed;
-  return run;
-end;
-$$;
-
-
---
 -- Name: place_element(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1225,14 +1180,16 @@ begin
     select held.ctid
     from unnest(run.grown[after + 1 : after + part]) o (usage_id)
     cross join lateral (
-      select r.ctid, r.end_at
+      select r.end_at
       from usage_records r
       where r.usage_id = o.usage_id and r.type = of_type
       order by r.end_at desc
       offset keep
     ) old
     cross join lateral (
-      select r.ctid from usage_records r where r.type = of_type and r.ctid = old.ctid for update skip locked
+      select r.ctid from usage_records r
+      where r.usage_id = o.usage_id and r.type = of_type and r.end_at = old.end_at
+      for update skip locked
     ) held
     where old.end_at <= run.settled and (
       select d.end_at from usage_due d
@@ -1349,8 +1306,6 @@ declare
   due_ids bigint[];
   due_ends timestamptz[];
   due integer;
-  new_ids bigint[];
-  new_ends timestamptz[];
 begin
   select coalesce(array_agg(d.usage_id), '{}'), coalesce(array_agg(d.end_at), '{}'), count(*) into due_ids, due_ends, due
   from (
@@ -1361,77 +1316,7 @@ begin
     limit part
   ) d;
   if due > 0 then
-    with sources as (
-      select d.usage_id, d.end_at, f.*
-      from (
-        select d.usage_id, d.end_at, s.source_id
-        from unnest(due_ids, due_ends) d (usage_id, end_at)
-        inner join usage_sources s on s.usage_id = d.usage_id
-        where s.level = run.step and s.source_id is not null
-        order by s.source_id
-      ) d
-      cross join lateral (
-        select
-          count(*) as found, sum(r.measurements::float8) as measurements, sum(r.traffic) as traffic, sum(r.cputime) as cputime,
-          sum(r.memory * date_part('epoch', r.end_at - r.begin_at) / 300) as memory,
-          sum(r.diskspace * date_part('epoch', r.end_at - r.begin_at) / 300) as diskspace
-        from usage_records r
-        where
-          r.usage_id = d.source_id and r.type = '5minutes'
-          and r.end_at > d.end_at - interval '5 minutes' and r.end_at <= d.end_at
-          and (
-            select a.end_at from usage_arrivals a where a.end_at = r.end_at and a.usage_id = r.usage_id
-          ) is null
-      ) f
-    ),
-
-    ready as (
-      select
-        s.usage_id, s.end_at, sum(s.measurements) as measurements, sum(s.memory) as memory,
-        sum(s.diskspace) as diskspace, sum(s.traffic) as traffic, sum(s.cputime) as cputime
-      from sources s
-      group by s.usage_id, s.end_at
-      having sum(s.found) > 0 and (s.end_at <= run.settled or min(s.found) > 0)
-    ),
-
-    kept as materialized (
-      select r.*
-      from ready r
-      cross join lateral (
-        select from usage_statistics u where u.id = r.usage_id for key share skip locked
-      ) present
-    ),
-
-    rolled_up as (
-      insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
-      select
-        k.usage_id, '5minutes', k.end_at - interval '5 minutes', k.end_at, k.measurements, k.memory, k.diskspace,
-        k.traffic, k.cputime
-      from kept k
-      order by k.usage_id
-      on conflict do nothing
-    ),
-
-    done as (
-      delete from usage_due d
-      using kept k
-      where d.type = '5minutes' and d.end_at = k.end_at and d.usage_id = k.usage_id
-    ),
-
-    longer as (
-      insert into usage_due (type, end_at, usage_id)
-      select distinct 'hour', usage_period_end('hour', k.end_at), k.usage_id
-      from kept k
-      on conflict do nothing
-    )
-
-    select coalesce(array_agg(k.usage_id), '{}'), coalesce(array_agg(k.end_at), '{}') into new_ids, new_ends
-    from kept k;
-    run.written := run.written + cardinality(new_ids);
-    run.grown := run.grown || new_ids;
-    if new_ids <> '{}' and run.step < 4 then
-      run := open_usage(run, run.step + 1, new_ids, new_ends);
-    end if;
+    run := roll_up_windows(run, run.step, 'due', due_ids, due_ends);
   end if;
   if due = part then
     run.after_end := due_ends[due];
@@ -1443,6 +1328,145 @@ begin
     delete from usage_due d where d.type = '5minutes' and d.end_at <= run.settled - interval '1 hour';
   end if;
   return usage_step(run, run.step + 1);
+end;
+$$;
+
+
+--
+-- Name: roll_up_windows(public.usage_run, integer, text, bigint[], timestamp with time zone[]); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.roll_up_windows(run public.usage_run, depth integer, kind text, ids bigint[], ends timestamp with time zone[]) RETURNS public.usage_run
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+declare
+  all_taken constant boolean := not exists (select from usage_arrivals);  -- mostly; then none is looked up
+  new_ids bigint[];
+  new_ends timestamptz[];
+  late_records bigint;
+begin
+  with level as materialized (
+    select s.usage_id, s.source_id
+    from usage_sources s
+    where s.level = depth and s.usage_id is not null and s.source_id is not null
+  ),
+
+  above as materialized (
+    select
+      g.*, g.end_at <= run.settled_before or (
+        select r.end_at from usage_records r
+        where r.usage_id = g.usage_id and r.type = '5minutes' and r.end_at = g.end_at
+      ) is not null as is_closed
+    from (
+      select l.usage_id, n.end_at, array_agg(n.place) as places
+      from (
+        select u.usage_id, usage_period_end('5minutes', u.end_at) as end_at, u.place
+        from unnest(ids, ends) with ordinality u (usage_id, end_at, place)
+      ) n
+      inner join level l on l.source_id = n.usage_id
+      where kind <> 'due'
+      group by l.usage_id, n.end_at
+    ) g
+  ),
+
+  windows as materialized (
+    select w.usage_id, w.end_at from unnest(ids, ends) w (usage_id, end_at) where kind = 'due'
+    union all
+    select a.usage_id, a.end_at from above a where a.is_closed is not true
+  ),
+
+  sources as (
+    select w.usage_id, w.end_at, f.*
+    from (
+      select w.usage_id, w.end_at, l.source_id
+      from windows w
+      inner join level l on l.usage_id = w.usage_id
+      where kind <> 'deferred'
+      order by l.source_id
+    ) w
+    cross join lateral (
+      select
+        count(*) as found, sum(r.measurements::float8) as measurements, sum(r.traffic) as traffic, sum(r.cputime) as cputime,
+        sum(r.memory * date_part('epoch', r.end_at - r.begin_at) / 300) as memory,
+        sum(r.diskspace * date_part('epoch', r.end_at - r.begin_at) / 300) as diskspace
+      from usage_records r
+      where
+        r.usage_id = w.source_id and r.type = '5minutes'
+        and r.end_at > w.end_at - interval '5 minutes' and r.end_at <= w.end_at
+        and (
+          all_taken
+          or (select a.end_at from usage_arrivals a where a.end_at = r.end_at and a.usage_id = r.usage_id) is null
+        )
+    ) f
+  ),
+
+  ready as (
+    select
+      s.usage_id, s.end_at, sum(s.measurements) as measurements, sum(s.memory) as memory,
+      sum(s.diskspace) as diskspace, sum(s.traffic) as traffic, sum(s.cputime) as cputime
+    from sources s
+    group by s.usage_id, s.end_at
+    having min(s.found) > 0 or (kind = 'due' and s.end_at <= run.settled and sum(s.found) > 0)
+  ),
+
+  kept as materialized (
+    select r.*
+    from ready r
+    cross join lateral (
+      select from usage_statistics u where u.id = r.usage_id for key share skip locked
+    ) present
+  ),
+
+  rolled_up as (
+    insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
+    select
+      k.usage_id, '5minutes', k.end_at - interval '5 minutes', k.end_at, k.measurements, k.memory, k.diskspace,
+      k.traffic, k.cputime
+    from kept k
+    order by k.usage_id
+    on conflict do nothing
+  ),
+
+  done as (
+    delete from usage_due d
+    using kept k
+    where d.type = '5minutes' and d.end_at = k.end_at and d.usage_id = k.usage_id
+  ),
+
+  waiting as (
+    insert into usage_due (type, end_at, usage_id)
+    select '5minutes', w.end_at, w.usage_id
+    from windows w
+    left join kept k on k.usage_id = w.usage_id and k.end_at = w.end_at
+    where kind <> 'due' and k.usage_id is null
+    on conflict do nothing
+  ),
+
+  longer as (
+    insert into usage_due (type, end_at, usage_id)
+    select h.type, h.end_at, h.usage_id
+    from (
+      select distinct 'hour' as type, usage_period_end('hour', k.end_at) as end_at, k.usage_id
+      from kept k
+    ) h
+    left join usage_due d on d.type = h.type and d.end_at = h.end_at and d.usage_id = h.usage_id
+    where d.usage_id is null
+    on conflict do nothing
+  )
+
+  select
+    coalesce(array_agg(k.usage_id), '{}'), coalesce(array_agg(k.end_at), '{}'),
+    (select count(distinct p.place) from above a cross join lateral unnest(a.places) p (place) where a.is_closed)
+  into new_ids, new_ends, late_records
+  from kept k;
+  run.late := run.late + late_records;
+  run.written := run.written + cardinality(new_ids);
+  run.grown := run.grown || new_ids;
+  if new_ids <> '{}' and depth < 4 then
+    run := roll_up_windows(run, depth + 1, 'new', new_ids, new_ends);
+  end if;
+  return run;
 end;
 $$;
 
@@ -1471,7 +1495,9 @@ begin
     run.grown := array(select distinct u.id from unnest(run.grown) u (id));
   end if;
   if new_ids <> '{}' then
-    run := open_usage(run, 1, new_ids, new_ends);
+    run := roll_up_windows(
+      run, 1, case when cardinality(new_ids) = part then 'deferred' else 'new' end, new_ids, new_ends
+    );
   end if;
   if cardinality(new_ids) = part then
     return run;
@@ -3650,4 +3676,5 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261128150710'),
     ('20261128150800'),
     ('20261128150900'),
-    ('20261129021313');
+    ('20261129021313'),
+    ('20261129023848');
