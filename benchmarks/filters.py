@@ -20,8 +20,8 @@ from benchmarks.pinning import pin
 from tomato_dao import Database, rows
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
+from tomato_dao.sql.binding import bound
 from tomato_dao.sql.query_files import load
-from tomato_dao.sql.statements import bound
 
 COLUMNS = "o.id, o.name, o.description, o.homepage_url, o.image_url, o.description_text, o.usage_id, o.attrs"
 ORGANIZATIONS = f"""-- name: chosen(name, description, after_name, after_id, limit)
@@ -159,7 +159,7 @@ def _bound(text: str, db: Database, file: str) -> Any:
     """Return the queries of a text as a DAO has them."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, f"{file}.sql").write_text(text, "utf-8")
-        return bound(load(Path(directory), rows.CLASSES).values(), db._run, file)
+        return bound(load(Path(directory), rows.CLASSES), db._run, file)
 
 
 def _medians(calls: list[Callable[[], Any]], rounds: int, count: int) -> tuple[float, float]:

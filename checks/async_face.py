@@ -36,7 +36,7 @@ def _rough() -> Iterator[tuple[Path, str, str]]:
         if path.name not in _NO_DAO:
             yield _made(path, TARGET / "dao" / path.name, _dao_rules(path))
     yield _made(PACKAGE / "dao" / "__init__.py", TARGET / "dao" / "paging.py", _PAGING)
-    yield _made(PACKAGE / "sql" / "statements.py", TARGET / "binding.py", _BINDING)
+    yield _made(PACKAGE / "sql" / "binding.py", TARGET / "binding.py", _BINDING)
     yield _made(PACKAGE / "committing.py", TARGET / "committing.py", _COMMITTING)
     yield _made(PACKAGE / "transactions.py", TARGET / "transactions.py", _TRANSACTIONS)
     yield _made(PACKAGE / "database.py", TARGET / "database.py", _database_rules())
@@ -48,11 +48,6 @@ def _made(source: Path, target: Path, rules: Rules) -> tuple[Path, str, str]:
         return target, name, asynchronous(source.read_text("utf-8"), rules)
     except ValueError as error:
         raise TomatoError(f"{name}: checks/async_face.py can't make it asynchronous: {error}") from error
-
-
-def _first_paragraph(path: Path) -> str:
-    """Return the text of a module's docstring."""
-    return ast.parse(path.read_text("utf-8")).body[0].value.value  # type: ignore[attr-defined, no-any-return]
 
 
 _PAGING = Rules(
@@ -74,8 +69,7 @@ _BINDING = Rules(
     "tomato_dao.sql",
     _AIO,
     awaited="run|many",
-    texts=[(_first_paragraph(PACKAGE / "sql" / "statements.py"), "Queries as functions of their parameters, to be awaited.")],
-    keep=frozenset({"bound", "_function", "_finished"}),
+    texts=[("as DAOs call them.", "to be awaited.")],
 )
 
 _HOMES = {

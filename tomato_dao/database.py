@@ -43,12 +43,13 @@ from .replicas import UNSERVED, Readings, Replicas
 from .server import arguments, schema
 from .server.positions import OF_PRIMARY, Position
 from .sql import query_files
+from .sql.binding import bound
 from .sql.query import Query
-from .sql.statements import QueryConnection, bound
+from .sql.statements import QueryConnection
 from .sql.timing import DeadlinePassed
 from .transactions import Transactions, failed
 
-QUERIES = query_files.load(schema.DB_DIR / "queries", rows.CLASSES)
+QUERIES = query_files.QueryFiles(schema.DB_DIR / "queries", rows.CLASSES)
 
 
 class Database(Transactions):
@@ -65,7 +66,7 @@ class Database(Transactions):
         self._readings = replicas or readings  # None where writes bring no positions along
         self._locks = locks
         self._events = events
-        self._bind = partial(bound, QUERIES.values(), self._run if replicas is None else self._run_in_block)
+        self._bind = partial(bound, QUERIES, self._run if replicas is None else self._run_in_block)
         self.organizations = Organizations(self._bind("organizations"))
         self.sites = Sites(self._bind("sites"))
         self.hosts = Hosts(self._bind("hosts"))

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import World
 from tomato_dao import Database
 from tomato_dao.database import QUERIES
+from tomato_dao.ops import query
 from tomato_dao.ops.query import main
 from tomato_dao.sql.query_files import load
 
@@ -42,7 +43,7 @@ def ask(
 ) -> Ask:
     """Runs bin/query on two hosts of a site: what it prints, or its error."""
     (tmp_path / "things.sql").write_text(THINGS, "utf-8")
-    monkeypatch.setitem(QUERIES, "things.list", load(tmp_path)["things.list"])
+    monkeypatch.setattr(query, "QUERIES", {**QUERIES, **load(tmp_path)})
     monkeypatch.setenv("DATABASE_URL", tomato_url)
     db.hosts.create("host2", address="10.0.0.2", rpcurl="ssl+jsonrpc://10.0.0.2:8003", site_id=world.site.id)
 

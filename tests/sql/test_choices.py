@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from tomato_dao import Database, InvalidValue
 from tomato_dao.errors import QueryFileError
+from tomato_dao.sql.binding import bound
 from tomato_dao.sql.choices import Choices, Null
 from tomato_dao.sql.query import Query
 from tomato_dao.sql.query_files import load
-from tomato_dao.sql.statements import QueryConnection, bound
+from tomato_dao.sql.statements import QueryConnection
 
 Read = Callable[[str], Query]
 
@@ -282,7 +283,7 @@ def test_an_unknown_order_is_refused(read: Read, order: Any) -> None:
         choices_of(read(DUMPS)).choose([1], order, {})
     assert refused.value.key == "order"
     with pytest.raises(TypeError, match="order"):
-        bound([read(NESTED)], lambda *both: both, "things").list(order="newest")
+        bound({"things.list": read(NESTED)}, lambda *both: both, "things").list(order="newest")
 
 
 def test_an_unknown_parameter_is_refused(read: Read) -> None:
@@ -365,7 +366,7 @@ def listed(dumps: QueryConnection, tmp_path_factory: pytest.TempPathFactory) -> 
     """Provide the function that a DAO would have for the query on that table."""
     directory = tmp_path_factory.mktemp("queries")
     (directory / "things.sql").write_text(DUMPS)
-    rows: Callable[..., list[tuple[int, str, str]]] = bound(load(directory).values(), dumps.run, "things").list
+    rows: Callable[..., list[tuple[int, str, str]]] = bound(load(directory), dumps.run, "things").list
     return rows
 
 
@@ -445,7 +446,7 @@ def test_a_null_is_asked_for_where_a_parameter_may_be_null(dumps: QueryConnectio
         "-- name: list(group_id)\n-- optional: group_id\n-- nullable: group_id\nselect d.dump_id from dumps d\n"
         "where d.group_id is not distinct from :group_id -- if: group_id\norder by d.dump_id"
     )
-    listed = bound([query], dumps.run, "things").list
+    listed = bound({query.name: query}, dumps.run, "things").list
     assert [listed(), listed(group_id=None), listed(group_id="g"), listed(group_id=Null)] == [["1", "2"]] * 2 + [["2"], ["1"]]
 
 
@@ -459,7 +460,7 @@ def test_a_query_of_one_row_may_have_choices(dumps: QueryConnection, read: Read,
     query = read(
         f"-- name: get(x){kind}\n-- optional: x\nselect v from (values ('a')) t (v)\nwhere true\n  and v = :x -- if: x\n"
     )
-    get = bound([query], dumps.run, "things").get
+    get = bound({query.name: query}, dumps.run, "things").get
     assert get() == get(x="a") == "a"
     if kind == "^":
         assert get(x="b") is None

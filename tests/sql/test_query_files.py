@@ -18,8 +18,9 @@ from tests.helpers.dao_cases import until
 from tomato_dao import Database, TomatoError, connect, rows
 from tomato_dao.database import QUERIES
 from tomato_dao.errors import QueryFileError
+from tomato_dao.sql.binding import bound
 from tomato_dao.sql.query import Query
-from tomato_dao.sql.query_files import load, strays
+from tomato_dao.sql.query_files import QueryFiles, load, strays
 
 Load = Callable[[str], dict[str, Query]]
 FILES = sorted((CHECKOUT / "db" / "queries").glob("*.sql"))
@@ -45,6 +46,25 @@ def one(read: Load) -> Callable[[str], Query]:
         return query
 
     return read_one
+
+
+def test_a_file_is_parsed_when_it_is_asked_for_as_it_was_read(tmp_path: Path) -> None:
+    (tmp_path / "good.sql").write_text("-- name: get()\nselect 1;\n", "utf-8")
+    (tmp_path / "wrong.sql").write_text("-- name: get()\nselect :x;\n", "utf-8")
+    queries = QueryFiles(tmp_path)
+    (tmp_path / "good.sql").write_text("-- name: get()\nselect 2;\n", "utf-8")
+    assert "good.get" in queries
+    assert "good.set" not in queries
+    assert "none.get" not in queries
+    assert queries["good.get"] is queries["good.get"]
+    assert queries["good.get"].sql.endswith(" 1")
+    with pytest.raises(QueryFileError, match=r"wrong\.sql:1: wrong\.get uses parameters"):
+        len(queries)
+    good = bound(queries, lambda query, values: [query.name, *values], "good")
+    assert good.get() == ["good.get"]
+    assert good.get is good.get
+    with pytest.raises(AttributeError, match=r"good\.sql has no query set"):
+        good.set()
 
 
 @pytest.mark.parametrize(

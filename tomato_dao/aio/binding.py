@@ -1,27 +1,39 @@
-# Generated from tomato_dao/sql/statements.py by “make schema”; not to be edited.
+# Generated from tomato_dao/sql/binding.py by “make schema”; not to be edited.
 """Queries as functions of their parameters, to be awaited."""
 
-from collections.abc import Callable, Iterable, Sequence
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..sql.query import Query
 
-# Errors that adapting a value of a wrong type or range raises, in Python or in psycopg.
-# Classes of SQLSTATEs of a statement that a change of the schema has made stale: its result, itself, what it names and
-# the types that it was prepared for are not there any more.
-# SQLSTATEs after which the server has ended the session, or is about to.
-# To begin, end and undo what is one unit: by itself, and in a transaction.
-# The parts of `discard all` that keep our prepared statements, in one round trip.
+
+class Bound:
+    """The queries of one file as functions of their parameters, typed by the face of the same name in dao/faces.
+
+    Each is made when it is first used, so that a program reads only the files of the DAOs that it uses.
+    """
+
+    def __init__(self, queries: Mapping[str, Query], run: Callable[[Query, Sequence[object]], Any], file: str) -> None:
+        self._queries = queries
+        self._run = run
+        self._file = file
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Make the function of a query, which is an attribute from then on."""
+        query = self._queries.get(f"{self._file}.{name}")
+        if query is None:
+            raise AttributeError(f"{self._file}.sql has no query {name}")
+        function = _function(query, self._run)
+        setattr(self, name, function)
+        return function
 
 
-def bound(queries: Iterable[Query], run: Callable[[Query, Sequence[object]], Any], file: str) -> Any:
-    """Return the queries of one file as functions of their parameters, typed by the face of the same name in dao/faces.
+def bound(queries: Mapping[str, Query], run: Callable[[Query, Sequence[object]], Any], file: str) -> Any:
+    """Return the queries of one file as functions of their parameters.
 
     run: what returns a query's rows, or the number of rows that it changed.
     """
-    own = (query for query in queries if query.name.startswith(f"{file}."))
-    return SimpleNamespace(**{query.name.partition(".")[2]: _function(query, run) for query in own})
+    return Bound(queries, run, file)
 
 
 def _function(query: Query, run: Callable[[Query, Sequence[object]], Any]) -> Callable[..., Any]:

@@ -72,7 +72,7 @@ class AsyncDatabase(AsyncTransactions):
         self._readings = replicas or readings  # None where writes bring no positions along
         self._locks = locks
         self._events = events
-        self._bind = partial(bound, QUERIES.values(), self._run if replicas is None else self._run_in_block)
+        self._bind = partial(bound, QUERIES, self._run if replicas is None else self._run_in_block)
         self.organizations = AsyncOrganizations(self._bind("organizations"))
         self.sites = AsyncSites(self._bind("sites"))
         self.hosts = AsyncHosts(self._bind("hosts"))

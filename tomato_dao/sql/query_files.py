@@ -34,23 +34,53 @@ _CAST_OR_SLICE = re.compile(r"\[[^\[\]]*:")
 READ_ONLY = "read_only.txt"
 
 
-def load(directory: Path, row_classes: Mapping[str, type] = MappingProxyType({})) -> dict[str, Query]:
-    """Return all queries of a directory's *.sql files, by name ("hosts.get").
+class QueryFiles(Mapping[str, Query]):
+    """The queries of a directory's *.sql files, by name ("hosts.get").
 
-    row_classes: the classes that “-- record_class:” may name (default: none).
+    All texts are read at once, so that they are of one version; a file is parsed when one of its queries is first asked for,
+    since parsing all of them takes a third of the time of an import.
 
     A query may be run again after its session ended where READ_ONLY proves that it only reads, or “-- repeatable:” says why.
 
-    Raises QueryFileError, which names file and line, for anything that is wrong in them.
+    Asking raises QueryFileError, which names file and line, for anything that is wrong in the file.
     """
-    proved = _proved(directory / READ_ONLY)
-    found: dict[str, Query] = {}
-    for path in sorted(filter(_is_query_file, directory.iterdir())):
-        for query in _read(path, row_classes, proved):
-            if query.name in found:
-                raise _wrong(path, query.line, f"{query.name} is already defined in line {found[query.name].line}")
-            found[query.name] = query
-    return found
+
+    def __init__(self, directory: Path, row_classes: Mapping[str, type] = MappingProxyType({})) -> None:
+        """Read a directory. row_classes: the classes that “-- record_class:” may name (default: none)."""
+        self._row_classes = row_classes
+        self._proved = _proved(directory / READ_ONLY)
+        self._lines = {path.stem: (path, _lines(path)) for path in sorted(filter(_is_query_file, directory.iterdir()))}
+        self._parsed: dict[str, dict[str, Query]] = {}
+
+    def __getitem__(self, name: str) -> Query:
+        """Return the query of a name."""
+        return self._of(name.partition(".")[0])[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of all queries, file by file."""
+        for file in self._lines:
+            yield from self._of(file)
+
+    def __len__(self) -> int:
+        """Return how many queries there are."""
+        return sum(len(self._of(file)) for file in self._lines)
+
+    def _of(self, file: str) -> dict[str, Query]:
+        parsed = self._parsed.get(file)
+        if parsed is None:
+            found: dict[str, Query] = {}
+            path, lines = self._lines.get(file, (Path(file), []))
+            for query in _read(path, lines, self._row_classes, self._proved):
+                if query.name in found:
+                    raise _wrong(path, query.line, f"{query.name} is already defined in line {found[query.name].line}")
+                found[query.name] = query
+            parsed = self._parsed.setdefault(file, found)  # another thread may have been first
+        return parsed
+
+
+def load(directory: Path, row_classes: Mapping[str, type] = MappingProxyType({})) -> dict[str, Query]:
+    """Return all queries of a directory, parsed at once. Parameters and errors are those of `QueryFiles`."""
+    return dict(QueryFiles(directory, row_classes))
 
 
 def fingerprint(sql: str) -> str:
@@ -91,8 +121,7 @@ def _lines(path: Path) -> list[str]:
         raise QueryFileError(f"{path}: not UTF-8: {error}") from error
 
 
-def _read(path: Path, row_classes: Mapping[str, type], proved: Set[tuple[str, str]]) -> Iterator[Query]:
-    lines = _lines(path)
+def _read(path: Path, lines: list[str], row_classes: Mapping[str, type], proved: Set[tuple[str, str]]) -> Iterator[Query]:
     starts = [n for n, line in enumerate(lines) if _NAME.match(line)]
     for n, line in enumerate(lines[: starts[0] if starts else 0]):  # without any it is somebody's notes, which checks name
         if line.strip() and not line.startswith("--"):

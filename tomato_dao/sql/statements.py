@@ -8,14 +8,14 @@ All up to the waiting is generators, as psycopg's own are, which `QueryConnectio
 import select
 import struct
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from operator import call
 from time import monotonic
-from types import NoneType, SimpleNamespace
+from types import NoneType
 from typing import Any, LiteralString
 
 import psycopg
@@ -471,42 +471,3 @@ def _dump_as_text(transformer: TransformerProtocol, oid: int, value: object) -> 
     if value is None or dumper.oid not in (0, oid):
         raise TypeError(f"a {type(value).__name__} is of another type")
     return dumper.dump(value)
-
-
-def bound(queries: Iterable[Query], run: Callable[[Query, Sequence[object]], Any], file: str) -> Any:
-    """Return the queries of one file as functions of their parameters, typed by the face of the same name in dao/faces.
-
-    run: what returns a query's rows, or the number of rows that it changed.
-    """
-    own = (query for query in queries if query.name.startswith(f"{file}."))
-    return SimpleNamespace(**{query.name.partition(".")[2]: _function(query, run) for query in own})
-
-
-def _function(query: Query, run: Callable[[Query, Sequence[object]], Any]) -> Callable[..., Any]:
-    if query.choices is not None:
-        return _finished(query, query.choices.caller(run))
-
-    def many(*values: object) -> Any:
-        return run(query, values)
-
-    def first(*values: object) -> Any:
-        rows = run(query, values)
-        return rows[0] if rows else None
-
-    def only(*values: object) -> Any:
-        return run(query, values)[0]
-
-    return {"^": first, "<!": only, "$": only}.get(query.kind, many)
-
-
-def _finished(query: Query, many: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function of a query with choices, by its suffix."""
-
-    def first(*values: object, **chosen: object) -> Any:
-        rows = many(*values, **chosen)
-        return rows[0] if rows else None
-
-    def only(*values: object, **chosen: object) -> Any:
-        return many(*values, **chosen)[0]
-
-    return {"^": first, "<!": only, "$": only}.get(query.kind, many)
