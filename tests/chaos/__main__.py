@@ -1,4 +1,4 @@
-"""`make chaos`: storms of several processes, with restarts, crashes and a promotion; writes docs/reliability.md's figures.
+"""`make chaos`: storms of several processes, changed dumps, ended dumps and loads; writes docs/reliability.md's figures.
 
 python -m tests.chaos [--seed N] [--seconds N] [--write]
 """
@@ -20,9 +20,11 @@ import psycopg
 
 from tests.chaos import lists, workload
 from tests.chaos.faults import Faults
+from tests.chaos.fuzzing import fuzz
 from tests.chaos.judging import counts, judge
 from tests.chaos.proxy import Proxy
 from tests.chaos.storm import NAME, in_processes, ways
+from tests.chaos.transfers import Fuzz
 from tomato_dao.ops import embedded
 from tomato_dao.ops.scratch import scratch_database, with_database
 
@@ -62,11 +64,14 @@ def main() -> int:
         for row in _with_standby(directory, given.seed, given.seconds):
             rows.append(row)
             _print(row)
+        with scratch_database(server) as url:
+            found = fuzz(url, directory, str(given.seed), given.seconds)
+        _print_fuzz(found)
         with psycopg.connect(with_database(server, "postgres")) as connection:
             version = connection.info.parameter_status("server_version")
     if given.write:
-        _write(rows, f"seed {given.seed}, {monotonic() - began:.0f} s, PostgreSQL {version}")
-    return any(found for *_, found in rows)
+        _write(rows, found, f"seed {given.seed}, {monotonic() - began:.0f} s, PostgreSQL {version}")
+    return any([found.faults, *(faults for *_, faults in rows)])
 
 
 def _storm(name: str, faults: tuple[str, ...], url: str, directory: Path, seed: int, seconds: float) -> Row:
@@ -127,7 +132,14 @@ def _print(row: Row) -> None:
     print(f"  {len(found)} faults found", flush=True)
 
 
-def _write(rows: list[Row], how: str) -> None:
+def _print_fuzz(found: Fuzz) -> None:
+    print(f"changed and ended dumps and loads: {', '.join(f'{key} {value}' for key, value in sorted(found.seen.items()))}")
+    for fault in found.faults[:20]:
+        print(f"  FAULT {fault}")
+    print(f"  {len(found.faults)} faults found", flush=True)
+
+
+def _write(rows: list[Row], fuzzed: Fuzz, how: str) -> None:
     keys = list(rows[0][1])
     lines = [
         f"Last run: {datetime.now(UTC):%Y-%m-%d}, {how}, Python {platform.python_version()}, {os.cpu_count()} CPUs.",
@@ -138,6 +150,11 @@ def _write(rows: list[Row], how: str) -> None:
             f"| {name} | {' | '.join(f'{seen[key]:,}' for key in keys)} | {faults.total()} | {len(found)} |"
             for name, seen, faults, found in rows
         ),
+        "",
+        "| dumps and loads | outcome | times |",
+        "|---|---|---|",
+        *(f"| {' | '.join(key.split(': '))} | {number:,} |" for key, number in sorted(fuzzed.seen.items())),
+        f"| all of these | wrong | {len(fuzzed.faults)} |",
     ]
     text = PAGE.read_text("utf-8")
     before, after = text.split(BEGIN)[0], text.split(END)[1]

@@ -35,6 +35,19 @@ def deletions(worker: Worker, who: str, chance: random.Random) -> None:
     worker.over.wait(0.005)
 
 
+def states(worker: Worker, who: str, chance: random.Random) -> None:
+    """Change the state of an element: listeners hear of it."""
+    try:
+        id = worker.db.topologies.create("changed", owner_id=worker.owner).id
+        element = worker.db.elements.create(id, "kvmqm").id
+    except TomatoError:
+        return
+    with worker.recorder.call("change", who, sure=False) as call:
+        call.facts["id"] = id
+        worker.db.elements.update(element, {"state": "prepared"})
+    worker.over.wait(0.005)
+
+
 class Listening:
     """A listener in a thread of its own, until it has heard of what is deleted last."""
 
@@ -50,7 +63,7 @@ class Listening:
         worker, heard = self._worker, self._worker.result.heard
         listen = worker.real().listen
         try:
-            listener = worker.here(lambda: listen("topologies", timeout=0.1))
+            listener = worker.here(lambda: listen("topologies", "elements", timeout=0.1))
             after = (lambda: anext(listener, None)) if worker.is_async else (lambda: next(listener, None))
             while self._last not in {id for _, _, id in heard[-50:]} and not self._given_up.is_set():
                 if (event := worker.here(after)) is not None:

@@ -46,18 +46,21 @@ def created(calls: Sequence[Call], names: Iterable[str]) -> list[str]:
     return found
 
 
+_EVENTS = {"delete": "deleted", "change": "state"}
+
+
 def unheard(calls: Sequence[Call], heard: Sequence[tuple[float, str, int | None]], until: float) -> list[str]:
     """Return committed changes of which a listener heard nothing, nor that it had missed some.
 
-    heard: time, change and id. until: a time after which the listener heard of one more change.
+    heard: time, change and the topology's id. until: a time after which the listener heard of one more change.
     """
-    deleted = {id for _, change, id in heard if change == "deleted"}
+    events = {(change, id) for _, change, id in heard}
     missed = max((at for at, change, _ in heard if change == "missed"), default=0.0)
     return [
-        f"unheard: topology {call.facts['id']} was deleted by {call.who}"
+        f"unheard: {call.kind} of topology {call.facts['id']} by {call.who}"
         for call in calls
-        if call.kind == "delete" and call.outcome == "ok" and call.facts["id"] not in deleted and missed < call.begin
-        if call.end < until
+        if call.kind in _EVENTS and call.outcome == "ok" and missed < call.begin and call.end < until
+        if (_EVENTS[call.kind], call.facts["id"]) not in events
     ]
 
 

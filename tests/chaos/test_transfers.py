@@ -3,16 +3,15 @@
 import os
 import random
 from pathlib import Path
-from time import monotonic
 
 import psycopg
 import pytest
 
 from tests.chaos.ended import Ended
-from tests.chaos.small_dump import fill
+from tests.chaos.fuzzing import fuzz
 from tests.chaos.transfers import Fuzz, Loads
 from tests.helpers.element_cases import Net
-from tomato_dao import Database, connect
+from tomato_dao import Database
 
 pytestmark = [pytest.mark.slow, pytest.mark.as_owner]
 
@@ -29,34 +28,27 @@ def test_a_changed_dump_is_taken_as_it_says_or_refused_by_one_line(
     db: Database, net: Net, server: psycopg.Connection, seed: str
 ) -> None:
     db.key_values.set("odd", {"": [1, None, "\u2028\\N\t"]})
-    fuzz = Fuzz()
-    loads = Loads(db, server, fuzz)
+    found = Fuzz()
+    loads = Loads(db, server, found)
     for n in range(60):
         loads.one(f"{seed}.{n}", check_only=0.93)
-    assert fuzz.faults == []
-    assert fuzz.seen["check: refused"] > 10
+    assert found.faults == []
+    assert found.seen["check: refused"] > 10
 
 
 def test_a_dump_or_load_that_is_ended_leaves_nothing_half_done(
     db: Database, tomato_url: str, net: Net, tmp_path: Path, seed: str
 ) -> None:
     db.key_values.set("odd", {"": [1, None, "\u2028\\N\t"]})
-    fuzz = Fuzz()
-    Ended(tomato_url, tmp_path, fuzz, longest=0.7).one(seed)
-    assert fuzz.faults == []
+    found = Fuzz()
+    Ended(tomato_url, tmp_path, found, longest=0.7).one(seed)
+    assert found.faults == []
 
 
 @pytest.mark.long
 def test_changed_and_ended_transfers_of_every_table(tomato_url: str, tmp_path: Path, seed: str) -> None:
-    fuzz = Fuzz()
-    fill(tomato_url)
-    with connect(tomato_url) as db, psycopg.connect(tomato_url, autocommit=True) as server:
-        Loads(db, server, fuzz).go_on(seed, 60, check_only=0.7)
-    ended, n, until = Ended(tomato_url, tmp_path, fuzz), 0, monotonic() + 60
-    while monotonic() < until:
-        ended.one(f"{seed}.{n}")
-        n += 1
-    print(fuzz.seen)
-    assert fuzz.faults == []
+    found = fuzz(tomato_url, tmp_path, seed, 60)
+    print(found.seen)
+    assert found.faults == []
     for one in ("check: taken", "check: refused", "replace: taken", "replace: refused", "merge: taken", "merge: refused"):
-        assert fuzz.seen[one]
+        assert found.seen[one]

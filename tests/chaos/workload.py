@@ -16,7 +16,7 @@ from tomato_dao import connect
 SIZE = 4  # of each pool
 _PATIENCE = 60  # seconds that the others are waited for
 ALL: tuple[Kind, ...] = (
-    lists.transactions, lists.transactions, lists.sums, changes.rows, changes.deletions,
+    lists.transactions, lists.transactions, lists.sums, changes.rows, changes.deletions, changes.states,
     alone.locks, alone.leases, alone.connections,
 )  # fmt: skip
 
