@@ -178,7 +178,7 @@ def a_standby_serves_reads_however_far_it_is(patch: Patch) -> None:
 
 
 def a_block_of_reads_forgets_what_it_wrote(patch: Patch) -> None:
-    patch.setattr(Reading, "written", lambda self: None)
+    patch.setattr(Reading, "written", lambda self, position: None)
 
 
 def _run_at(level: IsolationLevel | None) -> Callable[..., Any]:

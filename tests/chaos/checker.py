@@ -60,20 +60,23 @@ def _end(ids: Sequence[int]) -> str:
 
 
 def _stale(calls: Sequence[Call]) -> Iterable[str]:
-    """Yield reads of transactions that began when an append was acknowledged, and did not see it."""
+    """Yield reads of transactions that began when an append was acknowledged, and did not see it.
+
+    A call whose facts have a process as “own” must see only what that has written.
+    """
     acknowledged = sorted(
-        ((call.end, op) for call in calls if call.outcome == "ok" for op in call.appends()), key=lambda a: a[0]
+        ((call.end, op, call.who) for call in calls if call.outcome == "ok" for op in call.appends()), key=lambda a: a[0]
     )
-    by_key: dict[str, list[tuple[float, Append]]] = {}
-    for end, op in acknowledged:
-        by_key.setdefault(op.key, []).append((end, op))
+    by_key: dict[str, list[tuple[float, Append, str]]] = {}
+    for end, op, who in acknowledged:
+        by_key.setdefault(op.key, []).append((end, op, who))
     for call in calls:
         for read in call.reads():
             seen = set(read.ids)
-            for end, op in by_key.get(read.key, ()):
+            for end, op, who in by_key.get(read.key, ()):
                 if end >= call.begin:
                     break
-                if op.id not in seen:
+                if op.id not in seen and who.startswith(call.facts.get("own", "")):
                     yield f"stale: {call.who} read {read.key} without {op.id}, acknowledged {call.begin - end:.3f} s before"
                     break
 

@@ -39,7 +39,16 @@ def _of(call: Call, keys: Sequence[str]) -> Call:
     """Return a call with its operations on some lists only."""
     if call.kind != "sum":
         return call
-    return Call(call.kind, call.who, call.begin, call.end, call.outcome, call.error, [op for op in call.ops if op.key in keys])
+    return Call(
+        call.kind,
+        call.who,
+        call.begin,
+        call.end,
+        call.outcome,
+        call.error,
+        [op for op in call.ops if op.key in keys],
+        call.facts,
+    )
 
 
 def counts(results: Sequence[Result]) -> dict[str, int]:

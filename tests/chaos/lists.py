@@ -74,17 +74,27 @@ def _sum(worker: Worker, call: Call) -> None:
 def on_standbys(worker: Worker, who: str, chance: random.Random) -> None:
     """Read where standbys may serve it: what was committed before a token, or the block, is there, and what it wrote itself."""
     with worker.recorder.call("sum", who, sure=True) as call, worker.timeout(chance):
-        token = worker.db.token() if chance.random() < 0.7 else None
+        kind = chance.choice(["all", "own", "none"])
+        token = None if kind == "none" else worker.db.token(own=kind == "own")
+        if kind == "own":
+            call.facts["own"] = worker.name
         worker.over.wait(chance.choice([0, 0, 0.05]))
         if token is None:
             call.begin = monotonic()
         with worker.db.reads(after=token, wait=chance.choice(WAITS)):
             _sum(worker, call)
-    note, n = f"note of {who}", worker.new_id()
-    with worker.recorder.call("note", who, sure=False) as call, worker.db.reads(wait=chance.choice(WAITS)):
-        worker.db.key_values.list(limit=1)
-        worker.db.key_values.set(note, n)
-        if (got := worker.db.key_values.get(note)) != n:
+    with worker.recorder.call("note", who, sure=False) as call:
+        key, n = f"note of {who}", worker.new_id()
+        if chance.random() < 0.5:
+            with worker.db.reads(wait=chance.choice(WAITS)):
+                worker.db.key_values.list(limit=1)
+                worker.db.key_values.set(key, n)
+                got = worker.db.key_values.get(key)
+        else:
+            worker.db.key_values.set(key, n)
+            with worker.db.reads(after=worker.db.token(own=True), wait=chance.choice(WAITS)):
+                got = worker.db.key_values.get(key)
+        if got != n:
             call.facts["wrong"] = f"{got} instead of {n}, which it had written"
 
 

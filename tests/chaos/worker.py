@@ -27,14 +27,14 @@ class Worker:
         self.result = Result(calls=self.recorder.calls)
         self.over = threading.Event()
         self.owner = next(user.id for user in db.users.iterate() if user.name == OWNER)
-        self._name, self._seed, self._first_id, self._deadlines = f"chaos{number}", seed, number * 10**9, deadlines
+        self.name, self._seed, self._first_id, self._deadlines = f"chaos{number}", seed, number * 10**9, deadlines
 
     def rage(self, seconds: float, kinds: Sequence["Kind"], threads: int = 2) -> None:
         """Let so many threads do each kind of work for some seconds."""
         running = []
         for number, kind in enumerate(kinds):
             for n in range(threads):
-                who = f"{self._name}.{kind.__name__}{number}.{n}"
+                who = f"{self.name}.{kind.__name__}{number}.{n}"
                 chance = random.Random(f"{self._seed} {who}")  # noqa: S311 (no secret)
                 running.append(threading.Thread(target=self._go_on, args=(kind, who, chance), daemon=True))
         for thread in running:
