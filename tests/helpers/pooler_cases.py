@@ -20,12 +20,8 @@ from psycopg.conninfo import conninfo_to_dict
 @contextmanager
 def pgbouncer(url: str, *settings: str, mode: str = "transaction", sessions: int = 3) -> Iterator[str]:
     """Provide the URL of a database behind a pooler of its own, that holds so many sessions; settings: more lines."""
-    program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
-    if program is None:
-        pytest.skip("pgbouncer is neither on PATH nor at /usr/sbin/pgbouncer")
+    program = _program()
     place = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    version = tuple(int(n) for n in re.findall(r"\d+", said)[:2])
     with tempfile.TemporaryDirectory(prefix="pgbouncer") as directory:
         user = _pooler_user(place.get("host", ""))
         identity: dict[str, int] = {}
@@ -45,7 +41,7 @@ def pgbouncer(url: str, *settings: str, mode: str = "transaction", sessions: int
             "listen_addr =",
             "listen_port = 6432",
             f"unix_socket_dir = {directory}",
-            *(["max_prepared_statements = 0"] if version >= (1, 21) else []),
+            *(["max_prepared_statements = 0"] if keeps_statements() else []),
             *settings,
         ]
         config = Path(directory) / "pgbouncer.ini"
@@ -62,6 +58,19 @@ def pgbouncer(url: str, *settings: str, mode: str = "transaction", sessions: int
         finally:
             process.terminate()
             process.wait(60)
+
+
+def keeps_statements() -> bool:
+    """Return whether the pooler can keep prepared statements, as PgBouncer does from 1.21 on."""
+    said = subprocess.run([_program(), "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(n) for n in re.findall(r"\d+", said)[:2]) >= (1, 21)
+
+
+def _program() -> str:
+    program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
+    if program is None:
+        pytest.skip("pgbouncer is neither on PATH nor at /usr/sbin/pgbouncer")
+    return program
 
 
 def _answers(url: str) -> bool:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.conftest import CHECKOUT
-from tests.helpers.pooler_cases import pgbouncer
+from tests.helpers.pooler_cases import keeps_statements, pgbouncer
 from tests.helpers.transfer_cases import dumped
 from tests.ops.test_commands import run
 from tomato_dao import Busy, Database, Unavailable, connect
@@ -93,6 +93,35 @@ def test_writes_through_a_pooler_bring_their_positions_along(tomato_url: str, db
             pooled.organizations.create("uni")
         assert before < Position.parse(pooled.token(own=True)) <= Position.parse(db.token())
         assert pooled.stats().queries["positions.of_primary"].calls == 1
+
+
+def test_a_pooler_that_keeps_prepared_statements_needs_nothing_special(
+    tomato_url: str, db: Database, server: psycopg.Connection
+) -> None:
+    if not keeps_statements():
+        pytest.skip("this pgbouncer keeps no prepared statements: 1.21 or later does")
+
+    def work(n: int) -> str:
+        name = f"org{n}"
+        pooled.organizations.create(name)
+        with pooled.transaction():
+            pooled.organizations.set_attrs(name, {"n": n})
+            return pooled.organizations.get_by_name(name).name
+
+    recipe = (CHECKOUT / "docs" / "operations.md").read_text("utf-8").partition("    [pgbouncer]\n")[2].partition("\n\n")[0]
+    with (
+        pgbouncer(tomato_url, *recipe.split("\n"), sessions=3) as url,
+        connect(url, pool_size=20, tokens=True) as pooled,
+        ThreadPoolExecutor(40) as threads,
+    ):
+        assert [*threads.map(work, range(400))] == [f"org{n}" for n in range(400)]
+        with pooled.connection() as connection:
+            connection.execute("set work_mem = '1MB'")  # is undone before the session is another's
+        assert Position.parse(pooled.token(own=True)) <= Position.parse(db.token())
+        db.organizations.delete("org0")
+        server.execute("alter table organizations alter homepage_url type varchar")  # makes what is prepared stale
+        assert len(pooled.organizations.list(limit=1000)) == 399
+        assert pooled.organizations.create("org0").name == "org0"
 
 
 def test_hundreds_of_threads_share_twenty_sessions_of_a_pooler(tomato_url: str) -> None:

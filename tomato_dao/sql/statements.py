@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from operator import call
+from secrets import token_hex
 from time import monotonic
 from types import NoneType
 from typing import Any, LiteralString
@@ -112,6 +113,7 @@ class QueryRunner(Committer):
         self._statements: dict[Query, Statement] = {}
         self._base_types: dict[int, int] = {}
         self._count = 0
+        self._marks: dict[Query, bytes] = {}  # behind the text of what was prepared anew
 
     def watch(self, slow: float, explainer: Explainer | None, observer: Observer | None) -> None:
         """Have calls logged that take longer than so many seconds, slow reads explained, and all calls observed."""
@@ -271,6 +273,7 @@ class QueryRunner(Committer):
     def _forget(self, query: Query) -> PQGen[None]:
         """Prepare the query anew at its next call."""
         statement = self._statements.pop(query, None)
+        self._marks[query] = b" -- " + token_hex(4).encode()  # PgBouncer keeps one statement for each text, stale or not
         if self.shapes is not None:
             self.shapes.pop(query, None)
         elif statement and statement.name and self.pgconn.transaction_status == _IDLE:
@@ -307,7 +310,7 @@ class QueryRunner(Committer):
         return shape
 
     def _describe(self, name: bytes, query: Query) -> PQGen[Shape]:
-        self.pgconn.send_prepare(name, query.sql.encode())
+        self.pgconn.send_prepare(name, query.sql.encode() + self._marks.get(query, b""))
         yield from self._result()
         self.pgconn.send_describe_prepared(name)
         described = yield from self._result()
