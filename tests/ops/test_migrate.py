@@ -243,9 +243,7 @@ def test_how_far_a_migration_that_fails_has_come_is_told(
     with pytest.raises(TomatoError, match=r"division by zero.*; the schema is at 29990101000000, as before that migration$"):
         migrate.migrate(tomato_url)
     last.write_text(ENDS_OTHERS_SESSIONS)
-    with pytest.raises(
-        TomatoError, match=r"; the connection is lost, and what .* may or may not be there: make migrate-status tells"
-    ):
+    with pytest.raises(TomatoError, match=r"division by zero.*; the schema is as it was"):
         migrate.migrate(tomato_url)
     last.write_text(CONCURRENT.replace("index concurrently later", "index concurrently if not exists half"))
     monkeypatch.setenv("MIGRATION_LOCK_TIMEOUT", "100ms")
@@ -265,6 +263,28 @@ def test_how_far_a_migration_that_fails_has_come_is_told(
     with psycopg.connect(tomato_url, autocommit=True) as other:
         other.execute("drop index concurrently half")
     assert migrate.migrate(tomato_url) == ["29990102000000"]
+
+
+def test_what_became_of_migrations_is_looked_up_where_the_lock_was_lost(
+    tomato_url: str, next_migration: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    next_migration.write_text(ENDS_OTHERS_SESSIONS.replace("select 1 / 0;\n", "create table later (id int);\n"))
+    assert migrate.migrate(tomato_url) == [NEXT.partition("_")[0]]
+    assert "was lost: terminating connection" in caplog.text
+    with psycopg.connect(tomato_url) as connection:
+        hashes = connection.execute("select count(*) from schema_migrations where sha256 is null").fetchone()
+        assert hashes == (0,)  # what is left to do behind dbmate is done
+    assert migrate.migrate(tomato_url) == []
+
+
+def test_a_lock_that_is_lost_before_all_is_applied_is_told_with_the_schemas_version(
+    tomato_url: str, next_migration: Path, server: psycopg.Connection
+) -> None:
+    rollout = "-- migrate:up\n-- breaks: of a test\n"
+    next_migration.write_text(ENDS_OTHERS_SESSIONS.replace("select 1 / 0;\n", ""))
+    next_migration.with_name("29990102000000_last.sql").write_text(BROKEN.replace("-- migrate:up\n", rollout))
+    with pytest.raises(Unavailable, match=r"was lost: terminating .*; the schema is at 29990101000000: make migrate goes on"):
+        migrate.migrate(tomato_url)
 
 
 def test_only_a_database_that_holds_rows_is_saved_before_a_migration(

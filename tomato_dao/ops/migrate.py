@@ -110,18 +110,22 @@ def migrate(url: str | None = None, timeout: float = 0, *, contract: bool = Fals
     create_database(url, timeout)
     if _is_current(url, timeout):
         return []
-    with _migrating(url, timeout) as (connection, owner):
-        before = _applied(connection)
-        if schema.compare(before).equal:
-            return []  # the process that we waited for did it
-        schema.refuse_unknown(before, connection.info.dbname)
-        with connection.transaction(force_rollback=True):  # see _applied
-            schema.refuse_edited(connection)
-        steps = rollout.steps(connection, contract=contract)
-        if (first := next(steps, None)) is None:
-            return []
-        _dbmate_with_backup(url, connection, owner, "migrate", chain([first], steps), save=save)
-        return [version for version in schema.applied(connection) if version not in before]
+    before: list[str] = []
+    try:
+        with _migrating(url, timeout) as (connection, owner):
+            before = _applied(connection)
+            if schema.compare(before).equal:
+                return []  # the process that we waited for did it
+            schema.refuse_unknown(before, connection.info.dbname)
+            with connection.transaction(force_rollback=True):  # see _applied
+                schema.refuse_edited(connection)
+            steps = rollout.steps(connection, contract=contract)
+            if (first := next(steps, None)) is None:
+                return []
+            _dbmate_with_backup(url, connection, owner, "migrate", chain([first], steps), save=save)
+            return [version for version in schema.applied(connection) if version not in before]
+    except _LockSessionLostError as lost:
+        return _complete(url, timeout, before, lost)
 
 
 def _is_current(url: str, timeout: float) -> bool:
@@ -179,12 +183,32 @@ def roll_back(url: str | None = None) -> str:
         return applied[-1]
 
 
+class _LockSessionLostError(Unavailable):
+    """The session that keeps others from migrating was lost, while dbmate may have gone on."""
+
+
+def _complete(url: str, timeout: float, before: list[str], lost: _LockSessionLostError) -> list[str]:
+    """Return the versions that were applied, if the lock's session was lost only after dbmate had applied all of them.
+
+    What is left to do behind dbmate is done then. Raises Unavailable with the schema's version otherwise.
+    """
+    with _migrating(url, timeout) as (connection, _):
+        after = _applied(connection)
+        if schema.compare(after).equal:
+            logger.warning("%s; all is applied nevertheless", lost)
+            _settle(connection)
+            return [version for version in after if version not in before]
+    stands = "the schema is as it was" if after == before else f"the schema is at {after[-1]}"
+    raise Unavailable(f"{lost}; {stands}: {command_line('migrate')} goes on from there") from lost
+
+
 @contextmanager
 def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, str | None]]:
     """Keep all others from migrating; a connection in the transaction that holds the lock, and the schema's other owner.
 
     A lock of the transaction, not of the session, which a transaction pooler would lose.
     """
+    connection, is_locked = None, False
     try:
         for patience in _tries(url, timeout):
             with probe(url, patience) as connection:
@@ -198,7 +222,10 @@ def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, s
                         yield connection, owner
                         return
     except psycopg.Error as error:
-        raise from_driver(error) from error
+        told = from_driver(error)
+        if is_locked and connection is not None and connection.broken:
+            raise _LockSessionLostError(f"the session that keeps others from migrating was lost: {told}") from error
+        raise told from error
 
 
 def _tries(url: str, timeout: float) -> Iterator[float]:
@@ -315,18 +342,26 @@ def _dbmate_with_backup(
             if saved
             else ""
         )
-        raise TomatoError(f"{error}; {_how_far(connection, before)}{way_back}") from error
+        raise TomatoError(f"{error}; {_how_far(url, connection, before)}{way_back}") from error
     _settle(connection)
 
 
-def _how_far(connection: psycopg.Connection, before: list[str]) -> str:
-    """Return which schema version the database has after dbmate failed."""
+def _how_far(url: str, connection: psycopg.Connection, before: list[str]) -> str:
+    """Return which schema version the database has after dbmate failed; on a new connection, if this one was lost as well."""
     try:
-        after = schema.applied(connection)
-        invalid = _invalid(connection)
+        return _stands(connection, before)
+    except (TomatoError, psycopg.Error):
+        logger.debug("the session that keeps others from migrating was lost", exc_info=True)
+    try:
+        with probe(url) as another:
+            return _stands(another, before)
     except (TomatoError, psycopg.Error):
         status = command_line("migrate status")
         return f"the connection is lost, and what was being committed may or may not be there: {status} tells what was applied"
+
+
+def _stands(connection: psycopg.Connection, before: list[str]) -> str:
+    after, invalid = schema.applied(connection), _invalid(connection)
     far = "the schema is as it was" if after == before else f"the schema is at {after[-1]}, as before that migration"
     return f"{far}; {invalid}" if invalid else far
 
