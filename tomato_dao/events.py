@@ -137,7 +137,7 @@ class Events:
     def listen(self, entities: Sequence[str], timeout: float | None, wake: Callable[[], None] = lambda: None) -> Listener:
         """See `Database.listen`. wake: what is called, in another thread, whenever there is something to be read."""
         if not entities or not all(isinstance(name, str) and name in _ENTITIES for name in entities):
-            raise InvalidValue(f"one listens for some of {', '.join(_ENTITIES)}, not for {quoted(entities)}")
+            raise InvalidValue(f"listen() takes one or more of {', '.join(_ENTITIES)}, not for {quoted(entities)}")
         if timeout is not None:
             arguments.seconds("timeout", timeout)
         queue = _Queue(frozenset(_ENTITIES[name] for name in entities), deque(), wake)
@@ -150,7 +150,7 @@ class Events:
         deadline = monotonic() + timeout
         with self._guard:
             if not self._guard.wait_for(lambda: self._closed or not self._opening, timeout + _GRACE):
-                raise Unavailable("the server has not answered to the connection that listeners need")
+                raise Unavailable("the server did not answer to the session for listeners")
             if self._closed:
                 raise Unavailable("the database is closed")
             if self._reader is not None:
@@ -179,7 +179,7 @@ class Events:
         except BaseException as error:
             reader.abandon()
             if isinstance(error, RuntimeError):
-                raise Unavailable(f"no thread can be started to listen, as this process is at its limit: {error}") from error
+                raise Unavailable(f"cannot start a thread for listeners, as this process is at its limit: {error}") from error
             raise
         return reader
 
@@ -243,7 +243,7 @@ class _ListeningThread(threading.Thread):
                     self._read()
                     return
                 except psycopg.Error as error:
-                    logger.warning("listening: the connection is lost and will be opened again: %s", one_line(error))
+                    logger.warning("listeners: the connection was lost and will be reopened: %s", one_line(error))
                 finally:
                     self.connection.close()
                 if not self._reopen():
@@ -271,7 +271,7 @@ class _ListeningThread(threading.Thread):
                 self.connection = self._open()
                 return True
             except TomatoError as error:
-                logger.warning("listening: %s", error)
+                logger.warning("listeners: not connected yet: %s", error)
         raise AssertionError("tries until it works or the end comes")
 
     def _open(self, timeout: float = 0) -> psycopg.Connection:

@@ -123,7 +123,7 @@ class Locks:
         if not isinstance(kind, str) or kind not in _KINDS:
             raise InvalidValue(f"a lock is on a {', '.join(_KINDS[:-1])} or {_KINDS[-1]}, not on {quoted(kind)}")
         if not isinstance(id, int) or not 0 <= id < 1 << _ID_BITS:
-            raise InvalidValue(f"{kind}: {quoted(id)} is no id", entity=kind, key=id)
+            raise InvalidValue(f"{kind}: {quoted(id)} is not an id", entity=kind, key=id)
         arguments.seconds(f"{kind} {id}: wait", wait)
         lock = Lock(self, kind, id)
         wait = left(wait)
@@ -150,7 +150,7 @@ class Locks:
         if outer is None or outer.thread != lock.thread:
             return None
         if outer.task is not lock.task:
-            text = f"{lock}: another asyncio task of this thread has the lock: run each task in a thread of its own"
+            text = f"{lock}: another asyncio task of this thread holds the lock: run each task in a thread of its own"
             raise WrongState(text, entity=lock.kind, key=lock.id)
         return outer
 
@@ -174,7 +174,9 @@ class Locks:
             other = self._turns.get(lock.key)
             if other is not None and other.thread == lock.thread:
                 raise WrongState(
-                    f"{lock}: this thread has the lock already (reentrant=True lets it in)", entity=lock.kind, key=lock.id
+                    f"{lock}: this thread holds the lock already (use reentrant=True to enter again)",
+                    entity=lock.kind,
+                    key=lock.id,
                 )
             if not self._guard.wait_for(lambda: self._closed or lock.key not in self._turns, wait):
                 raise _busy(lock, wait)
@@ -208,7 +210,7 @@ class Locks:
             if self._closed:
                 raise Unavailable("the database is closed")
             if not waited:
-                raise Unavailable("the server has not answered to the connection that locks need")
+                raise Unavailable("the server did not answer to the session for locks")
             if self._connection is not None and not self._connection.closed:
                 return self._connection, False
             self._opening = True
@@ -256,7 +258,7 @@ class Locks:
                     if self._asked is not None and monotonic() - self._asked.at >= _PATIENCE:
                         connection.close()
                 if connection.closed or monotonic() >= deadline:
-                    raise NoAnswer("the server has not answered in time")
+                    raise NoAnswer("the server did not answer in time")
         finally:
             question.given_up = not question.answered
 
@@ -319,10 +321,10 @@ class Locks:
 
 
 def _busy(lock: Lock, wait: float) -> Busy:
-    waited = f", after {wait:g} s of waiting too" if wait else ""
-    return Busy(f"{lock}: another worker has the lock{waited}", entity=lock.kind, key=lock.id)
+    waited = f" (waited {wait:g} s)" if wait else ""
+    return Busy(f"{lock}: another worker holds the lock{waited}", entity=lock.kind, key=lock.id)
 
 
 def _lost(lock: Lock) -> LockLost:
-    text = f"{lock}: the lock is lost, as its session ended; another worker may have had it since"
+    text = f"{lock}: the lock was lost because its session ended; another worker may have held it since"
     return LockLost(text, entity=lock.kind, key=lock.id)

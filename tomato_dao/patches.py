@@ -230,23 +230,23 @@ def checked(kind: type, entity: str, patch: Mapping[str, object]) -> dict[str, J
     Types are checked here because the server would silently turn 5 into '5' for a text column.
     """
     if not isinstance(patch, Mapping):
-        raise InvalidValue(f"{entity}: a patch is a dict, not {type(patch).__name__}", entity=entity)
+        raise InvalidValue(f"{entity}: a patch must be a dict, not {type(patch).__name__}", entity=entity)
     types = _types(kind)
     made: dict[str, JsonIn] = {}
     for key, value in patch.items():
         if key not in types:
-            raise InvalidValue(f"{entity}: a patch can't have {quoted(key)}, only {', '.join(types)}", entity=entity, key=key)
+            raise InvalidValue(f"{entity}: a patch cannot have {quoted(key)}, only {', '.join(types)}", entity=entity, key=key)
         accepted = types[key]
         if not _is_of(value, accepted):
             names = " or ".join(t.__name__ for t in accepted)
             given = "None" if value is None else type(value).__name__
             raise InvalidValue(f"{entity}: {key} is {names}, not {given}", entity=entity, key=key)
         if isinstance(value, datetime) and value.tzinfo is None:
-            raise InvalidValue(f"{entity}: {key} is a datetime with a time zone", entity=entity, key=key)
+            raise InvalidValue(f"{entity}: {key} must be a datetime with a time zone", entity=entity, key=key)
         if isinstance(value, list) and accepted:
             (item,) = get_args(kind.__annotations__[key])
             if not all(_is_of(part, (item,)) for part in value):
-                raise InvalidValue(f"{entity}: {key} is a list of {item.__name__}", entity=entity, key=key)
+                raise InvalidValue(f"{entity}: {key} must be a list of {item.__name__}", entity=entity, key=key)
         made[key] = value
     return made
 

@@ -315,7 +315,7 @@ class Pool:
                 connection = pool.getconn()
             except Exception as error:
                 if not isinstance(error, PoolTimeout | PoolClosed):
-                    logger.warning("the pool of %s asks again for a connection", self._name, exc_info=True)
+                    logger.warning("the pool of %s requests a connection again", self._name, exc_info=True)
                     self._closed.wait(_PAUSE)
                 with self._lock:
                     if isinstance(error, PoolClosed) or not self._waiters:
@@ -390,9 +390,7 @@ class Pool:
 
     def _look_for_writable(self) -> None:
         """Leave the server that turned read-only: close the idle sessions, and have new ones looked for elsewhere."""
-        logger.warning(
-            "the pool of %s leaves a server that turned read-only, and looks for one that can be written to", self._name
-        )
+        logger.warning("the pool of %s leaves a server that has become read-only, and looks for a writable one", self._name)
         self._kwargs["target_session_attrs"] = self._seeks_writable
         idle = []
         with self._lock, suppress(IndexError):  # a lease may take the last one meanwhile
@@ -443,7 +441,7 @@ def _call_off(connection: QueryConnection) -> None:
 
 
 def _no_thread(error: BaseException) -> str:
-    return f"no thread can be started to get a connection, as this process is at its limit: {error}"
+    return f"cannot start a thread to open a connection, as this process is at its limit: {error}"
 
 
 def _tidy(pool: "ref[Pool]", closed: threading.Event) -> None:

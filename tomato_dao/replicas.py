@@ -194,7 +194,7 @@ class Replicas(Readings):
             self._out.add(replica)
             pool, replica.pool, replica.position = replica.pool, None, None
         if why is not None:
-            logger.warning("a standby is left out, and tried again: %s", one_line(why))
+            logger.warning("a standby is not used until it works again: %s", one_line(why))
         threading.Thread(target=self._come_back, args=(replica, pool), name="tomato-dao replicas", daemon=True).start()
 
     def _come_back(self, replica: _Replica, old: Pool | None) -> None:
@@ -221,9 +221,9 @@ class Replicas(Readings):
             if position is not None:
                 replica.position, replica.pool = position, pool
                 return True
-            logger.warning("a standby is left out: it is none, or was promoted")
+            logger.warning("a standby is not used: it is not a standby, or was promoted")
         except (TomatoError, psycopg.Error) as error:
-            logger.warning("a standby is left out: %s", one_line(error))
+            logger.warning("a standby is not used: %s", one_line(error))
         if pool is not None:
             with suppress(TomatoError):
                 pool.close(0)

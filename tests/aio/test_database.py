@@ -312,7 +312,7 @@ def test_a_lock_is_a_tasks_own_among_tasks_and_processes(tomato_url: str, run: R
                 assert type(await refusal(_locked(db))) is WrongState
                 await _locked(db, reentrant=True)
                 assert type(await refusal(asyncio.create_task(_locked(db)))) is Busy
-                assert "0.1 s of waiting" in str(await refusal(asyncio.create_task(_locked(db, wait=0.1))))
+                assert "waited 0.1 s" in str(await refusal(asyncio.create_task(_locked(db, wait=0.1))))
                 waiting = [asyncio.create_task(_locked(db, wait=30)) for _ in range(2)]
                 await asyncio.sleep(0.06)
                 waiting.pop().cancel()

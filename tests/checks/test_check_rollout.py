@@ -55,7 +55,7 @@ def test_true_headers_give_no_findings_but_queries_that_need_what_went(base: rel
             "but breaks code of 1.0.0: organizations.",
         ),
         ("contract", ("alter table organizations drop column image_url;", "insert into tasks values ('a', now());"), ""),
-        ("contract", ("-- backfill: fill", "-- backfill: gone"), "there is no backfill"),
+        ("contract", ("-- backfill: fill", "-- backfill: gone"), "unknown backfill"),
         ("contract", ("oldest supported schema version: 2", "oldest supported schema version: 1"), "the database tells 1999"),
         ("expand", ("-- compatible: {base}", "-- breaks: all"), "the database tells {base} as the oldest supported"),
         ("expand", ("-- compatible: {base}", ""), "must say either"),

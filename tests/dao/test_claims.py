@@ -181,7 +181,7 @@ def test_a_lease_lasts_and_a_limit_counts(db: Database) -> None:
     ]
     for call in calls:
         for lease in (timedelta(), -MINUTE, 60, None):
-            with refused(InvalidValue, None, "lease", "^a lease is a timedelta above 0, not "):
+            with refused(InvalidValue, None, "lease", "^a lease must be a timedelta above 0, not "):
                 call(limit=1, lease=lease)
     for call in calls[:-1]:
         with pytest.raises(InvalidValue):

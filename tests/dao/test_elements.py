@@ -190,7 +190,7 @@ def test_a_patch_of_an_element_changes_only_what_it_names(db: Database, world: W
 def test_a_patch_of_an_element_is_checked(db: Database, net: Net) -> None:
     for key in ("type", "topology_id", "parent_id", "connection_id", "attrs"):
         patch: Any = {key: None}
-        with refused(InvalidValue, "element", key, f"a patch can't have '{key}', only state, "):
+        with refused(InvalidValue, "element", key, f"a patch cannot have '{key}', only state, "):
             db.elements.update(net.machine.id, patch)
     assert_wrong_types_are_refused(
         db.elements,
@@ -223,7 +223,7 @@ def test_an_element_goes_in_state_created_and_an_interface_also_prepared(db: Dat
                 db.elements.delete(e.id)
                 assert e.id not in ids(db, net.id)
             else:
-                rule = rf"^element: only what is created can go \(an interface also prepared\): element {e.id} is {state}$"
+                rule = rf"^element: only elements in the state created can be deleted .*prepared\): element {e.id} is {state}$"
                 with refused(WrongState, "element", e.id, rule) as caught:
                     db.elements.delete(e.id)
                 assert isinstance(caught.value.__cause__, psycopg.Error)

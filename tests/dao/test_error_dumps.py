@@ -270,7 +270,7 @@ def test_what_is_not_there_is_not_found_and_what_cannot_be_stored_is_refused(db:
 def test_a_group_stays_while_it_has_dumps(db: Database) -> None:
     store(db, 1)
     store(db, 2, "other")
-    with refused(NotEmpty, "error group", "g", r"^error group 'g' can't go: it still has error dumps$"):
+    with refused(NotEmpty, "error group", "g", r"^error group 'g' cannot be deleted: it still has error dumps$"):
         db.error_groups.delete("g")
     assert (kept(db), kept(db, "other")) == ([1], [2])
     db.error_dumps.delete("host1", "1")

@@ -153,7 +153,7 @@ def test_an_age_is_not_below_nothing(db: Database) -> None:
     calls: list[Any] = [db.users.expire, db.users.expire_passwords, partial(db.tasks.claim, lease=DAY)]
     for call in calls:
         for age in (-DAY, 60, None):
-            with pytest.raises(InvalidValue, match="is a timedelta of 0 or more, not "):
+            with pytest.raises(InvalidValue, match="must be a timedelta of 0 or more, not "):
                 call("ldap", age)
 
 

@@ -129,7 +129,7 @@ def test_a_claim_needs_some_time_and_no_less_than_nothing(db: Database, world: W
     bad: Any
     for claim in (db.hosts.claim_updates, db.hosts.claim_problem_notices):
         for bad in (timedelta(), -MINUTE, 60, None):
-            with pytest.raises(InvalidValue, match=r"^a lease is a timedelta above 0, not "):
+            with pytest.raises(InvalidValue, match=r"^a lease must be a timedelta above 0, not "):
                 claim(limit=1, lease=bad)
         for bad in (timedelta.max, timedelta(days=365 * 8000)):
             with pytest.raises(InvalidValue, match=r"^host: "):

@@ -114,7 +114,7 @@ def test_threads_that_create_one_number_make_one_component(components: HostCompo
 
 def test_a_component_serves_an_element_or_a_connection(components: HostComponents, entity: str, served: Served) -> None:
     both: Any = {"element_id": served.element.id, "connection_id": served.connection.id}
-    rule = f"^{entity}: it serves an element or a connection, not both"
+    rule = f"^{entity}: a host component serves an element or a connection, not both"
     with pytest.raises(InvalidValue, match=rule) as caught:
         components.create(served.host.id, 1, type="x", state="started", **both)
     assert isinstance(caught.value.__cause__, errors.CheckViolation)
@@ -203,7 +203,7 @@ def test_a_patch_of_a_component_changes_only_what_it_names(components: HostCompo
 def test_a_patch_of_a_component_is_checked(components: HostComponents, entity: str, served: Served) -> None:
     made = components.create(served.host.id, 1, type="x", state="started")
     patch: Any = {"host_id": served.other_host.id}
-    with refused(InvalidValue, entity, "host_id", r"a patch can't have 'host_id', only num, "):
+    with refused(InvalidValue, entity, "host_id", r"a patch cannot have 'host_id', only num, "):
         components.update(made.id, patch)
     assert_wrong_types_are_refused(
         components,

@@ -106,7 +106,7 @@ def test_topologies_can_be_iterated_over_in_part(many: Database, world: World) -
     assert list(topologies.iterate(user_id=other.id, role="owner")) == []
     choices: list[dict[str, Any]] = [{"user_id": alice}, {"organization_id": world.organization.id}]
     for choice in choices:
-        with refused(InvalidValue, "topology", "accessible_to", "goes with neither user_id nor organization_id"):
+        with refused(InvalidValue, "topology", "accessible_to", "cannot be combined with user_id or organization_id"):
             topologies.iterate(accessible_to=alice, **choice)
 
 

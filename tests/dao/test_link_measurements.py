@@ -104,7 +104,7 @@ def test_what_cannot_be_is_refused_and_then_nothing_of_a_batch_is_kept(db: Datab
         (replace(measured[0], loss=1.5), "a loss is a fraction, from 0 to 1"),
         (replace(measured[0], type="minute"), "a type is single, 5minutes, hour, day, month or year"),
         (replace(measured[0], end_at=MOMENT - 2 * HOUR), "a measurement can't end before it begins"),
-        (replace(measured[0], measurements=-1), "it is a number from 0 on"),
+        (replace(measured[0], measurements=-1), "the value must be a number of 0 or more"),
     ):
         with refused(InvalidValue, "link measurement", key, said):
             db.link_measurements.store(turned(bad))

@@ -45,15 +45,17 @@ def test_an_organization_with_sites_or_users_cannot_go(db: Database, world: Worl
     with_site, with_user = db.organizations.create("with site"), db.organizations.create("with user")
     db.sites.create("hall", organization_id=with_site.id)
     db.users.create("bob", organization_id=with_user.id)
-    with refused(NotEmpty, "organization", "with site", "^organization 'with site' can't go: it still has sites$") as caught:
+    with refused(
+        NotEmpty, "organization", "with site", "^organization 'with site' cannot be deleted: it still has sites$"
+    ) as caught:
         db.organizations.delete("with site")
     assert isinstance(caught.value.__cause__, errors.IntegrityError)
-    with refused(NotEmpty, "organization", "with user", "^organization 'with user' can't go: it still has users$"):
+    with refused(NotEmpty, "organization", "with user", "^organization 'with user' cannot be deleted: it still has users$"):
         db.organizations.delete("with user")
 
 
 def test_a_site_with_hosts_cannot_go(db: Database, world: World) -> None:
-    with refused(NotEmpty, "site", "lab", "^site 'lab' can't go: it still has hosts$"):
+    with refused(NotEmpty, "site", "lab", "^site 'lab' cannot be deleted: it still has hosts$"):
         db.sites.delete("lab")
     assert db.sites.get_by_name("lab") == world.site
 
@@ -62,7 +64,7 @@ def test_a_site_with_hosts_cannot_go(db: Database, world: World) -> None:
 def test_a_host_with_components_cannot_go(db: Database, world: World, what: str) -> None:
     components = getattr(db, what.replace(" ", "_"))
     made = components.create(world.host.id, 1, type="kvmqm", state="started")
-    with refused(NotEmpty, "host", "host1", f"^host 'host1' can't go: it still has {what}$"):
+    with refused(NotEmpty, "host", "host1", f"^host 'host1' cannot be deleted: it still has {what}$"):
         db.hosts.delete("host1")
     components.delete(made.id)
     db.hosts.delete("host1")

@@ -171,7 +171,7 @@ def test_a_number_out_of_its_range_is_refused(db: Database, world: World) -> Non
         ("site", "latitude", -91, "a latitude is in degrees, from -90 to 90"),
         ("host", "availability", 1.01, "an availability is a fraction, from 0 to 1"),
         ("host", "availability", -0.1, "an availability is a fraction, from 0 to 1"),
-        ("host", "component_errors", -1, "it is a number from 0 on"),
+        ("host", "component_errors", -1, "the value must be a number of 0 or more"),
     ):
         name, dao = getattr(world, place).name, getattr(db, f"{place}s")
         with refused(InvalidValue, place, name, f"^{place}: {rule}: {key} is {value}$") as caught:

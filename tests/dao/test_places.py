@@ -160,7 +160,7 @@ def test_a_patch_changes_only_what_it_names(places: list[Place]) -> None:
 def test_a_patch_with_an_unknown_key_is_refused(places: list[Place]) -> None:
     for place in places:
         for key in ("colour", "id", "usage_id", "attrs"):
-            with refused(InvalidValue, place.entity, key, f"a patch can't have '{key}', only name, "):
+            with refused(InvalidValue, place.entity, key, f"a patch cannot have '{key}', only name, "):
                 place.dao.update(place.row.name, {"description_text": "text", key: 1})
         assert place.dao.get(place.row.id) == place.row
 

@@ -231,7 +231,7 @@ def test_a_patch_changes_what_it_names_and_nothing_else(resources: list[Resource
 def test_what_a_patch_cannot_name_or_hold_is_refused(db: Database, resources: list[Resource]) -> None:
     for r in resources:
         for key in ("id", "attrs", "colour"):
-            with refused(InvalidValue, r.entity, key, f"a patch can't have '{key}', only "):
+            with refused(InvalidValue, r.entity, key, f"a patch cannot have '{key}', only "):
                 r.dao.update(r.row.id, {key: 1})
     template, profile, network, instance = (resource.row.id for resource in resources)
     assert_wrong_types_are_refused(
@@ -245,7 +245,7 @@ def test_what_a_patch_cannot_name_or_hold_is_refused(db: Database, resources: li
 def test_a_profile_limits_to_no_less_than_nothing(db: Database) -> None:
     profile = db.profiles.create("repy", "x")
     for column in ("ram", "cpus", "diskspace"):
-        with refused(InvalidValue, "profile", profile.id, f"it is a number from 0 on: {column} is -1"):
+        with refused(InvalidValue, "profile", profile.id, f"the value must be a number of 0 or more: {column} is -1"):
             db.profiles.update(profile.id, {column: -1})  # type: ignore[misc]
     assert db.profiles.get(profile.id) == profile
 

@@ -116,7 +116,7 @@ def test_a_patch_of_a_topology_changes_only_what_it_names(db: Database, world: W
 
 
 def test_a_patch_of_a_topology_is_checked(db: Database, topology: Topology) -> None:
-    with refused(InvalidValue, "topology", "owner", r"a patch can't have 'owner', only name, "):
+    with refused(InvalidValue, "topology", "owner", r"a patch cannot have 'owner', only name, "):
         db.topologies.update(topology.id, {"owner": 1})  # type: ignore[typeddict-unknown-key]
     values: list[tuple[str, object]] = [
         ("name", None),
@@ -200,7 +200,10 @@ def test_a_topology_stays_whole_while_one_of_its_elements_cannot_go(
     elements, connection = add_link(db, topology.id)
     db.elements.update(elements[3].id, {"state": "started"})
     with refused(
-        WrongState, "topology", topology.id, f"only what is created can go.*element {elements[3].id} is started"
+        WrongState,
+        "topology",
+        topology.id,
+        f"only elements in the state created can be deleted.*element {elements[3].id} is started",
     ) as caught:
         db.topologies.delete(topology.id)
     assert isinstance(caught.value.__cause__, psycopg.Error)
@@ -231,5 +234,5 @@ def test_contacts_of_a_topology_have_at_least_a_role(db: Database, world: World,
         assert db.topologies.contacts(topology.id, role=role) == sorted(contacts[:least], key=lambda contact: contact.id)
     assert db.topologies.contacts(topology.id) == sorted(contacts, key=lambda contact: contact.id)
     assert db.topologies.contacts(NOBODY) == []
-    with refused(InvalidValue, "topology", "role", "^topology: role is user, manager or owner, not 'admin'$"):
+    with refused(InvalidValue, "topology", "role", "^topology: role must be user, manager or owner, not 'admin'$"):
         db.topologies.contacts(topology.id, role="admin")

@@ -79,7 +79,7 @@ def test_a_record_that_no_host_can_have_measured_is_refused_with_the_whole_call(
     amounts = ("measurements", "memory", "diskspace", "traffic", "cputime")
     wrong = [replace(good, **{column: value}) for column in amounts for value in (-1, nan, inf)]
     for bad in [*wrong, replace(good, type="hour"), replace(good, begin_at=NOON + WINDOW)]:
-        with refused(InvalidValue, "usage", good.usage_id, "values that are finite and not below 0"):
+        with refused(InvalidValue, "usage", good.usage_id, "finite values of 0 or more"):
             db.usage.import_records([good, bad], now=NOON)
     assert db.usage.latest(good.usage_id, "5minutes") is None
 

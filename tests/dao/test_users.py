@@ -179,7 +179,7 @@ def test_none_clears_a_password_and_no_more(db: Database, world: World) -> None:
 
 
 def test_a_patch_of_a_user_is_checked(db: Database, world: World) -> None:
-    with refused(InvalidValue, "user", "quota", r"a patch can't have 'quota', only name, origin, "):
+    with refused(InvalidValue, "user", "quota", r"a patch cannot have 'quota', only name, origin, "):
         db.users.update(world.user.id, {"quota": 1})  # type: ignore[typeddict-unknown-key]
     assert_wrong_types_are_refused(
         db.users,
@@ -221,7 +221,7 @@ def test_a_flag_is_there_once(db: Database, world: World) -> None:
 
 
 def test_an_unknown_flag_is_refused(db: Database, world: World) -> None:
-    rule = r"^user: a flag that is added must be a known one: .*[\"']root[\"']"
+    rule = r"^user: a new flag must be a known one: .*[\"']root[\"']"
     with refused(InvalidValue, "user", world.user.id, rule) as caught:
         db.users.add_flag(world.user.id, "root")
     assert isinstance(caught.value.__cause__, psycopg.Error)
@@ -338,14 +338,14 @@ def test_no_value_of_a_quota_is_negative(db: Database, world: World) -> None:
             one: Any = {f.name: value}
             with pytest.raises(InvalidValue, match=r"^quota: "):
                 db.quotas.update(world.user.id, one)
-    with refused(InvalidValue, "quota", world.user.id, "it is a number from 0 on: used_memory is -1") as caught:
+    with refused(InvalidValue, "quota", world.user.id, "the value must be a number of 0 or more: used_memory is -1") as caught:
         db.quotas.update(world.user.id, {"used_memory": -1})
     assert isinstance(caught.value.__cause__, errors.CheckViolation)
     assert db.quotas.get(world.user.id) == before
 
 
 def test_a_patch_of_a_quota_is_checked(db: Database, world: World) -> None:
-    with refused(InvalidValue, "quota", "user_id", r"a patch can't have 'user_id'"):
+    with refused(InvalidValue, "quota", "user_id", r"a patch cannot have 'user_id'"):
         db.quotas.update(world.user.id, {"user_id": 1})  # type: ignore[typeddict-unknown-key]
     assert_wrong_types_are_refused(
         db.quotas,

@@ -147,7 +147,7 @@ FAULTS = {
         "note",
         "alter system set archive_command = ''; select pg_reload_conf()",
         "alter system set archive_command = '/bin/true'; select pg_reload_conf()",
-        "on, but without a command",
+        "on, but archive_command is empty",
         "set archive_command, or archive_mode = off",
     ),
     "another collation": Fault(
@@ -186,7 +186,7 @@ FAULTS = {
         "insert into usage_arrivals (end_at, usage_id) values (now() - interval '2 hours', 1)",
         "delete from usage_arrivals",
         "the oldest new record has waited for 2 h",
-        "see that a worker calls usage.aggregate once a minute",
+        "check that a worker calls usage.aggregate once a minute",
     ),
     "accounting that settles nothing": Fault(
         "accounting",
@@ -197,7 +197,7 @@ FAULTS = {
         """,
         "delete from usage_arrivals; delete from usage_progress",
         "the newest settled window ended 3 h ago",
-        "see that a worker calls usage.aggregate once a minute",
+        "check that a worker calls usage.aggregate once a minute",
     ),
     **{
         f"{name} {value}": Fault(

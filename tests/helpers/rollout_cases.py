@@ -17,7 +17,7 @@ from tomato_dao.server import rolling, schema
 EXPAND, CONTRACT = "29990101000000", "29990102000000"
 UNSUPPORTED = (
     "has schema version {theirs}, which supports code of schema version {oldest} and later; this code is of schema version "
-    "{ours}: it belongs to a newer tomato-dao; install that one"
+    "{ours}: it belongs to a newer tomato-dao; install that version"
 )
 PENDING = "run bin/backfill fill, then make migrate"
 UP = """-- migrate:up

@@ -30,7 +30,7 @@ def test_a_lock_is_one_workers_across_threads_and_processes(here: Database, ther
             assert thread.submit(is_free, here, 1).result(60)
 
 
-@pytest.mark.parametrize(("wait", "said"), [(0, "has the lock$"), (0.1, "has the lock, after 0.1 s of waiting too$")])
+@pytest.mark.parametrize(("wait", "said"), [(0, "holds the lock$"), (0.1, r"holds the lock \(waited 0.1 s\)$")])
 @pytest.mark.parametrize("holder", ["thread", "process"])
 def test_a_refusal_says_what_is_taken(here: Database, there: Database, holder: str, wait: float, said: str) -> None:
     worker = Worker(here if holder == "thread" else there, 7)
@@ -56,7 +56,7 @@ def test_locks_are_independent_of_each_other_and_of_other_advisory_locks(
 
 def test_a_thread_that_asks_for_its_own_lock_is_told(here: Database, there: Database) -> None:
     with here.exclusive("topology", 1):
-        with refused(WrongState, "topology", 1, "^topology 1: this thread has the lock already"):
+        with refused(WrongState, "topology", 1, "^topology 1: this thread holds the lock already"):
             here.exclusive("topology", 1, wait=60).__enter__()
         assert not is_free(there, 1)
     assert is_free(there, 1)
@@ -99,7 +99,7 @@ def test_a_task_of_asyncio_is_not_let_in_to_anothers_work(here: Database) -> Non
     async def both() -> None:
         with here.exclusive("topology", 1, reentrant=True):
             await enter()
-            with pytest.raises(WrongState, match=r"^topology 1: another asyncio task of this thread has the lock"):
+            with pytest.raises(WrongState, match=r"^topology 1: another asyncio task of this thread holds the lock"):
                 await asyncio.create_task(enter())
 
     asyncio.run(both())
@@ -109,7 +109,7 @@ def test_nested_work_is_not_begun_once_the_lock_is_lost(here: Database, watcher:
     with ExitStack() as outer:
         outer.enter_context(here.exclusive("topology", 1))
         assert kill(watcher, "here locks") == 1
-        with pytest.raises(LockLost, match=r"^topology 1: the lock is lost"):
+        with pytest.raises(LockLost, match=r"^topology 1: the lock was lost"):
             here.exclusive("topology", 1, reentrant=True).__enter__()
         with pytest.raises(LockLost):
             outer.close()
@@ -128,11 +128,11 @@ def test_who_is_refused_takes_the_lock_from_nobody(here: Database) -> None:
     ("kind", "id", "wait", "said"),
     [
         ("host", 1, 0, "a topology, element or connection, not on 'host'"),
-        ("topology", -1, 0, "topology: -1 is no id"),
-        ("topology", HIGHEST + 1, 0, "is no id"),
-        ("topology", "1", 0, "topology: '1' is no id"),
-        ("topology", None, 0, "topology: None is no id"),
-        ("topology", 1, -1, "topology 1: wait is 0 or more seconds, not -1"),
+        ("topology", -1, 0, "topology: -1 is not an id"),
+        ("topology", HIGHEST + 1, 0, "is not an id"),
+        ("topology", "1", 0, "topology: '1' is not an id"),
+        ("topology", None, 0, "topology: None is not an id"),
+        ("topology", 1, -1, "topology 1: wait must be 0 or more seconds, not -1"),
         ("topology", 1, float("nan"), "not nan"),
         ("topology", 1, float("inf"), "not inf"),
         ("topology", 1, None, "not None"),

@@ -50,7 +50,7 @@ def test_who_lost_the_lock_learns_it_at_the_latest_when_leaving(
             assert kill(watcher, "here locks") == 1
             assert is_free(there, 1)
 
-    with pytest.raises(LockLost, match="topology 1: the lock is lost, as its session ended") as lost:
+    with pytest.raises(LockLost, match="topology 1: the lock was lost because its session ended") as lost:
         lose_it()
     assert (lost.value.entity, lost.value.key) == ("topology", 1)
     assert "\n" not in str(lost.value)
@@ -88,7 +88,7 @@ def test_what_a_block_raises_is_not_hidden_by_the_loss_of_its_lock(here: Databas
     with pytest.raises(ZeroDivisionError) as raised:
         fail()
     assert raised.value.__notes__ == [
-        "topology 1: the lock is lost, as its session ended; another worker may have had it since"
+        "topology 1: the lock was lost because its session ended; another worker may have held it since"
     ]
 
 

@@ -70,7 +70,7 @@ def test_a_database_that_is_closed_for_a_restore_is_waited_for(tomato_url: str, 
     with psycopg.connect(with_database(tomato_url, "postgres"), autocommit=True) as other, ThreadPoolExecutor(1) as threads:
         other.execute(f"alter database {name} allow_connections false")
         try:
-            with pytest.raises(Unavailable, match=r"a restore puts a backup in its place now, .*: try again in a moment$"):
+            with pytest.raises(Unavailable, match=r"a restore is replacing it, .*: try again in a moment$"):
                 probe(make_conninfo(tomato_url, password="unused"))
             waiting = threads.submit(probe, tomato_url, 20)
             with pytest.raises(TimeoutError):
@@ -113,15 +113,15 @@ def test_peer_authentication_is_explained(tomato_url: str, server: psycopg.Conne
 
 
 def test_a_role_that_does_not_exist_is_not_taken_for_a_server_that_does_not_run(tomato_url: str) -> None:
-    with pytest.raises(Unavailable, match="name a user of the database in DATABASE_URL") as refused:
+    with pytest.raises(Unavailable, match="put an existing user into DATABASE_URL") as refused:
         probe(make_conninfo(tomato_url, user="nobody_here"))
-    assert "check that the server runs" not in str(refused.value)
+    assert "check that the server is running" not in str(refused.value)
 
 
 def test_who_may_not_make_a_database_is_told_who_can_and_how(tomato_url: str, role: str) -> None:
     url = acting_as(role, with_database(tomato_url, f"absent_{token_hex(4)}"))
     with pytest.raises(
-        NotAllowed, match=r'may not make databases; a superuser .*: create database "absent_.*alter role ".*" createdb$'
+        NotAllowed, match=r'may not create databases; a superuser .*: create database "absent_.*alter role ".*" createdb$'
     ):
         create_database(url)
 
@@ -158,7 +158,7 @@ def test_a_dict_in_the_place_of_a_row_is_told(db: Database) -> None:
         (db.link_measurements.store_all, "LinkMeasurement"),
         (lambda rows: db.link_measurements.store(rows[0]), "LinkMeasurement"),
     ):
-        with pytest.raises(TomatoError, match=rf"a {name} is needed, not a dict: {name}\(\*\*record\) makes one"):
+        with pytest.raises(TomatoError, match=rf"expected a {name}, not a dict: {name}\(\*\*record\) creates one"):
             call([{"usage_id": 1}])  # type: ignore[list-item]
 
 

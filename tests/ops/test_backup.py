@@ -85,7 +85,7 @@ def test_what_killed_backups_and_restores_have_left_is_told_and_goes_with_the_ne
         writing.close()
         told = left_behind(server)
         assert told.figures["left_files"] == [part]
-        assert told.advice[0] == "bin/backup, which removes what killed ones have left"
+        assert told.advice[0] == "bin/backup, which removes the leftovers of killed ones"
         backup.back_up(tomato_url)
         assert not part.exists()
         server.close()
@@ -222,7 +222,7 @@ def test_the_commands_save_and_restore(tomato_url: str, has_roles: bool, saved: 
         done = run([str(CHECKOUT / "bin" / "restore"), str(file)], make_conninfo(tomato_url, **password))
         restored, kept, drop = done.stdout.splitlines()
         assert restored == f"restored {file}", done.stderr
-        name = kept.removeprefix("the database before is kept as ").partition(";")[0]
+        name = kept.removeprefix("the previous database is kept as ").partition(";")[0]
         assert password["password"] not in drop
         told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], tomato_url).stdout)["findings"]
         assert [row["name"] for row in told[-1]["figures"]["kept_databases"]] == [name]
@@ -245,7 +245,7 @@ def test_a_dump_and_a_backup_are_told_apart(tomato_url: str, saved: Path, db: Da
         with pytest.raises(InvalidValue, match=rf"is {said}: .*“bin/load .*{name}"):
             restore(tmp_path / name, tomato_url)
     dump.write_text("neither")
-    with pytest.raises(InvalidValue, match="is no backup of bin/backup"):
+    with pytest.raises(InvalidValue, match="is not a backup of bin/backup"):
         restore(dump, tomato_url)
     file = backup.back_up(tomato_url)
     compressed = tmp_path / "backup.gz"
@@ -270,5 +270,5 @@ def test_a_backup_from_before_the_roles_is_told_to_lack_them(
 
 def test_a_directory_that_cannot_be_is_named_with_what_to_do(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKUP_DIR", "/proc/nope")
-    with pytest.raises(Unavailable, match=r"^there can be no directory /proc/nope: .*; name another in BACKUP_DIR$"):
+    with pytest.raises(Unavailable, match=r"^cannot create the directory /proc/nope: .*; set BACKUP_DIR to another$"):
         backup.back_up(tomato_url)

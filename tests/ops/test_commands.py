@@ -140,7 +140,7 @@ def test_commands_print_on_any_terminal(tomato_url: str, world: World, server: p
 def test_query_changes_nothing_unless_told_to(tomato_url: str, db: Database, world: World) -> None:
     refused = query(tomato_url, "users.touch_login", f"id={world.user.id}")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "users.touch_login changes the database: say --write to let it" in refused.stderr
+    assert "users.touch_login changes the database: pass --write to allow it" in refused.stderr
     assert db.users.get(world.user.id) == world.user
     assert query(tomato_url, "users.touch_login", f"id={world.user.id}", "--write").stdout == "1 row\n"
     assert db.users.get(world.user.id) != world.user
@@ -160,7 +160,7 @@ def test_query_calls_misuse_misuse(tomato_url: str, arguments: list[str]) -> Non
 def test_query_refuses_a_patch_of_what_is_not_there(tomato_url: str, world: World) -> None:
     done = query(tomato_url, "hosts.update", "name=host1", 'patch={"street": "x"}', "--write")
     assert done.returncode == 2
-    assert "hosts.update: a patch can't have street" in done.stderr
+    assert "hosts.update: a patch cannot have street" in done.stderr
 
 
 def test_query_says_what_is_wrong_with_a_value(tomato_url: str) -> None:

@@ -143,7 +143,7 @@ def test_a_disk_that_fills_is_told(sick: psycopg.Connection, free: float, level:
     ((data,),) = sick.execute("show data_directory").fetchall()
     assert (found.level, asked[0]) == (level, data)
     assert [row["place"] for row in found.figures["file_systems"]] == [data]
-    assert found.advice == (["make room there: " + found.advice[0].partition(": ")[2]] if level != "ok" else [])
+    assert found.advice == (["free space there: " + found.advice[0].partition(": ")[2]] if level != "ok" else [])
 
 
 def test_a_large_index_that_nobody_uses_gets_a_note_after_a_week(
@@ -214,7 +214,7 @@ def test_a_standby_that_is_behind_is_bad_on_both(
                 sick.execute("drop table x")
                 sick.execute("select pg_switch_wal()")
             until_level(sick, "replication", "bad")
-            assert_sick(finding(sick, "replication"), "bad", "standby standby (streaming, async) is", "look at its log")
+            assert_sick(finding(sick, "replication"), "bad", "standby standby (streaming, async) is", "check its log")
             standby.execute("select pg_wal_replay_resume()")
             until_level(sick, "replication", "ok")
             standby.execute("alter system set primary_conninfo = 'host=/nowhere'")

@@ -299,7 +299,7 @@ def test_status_tells_if_the_server_runs_and_where(made: Path) -> None:
 
 def test_status_makes_nothing(tmp_path: Path) -> None:
     done = command(tmp_path / "data", "status")
-    assert (done.returncode, done.stdout.splitlines()[0]) == (1, "not running: it has no data yet")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (1, "not running, without data so far")
     assert not (tmp_path / "data").exists()
 
 

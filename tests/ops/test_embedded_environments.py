@@ -150,7 +150,7 @@ def test_a_nameless_user_without_a_home_starts_it_from_and_in_a_strange_path(mon
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_place_that_can_not_be_written_is_named() -> None:
     def work() -> None:
-        with pytest.raises(Unavailable, match=r"can't write .*closed.*; name another directory in TOMATO_DATA_DIR"):
+        with pytest.raises(Unavailable, match=r"can't write .*closed.*; set TOMATO_DATA_DIR to another directory"):
             embedded.start(Path(name, "closed", "data"))
 
     with tempfile.TemporaryDirectory() as name:

@@ -163,7 +163,7 @@ def test_an_idle_timeout_of_the_role_does_not_end_the_migration_lock(
     ("unknown", "said"),
     [
         ("20000101000000", r"was never released \(20000101000000 …\): recreate it"),
-        ("29990102000000", r"does not know \(29990102000000\): it belongs to a newer tomato-dao; install that one"),
+        ("29990102000000", r"does not know \(29990102000000\): it belongs to a newer tomato-dao; install that version"),
     ],
     ids=["older", "newer"],
 )
@@ -225,7 +225,7 @@ def test_a_migration_that_fails_leaves_the_schema_and_a_backup_that_restores(
         migrate.migrate(tomato_url)
     assert catalog(tomato_url) == before
     (file,) = saved.iterdir()
-    assert f"the schema is as it was; the database before is in {file}: “bin/restore {file}”" in str(failed.value)
+    assert f"the schema is unchanged; the database before is in {file}: “bin/restore {file}”" in str(failed.value)
     server.execute("delete from organizations")
     server.close()
     next_migration.unlink()
@@ -243,13 +243,13 @@ def test_how_far_a_migration_that_fails_has_come_is_told(
     with pytest.raises(TomatoError, match=r"division by zero.*; the schema is at 29990101000000, as before that migration$"):
         migrate.migrate(tomato_url)
     last.write_text(ENDS_OTHERS_SESSIONS)
-    with pytest.raises(TomatoError, match=r"division by zero.*; the schema is as it was"):
+    with pytest.raises(TomatoError, match=r"division by zero.*; the schema is unchanged"):
         migrate.migrate(tomato_url)
     last.write_text(CONCURRENT.replace("index concurrently later", "index concurrently if not exists half"))
     monkeypatch.setenv("MIGRATION_LOCK_TIMEOUT", "100ms")
     with psycopg.connect(tomato_url) as other:
         other.execute("insert into organizations (name) values ('uni')")
-        said = r"the schema is as it was; index half is invalid .* drop index concurrently half; then make migrate"
+        said = r"the schema is unchanged; index half is invalid .* drop index concurrently half; then make migrate"
         with pytest.raises(TomatoError, match=said):
             migrate.migrate(tomato_url)
     with pytest.raises(

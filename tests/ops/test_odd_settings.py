@@ -238,11 +238,11 @@ def test_the_options_of_a_url_stay_in_force(tomato_url: str, monkeypatch: pytest
 
 
 def test_another_schema_is_refused_with_what_to_do(tomato_url: str, server: psycopg.Connection) -> None:
-    with pytest.raises(InvalidValue, match="leave search_path out"):
+    with pytest.raises(InvalidValue, match="remove search_path"):
         connect(make_conninfo(tomato_url, options="-c search_path=elsewhere"))
     server.execute("alter schema public rename to elsewhere; create schema public")
     for refused in (connect, migrate):
-        with pytest.raises(WrongSchema, match="are in the schema elsewhere, and tomato-dao looks in public only"):
+        with pytest.raises(WrongSchema, match="are in the schema elsewhere, and tomato-dao only uses public"):
             refused(tomato_url)
 
 

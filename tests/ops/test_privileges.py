@@ -90,7 +90,7 @@ def test_who_may_not_make_roles_is_told(tomato_url: str, has_roles: bool, role: 
     if not has_roles:
         pytest.skip("the tests' user may not make roles")
     options = f"-c role={role} -c default_transaction_read_only={'on' if role == roles.READER else 'off'}"
-    with pytest.raises(NotAllowed, match=r"may not make the roles .*: run it as a superuser"):
+    with pytest.raises(NotAllowed, match=r"may not create the roles .*: run this as a superuser"):
         roles.make_roles(make_conninfo(tomato_url, options=options))
 
 

@@ -79,7 +79,7 @@ def test_query_shows_filters_and_orders(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["order=age"], "thing: 'age' is no order of things.list: name and latest"),
+        (["order=age"], "thing: 'age' is not an order of things.list: name and latest"),
         (["order=name", "order=name"], "things.list: order is given twice"),
         (["--null", "site_id"], "things.list: site_id can't be null"),
         (["--null", "organization_id", "organization_id=1"], "things.list: organization_id is given twice"),

@@ -94,7 +94,7 @@ def test_no_call_fails_or_waits_while_two_releases_work_side_by_side(
         assert migrate.migrate(tomato_url, save=False) == [CONTRACT]
         assert schema.applied(server)[-1] == CONTRACT
         late = Worker(old_code, tomato_url, "late")
-        assert "it belongs to a newer tomato-dao; install that one" in late.process.communicate()[1]
+        assert "it belongs to a newer tomato-dao; install that version" in late.process.communicate()[1]
         told += [worker.end() for worker in new]
     finally:
         for worker in processes:

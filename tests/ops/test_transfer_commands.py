@@ -202,7 +202,7 @@ def test_a_load_that_is_ended_leaves_the_database_as_it_was(
 @pytest.mark.parametrize(
     ("options", "number", "code", "said"),
     [
-        ([], signal.SIGINT, 130, "dump: interrupted, what was written is not whole\n"),
+        ([], signal.SIGINT, 130, "dump: interrupted, the output is incomplete\n"),
         (["--output", "x"], signal.SIGINT, 130, "dump: interrupted, nothing was written\n"),
         (["--output", "x"], signal.SIGTERM, 143, ""),
         (["--output", "x"], signal.SIGHUP, 129, ""),

@@ -27,7 +27,7 @@ def test_a_deadline_cancels_what_runs_and_rolls_the_transaction_back(
     with server.transaction():
         server.execute("select from hosts for update")
         work = in_a_transaction if nested else partial(single.hosts.update, "host1", {"address": "lost"})
-        with within(0.3), pytest.raises(Unavailable, match=r"no answer within the 0\.3 s"), single.timeout(0.3):
+        with within(0.3), pytest.raises(Unavailable, match=r"no answer within 0\.3 s"), single.timeout(0.3):
             work()
     assert server.execute("select o.description, h.address from organizations o, hosts h").fetchone() == ("", "10.0.0.1")
     assert single.stats().pool.connections == 1

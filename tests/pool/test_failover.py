@@ -93,7 +93,7 @@ def test_writes_go_to_the_writable_server_once_theirs_turned_read_only(
             db.organizations.create("in a transaction")
         assert stored(pair[0]) == {"before"}
         assert stored(pair[1]) == {"after0", "after1", "after2", "after3", "in a transaction"}
-        assert caplog.text.count("leaves a server that turned read-only") == 1
+        assert caplog.text.count("leaves a server that has become read-only") == 1
 
 
 def test_a_transaction_on_a_server_that_turned_read_only_is_unavailable_and_succeeds_elsewhere(pair: tuple[str, str]) -> None:
@@ -104,7 +104,7 @@ def test_a_transaction_on_a_server_that_turned_read_only_is_unavailable_and_succ
 
     with connect(hosts(pair, target_session_attrs="read-write"), pool_size=2, timeout=10) as db:
         turn_read_only(pair[0], db)
-        with pytest.raises(Unavailable, match="turned read-only, and another is looked for"):
+        with pytest.raises(Unavailable, match="become read-only, and a writable one is being looked for"):
             work()
         work()
         assert stored(pair[1]) == {"made"}

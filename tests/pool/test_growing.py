@@ -80,7 +80,7 @@ def test_a_task_is_told_where_no_thread_can_be_started_for_its_connection(
 ) -> None:
     with connect(tomato_url, pool_size=2, timeout=20, application_name="short") as db:
         short = for_fetches(monkeypatch, no_more)
-        told = r"^no thread can be started to get a connection, as this process is at its limit: can't start new thread$"
+        told = r"^cannot start a thread to open a connection, as this process is at its limit: can't start new thread$"
         with pytest.raises(Unavailable, match=told):
             db.organizations.list()
         assert short == ["short-fetch"]
@@ -188,7 +188,7 @@ def test_listening_where_no_thread_can_be_started_is_unavailable_and_works_later
     with connect(tomato_url, application_name="short") as db:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", no_more)
-            with pytest.raises(Unavailable, match="no thread can be started to listen"):
+            with pytest.raises(Unavailable, match="cannot start a thread for listeners"):
                 db.listen("topologies")
         until(server, "not exists (select " + BACKENDS + ")", "short events")
         with db.listen("topologies", timeout=10) as listener:

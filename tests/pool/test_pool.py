@@ -147,13 +147,13 @@ def test_a_server_that_gives_no_connections_is_told_with_its_reason(
             while "the pool of refused gets no connection" not in caplog.text:
                 assert monotonic() < deadline
                 sleep(0.005)
-            reason = f'gives it no more connections than [0-9]+: .*"{server.info.dbname}" is not currently accepting'
+            reason = f'allows it no more connections than [0-9]+: .*"{server.info.dbname}" is not currently accepting'
             with pytest.raises(Unavailable, match=reason):
                 db._pool.lease(timeout=0.1)
 
 
 def test_a_pool_has_a_connection_at_least(tomato_url: str) -> None:
-    with pytest.raises(InvalidValue, match=r"a pool.s size is a whole number of 1 or more, not 0"):
+    with pytest.raises(InvalidValue, match=r"a pool.s size must be a whole number of 1 or more, not 0"):
         connect(tomato_url, pool_size=0)
 
 
@@ -185,7 +185,7 @@ def test_a_refusal_that_is_over_is_not_told_any_more(tomato_url: str, server: ps
                 assert monotonic() < deadline
                 sleep(0.005)
         assert len(waiting.result(60)) == 1
-        with db.connection(), pytest.raises(Unavailable, match=r"make the pool larger or the tasks shorter$"):
+        with db.connection(), pytest.raises(Unavailable, match=r"enlarge the pool or shorten the tasks$"):
             db._pool.lease(timeout=0)
 
 

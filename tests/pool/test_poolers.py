@@ -23,7 +23,7 @@ def test_connect_names_at_once_a_pooler_that_keeps_no_prepared_statements(tomato
     with pgbouncer(tomato_url, *settings) as url:
         for _ in range(2):  # nothing is left behind that would change the answer
             began = monotonic()
-            with pytest.raises(Unavailable, match=r"pooler in between .* connect with prepare=False"):
+            with pytest.raises(Unavailable, match=r"pooler .* connect with prepare=False"):
                 connect(url, pool_size=2)
             assert monotonic() - began <= 2
         with connect(url, pool_size=2, prepare=False) as db:
@@ -43,7 +43,7 @@ def test_a_pooler_in_session_mode_is_as_good_as_the_server(
     ):
         for n in range(3):
             db.organizations.create(f"org{n}")
-    assert "drops the settings of sessions" in caplog.text or sessions == 1
+    assert "drops session settings" in caplog.text or sessions == 1
 
 
 def test_the_words_of_a_pooler_that_lets_nobody_in_stand_in_the_error(tomato_url: str) -> None:
@@ -62,7 +62,7 @@ def test_a_listener_without_a_session_of_its_own_is_refused(
 ) -> None:
     with pgbouncer(tomato_url) as url:
         with connect(url, prepare=False) as pooled:
-            with pytest.raises(Unavailable, match=r"no client a session of its own.*DIRECT_DATABASE_URL"):
+            with pytest.raises(Unavailable, match=r"clients no session of their own.*DIRECT_DATABASE_URL"):
                 pooled.listen("topologies")
             with pooled.exclusive("topology", 1), pytest.raises(Busy), db.exclusive("topology", 1):
                 pass
@@ -81,7 +81,7 @@ def test_a_dump_through_a_pooler_is_the_same(tomato_url: str, db: Database) -> N
         assert (done.returncode, done.stdout.encode()) == (0, direct), done.stderr
         refused = run([str(CHECKOUT / "bin" / "load"), "--replace", "-"], url)
         assert refused.returncode == 1
-        assert "name the server itself in OWNER_DATABASE_URL" in refused.stderr
+        assert "set OWNER_DATABASE_URL to the server itself" in refused.stderr
 
 
 def test_writes_through_a_pooler_bring_their_positions_along(tomato_url: str, db: Database) -> None:

@@ -177,9 +177,7 @@ def test_more_tasks_than_may_wait_are_turned_away_at_once(tomato_url: str) -> No
             waiting = [threads.submit(db.organizations.list) for _ in range(2)]
             while db.stats().pool.waiting < 2:
                 pass
-            with pytest.raises(
-                Unavailable, match="the queue has 2 tasks already, which is the limit: all 1 of this process's pool"
-            ):
+            with pytest.raises(Unavailable, match="the queue has 2 tasks already, the limit: all 1 of this process's pool"):
                 db.organizations.list()
         assert [call.result(60) for call in waiting] == [[], []]
 

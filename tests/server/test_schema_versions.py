@@ -22,7 +22,7 @@ UNRELEASED = "20261122080100"
 REFUSED = (
     rf"has a schema that was never released \({UNRELEASED} …\): recreate it: drop the database "
     r"\(make clean removes the embedded server with all its data\), then run make migrate; to keep its rows, first write them "
-    "with bin/dump of the tomato-dao that made it, and load them afterwards$"
+    "with bin/dump of the tomato-dao that created it, and load them afterwards$"
 )
 
 

@@ -278,7 +278,7 @@ def test_none_leaves_a_parameter_out_and_null_gives_a_null(read: Read) -> None:
 @pytest.mark.parametrize("order", ["oldest", "", None, 3])
 def test_an_unknown_order_is_refused(read: Read, order: Any) -> None:
     with pytest.raises(
-        InvalidValue, match=f"{re.escape(repr(order))} is no order of things.list: newest and source"
+        InvalidValue, match=f"{re.escape(repr(order))} is not an order of things.list: newest and source"
     ) as refused:
         choices_of(read(DUMPS)).choose([1], order, {})
     assert refused.value.key == "order"

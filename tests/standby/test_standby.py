@@ -54,7 +54,9 @@ def test_claims_and_writes_say_that_a_standby_takes_none(pair: Pair) -> None:
             lambda: db.organizations.create("x"),
             lambda: db.usage.aggregate(),
         ):
-            with pytest.raises(NotAllowed, match="this server is a standby, which takes no writes: name the primary"):
+            with pytest.raises(
+                NotAllowed, match="this server is a standby, which accepts no writes: set DATABASE_URL to the primary"
+            ):
                 write()
         with pytest.raises(NotAllowed, match="this server is a standby"), db.transaction():
             db.organizations.create("x")

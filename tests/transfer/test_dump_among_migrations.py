@@ -45,7 +45,7 @@ def test_who_joins_does_not_wait_for_a_migration_that_came_in_between(
         return joined(*args)
 
     monkeypatch.setattr(snapshot, "_joined", late)
-    with pytest.raises(Conflict, match="somebody waits to change the schema"):
+    with pytest.raises(Conflict, match="another session waits to change the schema"):
         dumped(db, jobs=2)
     migration.join()
     assert "x" in json.loads(dumped(db))[0]["fields"]["columns"]["user"]

@@ -66,7 +66,7 @@ def test_only_an_empty_database_is_loaded_into_unasked(db: Database, world: Worl
     text = dumped(db)
     with pytest.raises(NotEmpty, match=r"is not empty \(there are usage_statistics\): load into another, or with replace"):
         tomato_dao.load(db, io.BytesIO(text))
-    with pytest.raises(InvalidValue, match="a load replaces or merges, not both"):
+    with pytest.raises(InvalidValue, match="a load can replace or merge, not both"):
         tomato_dao.load(db, io.BytesIO(text), replace=True, merge=True)
     with pytest.raises(WrongState), db.transaction():
         tomato_dao.load(db, io.BytesIO(text), replace=True)
@@ -102,7 +102,7 @@ def test_a_merge_names_who_is_in_the_way(db: Database) -> None:
     text = dumped(db)
     for lines, said in (
         ([organization(3, "org2")], "line 3: organization 3: another organization of the database has the same name"),
-        ([organization(3), organization(3, "x")], "line 4: organization 3: it is there already, on line 3"),
+        ([organization(3), organization(3, "x")], "line 4: organization 3: it exists already, on line 3"),
         (
             [organization(4, "y"), organization(3, "y")],
             "line 4: organization 3: its name is that of the organization on line 3",
@@ -123,7 +123,7 @@ def test_a_merge_that_breaks_a_row_that_stays_says_which(db: Database, world: Wo
     interface = db.elements.create(topologies[0], "openvz_interface", parent_id=machine.id)
     (moved,) = [r for r in records(dumped(db)) if (r["model"], r["pk"]) == ("element", machine.id)]
     moved["fields"]["topology_id"] = topologies[1]
-    with pytest.raises(NotFound, match=f"to what is not there: element {interface.id}: topology_id, parent_id, parent_type"):
+    with pytest.raises(NotFound, match=f"to missing records: element {interface.id}: topology_id, parent_id, parent_type"):
         tomato_dao.load(db, by_hand(db, [moved]), merge=True)
 
 
@@ -147,7 +147,7 @@ def test_our_triggers_are_off_while_it_loads(db: Database, world: World) -> None
     tomato_dao.load(db, by_hand(db, [*kept, connection]), replace=True)
     assert [db.elements.get(end).connection_id for end in ends] == [1, 1]
     assert db.users.get(world.user.id).flags == ["of an old installation"]
-    with pytest.raises(InvalidValue, match="a flag that is added must be a known one"):
+    with pytest.raises(InvalidValue, match="a new flag must be a known one"):
         db.users.add_flag(world.user.id, "another")
 
 
@@ -200,7 +200,7 @@ def test_a_load_by_another_than_the_owner_is_refused(db: Database, world: World,
     text = dumped(db)
     with (
         tomato_dao.connect(app_url, pool_size=1) as worker,
-        pytest.raises(NotAllowed, match=r"a load needs the owner of the tables; name its URL in OWNER_DATABASE_URL$"),
+        pytest.raises(NotAllowed, match=r"a load must run as the owner of the tables; set OWNER_DATABASE_URL$"),
     ):
         tomato_dao.load(worker, io.BytesIO(text), replace=not merge, merge=merge)
     assert dumped(db) == text

@@ -77,7 +77,7 @@ def test_who_is_waited_for_is_told_and_not_hindered(
         until(server, *blocked("a waiter"))
         load = threads.submit(tomato_dao.load, db, io.BytesIO(text), replace=True)
         said = heard.get(timeout=60).getMessage()
-        assert said == f"the load waits for others' transactions to end: a shell (pid {shell.info.backend_pid})"
+        assert said == f"the load waits for other sessions' transactions: a shell (pid {shell.info.backend_pid})"
         shell.execute("update organizations set description = 'y'")
         shell.commit()
         waiter.result(60)

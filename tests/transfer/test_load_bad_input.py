@@ -28,20 +28,20 @@ def org_line(change: Callable[[str], str]) -> str:
 
 
 WRONG_LINES: list[tuple[str, Sequence[Line], str]] = [
-    ("not JSON", ["nothing"], "line 3: no JSON from column 1 on"),
-    ("no object", ["[1]"], "line 3: an object is expected, not an array"),
-    ("no model", ['{"pk": 1, "fields": {}}'], "line 3: there is no “model”"),
+    ("not JSON", ["nothing"], "line 3: not JSON from column 1 on"),
+    ("no object", ["[1]"], "line 3: expected an object, not an array"),
+    ("no model", ['{"pk": 1, "fields": {}}'], "line 3: “model” is missing"),
     ("unknown model", [organization(4), {**organization(5), "model": "planet"}], "line 4: the model planet is unknown"),
     ("no pk", [{k: v for k, v in organization(5).items() if k != "pk"}], "line 3: organization: there is no “pk”"),
     ("no fields", ['{"model": "organization", "pk": 5}'], "line 3: organization 5: there is no “fields”"),
-    ("another member", [{**organization(5), "x": 1}], "line 3: organization 5: there is no place for “x” beside"),
+    ("another member", [{**organization(5), "x": 1}], "line 3: organization 5: “x” is not allowed beside"),
     ("unknown field", [organization(5, colour="red")], "line 3: organization 5: the field colour is unknown"),
     (
         "missing field",
         [org_line(lambda text: text.replace('"image_url": "", ', ""))],
         "line 3: organization 5: the field image_url is missing",
     ),
-    ("field twice", [org_line(lambda t: t.replace('"fields": {', '"fields": {"name": "x", '))], "5: “name” is there twice"),
+    ("field twice", [org_line(lambda t: t.replace('"fields": {', '"fields": {"name": "x", '))], "5: “name” occurs twice"),
     ("number for text", [organization(5, name=7)], "line 3: organization 5: name is 7, but must be a string"),
     ("null for text", [organization(5, description=None)], "organization 5: description is null, but must be a string"),
     ("text for number", [organization(5, usage_id="7")], 'organization 5: usage_id is "7", but must be an integer'),
@@ -51,7 +51,7 @@ WRONG_LINES: list[tuple[str, Sequence[Line], str]] = [
     ("pk of a wrong type", [{**organization(5), "pk": "5"}], 'organization "5": id is "5", but must be an integer'),
     ("pk is an array", [{**organization(5), "pk": [5]}], r"organization \[5\]: id is \[5\], but must be an integer"),
     ("pk twice", [organization(5), organization(6), organization(5, name="again")],
-     "line 5: organization 5: it is there already, on line 3"),
+     "line 5: organization 5: it exists already, on line 3"),
     ("name twice", [organization(5), organization(6, name="org5")],
      "line 4: organization 6: its name is that of the organization on line 3"),
     ("name twice, with another model between", [organization(5), site(1, 5), organization(6), organization(7, name="org5")],
@@ -59,17 +59,17 @@ WRONG_LINES: list[tuple[str, Sequence[Line], str]] = [
     ("a value of 60 characters", [organization(5, name="/" * 60)], f"name is '{'/' * 60}'"),
     ("a longer value", [organization(5, name="/" * 61)], f"name is '{'/' * 59}…'"),
     ("reference to nothing", [organization(5), site(1, 5), site(2, 99)],
-     "references to what is not there: line 5: site 2: organization_id 99 names no organization"),
+     "references to missing records: line 5: site 2: organization_id 99 names no organization"),
     ("U+0000", [organization(5, name="a\0b")], r"line 3: organization 5: a string has the character U\+0000"),
     ("U+0000 in JSON", [organization(5, attrs={"a": ["\0"]})], r"line 3: organization 5: a string has the character U\+0000"),
     ("half a pair", [org_line(lambda t: t.replace("org5", "\\ud800"))], "organization 5: a string has half a surrogate"),
     ("half a pair in JSON", [org_line(lambda t: t.replace("{}", '{"a": "\\udc00x"}'))], "a string has half a surrogate pair"),
-    ("half a pair, bare", [organization(5, name="\ud800")], "line 3: it has bytes that are not UTF-8"),
-    ("JSON of a wrong kind", [organization(5, attrs=[1])], "line 3: organization 5: attrs is a JSON object: attrs is "),
+    ("half a pair, bare", [organization(5, name="\ud800")], "line 3: it has bytes that are not valid UTF-8"),
+    ("JSON of a wrong kind", [organization(5, attrs=[1])], "line 3: organization 5: attrs must be a JSON object: attrs is "),
     ("a rule", [organization(4), organization(5, name="a/b")],
      "line 4: organization 5: a name has at most 50 characters and no “/”: name is 'a/b'"),
-    ("no comma", [org_line(lambda t: t), "{}{}"], "no JSON from column 3 on"),
-    ("NaN bare", [site(1, 5, longitude=float("nan"))], "line 3: site 1: no JSON from column"),
+    ("no comma", [org_line(lambda t: t), "{}{}"], "not JSON from column 3 on"),
+    ("NaN bare", [site(1, 5, longitude=float("nan"))], "line 3: site 1: not JSON from column"),
 ]  # fmt: skip
 
 
@@ -101,10 +101,10 @@ def test_ten_references_to_nothing_are_named_in_the_files_order(empty: Database)
     lines = [organization(1), *(site(n, 1 if n % 2 else 1000 + n) for n in range(1, 30))]
     with pytest.raises(NotFound) as refused:
         tomato_dao.load(empty, by_hand(empty, lines))
-    assert str(refused.value).startswith("the first 10 references to what is not there: ")
-    named = [part.split(":")[0].split()[-1] for part in str(refused.value).split("there: ")[1].split(";")]
+    assert str(refused.value).startswith("the first 10 references to missing records: ")
+    named = [part.split(":")[0].split()[-1] for part in str(refused.value).split("records: ")[1].split(";")]
     assert [int(line) for line in named] == [3 + n for n in range(2, 22, 2)]
-    with pytest.raises(NotFound, match=r"^references to what is not there: ([^;]*;){9}[^;]*$"):
+    with pytest.raises(NotFound, match=r"^references to missing records: ([^;]*;){9}[^;]*$"):
         tomato_dao.load(empty, by_hand(empty, lines[:21]))
 
 
@@ -142,16 +142,16 @@ def test_another_schema_is_refused_with_its_migrations(empty: Database) -> None:
         tomato_dao.load(empty, older)
     for versions in ([], tomato_dao.server.schema.known()[1:]):
         for read in (check, partial(tomato_dao.load, empty)):
-            with pytest.raises(WrongSchema, match=r"the dump lacks migrations .*: no release has such a schema"):
+            with pytest.raises(WrongSchema, match=r"the dump lacks migrations .*: no release has this schema"):
                 read(by_hand(empty, [], migrations=versions))
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"rows": 2}, "the trailer tells of 2 records, the file has 1"),
-        ({"models": {"organization": 2}}, "the trailer tells of 2 organization records, the file has 1"),
-        ({"models": {"organization": 1, "site": 1}}, "the trailer tells of 1 site records, the file has 0"),
+        ({"rows": 2}, "the trailer says 2 records, the file has 1"),
+        ({"models": {"organization": 2}}, "the trailer says 2 organization records, the file has 1"),
+        ({"models": {"organization": 1, "site": 1}}, "the trailer says 1 site records, the file has 0"),
         ({"sha256": "0" * 64}, "the content doesn't match the trailer's hash"),
         ({"models": None}, "the trailer is damaged"),
     ],
@@ -169,7 +169,7 @@ def test_a_trailer_that_does_not_fit_is_refused(empty: Database, change: dict[st
     [
         (b"", "^the file ends after line 4, without its trailer: it is cut off$"),
         (b"]", "^the file ends in the middle of line 5: it is cut off$"),
-        (b"\n", "^line 5: “]” is expected after the trailer, and nothing more$"),
+        (b"\n", "^line 5: only “]” may follow the trailer$"),
         (b"]\n\n", "^line 5: “]” is expected"),
         (b"]\n]\n", "^line 5: “]” is expected"),
         (b'{"model":"organization"},\n]\n', "^line 5: “]” is expected"),
@@ -187,7 +187,7 @@ def test_nothing_but_a_bracket_follows_the_trailer(empty: Database, after: bytes
 def test_a_file_that_never_ends_after_its_trailer_is_not_read_on(empty: Database) -> None:
     text = by_hand(empty, [organization(5)]).getvalue()
     more = iter([b"]\n"] * 1000)
-    with pytest.raises(InvalidValue, match="“]” is expected after the trailer, and nothing more"):
+    with pytest.raises(InvalidValue, match="only “]” may follow the trailer"):
         read_all(chain([text], more))
     assert len(list(more)) == 999
 
@@ -240,7 +240,7 @@ def test_a_line_with_bytes_that_are_no_text_is_told_by_its_number() -> None:
     for number in (1, 2, 5_000, 5_042, 5_043, 20_000, 30_000):
         text = "".join(f"{line}\n" for line in lines).encode().split(b"\n")
         text[number - 1] += b"\xff"
-        with pytest.raises(InvalidValue, match=f"^line {number}: it has bytes that are not UTF-8$"):
+        with pytest.raises(InvalidValue, match=f"^line {number}: it has bytes that are not valid UTF-8$"):
             DumpReader([b"\n".join(text)])
 
 
@@ -251,7 +251,7 @@ def test_bytes_that_are_no_text_are_found_anywhere(size: int) -> None:
     assert read_all([text]) == {"a": 2, "b": 1}
     last = text.index(b'{"model":"b"')
     for chunks in ([text], [text[:last], text[last:]]):
-        with pytest.raises(InvalidValue, match=r"^line 5: it has bytes that are not UTF-8$"):
+        with pytest.raises(InvalidValue, match=r"^line 5: it has bytes that are not valid UTF-8$"):
             read_all(chunk.replace(b'"x"]', b'"\xff"]') for chunk in chunks)
 
 

@@ -114,7 +114,7 @@ def test_the_command_takes_an_older_dump_and_says_what_it_goes_through(
 ) -> None:
     checked = rolled.command(target_url, "load", "--check", str(old_dump))
     assert checked.returncode == 0, checked.stderr
-    assert f"would go through {EXPAND}_expand, {CONTRACT}_contract" in checked.stderr
+    assert f"would be migrated by {EXPAND}_expand, {CONTRACT}_contract" in checked.stderr
     loaded = rolled.command(target_url, "load", str(old_dump))
     assert loaded.returncode == 0, loaded.stderr
     assert "organization 30" in loaded.stderr
@@ -161,7 +161,10 @@ def test_a_user_who_may_not_create_databases_is_told_what_for(
         url = psycopg.conninfo.make_conninfo(target_url, user="frugal")
         with (
             source(old_dump) as file,
-            pytest.raises(NotAllowed, match=r"an older schema goes through a scratch database: .* may not make databases"),
+            pytest.raises(
+                NotAllowed,
+                match=r"an older schema is migrated in a scratch database, which failed: .* may not create databases",
+            ),
         ):
             load_older(url, file)
     finally:
@@ -172,7 +175,7 @@ def test_a_user_who_may_not_create_databases_is_told_what_for(
 def test_the_library_and_newer_dumps_are_refused_with_what_to_do(
     rolled: Rollout, target_url: str, old_dump: Path, tomato_url: str
 ) -> None:
-    with connect(target_url) as db, pytest.raises(WrongSchema, match=r"lacks 2 of .* bin/load takes it through them"):
+    with connect(target_url) as db, pytest.raises(WrongSchema, match=r"lacks 2 of .* bin/load applies them while loading"):
         load(db, old_dump)
     with connect(target_url) as db:
         dump(db, newer := io.BytesIO())

@@ -175,7 +175,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         """Let a statement go whose time is over, as one of a cancelled task."""
         if self._steps is not None and self._ended is ended and not ended.done():
             self._leave()
-            ended.set_exception(until.passed("it was cancelled"))
+            ended.set_exception(until.passed("the call was cancelled"))
 
     async def _settle(self, ended: "asyncio.Future[Any]") -> None:
         """Have the server cancel what runs, and wait for its end; where that does not come, close the connection."""

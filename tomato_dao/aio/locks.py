@@ -65,7 +65,7 @@ class AsyncLocks:
             except Busy as error:
                 remaining = deadline - monotonic()
                 if remaining <= 0:
-                    waited = f", after {wait:g} s of waiting too" if wait else ""
+                    waited = f" (waited {wait:g} s)" if wait else ""
                     raise Busy(f"{error}{waited}", entity=error.entity, key=error.key) from None
             except Unavailable as error:  # a server that is full or not there is waited for
                 remaining = deadline - monotonic()

@@ -309,7 +309,7 @@ class AsyncPool:
                 except PoolClosed:
                     return
                 except Exception:
-                    logger.warning("the pool of %s asks again for a connection", self._name, exc_info=True)
+                    logger.warning("the pool of %s requests a connection again", self._name, exc_info=True)
                     await asyncio.sleep(_PAUSE)
         finally:
             self._coming -= 1
@@ -377,9 +377,7 @@ class AsyncPool:
 
     def _look_for_writable(self) -> None:
         """Leave the server that turned read-only: close the idle sessions, and have new ones looked for elsewhere."""
-        logger.warning(
-            "the pool of %s leaves a server that turned read-only, and looks for one that can be written to", self._name
-        )
+        logger.warning("the pool of %s leaves a server that has become read-only, and looks for a writable one", self._name)
         self._kwargs["target_session_attrs"] = self._seeks_writable
         idle = [*self._idle]
         self._idle.clear()

@@ -125,7 +125,7 @@ class AsyncReplicas(Readings):
         if replica in self._out or self._closed:
             return
         if why is not None:
-            logger.warning("a standby is left out, and tried again: %s", one_line(why))
+            logger.warning("a standby is not used until it works again: %s", one_line(why))
         old, replica.pool, replica.position = replica.pool, None, None
         if old is not None:
             leaving = _spawned(old.close(5))
@@ -156,9 +156,9 @@ async def _open(replica: _Replica) -> bool:
         if position is not None:
             replica.position, replica.pool, pool = position, pool, None
             return True
-        logger.warning("a standby is left out: it is none, or was promoted")
+        logger.warning("a standby is not used: it is not a standby, or was promoted")
     except (TomatoError, psycopg.Error, TimeoutError) as error:
-        logger.warning("a standby is left out: %s", one_line(error))
+        logger.warning("a standby is not used: %s", one_line(error))
     finally:
         if pool is not None:
             with suppress(TomatoError):

@@ -72,13 +72,13 @@ class AsyncTransactions(AsyncCommitting):
             Unavailable: No connection was free, or the session ended.
         """
         if isolation is not None and not isinstance(isolation, IsolationLevel):
-            raise InvalidValue(f"isolation is one of psycopg.IsolationLevel, not a {type(isolation).__name__}")
+            raise InvalidValue(f"isolation must be a psycopg.IsolationLevel, not a {type(isolation).__name__}")
         outer = self._inside()
         if outer is None:
             async with self._outermost(isolation, read_only):
                 yield
         elif isolation is not None or read_only:
-            raise InvalidValue("isolation and read_only are for the outermost transaction")
+            raise InvalidValue("isolation and read_only can only be given to the outermost transaction")
         else:
             local = self._pool.local
             outer_task, local.task = local.task, current_task()
@@ -115,7 +115,7 @@ class AsyncTransactions(AsyncCommitting):
         """
         arguments.count("attempts", attempts, 0)
         if not callable(work):
-            raise InvalidValue(f"work is a function without parameters that can be awaited, not a {type(work).__name__}")
+            raise InvalidValue(f"work must be a function without parameters that can be awaited, not a {type(work).__name__}")
         if self._inside() is not None:
             attempts = 1
         for pause in islice(pauses(0.02, 1), max(attempts - 1, 0)):

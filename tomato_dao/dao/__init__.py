@@ -28,22 +28,22 @@ def changed(count: int, entity: str, key: object) -> None:
 def row_of(kind: type[Row], entity: str, given: object) -> Row:
     """Return the given row. Raises InvalidValue, which says how to make one, if it is of another type."""
     if not isinstance(given, kind):
-        how = f"{kind.__name__}(**record) makes one of a dict" if isinstance(given, dict) else "see tomato_dao.rows"
-        raise InvalidValue(f"{entity}: a {kind.__name__} is needed, not a {type(given).__name__}: {how}", entity=entity)
+        how = f"{kind.__name__}(**record) creates one from a dict" if isinstance(given, dict) else "see tomato_dao.rows"
+        raise InvalidValue(f"{entity}: expected a {kind.__name__}, not a {type(given).__name__}: {how}", entity=entity)
     return given
 
 
 def positive(lease: timedelta) -> timedelta:
     """Return the length of a lease. Raises InvalidValue unless it is above 0."""
     if not isinstance(lease, timedelta) or lease <= timedelta():
-        raise InvalidValue(f"a lease is a timedelta above 0, not {quoted(lease)}", key="lease")
+        raise InvalidValue(f"a lease must be a timedelta above 0, not {quoted(lease)}", key="lease")
     return lease
 
 
 def not_negative(name: str, duration: timedelta) -> timedelta:
     """Return an age or a period. Raises InvalidValue if it is below 0."""
     if not isinstance(duration, timedelta) or duration < timedelta():
-        raise InvalidValue(f"{name} is a timedelta of 0 or more, not {quoted(duration)}", key=name)
+        raise InvalidValue(f"{name} must be a timedelta of 0 or more, not {quoted(duration)}", key=name)
     return duration
 
 

@@ -72,7 +72,7 @@ class Elements:
         Raises the errors of `create`; the message gives the position in the list, counted from 0.
         """
         if not isinstance(elements, list | tuple):
-            raise InvalidValue(f"elements are a list, not a {type(elements).__name__}", entity="element", key="elements")
+            raise InvalidValue(f"elements must be a list, not a {type(elements).__name__}", entity="element", key="elements")
         for n, element in enumerate(elements):
             try:
                 given = checked(NewElement, "element", element)

@@ -31,7 +31,7 @@ class Resources:
         if type is None:
             return self._q.list(after, limit)
         if type not in TYPES:
-            raise InvalidValue(f"resource: a type is {', '.join(TYPES)}, not {type!r}", entity="resource", key="type")
+            raise InvalidValue(f"resource: type must be {', '.join(TYPES)}, not {type!r}", entity="resource", key="type")
         return self._q.list_of_type(type, after, limit)
 
     def iterate(self, type: str | None = None) -> Iterator[Resource]:

@@ -8,13 +8,13 @@ _RULES: dict[str, tuple[type[TomatoError], str]] = {
     "hosts_name_check": (InvalidValue, "a name has at most 255 characters and no “/”"),
     "elements_parent_id_fkey": (
         InvalidValue,
-        "the parent must be of the same topology and a type that has such children",
+        "the parent must be in the same topology and of a type that can have such children",
     ),
     "elements_parent_id_check": (
         InvalidValue,
         "an interface needs a parent; machines, switches and networks have none",
     ),
-    "elements_connection_id_fkey": (InvalidValue, "the connection must be of the same topology"),
+    "elements_connection_id_fkey": (InvalidValue, "the connection must be in the same topology"),
     "elements_connection_id_check": (InvalidValue, "only interfaces and endpoints can be connected"),
     "elements_state_check": (
         InvalidValue,
@@ -25,14 +25,14 @@ _RULES: dict[str, tuple[type[TomatoError], str]] = {
         "a type is kvmqm, openvz, repy (or …_interface), tinc_vpn, tinc_endpoint, external_network(_endpoint) or udp_endpoint",
     ),
     "topology_permissions_role_check": (InvalidValue, "a role is user, manager or owner"),
-    "connections_state_check": (InvalidValue, "a connection is created or started"),
+    "connections_state_check": (InvalidValue, "a connection's state is created or started"),
     "topologies_timeout_step_check": (InvalidValue, "a timeout's step is 0, 9, 10 or 20"),
-    "elements_removable": (WrongState, "only what is created can go (an interface also prepared)"),
+    "elements_removable": (WrongState, "only elements in the state created can be deleted (an interface also if prepared)"),
     "connections_two_ends": (InvalidValue, "a connection has exactly two ends"),
     "topology_permissions_last_owner": (LastOwner, "a topology keeps its last owner"),
-    "users_flags_known": (InvalidValue, "a flag that is added must be a known one"),
-    "host_elements_element_id_check": (InvalidValue, "it serves an element or a connection, not both"),
-    "host_connections_element_id_check": (InvalidValue, "it serves an element or a connection, not both"),
+    "users_flags_known": (InvalidValue, "a new flag must be a known one"),
+    "host_elements_element_id_check": (InvalidValue, "a host component serves an element or a connection, not both"),
+    "host_connections_element_id_check": (InvalidValue, "a host component serves an element or a connection, not both"),
     "templates_tech_check": (InvalidValue, "a tech is kvmqm, openvz or repy"),
     "profiles_tech_check": (InvalidValue, "a tech is kvmqm, openvz or repy"),
     **{
@@ -49,11 +49,11 @@ _RULES: dict[str, tuple[type[TomatoError], str]] = {
         )
     },
     "settings_id_check": (InvalidValue, "there is one row of settings"),
-    "settings_topology_timeout_options_check": (InvalidValue, "an option is 1 second or more"),
+    "settings_topology_timeout_options_check": (InvalidValue, "each option must be 1 second or more"),
     "link_measurements_type_check": (InvalidValue, "a type is single, 5minutes, hour, day, month or year"),
     "link_measurements_loss_check": (InvalidValue, "a loss is a fraction, from 0 to 1"),
     "link_measurements_end_at_check": (InvalidValue, "a measurement can't end before it begins"),
-    "link_measurements_site_a_id_check": (InvalidValue, "the first of two sites is that of the lower id"),
+    "link_measurements_site_a_id_check": (InvalidValue, "site_a_id must be the lower of the two ids"),
     "hosts_availability_check": (InvalidValue, "an availability is a fraction, from 0 to 1"),
     "sites_longitude_check": (InvalidValue, "a longitude is in degrees, from -180 to 180"),
     "sites_latitude_check": (InvalidValue, "a latitude is in degrees, from -90 to 90"),
@@ -73,12 +73,12 @@ _NOT_NEGATIVE = [
     "link_measurements_measurements",
     "error_groups_removed_dumps",
 ]
-_RULES |= {f"{column}_check": (InvalidValue, "it is a number from 0 on") for column in _NOT_NEGATIVE}
+_RULES |= {f"{column}_check": (InvalidValue, "the value must be a number of 0 or more") for column in _NOT_NEGATIVE}
 _ENTITIES = (
     "organizations", "sites", "users", "hosts", "templates", "profiles", "networks", "network_instances", "topologies",
     "elements", "connections", "host_elements", "host_connections", "usage_statistics", "key_values", "error_dumps",
 )  # fmt: skip
-_RULES |= {f"{table}_attrs_check": (InvalidValue, "attrs is a JSON object") for table in _ENTITIES}
+_RULES |= {f"{table}_attrs_check": (InvalidValue, "attrs must be a JSON object") for table in _ENTITIES}
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "users_name_origin_key": ("name", "origin"),

@@ -20,8 +20,8 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     """Run `tomato-dao backfill [NAME] [--batch N] [--pause SECONDS]`."""
     parser = Parser(
         prog=prog,
-        description="Fill what a migration has added, in batches by key, in the database of OWNER_DATABASE_URL or DATABASE_URL "
-        "(else of the embedded server). One that was stopped goes on where it was.",
+        description="Fill columns that a migration added, in batches by key, in the database of OWNER_DATABASE_URL or "
+        "DATABASE_URL (else of the embedded server). A stopped backfill continues where it was.",
     )
     parser.add_argument("name", nargs="?", help="the backfill, a file of db/backfills (default: list them)")
     parser.add_argument(
@@ -39,12 +39,12 @@ def main(prog: str, arguments: Sequence[str]) -> None:
             return
         with (
             shown() as progress,
-            interrupted_as(f"the same command goes on where it was: {command_line('backfill')} {options.name}"),
+            interrupted_as(f"the same command continues where it was: {command_line('backfill')} {options.name}"),
         ):
             start = monotonic()
             done = backfill(connection, options.name, batch=options.batch, pause=options.pause, progress=progress)
         took = duration(monotonic() - start)
-        print(f"backfill: {options.name}: {counted(done, 'row')} in {took}, nothing is left to do")
+        print(f"backfill: {options.name}: {counted(done, 'row')} in {took}; nothing is left to do")
 
 
 def _state(connection: psycopg.Connection, name: str) -> str:
@@ -61,7 +61,7 @@ def _at_least(kind: Callable[[str], float], least: float) -> Callable[[str], flo
         except ValueError:
             value = least - 1
         if not least <= value < 1e9:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number of {least} or more")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of {least} or more")
         return value
 
     return number

@@ -64,7 +64,7 @@ def read(name: str) -> Backfill:
     """Return the backfill of a name. Raises NotFound where there is none, InvalidValue where its file is faulty."""
     if name not in names():
         known = ", ".join(names()) or "none"
-        raise NotFound(f"there is no backfill {quoted(name)} (there are: {known})", entity="backfill")
+        raise NotFound(f"unknown backfill {quoted(name)} (known: {known})", entity="backfill")
     text = (directory() / f"{name}.sql").read_text("utf-8")
     fields = dict(_FIELD.findall(text))
     if missing := [field for field in ("table", "key", "todo") if field not in fields]:

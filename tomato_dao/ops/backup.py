@@ -70,8 +70,8 @@ def back_up(url: str) -> Path:
         name = target.database
         if (row := connection.execute(_UNREADABLE, [SCHEMA]).fetchone()) and row[0] is not None:
             raise NotAllowed(
-                f"the user {connection.info.user} may not read all of the database {name}, which a backup needs: "
-                f"name its owner, {row[0]}, in OWNER_DATABASE_URL"
+                f"the user {connection.info.user} may not read all of the database {name}, as a backup must: "
+                f"set OWNER_DATABASE_URL to connect as its owner, {row[0]}"
             )
         path = _place(name)
         for left in unfinished():
@@ -111,7 +111,7 @@ def _place(database: str) -> Path:
     try:
         make_private(directory)
     except OSError as error:
-        raise Unavailable(f"there can be no directory {directory}: {error.strerror}; name another in BACKUP_DIR") from error
+        raise Unavailable(f"cannot create the directory {directory}: {error.strerror}; set BACKUP_DIR to another") from error
     return directory / f"{quote(database, safe='')}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"
 
 
@@ -147,7 +147,7 @@ def run_program(name: str, target: Target, *arguments: str) -> None:
     environment = {**target.environment(f"tomato-dao {name}"), "LC_ALL": "C"}  # its words are looked at
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = one_line(done.stderr, 2000) or "it said nothing"
+        said = one_line(done.stderr, 2000) or "it printed no message"
         if target.password:
             said = said.replace(target.password, "…")
         raise TomatoError(f"{name} failed: {said}")
@@ -165,7 +165,7 @@ def _program(name: str, version: int) -> Path:
             if (number := re.search(r" (\d+)", said)) and int(number[1]) >= version:
                 found.setdefault(int(number[1]), Path(program))
     if not found:
-        raise Unavailable(f"the server is PostgreSQL {version} and there is no {name} {version} or newer: put it on PATH")
+        raise Unavailable(f"the server is PostgreSQL {version} and no {name} {version} or newer was found: put one on PATH")
     return found[min(found)]
 
 
@@ -173,11 +173,11 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     """Run `tomato-dao backup`."""
     Parser(
         prog=prog,
-        description=f"Save the database in {backup_directory()} (or BACKUP_DIR), where the last {KEPT} of it are kept.",
+        description=f"Back up the database to {backup_directory()} (or BACKUP_DIR), which keeps its last {KEPT} backups.",
     ).parse_args(arguments)
     url = owner_url()
     with probe(url, application_name="tomato-dao backup") as connection:
         schema.refuse_unknown(schema.applied(connection), connection.info.dbname)
     path = back_up(url)
     way_back = f"{command_line('restore')} {printable(shlex.quote(str(path)), None)}"
-    print(f"{printable(path, None)}  {path.stat().st_size:,} bytes; “{way_back}” brings it back")
+    print(f"{printable(path, None)}  {path.stat().st_size:,} bytes; “{way_back}” restores it")

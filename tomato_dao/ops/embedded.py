@@ -131,9 +131,7 @@ def default_data_dir() -> Path:
     try:
         return Path.home() / ".local" / "share" / "tomato-dao"
     except RuntimeError as error:  # neither HOME nor an entry in passwd
-        raise Unavailable(
-            "there is no home directory for the embedded server's data: name a place in TOMATO_DATA_DIR"
-        ) from error
+        raise Unavailable("no home directory was found for the embedded server's data: set TOMATO_DATA_DIR") from error
 
 
 def tests_dir() -> Path:
@@ -159,7 +157,7 @@ class _Server:
         for name in ("postgres", "nobody"):
             with suppress(KeyError):
                 return cls(home, pwd.getpwnam(name), is_for_tests)
-        raise Unavailable("the embedded server does not run as root, and there is neither a user postgres nor nobody to run it")
+        raise Unavailable("the embedded server cannot run as root, and neither the user postgres nor nobody exists to run it")
 
     @property
     def data(self) -> Path:
@@ -199,7 +197,7 @@ class _Server:
             os.fchmod(descriptor, 0o600)
         except OSError as error:
             place = f"{error.filename or self.home}: {error.strerror}"
-            other = "run it as another user than root" if self.user else "name another directory in TOMATO_DATA_DIR"
+            other = "run it as a user other than root" if self.user else "set TOMATO_DATA_DIR to another directory"
             raise Unavailable(f"the embedded server can't write {place}; {other}, or a server in DATABASE_URL") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -224,7 +222,7 @@ class _Server:
             if found != MAJOR:
                 raise WrongSchema(
                     f"{self.data} is of PostgreSQL {found}, the embedded server is {MAJOR}: dump it with {found}'s pg_dumpall "
-                    "and restore it into a new directory, or name another with TOMATO_DATA_DIR"
+                    "and restore it into a new directory, or set TOMATO_DATA_DIR to another directory"
                 )
             return
         new = self.home / "data.new"
@@ -243,7 +241,7 @@ class _Server:
         done = programs.initdb(self.user, "-D", str(data), "-U", "tomato", "--auth=trust", "--no-instructions", *sync, *options)
         if done.returncode != 0:
             said = one_line((done.stderr or b"").decode(errors="replace"), 2000)
-            raise Unavailable(f"the embedded server's initdb failed in {self.home}: {said or 'it said nothing'}")
+            raise Unavailable(f"the embedded server's initdb failed in {self.home}: {said or 'it printed no message'}")
 
     def launch(self) -> None:
         """Start the server and wait until it accepts connections."""
@@ -269,7 +267,7 @@ class _Server:
                 return
             # The sessions and the memory of a server that was killed may take a moment to go.
             if _LEFT_BEHIND not in said or monotonic() > deadline:
-                raise Unavailable(f"the embedded server did not start in {self.home}: {said or 'it said nothing'}")
+                raise Unavailable(f"the embedded server did not start in {self.home}: {said or 'it printed no message'}")
             sleep(pause)
 
     def _try_to_start(self, log: Path, options: list[str], deadline: float) -> str | None:

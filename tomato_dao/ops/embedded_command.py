@@ -17,10 +17,10 @@ from . import embedded, programs
 from .cli import Parser
 
 _ACTIONS = {
-    "start": "start it, unless it runs, and print its URL",
+    "start": "start it, unless it is running, and print its URL",
     "stop": "stop it",
-    "status": "print its state, version, data directory and URL; exit with 1 where it does not run",
-    "psql": "start it, unless it runs, and open psql on its database; further arguments are for psql",
+    "status": "print its state, version, data directory and URL; exit with 1 if it is not running",
+    "psql": "start it, unless it is running, and open psql on its database; further arguments are for psql",
     "remove": "stop it and remove its data",
 }
 
@@ -29,8 +29,8 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     """Run `tomato-dao embedded start|stop|status|psql|remove`."""
     parser = Parser(
         prog=prog,
-        description="Start, stop and use the embedded PostgreSQL server of TOMATO_DATA_DIR. Commands start it as they need it, "
-        "where DATABASE_URL is not set.",
+        description="Start, stop and use the embedded PostgreSQL server of TOMATO_DATA_DIR. Commands start it when they need "
+        "it, unless DATABASE_URL is set.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     for name, summary in _ACTIONS.items():
@@ -60,12 +60,12 @@ def _print_status() -> bool:
     elif status.version:
         print(f"not running: PostgreSQL {status.version}")
     else:
-        print("not running: it has no data yet")
+        print("not running, without data so far")
     print(f"data directory  {printable(status.data, None)}")
     print(f"log             {printable(status.log, None)}")
     print(f"URL             {status.url}")
     if os.environ.get("DATABASE_URL", "").strip():
-        print("DATABASE_URL is set: commands use the server that it names, not this one")
+        print("DATABASE_URL is set: commands use that server, not this one")
     return status.running
 
 

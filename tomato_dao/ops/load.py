@@ -35,29 +35,32 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         "file", type=file_name, help="the dump; .json, .json.gz or .json.zst may be left out; - is standard input"
     )
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--replace", action="store_true", help="remove all that is in the database first")
-    mode.add_argument("--merge", action="store_true", help="insert or update by pk; rows that are not in the file stay")
+    mode.add_argument("--replace", action="store_true", help="first delete everything in the database")
+    mode.add_argument("--merge", action="store_true", help="insert or update rows by pk; rows missing from the file stay")
     mode.add_argument(
         "--check",
         action="store_true",
-        help="only read and verify the file, without a database: that it is whole and unchanged, and that each record is one "
-        "of this version's schema (the database's rules, keys and references: on loading); an old backend's dump with all "
-        "rules, in temporary tables",
+        help="only verify the file, without a database: that it is complete and unchanged, and that each record fits this "
+        "version's schema (rules, keys and references are checked when loading); an old backend's dump is checked against "
+        "all rules, in temporary tables of a database",
     )
     old = parser.add_argument_group("dumps of the old backend, which are recognised by their content")
-    old.add_argument("--format", choices=["legacy"], help="it is one, whatever it looks like")
+    old.add_argument("--format", choices=["legacy"], help="treat the file as one, whatever its content")
     old.add_argument(
         "--skip-invalid",
         action="store_true",
-        help="leave out values that break a rule; records, and what depends on them, only where nothing else can stand there",
+        help="drop values that break a rule; drop records, and what depends on them, only if no other value is possible",
     )
     old.add_argument(
         "--extend-timeouts",
         type=period,
         metavar="DURATION",
-        help="let no topology time out before a duration from now, as 36h or 3d: timeouts pass while the backend is moved",
+        help="postpone all topology timeouts to at least this duration from now, such as 36h or 3d; "
+        "timeouts pass while the backend is moved",
     )
-    old.add_argument("--report", type=file_name, metavar="OUT", help="write what became of the records to a file, as JSON")
+    old.add_argument(
+        "--report", type=file_name, metavar="OUT", help="write a report of what became of the records to a file, as JSON"
+    )
     options = parser.parse_args(arguments)
     input_ = sys.stdin.buffer if options.file == "-" else options.file
     with source(input_) as file, shown() as progress:
@@ -66,12 +69,14 @@ def main(prog: str, arguments: Sequence[str]) -> None:
                 parser.error("an old backend's dump can't be merged: --replace, or an empty database")
             summary = _load_legacy(file, options, progress)
         elif options.skip_invalid or options.report or options.extend_timeouts:
-            parser.error("--skip-invalid, --report and --extend-timeouts are for dumps of the old backend, which this is not")
+            parser.error(
+                "--skip-invalid, --report and --extend-timeouts are only for dumps of the old backend, which this is not"
+            )
         elif options.check:
             through = _older(file)
             summary = check(file, progress=progress)
             if through:
-                print(f"load: it is of an older schema, and would go through {_names(through)}", file=sys.stderr)
+                print(f"load: it has an older schema, and would be migrated by {_names(through)}", file=sys.stderr)
         elif _older(file):
             with interrupted_as(_NOTHING):
                 from .older import load_older  # measured: a fifth of the start
@@ -124,7 +129,7 @@ def _load_legacy(file: Source, options: argparse.Namespace, progress: Report) ->
         except TomatoError as error:
             if options.check:
                 raise
-            print(f"load: warning: all was loaded, but the report is not written: {error}", file=sys.stderr)
+            print(f"load: warning: everything was loaded, but the report could not be written: {error}", file=sys.stderr)
         return summary
 
 
@@ -132,4 +137,4 @@ def _database(connections: int) -> Transactions:
     try:
         return Transactions(Pool(owner_url(), size=connections, application_name="tomato-dao load"))
     except KeepsNoStatements as error:
-        raise Unavailable("a load can't go by way of a pooler: name the server itself in OWNER_DATABASE_URL") from error
+        raise Unavailable("a load cannot use a pooler: set OWNER_DATABASE_URL to the server itself") from error

@@ -177,7 +177,7 @@ def roll_back(url: str | None = None) -> str:
     with _migrating(url, 0) as (connection, owner):
         applied = _applied(connection)
         if not applied:
-            raise NotFound(f"the database {connection.info.dbname} has no migration that could be undone")
+            raise NotFound(f"the database {connection.info.dbname} has no migration to undo")
         schema.refuse_unknown(applied, connection.info.dbname)
         _dbmate_with_backup(url, connection, owner, "rollback")
         return applied[-1]
@@ -235,7 +235,7 @@ def _tries(url: str, timeout: float) -> Iterator[float]:
     migrates needs the connections and the processor.
     """
     yield timeout
-    logger.info("another process migrates %s: waiting for it", printable(database_name(url)))
+    logger.info("waiting for another process that migrates %s", printable(database_name(url)))
     for pause in pauses(0.1, 1):
         sleep(pause)
         yield max(timeout, _PATIENCE)
@@ -328,7 +328,9 @@ def _dbmate_with_backup(
         try:
             saved = back_up(url)
         except TomatoError as error:
-            raise TomatoError(f"nothing was migrated, for want of a backup: {error} (BACKUP=no goes without one)") from error
+            raise TomatoError(
+                f"nothing was migrated, because the backup failed: {error} (BACKUP=no migrates without one)"
+            ) from error
         logger.info("saved %s", printable(saved, None))
     before = _applied(connection)
     try:
@@ -338,9 +340,7 @@ def _dbmate_with_backup(
         with suppress(TomatoError, psycopg.Error), probe(url) as another:  # this one's transaction ends with a rollback
             _settle(another)
         way_back = (
-            f"; the database before is in {saved}: “{command_line('restore')} {quote(str(saved))}” brings it back"
-            if saved
-            else ""
+            f"; the database before is in {saved}: “{command_line('restore')} {quote(str(saved))}” restores it" if saved else ""
         )
         raise TomatoError(f"{error}; {_how_far(url, connection, before)}{way_back}") from error
     _settle(connection)
@@ -357,12 +357,12 @@ def _how_far(url: str, connection: psycopg.Connection, before: list[str]) -> str
             return _stands(another, before)
     except (TomatoError, psycopg.Error):
         status = command_line("migrate status")
-        return f"the connection is lost, and what was being committed may or may not be there: {status} tells what was applied"
+        return f"the connection was lost, and the last migration may or may not be committed: {status} lists what was applied"
 
 
 def _stands(connection: psycopg.Connection, before: list[str]) -> str:
     after, invalid = schema.applied(connection), _invalid(connection)
-    far = "the schema is as it was" if after == before else f"the schema is at {after[-1]}, as before that migration"
+    far = "the schema is unchanged" if after == before else f"the schema is at {after[-1]}, as before that migration"
     return f"{far}; {invalid}" if invalid else far
 
 
@@ -406,13 +406,13 @@ def _create(server: psycopg.Connection, name: str) -> None:
     except psycopg.errors.InsufficientPrivilege as error:
         user = server.info.user
         raise NotAllowed(
-            f"the database {name} is not there, and the user {user} may not make databases; a superuser (postgres) can, in "
-            f'psql: create database "{name}" owner "{user}" encoding \'UTF8\' template template0; or let the user do it: '
-            f'alter role "{user}" createdb'
+            f"the database {name} does not exist, and the user {user} may not create databases; a superuser (postgres) can, in "
+            f'psql: create database "{name}" owner "{user}" encoding \'UTF8\' template template0; or allow it to the '
+            f'user: alter role "{user}" createdb'
         ) from error
     except psycopg.Error as error:
         said = error.diag.message_primary
-        raise Unavailable(f"the database {name} is not there and can't be made: {said}") from error
+        raise Unavailable(f"the database {name} does not exist and cannot be created: {said}") from error
 
 
 def create_utf8(server: psycopg.Connection, name: str) -> None:
@@ -448,9 +448,9 @@ def _status() -> None:
 def _new(name: str) -> Path:
     """Return an empty migration of a name; only a checkout has a place for it."""
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise InvalidValue(f"a migration's name is of a-z, 0-9 and _, such as host_owner, not {quoted(name)}")
+        raise InvalidValue(f"a migration's name must consist of a-z, 0-9 and _, such as host_owner, not {quoted(name)}")
     if checkout() is None:
-        raise InvalidValue("migrations are made in a checkout of tomato-dao")
+        raise InvalidValue("new migrations are written in a checkout of tomato-dao")
     path = schema.DB_DIR / "migrations" / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.sql"
     path.write_text(_TEMPLATE.format(version=rolling.migrations()[-1].oldest), "utf-8")
     return path
@@ -471,18 +471,19 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     """Run `tomato-dao migrate [status | rollback | new NAME]`."""
     parser = Parser(
         prog=prog,
-        description="Bring the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded server's) to this schema.",
+        description="Migrate the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded server's) to this version's "
+        "schema.",
     )
     parser.add_argument(
         "--contract",
         action="store_true",
-        help="apply contract migrations also where workers of older code are connected, whose calls will fail; without it, the "
-        f"migration stops before such a one (exit code {rollout.STOPPED})",
+        help="apply contract migrations even if workers of older code are connected, whose calls will fail; without it, "
+        f"migrating stops before them (exit code {rollout.STOPPED})",
     )
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("status", help="list the migrations: applied, pending, edited since, unknown to this code")
     commands.add_parser("rollback", help="undo the latest migration")
-    commands.add_parser("new", help="make a file for a new migration").add_argument("name")
+    commands.add_parser("new", help="create a file for a new migration").add_argument("name")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if options.command == "status":
@@ -492,5 +493,5 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     elif options.command == "new":
         print(_new(options.name))
     else:
-        with interrupted_as(f"{command_line('migrate status')} tells what was applied"):
+        with interrupted_as(f"{command_line('migrate status')} lists what was applied"):
             _migrate(contract=options.contract)

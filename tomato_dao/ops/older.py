@@ -79,7 +79,7 @@ def _scratch(url: str) -> Iterator[str]:
         try:
             scratch = stack.enter_context(scratch_database(url, migrated=False))
         except NotAllowed as error:
-            raise NotAllowed(f"a dump of an older schema goes through a scratch database: {error}") from error
+            raise NotAllowed(f"a dump of an older schema is migrated in a scratch database, which failed: {error}") from error
         yield scratch
 
 

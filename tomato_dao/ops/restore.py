@@ -83,7 +83,7 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
     url = url or owner_url()
     file = arguments.path("a backup", file)
     if not file.is_file():
-        raise NotFound(f"there is no file {file}")
+        raise NotFound(f"the file {file} does not exist")
     _check_is_backup(file)
     name = database_name(url)
     fresh = restored_as(name)
@@ -139,7 +139,7 @@ def _check_is_backup(file: Path) -> None:
     if start.startswith(COMPRESSED):
         raise InvalidValue(f"{file} is compressed: a dump, then {command}, or a backup that is to be decompressed first")
     if start != BACKUP:
-        raise InvalidValue(f"{file} is no backup of {command_line('backup')} (or pg_dump -Fc)")
+        raise InvalidValue(f"{file} is not a backup of {command_line('backup')} (or pg_dump -Fc)")
 
 
 def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
@@ -150,7 +150,7 @@ def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
             sleep(0.02)
             continue
         told = ", ".join(f"{application}: {sessions}" for application, sessions in found)
-        raise Busy(f"the database {name} is in use ({told}): stop these first, or have their sessions ended, with end_sessions")
+        raise Busy(f"the database {name} is in use ({told}): stop these first, or end their sessions with end_sessions")
 
 
 def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
@@ -159,9 +159,7 @@ def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
     try:
         create_utf8(server, name)
     except psycopg.errors.InsufficientPrivilege as error:
-        raise NotAllowed(
-            f"{server.info.user} may not create databases, which a restore needs (alter role … createdb)"
-        ) from error
+        raise NotAllowed(f"{server.info.user} may not create databases, as a restore must (alter role … createdb)") from error
     owner = server.execute(_OWNER, [like]).fetchone()
     if owner is None:
         return
@@ -232,7 +230,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     """Run `tomato-dao restore FILE`."""
     parser = Parser(
         prog=prog,
-        description="Put a backup in the place of the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded one).",
+        description="Replace by a backup the database of OWNER_DATABASE_URL or DATABASE_URL (else the embedded one).",
     )
     parser.add_argument("file", type=file_name, help=f"a file of {command_line('backup')}")
     parser.add_argument("--end-sessions", action="store_true", help="end the sessions of workers that are connected")
@@ -244,7 +242,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         with maintenance(url) as connection:
             server = {name: target_of(connection).settings[name] for name in ("host", "port", "user")}
         drop = shlex.join(["psql", make_conninfo(**server, dbname="postgres"), "-c", f'drop database "{kept}"'])
-        print(f"the database before is kept as {printable(kept)}; once nobody needs it, drop it:\n  {printable(drop, None)}")
+        print(f"the previous database is kept as {printable(kept)}; once nobody needs it, drop it:\n  {printable(drop, None)}")
     try:
         with probe(url) as connection:
             refuse_planted(connection)

@@ -43,7 +43,7 @@ def make_roles(url: str) -> None:
             psycopg.errors.ReadOnlySqlTransaction,
         ) as error:  # tomato_reader only reads
             raise NotAllowed(
-                f"{connection.info.user} may not make the roles ({error.diag.message_primary}): run it as a superuser, "
+                f"{connection.info.user} may not create the roles ({error.diag.message_primary}): run this as a superuser, "
                 f"OWNER_DATABASE_URL=postgresql://postgres@…/… {command_line('roles')}"
             ) from error
         except psycopg.Error as error:
@@ -84,18 +84,18 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     """Run `tomato-dao roles`."""
     Parser(
         prog=prog,
-        description="Make the roles of db/roles in the server, and give them their privileges in the database, of "
+        description="Create the roles of db/roles on the server, and grant them their privileges in the database, of "
         "OWNER_DATABASE_URL or DATABASE_URL (else the embedded ones).",
     ).parse_args(arguments)
     url = owner_url()
     make_roles(url)
-    print(f"the roles {', '.join(ROLES)} have their privileges")
+    print(f"the roles {', '.join(ROLES)} exist and have their privileges")
     try:
         with probe(url, path=CATALOG_PATH) as connection:
             without = connection.execute(
                 "select rolname from pg_authid where rolname = any(%s) and rolpassword is null", [list(ROLES)]
             )
             for (role,) in without.fetchall():
-                print(f"{role} has no password; where the server asks for one, set it in psql: \\password {role}")
+                print(f"{role} has no password; if the server asks for one, set it in psql: \\password {role}")
     except (psycopg.Error, TomatoError):
         print("passwords are set in psql: \\password tomato_app")

@@ -54,14 +54,14 @@ def _obstacle(connection: psycopg.Connection, migration: Migration, *, contract:
     with connection.transaction(force_rollback=True):
         if migration.backfill and not backfills.is_done(connection, migration.backfill):
             return (
-                f"the backfill {migration.backfill} is not done: run {command_line('backfill')} {migration.backfill}, then "
+                f"the backfill {migration.backfill} is not finished: run {command_line('backfill')} {migration.backfill}, then "
                 f"{command_line('migrate')}"
             )
         connection.execute("select pg_stat_clear_snapshot()")
         older = [printable(line) for line in rolling.older_workers(connection, migration.oldest)]
     if older and not contract:
         return (
-            f"workers of older code than it supports ({migration.oldest}) are connected: {one_line(', '.join(older))}; "
-            f"end them, then run {command_line('migrate')}, or go on in spite of them with {command_line('migrate --contract')}"
+            f"workers with older code than it supports ({migration.oldest}) are connected: {one_line(', '.join(older))}; "
+            f"end them, then run {command_line('migrate')}, or continue despite them with {command_line('migrate --contract')}"
         )
     return ""

@@ -57,7 +57,7 @@ def _copy_database(server: psycopg.Connection, name: str, template: str) -> None
     try:
         server.execute(copy.format(sql.Identifier(name), sql.Identifier(template), strategy))
     except psycopg.Error as error:
-        raise Unavailable(f"{template} can't be copied: {error.diag.message_primary}") from error
+        raise Unavailable(f"{template} cannot be copied: {error.diag.message_primary}") from error
 
 
 def _drop(server: psycopg.Connection, name: str, url: str) -> None:
@@ -79,7 +79,7 @@ def drop_database(url: str) -> None:
         try:
             _drop_with(connection, name)
         except psycopg.Error as error:
-            raise Unavailable(f"the database {name} can't be dropped: {error.diag.message_primary}") from error
+            raise Unavailable(f"the database {name} cannot be dropped: {error.diag.message_primary}") from error
 
 
 def _drop_with(server: psycopg.Connection, name: str) -> None:

@@ -37,7 +37,7 @@ def watch(seconds: float, pool_size: int) -> None:
                     _show(page)
         except (TomatoError, psycopg.Error) as error:
             told = from_driver(error) if isinstance(error, psycopg.Error) else error
-            _show([f"{_now()}: nothing to see: {told}"])
+            _show([f"{_now()}: no figures: {told}"])
             sleep(seconds)
 
 

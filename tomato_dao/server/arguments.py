@@ -14,28 +14,28 @@ _LONGEST_LIMIT = (2**31 - 1) // 1000  # seconds that the server can limit a stat
 def seconds(name: str, value: object) -> float:
     """Return a number of seconds, of 0 or more, that can be waited for."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST:
-        raise InvalidValue(f"{name} is 0 or more seconds, not {_shown(value)}")
+        raise InvalidValue(f"{name} must be 0 or more seconds, not {_shown(value)}")
     return value
 
 
 def limit(name: str, value: object) -> float:
     """Return a number of seconds, of 0 or more, after which the server may end a statement."""
     if seconds(name, value) > _LONGEST_LIMIT:
-        raise InvalidValue(f"{name} is {_LONGEST_LIMIT:,} seconds at most (0: no limit), not {_shown(value)}")
+        raise InvalidValue(f"{name} must be at most {_LONGEST_LIMIT:,} seconds (0: no limit), not {_shown(value)}")
     return cast("float", value)
 
 
 def count(name: str, value: object, least: int) -> int:
     """Return a whole number that is not below another."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidValue(f"{name} is a whole number of {least} or more, not {_shown(value)}")
+        raise InvalidValue(f"{name} must be a whole number of {least} or more, not {_shown(value)}")
     return value
 
 
 def text(name: str, value: object) -> str:
     """Return a text that can be sent to the server."""
     if not isinstance(value, str) or not value.isprintable():
-        raise InvalidValue(f"{name} is a text without control characters, not {_shown(value)}")
+        raise InvalidValue(f"{name} must be a string without control characters, not {_shown(value)}")
     return value
 
 
@@ -47,13 +47,13 @@ def path(name: str, value: object) -> Path:
                 return Path(value)
         except UnicodeEncodeError:
             pass
-    raise InvalidValue(f"{name} is the path of a file, not {_shown(value)}")
+    raise InvalidValue(f"{name} must be the path of a file, not {_shown(value)}")
 
 
 def url(value: object) -> str:
     """Return a database's URL without what surrounds it: a newline or blank of a file; InvalidValue never shows it."""
     if not isinstance(value, str) or not value.strip().isprintable():
-        raise InvalidValue("the database URL is a text of the form postgresql://user@host:port/database")
+        raise InvalidValue("the database URL must have the form postgresql://user@host:port/database")
     return value.strip()
 
 

@@ -45,7 +45,7 @@ class Capacity:
         return (
             f"a pool of {size}{more} does not fit: the server allows {self.allowed} connections, reserves {self.reserved}, "
             f"and others hold {self.others}, which leaves {self.room}; "
-            f"make pools smaller or max_connections larger ({command_line('doctor')} tells how)"
+            f"make pools smaller or max_connections larger ({command_line('doctor')} says how)"
         )
 
 

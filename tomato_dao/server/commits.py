@@ -54,7 +54,7 @@ def was_committed(url: str, server: Server | None, transaction: int, timeout: fl
     transaction: its id. timeout: seconds for which a server is waited for that is not there, or still at work on it (10 at
     most, and a moment where the caller's deadline is over). Raises OutcomeUnknown where it can't be found out.
     """
-    why = "the server does not say which one it is"
+    why = "the server cannot be identified"
     with ending(min(timeout, _PATIENCE)):
         deadline = monotonic() + left(_PATIENCE)
         for pause in pauses(0.02, 0.5):
@@ -78,9 +78,9 @@ def was_committed(url: str, server: Server | None, transaction: int, timeout: fl
 
 def unknown(why: str, transaction: int | None = None) -> OutcomeUnknown:
     """Return the error for a transaction of which is not known whether it was committed."""
-    ask = f"select pg_xact_status('{transaction}') tells, on the same server; or " if transaction else ""
+    ask = f"select pg_xact_status('{transaction}') shows it, on the same server; or " if transaction else ""
     return OutcomeUnknown(
-        f"the answer to the commit was lost, so the transaction may or may not have been carried out ({why}): {ask}look "
+        f"the answer to the commit was lost, so the transaction may or may not have been carried out ({why}): {ask}check "
         "whether its changes are there before you repeat it"
     )
 
@@ -104,7 +104,7 @@ def _status(connection: psycopg.Connection, server: Server, transaction: int) ->
         return None
     here, has_crashed = found
     if (here.system, here.timeline) != (server.system, server.timeline):
-        raise unknown("another server, or another timeline, has taken its place", transaction)
+        raise unknown("another server, or another timeline, has replaced it", transaction)
     try:
         row = connection.execute("select pg_xact_status(%s::text::xid8)", [str(transaction)]).fetchone()
     except psycopg.errors.InvalidParameterValue:  # the id was never given to anything that a crash has left

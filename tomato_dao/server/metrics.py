@@ -53,10 +53,10 @@ def turned_away(how: str, size: int, busy: Sequence[QueryRunner], connections: i
     the server says to a pool that asks for more.
     """
     some = f"all {size}" if len(busy) == size else f"{len(busy)} of at most {size}"
-    advice = "make the pool larger or the tasks shorter"
+    advice = "enlarge the pool or shorten the tasks"
     if refusal:
         advice = (
-            f"the server gives it no more connections than {connections}: {refusal} ({command_line('doctor')} tells its limit)"
+            f"the server allows it no more connections than {connections}: {refusal} ({command_line('doctor')} shows its limit)"
         )
     return Unavailable(
         f"{how}: {some} of this process's pool are at work{holders(busy)} "

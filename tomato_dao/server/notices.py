@@ -36,7 +36,7 @@ def retell(record: logging.LogRecord) -> bool:
         case (PoolName() as name, error, *_):
             if isinstance(error, psycopg.Error):
                 name.refusal = one_line(error)
-                logger.warning("the pool of %s gets no connection and asks again: %s", name, name.refusal)
+                logger.warning("the pool of %s got no connection and tries again: %s", name, name.refusal)
             return False  # where it gives up, it is asked again all the same
     return True
 

@@ -72,9 +72,7 @@ class Opening:
         patience = timeout if patience is None else patience
         with at_most(patience + _GRACE), probe(self.url, timeout) as connection:
             if self.prepare and not takes_options(connection):
-                raise poolers.KeepsNoStatements(
-                    "the pooler in between takes no settings of a session: connect with prepare=False"
-                )
+                raise poolers.KeepsNoStatements("the pooler accepts no session settings: connect with prepare=False")
             rolling.check_worker(connection) if self._worker else schema.check(connection, self._migrations)
             version, is_pooled = connection.info.server_version, poolers.is_between(connection)
             if self.prepare and (shortage := capacity(connection).shortage(self.size, BESIDE if self._worker else 0)):
@@ -107,4 +105,4 @@ class Opening:
 
     def full(self, waiting: int) -> str:
         """Return how a message tells of a queue that has as many as it may have."""
-        return f"the queue has {counted(waiting, 'task')} already, which is the limit"
+        return f"the queue has {counted(waiting, 'task')} already, the limit"

@@ -41,7 +41,7 @@ def advice(connection: psycopg.Connection) -> str:
     """Return what to do about what is planted; empty where nothing is."""
     found = _found(connection)
     roles = ", ".join(sorted({f'"{role}"' for *_, role, _ in found}))
-    return f'drop them, or, if they are meant to be there: reassign owned by {roles} to "{found[0][3]}"' if found else ""
+    return f'drop them, or, if they are intended: reassign owned by {roles} to "{found[0][3]}"' if found else ""
 
 
 def refuse_planted(connection: psycopg.Connection) -> None:
@@ -49,7 +49,7 @@ def refuse_planted(connection: psycopg.Connection) -> None:
     if found := planted(connection):
         shown = [printable(name, 100) for name in found[:_SHOWN]] + [f"and {len(found) - _SHOWN} more"] * (len(found) > _SHOWN)
         raise WrongSchema(
-            f"the schema {SCHEMA} of the database {connection.info.dbname} holds objects that its owner did not make "
+            f"the schema {SCHEMA} of the database {connection.info.dbname} holds objects that its owner does not own "
             f"({', '.join(shown)}): {advice(connection)}"
         )
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 _PATIENCE = 1000  # milliseconds that a session of the pooler is waited for: one that gives each client its own may have no more
 _TRIES = 5  # another client may be given the session
 _NAME = b"tomato_dao_probe"
-_ADVICE = "name the server itself in DIRECT_DATABASE_URL, which goes with DATABASE_URL"
+_ADVICE = "set DIRECT_DATABASE_URL, beside DATABASE_URL, to the server itself"
 
 
 class KeepsNoStatements(Unavailable):
@@ -44,8 +44,8 @@ def check_statements(settings: Mapping[str, object]) -> None:
                 return
             _ask(other, b"rollback to tomato_dao; deallocate " + _NAME + b"; commit")
             raise KeepsNoStatements(
-                "the pooler in between lets clients share sessions and keeps no prepared statements for them: connect with "
-                "prepare=False, or have it keep them (PgBouncer 1.21 or later: max_prepared_statements)"
+                "the pooler shares sessions between clients without keeping their prepared statements: connect with "
+                "prepare=False, or make it keep them (PgBouncer 1.21 or later: max_prepared_statements)"
             )
 
 
@@ -55,14 +55,15 @@ def check_session(connection: psycopg.Connection, another: Callable[[], psycopg.
         return
     with closing(another()) as other:
         if _meets(connection, other):
-            raise Unavailable(f"the pooler in between gives no client a session of its own, which {what} need: {_ADVICE}")
+            raise Unavailable(f"the pooler gives clients no session of their own, which {what} need: {_ADVICE}")
 
 
 def warn_owner(connection: psycopg.Connection) -> None:
     """Write a warning where what changes the schema comes by way of a pooler."""
     if is_between(connection):
         logger.warning(
-            "a pooler is in between, whose time limits and session settings count: name the server itself in OWNER_DATABASE_URL"
+            "the connection goes through a pooler, whose time limits and session settings apply: set OWNER_DATABASE_URL to the "
+            "server itself"
         )
 
 
@@ -71,7 +72,7 @@ def _opened(settings: Mapping[str, object]) -> psycopg.Connection:
         return psycopg.connect(**{**settings, "autocommit": True})  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
         raise KeepsNoStatements(
-            f"the pooler in between refuses a session with its settings: {one_line(error)}: connect with prepare=False"
+            f"the pooler refuses a session with settings: {one_line(error)}: connect with prepare=False"
         ) from error
 
 
@@ -109,4 +110,4 @@ def _ask(connection: psycopg.Connection, statements: bytes) -> bytes | None:
 def _tell_of_dropped(connection: psycopg.Connection, settings: Mapping[str, object]) -> None:
     """Write a warning where the pooler has dropped the options of a session."""
     if "options" in settings and _ask(connection, b"show jit") != b"off":
-        logger.warning("the pooler in between drops the settings of sessions: those of the role count, its time limits too")
+        logger.warning("the pooler drops session settings: those of the role apply, including its time limits")

@@ -52,7 +52,7 @@ class Position:
         """Return the position of a token. Raises InvalidValue where it is none."""
         found = _TOKEN.fullmatch(text.upper()) if isinstance(text, str) else None
         if found is None:
-            raise InvalidValue(f"{quoted(text)} is no token: use what db.token() has given")
+            raise InvalidValue(f"{quoted(text)} is not a token: use the result of db.token()")
         return cls(int(found[1], 16), int(found[2], 16) << 32 | int(found[3], 16))
 
     def __str__(self) -> str:

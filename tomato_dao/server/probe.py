@@ -68,9 +68,9 @@ def connection_settings(url: str, application_name: str, limits: Mapping[str, st
         raise InvalidValue("the database URL is not of the form postgresql://user@host:port/database") from None
     outside = [str(given.get(name, "")) for name in ("host", "port", "dbname")]
     if any("@" in text and not text.startswith("/") for text in outside):
-        raise InvalidValue("the database URL has an @ or / in its password: write them as %40 and %2F")
+        raise InvalidValue("the password in the database URL contains an @ or /: write them as %40 and %2F")
     if "search_path" in str(given.get("options", "")):
-        raise InvalidValue(f"the tables are in the schema {pins.SCHEMA}: leave search_path out of the database URL's options")
+        raise InvalidValue(f"the tables are in the schema {pins.SCHEMA}: remove search_path from the database URL's options")
     options = [pins.options(limits), _given_options(given), pins.options(pins.PINNED)]
     return {
         "application_name": application_name,
@@ -160,7 +160,7 @@ def _refuse_standby(connection: psycopg.Connection, what: str) -> None:
         raise from_driver(error) from error
     if is_standby:
         raise Unavailable(
-            f"the server at {_place(connection.info.get_parameters())} is a standby, and {what} need the primary: name it in "
+            f"the server at {_place(connection.info.get_parameters())} is a standby, and {what} need the primary: put it into "
             "the URL, or all servers with target_session_attrs=read-write"
         )
 
@@ -205,9 +205,9 @@ def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEM
         except psycopg.Error as error:
             raise from_driver(error) from error
         except UnicodeError as error:  # from Python's look-up of a host whose name has an empty or too long part
-            raise InvalidValue(f"can't connect to {_place(settings)}: this is no name of a host: {error}") from error
+            raise InvalidValue(f"can't connect to {_place(settings)}: the host name is unknown: {error}") from error
         if not told:
-            logger.warning("%s (asking again for %g s)", failed, timeout)
+            logger.warning("%s (trying again for %g s)", failed, timeout)
             told = True
         sleep(pause)
     raise AssertionError("asks until it returns or raises")
@@ -272,11 +272,11 @@ def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError
     """One line: which server, what it said, what to do."""
     said = "; ".join(line.strip() for line in str(error).splitlines() if not line.startswith("\t"))
     if re.search(_FULL, said):
-        advice = "it has all the connections that it allows: fewer worker processes or smaller pools leave some free"
+        advice = "it has reached its connection limit: use fewer worker processes or smaller pools"
     elif re.search('database ".*" does not exist', said):
-        advice = f"{command_line('migrate')} makes it"
+        advice = f"{command_line('migrate')} creates it"
     elif re.search("not currently accepting connections", said):
-        advice = "a restore puts a backup in its place now, or somebody has closed it: try again in a moment"
+        advice = "a restore is replacing it, or it was closed to connections: try again in a moment"
     elif re.search("Peer authentication failed", said):
         advice = (
             "through its socket this server, as Debian sets it up, lets in only who has the same name in the operating system "
@@ -286,15 +286,15 @@ def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError
             "postgresql://user:password@localhost/database"
         )
     elif re.search("no pg_hba.conf entry", said):
-        advice = "a line in the server's pg_hba.conf must let this user in from this host"
+        advice = "add a line to the server's pg_hba.conf that allows this user from this host"
     elif re.search('role ".*" does not exist', said):
-        advice = "name a user of the database in DATABASE_URL, or have this one made (sudo -u postgres createuser …)"
+        advice = "put an existing user into DATABASE_URL, or create this one (sudo -u postgres createuser …)"
     elif error.pgconn is not None and error.pgconn.needs_password:
-        advice = "give a password in the URL, in PGPASSWORD or in ~/.pgpass"
+        advice = "set a password in the URL, in PGPASSWORD or in ~/.pgpass"
     elif error.pgconn is not None and error.pgconn.used_password and not _may_pass(error):
         advice = "check user and password in DATABASE_URL"
     else:
-        advice = "check that the server runs and that DATABASE_URL names its host, port, user and database"
+        advice = "check that the server is running and that DATABASE_URL has the right host, port, user and database"
     return Unavailable(f"can't connect to {_place(settings)}: {said}; {advice}")
 
 

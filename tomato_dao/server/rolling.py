@@ -109,7 +109,7 @@ def _check_newer(connection: psycopg.Connection, theirs: str) -> None:
         )
         raise WrongSchema(
             f"the database {database} has schema version {theirs}, which {supports}; this code is of schema version {ours}: "
-            "it belongs to a newer tomato-dao; install that one"
+            "it belongs to a newer tomato-dao; install that version"
         )
     if (database, theirs) not in _told:
         _told.add((database, theirs))

@@ -39,7 +39,7 @@ def recreate() -> str:
     return (
         f"recreate it: drop the database ({command_line('embedded remove')} removes the embedded server with all its data), "
         f"then run {command_line('migrate')}; to keep its rows, first write them with {command_line('dump')} of the tomato-dao "
-        "that made it, and load them afterwards"
+        "that created it, and load them afterwards"
     )
 
 
@@ -56,7 +56,7 @@ def drop_invalid_index(name: str) -> str:
 def undo_edit() -> str:
     """Return the advice for a migration that was edited after it was applied."""
     return (
-        f"bring the file back as it was, and make the change in a new migration ({command_line('migrate new')}); if the file "
+        f"restore the file, and make the change in a new migration ({command_line('migrate new')}); if the file "
         f"was never released, recreate the database instead ({command_line('embedded remove')} removes the embedded server "
         "with all its data)"
     )
@@ -130,12 +130,12 @@ def applied(connection: psycopg.Connection) -> list[str]:
             return []
         if is_ours != (True,):
             raise WrongSchema(
-                f"schema_migrations of the database {connection.info.dbname} is no plain table, as dbmate makes it: drop it"
+                f"schema_migrations in the database {connection.info.dbname} is not a table as dbmate creates it: drop it"
             )
         return [str(row[0]) for row in connection.execute("select version from schema_migrations order by version")]
     except psycopg.errors.InsufficientPrivilege as error:
         raise NotAllowed(
-            f"the user {connection.info.user} may not read the database {connection.info.dbname}: connect as another "
+            f"the user {connection.info.user} may not read the database {connection.info.dbname}: connect as another user "
             f"(once {command_line('roles')} has run: tomato_app, tomato_reader or tomato_owner)"
         ) from error
     except psycopg.Error as error:
@@ -146,8 +146,8 @@ def _refuse_elsewhere(connection: psycopg.Connection) -> None:
     """Raise WrongSchema if the tables are in another schema: sessions with another search_path may have put them there."""
     if found := connection.execute(_ELSEWHERE).fetchone():
         raise WrongSchema(
-            f"the tables of the database {connection.info.dbname} are in the schema {found[0]}, and tomato-dao looks in "
-            f"{pins.SCHEMA} only: rename {found[0]} to {pins.SCHEMA}, once that is dropped or has another name"
+            f"the tables of the database {connection.info.dbname} are in the schema {found[0]}, and tomato-dao only uses "
+            f"{pins.SCHEMA}: rename {found[0]} to {pins.SCHEMA}, after dropping or renaming that one"
         )
 
 
@@ -159,7 +159,7 @@ def refuse_unknown(versions: Sequence[str], database: str) -> None:
     if unknown := differs.unknown:
         raise WrongSchema(
             f"the database {database} has migrations that this code does not know ({', '.join(unknown)}): "
-            "it belongs to a newer tomato-dao; install that one"
+            "it belongs to a newer tomato-dao; install that version"
         )
 
 
@@ -193,7 +193,7 @@ def check(connection: psycopg.Connection, migrations: Sequence[str] | None = Non
     if migrations is not None:
         if have != list(migrations):
             raise WrongSchema(
-                f"the database {connection.info.dbname} has other migrations than the older schema {max(migrations)}"
+                f"the database {connection.info.dbname} has different migrations from the older schema {max(migrations)}"
             )
         return
     where = f"the database {connection.info.dbname}"

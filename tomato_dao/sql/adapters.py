@@ -33,7 +33,7 @@ class _Int2(Dumper):
 
     def dump(self, obj: object) -> Buffer:
         if obj is True or obj is False:
-            raise TypeError("required is a number, not bool")
+            raise TypeError("expected a number, not bool")
         return self.pack(obj)
 
 
@@ -72,7 +72,7 @@ class _Timestamptz(Dumper):
 
 def _microseconds(moment: object) -> int:
     if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise TypeError("required is a datetime with a time zone")
+        raise TypeError("expected a datetime with a time zone")
     return (moment - _EPOCH) // _MICROSECOND
 
 
@@ -90,7 +90,7 @@ def _guarded(name: str, *accepted: type, refused: tuple[type, ...] = ()) -> type
 
         def dump(self, obj: object) -> Buffer | None:
             if not isinstance(obj, accepted) or isinstance(obj, refused):
-                raise TypeError(f"required is {' or '.join(c.__name__ for c in accepted)}, not {type(obj).__name__}")
+                raise TypeError(f"expected {' or '.join(c.__name__ for c in accepted)}, not {type(obj).__name__}")
             return self._dump(obj)
 
     return Guarded
@@ -115,7 +115,7 @@ class _Array(ListBinaryDumper):
 
     def dump(self, obj: object) -> Buffer | None:
         if not isinstance(obj, list | tuple):
-            raise TypeError(f"required is a list, not {type(obj).__name__}")
+            raise TypeError(f"expected a list, not {type(obj).__name__}")
         return super().dump(list(obj))
 
 
@@ -126,7 +126,7 @@ class _FixedArray(_Array):
 
     def values(self, items: Sequence[object]) -> Sequence[object]:
         if bool in set(map(type, items)):  # struct would pack it as 0 or 1
-            raise TypeError("required are numbers, not bool")
+            raise TypeError("expected numbers, not bool")
         return items
 
     def dump(self, obj: object) -> Buffer | None:

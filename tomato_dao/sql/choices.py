@@ -122,7 +122,7 @@ class Choices:
         """
         names = self._names.get(order)
         if names is None:
-            raise self._refused("order", f"{order!r} is no order of {self.name}: {_listed(self.orders) or 'it has none'}")
+            raise self._refused("order", f"{order!r} is not an order of {self.name}: {_listed(self.orders) or 'it has none'}")
         given = [name for n, name in enumerate(self.optional) if mask >> n & 1]
         used = [name for name in names if name in given]
         places = [*range(len(self.required)), *(len(self.required) + given.index(name) for name in used)]
@@ -136,10 +136,12 @@ class Choices:
         """
         after = self.orders[order].after if self.orders else ()
         if missing := [name for name in after if name not in given and not set(after).isdisjoint(given)]:
-            raise self._refused(missing[0], f"{self.name} continues after {_listed(after)} together: {missing[0]} is missing")
+            raise self._refused(missing[0], f"{self.name} needs {_listed(after)} together: {missing[0]} is missing")
         if useless := self._useless(order, given):
             with_ = min((line.needs for line in self.lines if useless in line.needs), key=len) - {useless}
-            raise self._refused(useless, f"{self.name} uses {useless} only together with {_listed(sorted(with_ - set(given)))}")
+            raise self._refused(
+                useless, f"{self.name} accepts {useless} only together with {_listed(sorted(with_ - set(given)))}"
+            )
         if made := self._made.get((order, *given)):
             return made
         texts, numbers = zip(*self._text(order, frozenset(given)), strict=True)

@@ -452,7 +452,9 @@ class Statement:
             except _ADAPTATION_ERRORS as error:
                 type_ = self._connection.adapters.types.get(oid)
                 given = quoted(value) if isinstance(value, int | float | None) else f"a {type(value).__name__}"
-                text = f"{entity}: {name}: {given} does not fit {type_.name if type_ else 'the type'}: {one_line(error, 300)}"
+                text = f"{entity}: {name}: {given} does not fit {type_.name if type_ else 'the type'}"
+                if value is not None:
+                    text += f": {one_line(error, 300)}"
                 invalid = InvalidValue(text, entity=entity, key=name)
                 invalid.__cause__ = error
                 return invalid

@@ -44,11 +44,11 @@ class Deadline:
     def check(self) -> None:
         """Raise DeadlinePassed where it is over."""
         if monotonic() >= self.at:
-            raise self.passed("it was not begun")
+            raise self.passed("the call was not started")
 
     def passed(self, consequence: str) -> DeadlinePassed:
         """Return the error of a call for which the time did not suffice."""
-        return DeadlinePassed(f"no answer within the {self.seconds:.3g} s that there were; {consequence}")
+        return DeadlinePassed(f"no answer within {self.seconds:.3g} s; {consequence}")
 
 
 _current: ContextVar[Deadline | None] = ContextVar("tomato_dao_deadline", default=None)
@@ -131,16 +131,16 @@ class TimedConnection(psycopg.Connection[TupleRow]):
             self.cancel_safe(timeout=ENDING)
             result = _wait(self, _until(gen, monotonic() + ENDING), _STEP / 2)
         except psycopg.errors.QueryCanceled:
-            raise passed.passed("it was cancelled") from None
+            raise passed.passed("the call was cancelled") from None
         except (_LateError, psycopg.errors.CancellationTimeout):
             self.pgconn.finish()
-            raise passed.passed("the server did not answer to its cancellation either, so the session was closed") from None
+            raise passed.passed("the server did not answer to the cancellation, so the session was closed") from None
         except BaseException:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()
             raise
         if isinstance(result, list) and any(map(_is_cancelled, result)):
-            raise passed.passed("it was cancelled")
+            raise passed.passed("the call was cancelled")
         return result
 
     @classmethod
@@ -177,4 +177,4 @@ def _opened(gen: Generator[Any, Any, Result], until: Deadline) -> Generator[Any,
         return (yield from _until(gen, until.at))
     except _LateError:
         gen.close()
-        raise until.passed("the server did not let it in") from None
+        raise until.passed("the server did not accept the connection") from None

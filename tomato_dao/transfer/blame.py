@@ -79,7 +79,7 @@ class Search:
             return None
         (earlier_line, earlier), (line, pk) = (self._place(table, ctid, row[2]) for ctid in row[:2])
         if set(columns) == {column.name for column in table.key}:
-            said = "it is there already" + ("" if earlier_line is None else f", on line {earlier_line}")
+            said = "it exists already" + ("" if earlier_line is None else f", on line {earlier_line}")
         else:
             said = f"its {', '.join(columns)} is that of the {table.model} "
             said += earlier if earlier_line is None else f"on line {earlier_line}"
@@ -104,7 +104,7 @@ class Search:
         found.sort(key=lambda place: (place[0] is None, place[0]))
         shown = "; ".join(_at(line) + text for line, text in found[:_SHOWN])
         count = f"the first {_SHOWN} references" if len(found) > _SHOWN else "references"
-        return NotFound(f"{count} to what is not there: {shown}")
+        return NotFound(f"{count} to missing records: {shown}")
 
     def _dangling(self, reference: Reference, tables: dict[str, Table]) -> list[tuple[int | None, str]]:
         table, to = tables[reference.table], tables[reference.to_table]
@@ -126,7 +126,7 @@ class Search:
         return [
             (
                 None if ctid is None else self._line(table, ctid),
-                f"{table.model} {printable(pk, _LONGEST)}: {named} {printable(value, _LONGEST)} names no {to.model}",
+                f"{table.model} {printable(pk, _LONGEST)}: {named} {printable(value, _LONGEST)} refers to a missing {to.model}",
             )
             for ctid, pk, value in self._connection.execute(query)
         ]

@@ -111,7 +111,7 @@ def load_blocks(
     """
     with db.connection() as connection:
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
-            raise WrongState("a load is a transaction of its own: start it outside of transaction()")
+            raise WrongState("a load needs a transaction of its own: call it outside of transaction()")
         try:
             with db.committing(connection):
                 load = _Load(connection, merge=merge, progress=progress, migrations=migrations)
@@ -135,7 +135,7 @@ def refuse_rows(connection: psycopg.Connection, tables: Iterable[Table]) -> None
         if connection.execute(sql.SQL("select from {} limit 1").format(sql.Identifier(table.name))).rowcount:
             raise NotEmpty(
                 f"the database {connection.info.dbname} is not empty (there are {table.name}): load into another, "
-                "or with replace, which removes all that is in it first",
+                "or with replace, which first deletes everything in it",
                 entity=table.model,
             )
 
@@ -151,7 +151,7 @@ def failure(error: psycopg.Error, connection: psycopg.Connection) -> TomatoError
 
 def owner_needed(error: psycopg.Error) -> NotAllowed:
     """Return the error of a load by a user that may not."""
-    return NotAllowed(f"{error.diag.message_primary}: a load needs the owner of the tables; name its URL in OWNER_DATABASE_URL")
+    return NotAllowed(f"{error.diag.message_primary}: a load must run as the owner of the tables; set OWNER_DATABASE_URL")
 
 
 class _Load:
@@ -193,11 +193,11 @@ class _Load:
                 return
             order.remove(table)
             order.insert(0, table)
-            self._tell("waiting for others' transactions")
+            self._tell("waiting for other sessions' transactions")
             if monotonic() > patience:
                 patience = inf
                 ((holders,),) = self._connection.execute(_HOLDERS, [self._quoted]).fetchall()
-                logger.warning("the load waits for others' transactions to end: %s", one_line(holders))
+                logger.warning("the load waits for other sessions' transactions: %s", one_line(holders))
             sleep(pause)  # so that others come through
 
     def prepare(self) -> None:

@@ -142,7 +142,7 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
 def _refuse_other_formats(start: bytes) -> None:
     """Raise InvalidValue for the start of a file that is no dump, and that is known or has a dump further on."""
     if start.startswith(BACKUP):
-        raise InvalidValue(f"it is a backup, not a dump: {command_line('restore')} brings it back")
+        raise InvalidValue(f"it is a backup, not a dump: {command_line('restore')} restores it")
     for mark, said in _OTHER_FORMATS.items():
         if start.startswith(mark):
             raise InvalidValue(said)
@@ -150,7 +150,7 @@ def _refuse_other_formats(start: bytes) -> None:
     if begin[:1] not in (b"[", b"") and (array := _ARRAY.search(begin)):
         line = start.count(b"\n", 0, len(start) - len(begin) + array.start()) + 1
         first = begin.split(b"\n", 1)[0].strip()[:60].decode(errors="replace")
-        raise InvalidValue(f"the dump begins in line {line}, after “{first}”: remove what another program wrote before it")
+        raise InvalidValue(f"the dump begins in line {line}, after “{first}”: remove what another program has put before it")
 
 
 class _Raw(io.RawIOBase):

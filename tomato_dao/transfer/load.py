@@ -37,7 +37,7 @@ def load(
     An old backend's dump is recognised by its content, and loaded as by `load_legacy`.
 
     db: its user must own the tables. file: a path (also without its ending .json, .json.gz or .json.zst), or a file that is
-    open for reading bytes. replace: remove all that is in the database first. merge: insert or update by pk; what the file
+    open for reading bytes. replace: first delete everything in the database. merge: insert or update by pk; what the file
     doesn't name stays. Without either the database must be empty. progress: is told now and then.
 
     Raises NotFound where there is no such file, Unavailable where it can't be read or the connection fails, WrongSchema
@@ -45,12 +45,12 @@ def load(
     InvalidValue, AlreadyExists for a pk that is there twice, NotFound for references to nothing.
     """
     if replace and merge:
-        raise InvalidValue("a load replaces or merges, not both")
+        raise InvalidValue("a load can replace or merge, not both")
     start = time.monotonic()
     with source(file) as chunks:
         if chunks.recognise(is_legacy):
             if merge:
-                raise InvalidValue("an old dump can't be merged into a database that is in use")
+                raise InvalidValue("an old backend's dump cannot be merged into a database that is in use")
             return load_legacy(db, chunks, replace=replace, progress=progress)
         reader = DumpReader(chunks)
         _refuse_older(reader.header.migrations)
@@ -99,10 +99,10 @@ def lacking(theirs: list[str]) -> list[str]:
     if unknown := differs.unknown:
         raise WrongSchema(
             f"the dump has migrations that this code does not know ({printable(', '.join(unknown))}): it is of a newer "
-            "tomato-dao; load it with that one"
+            "tomato-dao; load it with that version"
         )
     if not theirs or theirs != ours[: len(theirs)]:
-        raise WrongSchema(f"the dump lacks migrations ({', '.join(differs.pending)}): no release has such a schema")
+        raise WrongSchema(f"the dump lacks migrations ({', '.join(differs.pending)}): no release has this schema")
     return differs.pending
 
 
@@ -125,6 +125,6 @@ def _refuse_older(theirs: list[str]) -> None:
     if missing := lacking(theirs):
         ours = schema.known()
         raise WrongSchema(
-            f"the dump lacks {len(missing)} of {len(ours)} migrations ({', '.join(missing)}): {command_line('load')} takes it "
-            "through them"
+            f"the dump lacks {len(missing)} of {len(ours)} migrations ({', '.join(missing)}): {command_line('load')} applies "
+            "them while loading"
         )

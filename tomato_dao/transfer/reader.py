@@ -49,7 +49,7 @@ class DumpReader:
             raise InvalidValue("the file is empty, or cut off")
         first, *others = start.split(b"\n", 2)
         if first != b"[":
-            raise _wrong(1, f"this is no dump, {_ANEW}")
+            raise _wrong(1, f"this is not a dump, {_ANEW}")
         if len(others) < 2:
             raise _cut(1)
         header, rest = others
@@ -113,9 +113,9 @@ class DumpReader:
         for model in counts | said:
             if said.get(model, 0) != counts.get(model, 0):
                 told = f"{printable(said.get(model, 0), 60)} {printable(model, 60)} records"
-                raise _wrong(n, f"the trailer tells of {told}, the file has {counts.get(model, 0)}")
+                raise _wrong(n, f"the trailer says {told}, the file has {counts.get(model, 0)}")
         if rows != sum(counts.values()):
-            raise _wrong(n, f"the trailer tells of {printable(rows, 60)} records, the file has {sum(counts.values())}")
+            raise _wrong(n, f"the trailer says {printable(rows, 60)} records, the file has {sum(counts.values())}")
         if sha256 != self._hash.hexdigest():
             raise _wrong(n, "the content doesn't match the trailer's hash: the file was changed or damaged")
         self._read = n + len(rest)
@@ -125,7 +125,7 @@ class DumpReader:
             if len(rest) > 1:
                 break
         if rest != [b"]"]:
-            raise _wrong(n + 1, "“]” is expected after the trailer, and nothing more") if rest else _cut(n)
+            raise _wrong(n + 1, "only “]” may follow the trailer") if rest else _cut(n)
 
     def _complete_lines(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Yield some lines at a time, each with its newline."""
@@ -135,7 +135,7 @@ class DumpReader:
             if not cut:
                 rest += chunk
                 if len(rest) > LONGEST:
-                    raise _wrong(self._read + 1, f"it is longer than {LONGEST >> 20} MiB, the most that a line may have")
+                    raise _wrong(self._read + 1, f"it is longer than {LONGEST >> 20} MiB, the limit for a line")
                 continue
             rest += memoryview(chunk)[:cut]
             text = bytes(rest)
@@ -144,7 +144,7 @@ class DumpReader:
             yield text
             del text
         if rest and not self._read and rest[:1] == b"[" and rest[-1:] == b"]":
-            raise _wrong(1, f"this is no dump, {_ANEW}")
+            raise _wrong(1, f"this is not a dump, {_ANEW}")
         if rest:
             raise InvalidValue(f"the file ends in the middle of line {self._read + 1}: it is cut off")
 
@@ -163,7 +163,7 @@ def _check_encoding(text: bytes, lines_before: int) -> None:
             decoder.decode(text[start : start + _SLICE])  # the last one ends with a newline, so with a whole character
         except UnicodeDecodeError as error:
             line = lines_before + text.count(b"\n", 0, start + error.start) + 1
-            raise _wrong(line, "it has bytes that are not UTF-8") from None
+            raise _wrong(line, "it has bytes that are not valid UTF-8") from None
 
 
 def _header(line: bytes) -> Header:
@@ -175,7 +175,7 @@ def _header(line: bytes) -> Header:
         raise _wrong(2, f"the header is missing or damaged, {_ANEW}") from None
     if version != FORMAT:
         told = f"the dump is of format {printable(version, 60)}, this tomato-dao reads {FORMAT}"
-        raise _wrong(2, f"{told}: load it with the one that wrote it")
+        raise _wrong(2, f"{told}: load it with the version that wrote it")
     try:
         first, *others = tables_of(fields)
         return Header([str(version) for version in fields["migrations"]], [first, *others])
@@ -196,7 +196,7 @@ def _table(model: str, fields: dict[str, Any]) -> Table:
 
 def _column(name: str, kind: str) -> Column:
     if kind.removesuffix("?") not in KINDS:
-        raise ValueError(f"{kind} is no kind of column")
+        raise ValueError(f"{kind} is not a kind of column")
     return Column(name, kind.removesuffix("?"), kind.endswith("?"))
 
 
@@ -208,7 +208,7 @@ def _model(n: int, line: bytes) -> str:
         end = len(line.rstrip().removesuffix(b","))
         return scan.text_of(line[slice(*members(line, (0, end))["model"])])
     except KeyError:
-        raise _wrong(n, "there is no “model”") from None
+        raise _wrong(n, "“model” is missing") from None
     except ValueError as error:
         raise _wrong(n, f"{_name(line)}{error}") from None
 

@@ -63,10 +63,10 @@ def members(text: bytes, span: Span) -> dict[str, Span]:
     for key, value in scan.parts(text, span):
         name = scan.text_of(key) if key else ""
         if not key or name in found:
-            raise ValueError(f"“{printable(name, 60)}” is there twice" if key else "an object is expected, not an array")
+            raise ValueError(f"“{printable(name, 60)}” occurs twice" if key else "expected an object, not an array")
         found[name] = value
     if not found and not text[slice(*span)].lstrip().startswith(b"{"):
-        raise ValueError("an object is expected")
+        raise ValueError("expected an object")
     return found
 
 
@@ -144,9 +144,9 @@ class RecordReader:
         record = members(line, (0, end))
         for name in ("pk", "fields"):
             if name not in record:
-                raise ValueError(f"there is no “{name}”")
+                raise ValueError(f"“{name}” is missing")
         if unknown := record.keys() - {"model", "pk", "fields"}:
-            raise ValueError(f"there is no place for “{printable(min(unknown), 60)}” beside model, pk and fields")
+            raise ValueError(f"“{printable(min(unknown), 60)}” is not allowed beside model, pk and fields")
         fields = members(line, record["fields"])
         if unknown := fields.keys() - {column.name for column in self.table.fields}:
             raise ValueError(f"the field {printable(min(unknown), 60)} is unknown")

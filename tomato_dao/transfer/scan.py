@@ -34,7 +34,7 @@ def parts(text: bytes, span: Span | None = None) -> list[tuple[bytes, Span]]:
     while True:
         match = _TOKEN(text, at, stop)
         if match is None:
-            raise ValueError(f"no JSON from column {_SPACE(text, at, stop).end() + 1} on")  # type: ignore[union-attr]
+            raise ValueError(f"not JSON from column {_SPACE(text, at, stop).end() + 1} on")  # type: ignore[union-attr]
         kind = match.lastindex or 0
         begin, at = match.span(kind)
         mark = text[begin] if kind == _MARK else 0
@@ -65,13 +65,13 @@ def parts(text: bytes, span: Span | None = None) -> list[tuple[bytes, Span]]:
         ):
             open_marks.pop()
         elif kind == _MARK or expected not in (_VALUE, _FIRST_VALUE):
-            raise ValueError(f"no JSON from column {begin + 1} on")
+            raise ValueError(f"not JSON from column {begin + 1} on")
         if len(open_marks) == 1:
             found.append((key, (start, at)))
         expected = _AFTER
         if not open_marks:
             if (end := _SPACE(text, at, stop).end()) != stop:  # type: ignore[union-attr]
-                raise ValueError(f"no JSON from column {end + 1} on")
+                raise ValueError(f"not JSON from column {end + 1} on")
             return found
 
 

@@ -118,7 +118,7 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
     with ExitStack() as stack:
         first = stack.enter_context(db.connection())
         if first.pgconn.transaction_status != TransactionStatus.IDLE:
-            raise WrongState("a dump has a transaction of its own: take it outside of transaction()")
+            raise WrongState("a dump needs a transaction of its own: call it outside of transaction()")
         schema.check(first)
         tables = catalog.tables(first)
         is_distributed = any(table.distributed for table in tables)
@@ -165,7 +165,7 @@ def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapsh
         try:
             connection.execute(sql.SQL("lock table {} in access share mode{}").format(names, nowait))
         except psycopg.errors.LockNotAvailable as error:
-            raise Conflict("somebody waits to change the schema; dump when that is done, or with one job") from error
+            raise Conflict("another session waits to change the schema; dump after that, or with one job") from error
         yield
 
 

@@ -63,4 +63,4 @@ def test_the_command_takes_a_duration(tomato_url: str, db: Database, given: str,
     assert done.returncode == code, done.stderr
     assert (b"3 \xc3\x97 tomato.topology's timeout \xe2\x86\x92 " in done.stderr) == (code == 0)
     if code:
-        assert b"a duration is a number with s, min, h or d" in done.stderr
+        assert b"a duration must be a number and s, min, h or d" in done.stderr

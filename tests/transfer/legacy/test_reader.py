@@ -61,10 +61,10 @@ BAD = {
         r"line 3, column 11 \(after 1 record\): not JSON",
     ),
     "no comma": (json.dumps(ONE).join("[ ]").encode().replace(b"]", json.dumps(ONE).encode() + b"]"), "“,” or “]” is expected"),
-    "something after the end": (json.dumps([ONE]).encode() + b" x", "nothing is expected after the array's end"),
+    "something after the end": (json.dumps([ONE]).encode() + b" x", "there must be nothing after the end of the array"),
     "a number as record": (b"[1]", "a record is expected"),
-    "no model": (b'[{"pk": 1, "fields": {}}]', "a record has a model, a pk and fields"),
-    "a list as pk": (b'[{"model": "a.b", "pk": [1], "fields": {}}]', "a record has a model, a pk and fields"),
+    "no model": (b'[{"pk": 1, "fields": {}}]', "a record must have a model, a pk and fields"),
+    "a list as pk": (b'[{"model": "a.b", "pk": [1], "fields": {}}]', "a record must have a model, a pk and fields"),
     "no UTF-8": (b'[{"model": "\xff"}]', "is not UTF-8"),
 }
 

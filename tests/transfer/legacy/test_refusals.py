@@ -98,7 +98,7 @@ REFUSED: dict[str, tuple[Callable[[OldDump], object], str]] = {
     ),
     "serving two": (
         lambda d: d.change("hostelement", 1, topology_connection=1),
-        "tomato.hostelement #1: topology_element, topology_connection is #1, #1: it serves an element or",
+        "tomato.hostelement #1: topology_element, topology_connection is #1, #1: a host component serves an element or",
     ),
     "a missing field": (lambda d: d.fields("host", 1).pop("address"), "tomato.host #1: address is null: the field is missing"),
     "an unknown field": (

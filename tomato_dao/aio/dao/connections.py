@@ -79,5 +79,5 @@ class AsyncConnections:
         if len(ends) == 1 or len({end.topology_id for end in ends.values()}) == 2:
             text = f"a connection has two ends in one topology; elements {element_ids[0]} and {element_ids[1]} are not such"
             return InvalidValue(text, entity="connection", key=tuple(element_ids))
-        text = f"elements {element_ids[0]} and {element_ids[1]} were changed by somebody else at that moment; try again"
+        text = f"elements {element_ids[0]} and {element_ids[1]} were changed by another transaction at the same time; try again"
         return Conflict(text, entity="connection", key=tuple(element_ids))

@@ -260,7 +260,9 @@ class AsyncHosts:
     async def finish_problem_notice(self, host_id: int, lease_until: datetime, kind: str) -> None:
         """Record that a claimed notice was sent. lease_until, kind: the claim's. Raises LockLost, InvalidValue."""
         if kind not in ("announce", "again", "resolved"):
-            raise InvalidValue(f"host: a notice is announce, again or resolved, not {quoted(kind)}", entity="host", key=host_id)
+            raise InvalidValue(
+                f"host: kind must be announce, again or resolved, not {quoted(kind)}", entity="host", key=host_id
+            )
         finished(await self._q.finish_problem_notice(host_id, lease_until, kind), "host", host_id)
 
 
@@ -268,5 +270,5 @@ def _by_id(name: str, bonuses: Mapping[int, float] | None) -> dict[str, float]:
     if bonuses is None:
         return {}
     if not isinstance(bonuses, Mapping):
-        raise InvalidValue(f"host: {name} is a dict by id, not {type(bonuses).__name__}", entity="host", key=name)
+        raise InvalidValue(f"host: {name} must be a dict by id, not {type(bonuses).__name__}", entity="host", key=name)
     return {str(id): bonus for id, bonus in bonuses.items()}

@@ -33,7 +33,7 @@ class AsyncResources:
         if type is None:
             return await self._q.list(after, limit)
         if type not in TYPES:
-            raise InvalidValue(f"resource: a type is {', '.join(TYPES)}, not {type!r}", entity="resource", key="type")
+            raise InvalidValue(f"resource: type must be {', '.join(TYPES)}, not {type!r}", entity="resource", key="type")
         return await self._q.list_of_type(type, after, limit)
 
     def iterate(self, type: str | None = None) -> AsyncIterator[Resource]:

@@ -230,13 +230,13 @@ def _before(after: int | None) -> int:
 def _at_least(role: str) -> list[str]:
     """Return a role and all higher ones. Raises InvalidValue."""
     if role not in _ROLES:
-        raise InvalidValue(f"topology: role is user, manager or owner, not {quoted(role)}", entity="topology", key="role")
+        raise InvalidValue(f"topology: role must be user, manager or owner, not {quoted(role)}", entity="topology", key="role")
     return _ROLES[_ROLES.index(role) :]
 
 
 def _chosen_roles(user_id: int | None, role: str, organization_id: int | None, accessible_to: int | None) -> list[str] | None:
     """Return the explicit roles that match the parameters, or None without user_id. Raises InvalidValue."""
     if accessible_to is not None and (user_id is not None or organization_id is not None):
-        text = "topology: accessible_to goes with neither user_id nor organization_id"
+        text = "topology: accessible_to cannot be combined with user_id or organization_id"
         raise InvalidValue(text, entity="topology", key="accessible_to")
     return None if user_id is None else _at_least(role)

@@ -124,5 +124,5 @@ def _check(record: UsageRecord) -> None:
     with suppress(TypeError):  # from a comparison with what is no number or time
         if r.type == "5minutes" and r.begin_at <= r.end_at and all(0 <= amount < inf for amount in amounts):
             return
-    rule = "a record is of type 5minutes, ends after it begins, and has values that are finite and not below 0"
+    rule = "a record must be of type 5minutes, end after it begins, and have finite values of 0 or more"
     raise InvalidValue(f"usage: {rule}: {quoted(r, 400)}", entity="usage", key=r.usage_id)

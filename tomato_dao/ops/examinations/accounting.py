@@ -41,5 +41,5 @@ def accounting(connection: psycopg.Connection) -> Finding:
     if found["waiting"] and unsettled > LONG_UNSETTLED:
         late = True
         details.append(f"the newest settled window ended {duration(unsettled)} ago")
-    advice = ["see that a worker calls usage.aggregate once a minute, and that its calls end without an error"] * late
+    advice = ["check that a worker calls usage.aggregate once a minute without an error"] * late
     return Finding("accounting", NOTE if late else OK, summary, details, advice, dict(found))

@@ -25,16 +25,16 @@ def backup(connection: psycopg.Connection) -> Finding:
         for row in kept
     ]
     parts = unfinished()
-    details += [f"{part}, {megabytes(part.stat().st_size)}, left by a backup that was killed" for part in parts]
+    details += [f"{part}, {megabytes(part.stat().st_size)}, left over from a killed backup" for part in parts]
     databases = leftovers.abandoned(
         connection, f"{leftovers.unfinished(connection.info.dbname)}|^{leftovers.SCRATCH}[0-9a-f]{{12}}$"
     )
-    details += [f"the database {name}, left by a command that was killed" for name in databases]
+    details += [f"the database {name}, left over from a killed command" for name in databases]
     figures: dict[str, Any] = {"kept_databases": kept, "left_files": parts, "left_databases": databases}
     advice = [f'drop database "{row["name"]}";  -- if nobody needs it' for row in kept if row["seconds"] > OLD]
     advice += [f'drop database "{name}";' for name in databases]
     if parts:
-        advice.insert(0, f"{command_line('backup')}, which removes what killed ones have left")
+        advice.insert(0, f"{command_line('backup')}, which removes the leftovers of killed ones")
     summary, age = f"none in {backup_directory()}", inf
     if found := backups(connection.info.dbname):
         status = found[-1].stat()

@@ -45,7 +45,7 @@ def steps_for_more_connections(allowed: int, wanted: int, server: dict[str, Any]
     """Return what an operator types so that a server allows so many connections, and what that costs."""
     cost = (wanted - allowed) * _SHARED_PER_CONNECTION
     steps = [
-        "fewer worker processes, smaller pools or a pooler cost nothing: try these first; else, as a superuser in psql:",
+        "first try fewer worker processes, smaller pools or a pooler, which cost nothing; else, as a superuser in psql:",
         f"  alter system set max_connections = {wanted};",
         "  and restart the server (systemctl restart postgresql; "
         f"the embedded one: {command_line('embedded stop')}, the next use starts it);",

@@ -21,14 +21,14 @@ def constraints(connection: psycopg.Connection) -> Finding:
         of_keys = [f"{row['of_keys']} of foreign keys"] if row["of_keys"] else []
         details.append(f"{row['on_table']}: triggers that don't fire: {', '.join([*(row['names'] or []), *of_keys])}")
     advice = [
-        f"alter table {row['on_table']} validate constraint {row['name']};  -- it names the first row that breaks it"
+        f"alter table {row['on_table']} validate constraint {row['name']};  -- the error shows the first row that breaks it"
         if row["enforced"]
         else f"alter table {row['on_table']} alter constraint {row['name']} enforced;"
         for row in loose
     ]
     advice += [
         f"alter table {row['on_table']} enable trigger {'all' if row['of_keys'] else 'user'};"
-        "  -- then look for rows written meanwhile"
+        "  -- then check rows written meanwhile"
         for row in disabled
     ]
     return Finding(
@@ -56,7 +56,7 @@ def sequences(connection: psycopg.Connection) -> Finding:
         [
             f"a new migration that makes {row['on_column']} a bigint, and its sequence too"
             if row["on_column"] and row["most"] in _OF_SMALLER_TYPES
-            else f"alter sequence {row['name']} no maxvalue no minvalue;  -- or begin anew where numbers may be used again"
+            else f"alter sequence {row['name']} no maxvalue no minvalue;  -- or restart it if numbers may be reused"
             for row in full
         ],
         {"sequences": found},

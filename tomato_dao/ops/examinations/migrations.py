@@ -14,7 +14,7 @@ from .findings import BAD, NOTE, OK, Finding
 def migrations(connection: psycopg.Connection) -> Finding:
     """Examine which migrations the database has, and who made what is in the schema."""
     if strange := planted(connection):  # before anything of the schema is read
-        summary = f"{counted(len(strange), 'object')} in {SCHEMA} that the database's owner did not make"
+        summary = f"{counted(len(strange), 'object')} in {SCHEMA} that are not owned by the database's owner"
         return Finding("schema", BAD, summary, strange, [advice_on_planted(connection)], {"planted": strange})
     have = schema.applied(connection)
     differs = schema.compare(have)
@@ -30,7 +30,7 @@ def migrations(connection: psycopg.Connection) -> Finding:
         )
         return Finding("schema", NOTE, summary, unknown, ["upgrade tomato-dao soon"], {**figures, "oldest_supported": oldest})
     if unknown:
-        advice = ["this code is older than the database: install the tomato-dao that knows them"]
+        advice = ["this code is older than the database: install a tomato-dao that has these migrations"]
         return Finding("schema", BAD, f"{current}, with migrations unknown to this code", unknown, advice, figures)
     if edited := schema.edited(connection):
         summary = f"{current}, {counted(len(edited), 'migration')} edited after being applied"

@@ -19,11 +19,11 @@ def replication(connection: psycopg.Connection) -> Finding:
         if row["active"] and not lost and row["kept"] <= 2 * row["usual"]:
             continue
         level = BAD if lost or row["kept"] > 2 * row["usual"] else NOTE if level == OK else level
-        state = "is of use no more: WAL that it needs is gone" if lost else f"keeps {megabytes(row['kept'])} of WAL"
+        state = "is unusable: WAL that it needs was removed" if lost else f"keeps {megabytes(row['kept'])} of WAL"
         details.append(f"slot {row['name']} ({row['type']}, {'in use' if row['active'] else 'used by nobody'}) {state}")
         literal = "'" + row["name"] + "'"  # lower-case letters, digits and underscores
         advice.append(
-            f"see why its reader is slow; else end it, and then select pg_drop_replication_slot({literal});"
+            f"find out why its reader is slow, or end it and then select pg_drop_replication_slot({literal});"
             if row["active"]
             else f"start what reads it, or select pg_drop_replication_slot({literal});  -- WAL fills the disk otherwise"
         )
@@ -35,7 +35,7 @@ def replication(connection: psycopg.Connection) -> Finding:
             details.append(
                 f"standby {row['application']} ({row['state']}, {row['sync_state']}) is {' and '.join(behind)} behind"
             )
-            advice.append("look at its log and its load: a long query there, its disk or the network holds it up")
+            advice.append("check its log and its load: a long query, its disk or the network may hold it up")
     for row in here:
         late = row["seconds_behind"] is not None and row["seconds_behind"] > LAG
         faults = [
@@ -76,7 +76,7 @@ def archiving(connection: psycopg.Connection) -> Finding:
         )
     if not found["has_command"]:
         advice = ["set archive_command, or archive_mode = off: WAL is kept until it is archived"]
-        return Finding("archiving", NOTE, "on, but without a command", advice=advice, figures=found)
+        return Finding("archiving", NOTE, "on, but archive_command is empty", advice=advice, figures=found)
     last = f", the last file {duration(found['archived_seconds'])} ago" if found["archived_seconds"] is not None else ""
     return Finding("archiving", OK, f"on{last}", figures=found)
 
@@ -90,6 +90,8 @@ def notifications(connection: psycopg.Connection) -> Finding:
         BAD if found["used"] > FULL else NOTE if full else OK,
         f"their queue is {found['used']:.0%} full",
         ["when it is full, every write that sends an event fails"] if full else [],
-        [f"end the transaction that keeps them, probably: select pg_terminate_backend({found['oldest']});"] if full else [],
+        [f"end the oldest transaction, which probably keeps them: select pg_terminate_backend({found['oldest']});"]
+        if full
+        else [],
         found,
     )

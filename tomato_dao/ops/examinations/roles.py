@@ -15,7 +15,7 @@ def examine_roles(connection: psycopg.Connection) -> Finding:
     found = {row["name"]: row for row in rows(connection, "roles", list(ROLES))}
     me = f"this is {connection.info.user}"
     if not found:
-        return Finding("roles", NOTE, f"{me}; there are no roles of least privilege", advice=[command_line("roles")])
+        return Finding("roles", NOTE, f"{me}; the roles of least privilege do not exist", advice=[command_line("roles")])
     wrong = [f"there is no {role}" for role in ROLES if role not in found]
     wrong += [f"{role} is a superuser" for role, row in found.items() if row["superuser"]]
     if owner := found.get(OWNER):
@@ -57,5 +57,5 @@ def _told_privileges(differences: list[dict[str, Any]]) -> list[str]:
         else:
             lines.append(f"{role} has more than it needs on {what}: {', '.join(privileges)}")
     if len(lines) > SHOWN:
-        lines[SHOWN:] = [f"and {counted(len(lines) - SHOWN, 'other difference')}, which --json lists"]
+        lines[SHOWN:] = [f"and {counted(len(lines) - SHOWN, 'other difference')}; --json lists all"]
     return lines

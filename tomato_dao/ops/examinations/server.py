@@ -19,7 +19,7 @@ def server(connection: psycopg.Connection) -> Finding:
             ("fsync", "a crash can destroy the database"),
             ("full_page_writes", "a crash can destroy the database"),
             ("autovacuum", "dead rows will never be removed"),
-            ("track_counts", "autovacuum does not know where to work"),
+            ("track_counts", "autovacuum does not see where to work"),
         )
         if server[name] == "off"
     ]
@@ -47,12 +47,12 @@ def server(connection: psycopg.Connection) -> Finding:
         )
         advice[-1] += "  -- no worker can write"
     elif server["standby"]:
-        advice.append("name the primary in DATABASE_URL: no worker can write here (for reading, a standby will do)")
+        advice.append("set DATABASE_URL to the primary: no worker can write here (reading works on a standby)")
     state = ", a standby, which is read-only" if server["standby"] else ", read-only" if read_only else ""
     major, minor = divmod(server["version_number"], 10000)
     newest = NEWEST.get(major, 0)
     if minor < newest:
-        advice.append(f"install PostgreSQL {major}.{newest} or later and restart: it corrects faults of {major}.{minor}")
+        advice.append(f"install PostgreSQL {major}.{newest} or later and restart: it fixes bugs of {major}.{minor}")
     shown = ("shared_buffers", "work_mem", "maintenance_work_mem", "max_wal_size", "shared_memory_type")
     return Finding(
         "server",

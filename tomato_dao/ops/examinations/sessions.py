@@ -24,7 +24,10 @@ def transactions(connection: psycopg.Connection) -> Finding:
         f"{len(found)} open{longest}; {len(idle)} idle in transaction{f'; {len(prepared)} prepared' if prepared else ''}",
         [f"{row['application']} (pid {row['pid']}), {row['state']}, {duration(row['seconds'])}, {row['query']}" for row in bad]
         + [f"{row['name']!r}, prepared by {row['owner']} {duration(row['seconds'])} ago, is still open" for row in prepared],
-        [f"select pg_terminate_backend({row['pid']});  -- if nobody needs it: it keeps dead rows and locks" for row in bad]
+        [
+            f"select pg_terminate_backend({row['pid']});  -- if nobody needs it: it holds locks and keeps dead rows"
+            for row in bad
+        ]
         + [
             f"rollback prepared {sql.Literal(row['name']).as_string()};  -- or commit, as its transaction manager says"
             for row in prepared

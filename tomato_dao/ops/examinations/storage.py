@@ -29,7 +29,7 @@ def freezing(connection: psycopg.Connection) -> Finding:
                 level = BAD if age > DANGEROUS * LAST_ID else NOTE if level == OK else level
                 details.append(f"{row['name']}: {words} as old as {age:,} are not frozen; at {LAST_ID:,} all writes stop")
                 advice.append(
-                    f"end what holds it back (old transactions, prepared ones, slots), then in {row['name']}: vacuum (freeze);"
+                    f"end what holds it back (old or prepared transactions, slots), then in {row['name']}: vacuum (freeze);"
                 )
     age, allowed = (max((row[kind] for row in found), default=0) for kind, _ in kinds)
     summary = f"the oldest transaction id is {age:,} old, the oldest multixact id {allowed:,}, of {LAST_ID:,}"
@@ -49,7 +49,7 @@ def integrity(connection: psycopg.Connection) -> Finding:
         f"but was {row['version']} when indexes were built: they may miss rows"
         for row in changed
     ]
-    advice = ["look for the disk's errors, save the data directory, then restore a backup"] if damaged else []
+    advice = ["check the disk for errors, copy the data directory, then restore a backup"] if damaged else []
     if changed:
         advice.append("reindex database concurrently;")
         advice += [
@@ -94,7 +94,7 @@ def disk(connection: psycopg.Connection) -> Finding:
     """Examine the free space where the server keeps its data, if that is on this machine and may be looked at."""
     (places,) = rows(connection, "health.places")
     if not is_local(connection) or not places["data"]:
-        why = "this user may not know where the data are" if is_local(connection) else "the server is on another machine"
+        why = "this user may not see where the data are" if is_local(connection) else "the server is on another machine"
         return Finding("disk", OK, f"not known: {why}", figures={"file_systems": []})
     found: dict[int, dict[str, Any]] = {}
     for place in [places["data"], os.path.join(places["data"], "pg_wal"), *places["tablespaces"]]:  # noqa: PTH118 (the server's)
@@ -106,7 +106,7 @@ def disk(connection: psycopg.Connection) -> Finding:
         if size:
             found.setdefault(device, {"place": place, "free": free, "size": size})
     if not found:
-        return Finding("disk", OK, f"not known: {places['data']} is closed to this user", figures={"file_systems": []})
+        return Finding("disk", OK, f"not known: {places['data']} is not readable for this user", figures={"file_systems": []})
     least = min(found.values(), key=lambda row: row["free"] / row["size"])
     share = least["free"] / least["size"]
     low = share < LITTLE_SPACE
@@ -115,6 +115,6 @@ def disk(connection: psycopg.Connection) -> Finding:
         BAD if share < NO_SPACE else NOTE if low else OK,
         f"{megabytes(least['free'])} of {megabytes(least['size'])} free ({share:.0%})",
         [least["place"]] if low else [],
-        ["make room there: see what is large under tables, and what holds WAL under replication and archiving"] if low else [],
+        ["free space there: see “tables” for large ones, “replication” and “archiving” for what keeps WAL"] if low else [],
         {"file_systems": list(found.values())},
     )

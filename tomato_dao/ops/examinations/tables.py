@@ -30,7 +30,7 @@ def tables(connection: psycopg.Connection) -> Finding:
         for r in found[:SHOWN]
     ]
     if len(found) > SHOWN:
-        lines.append(f"and {counted(len(found) - SHOWN, 'smaller one')}, which --json lists")
+        lines.append(f"and {counted(len(found) - SHOWN, 'smaller one')}; --json lists all")
     with connection.transaction(force_rollback=True):
         connection.execute(f"set local search_path = {CATALOG_PATH}".encode())
         unreadable = catalog.unreadable(connection)
@@ -41,7 +41,7 @@ def tables(connection: psycopg.Connection) -> Finding:
     advice = [f"vacuum (analyze) {row['name']};" for row in dead] + [f"analyze {row['name']};" for row in stale]
     advice += [f"alter table {row['name']} reset (autovacuum_enabled);" for row in unkept]
     advice += [
-        f"vacuum full {row['name']};  -- nobody can use it meanwhile; or wait until new rows fill the gaps" for row in gaps
+        f"vacuum full {row['name']};  -- this blocks all use of it; or wait until new rows fill the gaps" for row in gaps
     ]
     advice += ["move what is not tomato-dao's into another schema: no dump or load is possible beside it"] * bool(unreadable)
     faults = ((dead, "many dead rows in"), (stale, "stale statistics of"), (unkept, "no autovacuum of"), (gaps, "gaps in"))

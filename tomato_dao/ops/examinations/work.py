@@ -18,6 +18,6 @@ def leases(connection: psycopg.Connection) -> Finding:
         NOTE if piled else OK,
         f"{sum(row['expired'] for row in found):,} ran out more than an hour ago",
         [f"{row['work']}: {row['expired']:,}, the oldest {duration(row['seconds'])} ago" for row in piled],
-        ["start workers that claim this work, and see in their logs why they don't finish it"] if piled else [],
+        ["start workers that claim this work, and check in their logs why it is not finished"] if piled else [],
         {"expired": found},
     )

@@ -62,7 +62,7 @@ class LegacyRecords(Iterator[Record]):
         mark = self._mark()
         if self._count == 0:
             if mark not in ("[", ""):
-                raise self._wrong("an old dump is a JSON array: “[” is expected")
+                raise self._wrong("an old dump must be a JSON array, starting with “[”")
             mark = mark and self._mark(peek=True)
             if mark not in ("]", ""):
                 return self._record()
@@ -74,7 +74,7 @@ class LegacyRecords(Iterator[Record]):
         if mark != "]":
             raise self._wrong(f"“,” or “]” is expected after a record, not {mark!r}", back=1)
         if self._mark():
-            raise self._wrong("nothing is expected after the array's end", back=1)
+            raise self._wrong("there must be nothing after the end of the array", back=1)
         raise StopIteration
 
     def _mark(self, *, peek: bool = False) -> str:
@@ -111,7 +111,7 @@ class LegacyRecords(Iterator[Record]):
         size, self._at, self._count = end - self._at, end, self._count + 1
         model, pk, fields = (value.get(name) for name in ("model", "pk", "fields"))
         if not isinstance(model, str) or not isinstance(fields, dict) or len(value) > 3 or isinstance(pk, dict | list | None):
-            raise self._wrong("a record has a model, a pk and fields, and nothing else", back=size)
+            raise self._wrong("a record must have a model, a pk and fields, and nothing else", back=size)
         return Record(model, pk, fields, size)
 
     def _more(self, least: int = 0) -> bool:

@@ -99,13 +99,13 @@ class Staging:
         last = max(self._versions, default=None)
         if last is None:
             raise WrongSchema(
-                "the old dump doesn't tell its schema, which is in the app south: make it with "
+                "the old dump lacks the app south, which holds its schema version: write it with "
                 "./manage.py dumpdata tomato south > dump.json"
             )
         if last != LAST_MIGRATION:
             what = "migrate the old backend first (./manage.py migrate tomato) and dump it again"
             if last > LAST_MIGRATION:
-                what = "it is of an old backend that this code doesn't know"
+                what = "this code does not support that version of the old backend"
             raise WrongSchema(f"the old dump is of schema {printable(last, 80)}, but {LAST_MIGRATION} is needed: {what}")
 
     def join(self) -> None:
@@ -179,7 +179,7 @@ class Staging:
             told = summary.models.get(model, 0) + summary.merged.get(model, 0) + summary.dropped(model)
             if told != read:
                 raise DatabaseFailure(
-                    f"{read} records of {printable(model, 80)} were read, but it is known of {told} only what became of them"
+                    f"{read} records of {printable(model, 80)} were read, but the fate of only {told} is known"
                 )
         return summary
 
