@@ -1,7 +1,7 @@
 -- name: get(id)^
 -- record_class: Connection
 -- not null: from_element_id, to_element_id
--- The connection of that id.
+-- Return the connection with this id.
 select
   c.id, c.topology_id, c.type, c.state, c.host_connection1_id, c.host_connection2_id, c.host_element1_id,
   c.host_element2_id, c.usage_id, c.attrs,
@@ -13,7 +13,7 @@ where c.id = :id;
 -- name: list_of_topology(topology_id, after, limit)
 -- record_class: Connection
 -- not null: from_element_id, to_element_id
--- The connections of a topology, by id, after that one.
+-- Return the connections of a topology, ordered by id, after a given one.
 select
   c.id, c.topology_id, c.type, c.state, c.host_connection1_id, c.host_connection2_id, c.host_element1_id,
   c.host_element2_id, c.usage_id, c.attrs,
@@ -27,7 +27,7 @@ limit :limit;
 -- name: update(id, patch)^
 -- record_class: Connection
 -- not null: from_element_id, to_element_id
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update connections c set (
   type, state, host_connection1_id, host_connection2_id, host_element1_id, host_element2_id
 ) = (
@@ -43,19 +43,19 @@ returning
   (select max(e.id) from elements e where e.connection_id = c.id) as to_element_id;
 
 -- name: set_attrs(id, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update connections c set attrs = (c.attrs || :set::jsonb) - :remove::text[]
 where c.id = :id
 returning c.attrs;
 
 -- name: delete(id)!
--- Remove a connection.
+-- Delete a connection.
 delete from connections c where c.id = :id;
 
 -- name: create(element_a_id, element_b_id, type, attrs)^
 -- record_class: Connection
 -- nullable: type
--- A new connection between two elements of one topology that are not connected; none where they are not such.
+-- Connect two elements of one topology. Return no row if they are in different topologies or connected already.
 with ends as (
   select e.id, e.topology_id, e.type
   from elements e
@@ -92,7 +92,7 @@ from made m;
 
 -- name: list_ends(element_ids)
 -- record_class: ConnectionEnd
--- The connections of elements, to say why they can't be connected.
+-- Return the types and connections of elements, to say why they cannot be connected.
 select e.id, e.topology_id, e.type, e.connection_id
 from elements e
 where e.id = any(:element_ids)

@@ -1,6 +1,6 @@
 -- name: get(id)^
 -- record_class: Element
--- The element of that id.
+-- Return the element with this id.
 select
   e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id,
   e.template_id, e.profile_id, e.network_id, e.network_instance_id, e.rextfv_started_at, e.next_sync_at,
@@ -11,7 +11,7 @@ where e.id = :id;
 -- name: other_end(id)^
 -- record_class: Element
 -- one row: a connection has two ends
--- The element at the other end of an element's connection.
+-- Return the element at the other end of an element's connection.
 select
   o.id, o.topology_id, o.type, o.state, o.parent_id, o.connection_id, o.host_element_id, o.site_id,
   o.template_id, o.profile_id, o.network_id, o.network_instance_id, o.rextfv_started_at, o.next_sync_at,
@@ -22,7 +22,7 @@ where e.id = :id;
 
 -- name: list_of_topology(topology_id, after, limit)
 -- record_class: Element
--- The elements of a topology, by id, after that one.
+-- Return the elements of a topology, ordered by id, after a given one.
 select
   e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id,
   e.template_id, e.profile_id, e.network_id, e.network_instance_id, e.rextfv_started_at, e.next_sync_at,
@@ -36,7 +36,7 @@ limit :limit;
 -- record_class: Element
 -- nullable: parent_id, site_id, template_id, profile_id, network_id, network_instance_id
 -- one row: its triggers return the row
--- A new element.
+-- Create an element.
 insert into elements as e (
   topology_id, type, state, parent_id, site_id, template_id, profile_id, network_id, network_instance_id,
   attrs
@@ -52,7 +52,7 @@ returning
 
 -- name: update(id, patch)^
 -- record_class: Element
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update elements e set (
   state, host_element_id, site_id, template_id, profile_id, network_id, network_instance_id,
   rextfv_started_at, next_sync_at, sync_lease_until
@@ -70,18 +70,18 @@ returning
   e.usage_id, e.attrs;
 
 -- name: set_attrs(id, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update elements e set attrs = (e.attrs || :set::jsonb) - :remove::text[]
 where e.id = :id
 returning e.attrs;
 
 -- name: delete(id)!
--- Remove an element.
+-- Delete an element.
 delete from elements e where e.id = :id;
 
 -- name: list_children(parent_id)
 -- record_class: Element
--- The children of an element, by id.
+-- Return the children of an element, ordered by id.
 select
   e.id, e.topology_id, e.type, e.state, e.parent_id, e.connection_id, e.host_element_id, e.site_id, e.template_id,
   e.profile_id, e.network_id, e.network_instance_id, e.rextfv_started_at, e.next_sync_at, e.usage_id, e.attrs
@@ -92,7 +92,7 @@ order by e.id;
 -- name: create_many(topology_id, types, states, parents, sites, templates, profiles, networks, network_instances, attrs)
 -- record_class: Element
 -- nullable: parents, sites, templates, profiles, networks, network_instances
--- New elements of a topology, in the order of the arrays.
+-- Create elements of a topology, in the order of the arrays.
 insert into elements as e (
   topology_id, type, state, parent_id, site_id, template_id, profile_id, network_id, network_instance_id, attrs
 )
@@ -112,8 +112,8 @@ returning
   e.usage_id, e.attrs;
 
 -- name: set_state_in_topology(topology_id, state, types, states)
--- Give the elements of a topology that are of some types and in some states another state; the ids of those that changed.
--- They are locked in order, so that two such can't deadlock.
+-- Set the state of a topology's elements that have given types and states, and return the ids of changed elements.
+-- They are locked in order, so that two such statements cannot deadlock.
 with held as materialized (
   select e.id
   from elements e
@@ -127,7 +127,7 @@ where e.id = any(array(select h.id from held h))
 returning e.id;
 
 -- name: set_state_of_tree(id, state)^
--- Give an element and all its descendants a state; the ids of those that changed.
+-- Set the state of an element and all its descendants, and return the ids of changed elements.
 with recursive tree as (
   select e.id
   from elements e
@@ -157,14 +157,14 @@ from elements e
 where e.id = :id;
 
 -- name: start_sync(id)!
--- The machine starts now; it is to be looked at in a second.
+-- Start the synchronisation of a machine: the first is due in a second.
 update elements e set rextfv_started_at = now(), next_sync_at = now() + interval '1 second', sync_lease_until = null
 where e.id = :id and e.type in ('kvmqm', 'openvz', 'repy');
 
 -- name: claim_syncs(limit, lease)
 -- record_class: ElementSyncClaim
 -- not null: next_sync_at, lease_until
--- Machines that are to be looked at, as this worker's for the time of the lease; in turn, by when they were due or tried.
+-- Claim machines that are due to be synchronised, those first that have been due, or were tried, for longest.
 with due as materialized (
   select e.id
   from elements e
@@ -193,7 +193,7 @@ left join hosts h on h.id = he.host_id
 order by c.next_sync_at, c.id;
 
 -- name: finish_sync(id, lease_until)!
--- The machine was looked at: again after a 24th of the time that it has run, until it has run a day.
+-- Finish a synchronisation: the next is due after a 24th of the time since the start, and none after a day.
 update elements e set
   next_sync_at = case
     when now() - e.rextfv_started_at < interval '1 day' then now() + (now() - e.rextfv_started_at) / 24

@@ -1,6 +1,6 @@
 -- name: get(source, dump_id)^
 -- record_class: FullErrorDump
--- The dump that a source knows by that id, with its data.
+-- Return the dump of a source with this id, with its data.
 select
   d.source, d.dump_id, d.group_id, d.at, d.description, d.origin, d.software_version, d.data_available, d.attrs, d.data
 from error_dumps d
@@ -10,7 +10,7 @@ where d.source = :source and d.dump_id = :dump_id;
 -- record_class: ErrorDump
 -- optional: group_id, source, data_available, after_source, after_dump_id
 -- order: key = d.source, d.dump_id
--- All dumps, or those of a group, of a source, with or without data, without that data, by source and id.
+-- Return dumps without their data, ordered by source and id; optionally those of a group or a source, or with data.
 select
   d.source, d.dump_id, d.group_id, d.at, d.description, d.origin, d.software_version, d.data_available, d.attrs
 from error_dumps d
@@ -24,7 +24,7 @@ limit :limit;
 
 -- name: list_of_group(group_id)
 -- record_class: ErrorDump
--- The dumps of a group without their data, oldest first.
+-- Return the dumps of a group without their data, the oldest first.
 select
   d.source, d.dump_id, d.group_id, d.at, d.description, d.origin, d.software_version, d.data_available, d.attrs
 from error_dumps d
@@ -33,7 +33,7 @@ order by d.at, d.source, d.dump_id;
 
 -- name: list_full_of_group(group_id)
 -- record_class: FullErrorDump
--- The dumps of a group with their data, oldest first.
+-- Return the dumps of a group with their data, the oldest first.
 select
   d.source, d.dump_id, d.group_id, d.at, d.description, d.origin, d.software_version, d.data_available, d.attrs, d.data
 from error_dumps d
@@ -42,7 +42,7 @@ order by d.at, d.source, d.dump_id;
 
 -- name: store(source, dump_id, group, at, description, origin, software_version, data, data_available, attrs, group_text)$
 -- nullable: data
--- Keep a dump that is not there yet; whether its group is new. A group that is there is locked, so that it can't go meanwhile.
+-- Store a new dump, and return whether its group is new. An existing group is locked, so that it cannot be deleted now.
 with stored as (
   insert into error_dumps as d (
     source, dump_id, group_id, at, description, origin, software_version, data, data_available, attrs
@@ -66,7 +66,7 @@ select exists(select from new_group) as is_new;
 
 -- name: update(source, dump_id, patch)^
 -- record_class: ErrorDump
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update error_dumps d set (
   description, origin, software_version, data, data_available
 ) = (
@@ -79,13 +79,13 @@ returning
   d.source, d.dump_id, d.group_id, d.at, d.description, d.origin, d.software_version, d.data_available, d.attrs;
 
 -- name: set_attrs(source, dump_id, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update error_dumps d set attrs = (d.attrs || :set::jsonb) - :remove::text[]
 where d.source = :source and d.dump_id = :dump_id
 returning d.attrs;
 
 -- name: delete(source, dump_id)!
--- Remove a dump; its group counts it. The group is locked first, as a new dump does it, so that the two can't deadlock.
+-- Delete a dump; its group counts it. The group is locked first, as by a new dump, so that the two cannot deadlock.
 with held as (
   select d.source, d.dump_id
   from error_dumps d

@@ -1,6 +1,6 @@
 -- name: get(group_id)^
 -- record_class: ErrorGroup
--- The group of that id.
+-- Return the group with this id.
 select g.group_id, g.description, g.removed_dumps
 from error_groups g
 where g.group_id = :group_id;
@@ -8,7 +8,7 @@ where g.group_id = :group_id;
 -- name: list(after, limit)
 -- record_class: ErrorGroup
 -- nullable: after
--- All groups, by id, after that one; after null: from the first, whose id may be empty.
+-- Return all groups, ordered by id, after a given one (null: from the first, whose id may be empty).
 select g.group_id, g.description, g.removed_dumps
 from error_groups g
 where g.group_id >= coalesce(:after, '') and g.group_id is distinct from :after
@@ -18,7 +18,7 @@ limit :limit;
 -- name: summary(group_id)^
 -- record_class: ErrorGroupSummary
 -- one row: the view has one for each group
--- A group with what its dumps amount to.
+-- Return a group with a summary of its dumps.
 select
   g.group_id, g.description, g.removed_dumps, g.count, g.last_at, g.sources, g.origins, g.versions, g.descriptions,
   g.data_available
@@ -28,7 +28,7 @@ where g.group_id = :group_id;
 -- name: list_summaries(after, limit)
 -- record_class: ErrorGroupSummary
 -- nullable: after
--- All groups with what their dumps amount to, by id, after that one, as “list” does.
+-- Return all groups with summaries of their dumps, ordered by id, as “list” does.
 select
   g.group_id, g.description, g.removed_dumps, g.count, g.last_at, g.sources, g.origins, g.versions, g.descriptions,
   g.data_available
@@ -39,7 +39,7 @@ limit :limit;
 
 -- name: update(group_id, patch)^
 -- record_class: ErrorGroup
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update error_groups g set (
   description
 ) = (
@@ -51,7 +51,7 @@ where g.group_id = :group_id
 returning g.group_id, g.description, g.removed_dumps;
 
 -- name: shrink(group_id)^
--- Drop all dumps of a group but its 5 oldest and 5 newest; how many went. The group counts them.
+-- Drop all dumps of a group but its 5 oldest and 5 newest, and return how many. The group counts them.
 with held as (
   select g.group_id
   from error_groups g
@@ -70,5 +70,5 @@ select (select count(*) from dropped) as dropped
 from held;
 
 -- name: delete(group_id)!
--- Remove a group that has no dumps.
+-- Delete a group that has no dumps.
 delete from error_groups g where g.group_id = :group_id;

@@ -1,6 +1,6 @@
 -- name: get(id)^
 -- record_class: HostComponent
--- The host connection of that id.
+-- Return the host connection with this id.
 select
   hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs
 from host_connections hc
@@ -8,7 +8,7 @@ where hc.id = :id;
 
 -- name: list_of_host(host_id, after, limit)
 -- record_class: HostComponent
--- The links on a host, by id, after that one.
+-- Return the host connections on a host, ordered by id, after a given one.
 select
   hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs
 from host_connections hc
@@ -19,7 +19,7 @@ limit :limit;
 -- name: create(host_id, num, type, state, element_id, connection_id, attrs)<!
 -- record_class: HostComponent
 -- nullable: element_id, connection_id
--- A new host connection.
+-- Create a host connection.
 insert into host_connections as hc (
   host_id, num, type, state, element_id, connection_id, attrs
 )
@@ -31,7 +31,7 @@ returning
 
 -- name: update(id, patch)^
 -- record_class: HostComponent
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update host_connections hc set (
   num, element_id, connection_id, type, state
 ) = (
@@ -44,14 +44,14 @@ returning
   hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs;
 
 -- name: set_attrs(id, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update host_connections hc set attrs = (hc.attrs || :set::jsonb) - :remove::text[]
 where hc.id = :id
 returning hc.attrs;
 
 -- name: record(id, state, type, set, remove)^
 -- record_class: HostComponent
--- Keep the host's report: state, type, and keys of attrs to be set and removed.
+-- Store the host's report: state, type, and keys of attrs to be set and removed.
 update host_connections hc set
   state = :state,
   type = :type,
@@ -61,12 +61,12 @@ returning
   hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs;
 
 -- name: delete(id)!
--- Remove a host connection.
+-- Delete a host connection.
 delete from host_connections hc where hc.id = :id;
 
 -- name: get_by_num(host_id, num)^
 -- record_class: HostComponent
--- The one that a host knows by its own number.
+-- Return the component that a host knows by this number.
 select
   hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs
 from host_connections hc
@@ -74,7 +74,7 @@ where hc.host_id = :host_id and hc.num = :num;
 
 -- name: list_of_element(element_id)
 -- record_class: HostComponent
--- Those that serve an element, by id.
+-- Return the components that serve the element, ordered by id.
 select
   hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs
 from host_connections hc
@@ -83,7 +83,7 @@ order by hc.id;
 
 -- name: list_of_connection(connection_id)
 -- record_class: HostComponent
--- Those that serve a connection, by id.
+-- Return the components that serve the connection, ordered by id.
 select
   hc.id, hc.host_id, hc.num, hc.element_id, hc.connection_id, hc.type, hc.state, hc.usage_id, hc.attrs
 from host_connections hc
@@ -92,7 +92,7 @@ order by hc.id;
 
 -- name: list_uses_of_host(host_id, after, limit)
 -- record_class: HostUse
--- The components on a host with their topologies, by id, after that one.
+-- Return the components on a host with their topologies, ordered by id, after a given one.
 select
   hc.id, hc.num, hc.type, hc.state, hc.element_id, hc.connection_id, t.id as topology_id, t.name as topology_name
 from host_connections hc
@@ -105,8 +105,7 @@ limit :limit;
 
 -- name: claim_orphans(limit, lease)
 -- record_class: OrphanClaim
--- Claim components that serve nothing any more, to remove them from their hosts, for the time of the lease; first those
--- that were not tried yet, then those tried longest ago.
+-- Claim orphans, to remove them from their hosts: first those that were not tried yet, then those tried longest ago.
 with due as materialized (
   select hc.id
   from host_connections hc
@@ -130,15 +129,14 @@ inner join hosts h on h.id = c.host_id
 order by c.id;
 
 -- name: finish_orphan(id, lease_until)!
--- It is gone from its host: forget it, unless the lease was lost or it serves something again.
+-- Delete an orphan that was removed from its host, unless the lease was lost or it serves something again.
 delete from host_connections hc
 where
   hc.id = :id and hc.orphan_lease_until = :lease_until::timestamptz and hc.element_id is null and hc.connection_id is null;
 
 -- name: claim_refreshes(limit, lease)
 -- record_class: RefreshClaim
--- Claim components in use, to keep them alive on their hosts, for the time of the lease; in the order in
--- which they were due or tried.
+-- Claim components in use, to keep them alive on their hosts, those first that have been due, or were tried, for longest.
 with due as materialized (
   select hc.id
   from host_connections hc
@@ -163,6 +161,6 @@ inner join hosts h on h.id = c.host_id
 order by c.next_refresh_at, c.id;
 
 -- name: finish_refresh(id, lease_until)!
--- It was kept alive: again in an hour, unless the lease was lost.
+-- Record that a component was kept alive: due again in an hour, unless the lease was lost.
 update host_connections hc set next_refresh_at = now() + interval '1 hour', refresh_lease_until = null
 where hc.id = :id and hc.refresh_lease_until = :lease_until::timestamptz;

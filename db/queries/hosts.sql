@@ -1,6 +1,6 @@
 -- name: get(id)^
 -- record_class: Host
--- The host of that id.
+-- Return the host with this id.
 select
   h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
   h.info_at, h.element_types, h.connection_types, h.networks, h.resources_synced_at, h.accounting_at,
@@ -10,7 +10,7 @@ where h.id = :id;
 
 -- name: get_by_name(name)^
 -- record_class: Host
--- The host of that name.
+-- Return the host with this name.
 select
   h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
   h.info_at, h.element_types, h.connection_types, h.networks, h.resources_synced_at, h.accounting_at,
@@ -25,8 +25,8 @@ where h.name = :name;
 -- order: id = h.id
 -- order: name = st.name, h.name
 -- not null: problems[]
--- All hosts, or those of a site or an organization, with their problems and load, by id or by site and name.
--- Only the problems of a page are looked for.
+-- Return all hosts, or those of a site or an organization, with problems and load, ordered by id or by site and name.
+-- Problems are computed for the hosts of the page only.
 with page as materialized (
   select h.id
   from hosts h
@@ -57,7 +57,7 @@ limit :limit;
 -- record_class: FullHost
 -- nullable: started_at
 -- not null: problems[]
--- The host of that name, with its problems and load.
+-- Return the host with this name, its problems and load.
 select
   h.id, h.name, h.address, h.rpcurl, h.site_id, h.enabled, h.availability, h.component_errors, h.info,
   h.info_at, h.element_types, h.connection_types, h.networks, h.resources_synced_at, h.accounting_at,
@@ -71,7 +71,7 @@ where h.name = :name;
 
 -- name: create(name, address, rpcurl, site_id, enabled, description_text, attrs)<!
 -- record_class: Host
--- A new host.
+-- Create a host.
 insert into hosts as h (
   name, address, rpcurl, site_id, enabled, description_text, attrs
 )
@@ -85,7 +85,7 @@ returning
 
 -- name: update(name, patch)^
 -- record_class: Host
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update hosts h set (
   name, address, rpcurl, site_id, enabled, availability, component_errors, info, info_at, element_types,
   connection_types, networks, resources_synced_at, accounting_at, dumps_fetched_at, problem_since,
@@ -104,13 +104,13 @@ returning
   h.dumps_fetched_at, h.problem_since, h.problem_mailed_at, h.description_text, h.usage_id, h.attrs;
 
 -- name: set_attrs(name, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update hosts h set attrs = (h.attrs || :set::jsonb) - :remove::text[]
 where h.name = :name
 returning h.attrs;
 
 -- name: delete(name)!
--- Remove a host.
+-- Delete a host.
 delete from hosts h where h.name = :name;
 
 -- name: candidates(site_id, element_types, connection_types, network_kinds, host_bonuses, site_bonuses, started_at, limit)
@@ -118,7 +118,7 @@ delete from hosts h where h.name = :name;
 -- optional: site_id
 -- nullable: started_at
 -- not null: load, score
--- The hosts, of a site or all, without problems that support all that is asked for, best first; bonuses are objects by id.
+-- Return hosts without problems, of all or of a site, that support everything asked for, best first. Bonuses are objects by id.
 with candidates as materialized (
   select
     h.id, h.name, h.site_id, h.component_errors, s.load,
@@ -145,7 +145,7 @@ limit :limit;
 
 -- name: update_availability(name, started_at)^
 -- nullable: started_at
--- Set the columns that follow from an update of a host, and return its availability.
+-- Update the columns that depend on a host's update, and return its availability.
 update hosts h set (availability, component_errors, problem_since) = (
   select u.availability, u.component_errors, u.problem_since from host_after_update(h, :started_at) u
 )
@@ -154,7 +154,7 @@ returning h.availability;
 
 -- name: update_all_availabilities(started_at)!
 -- nullable: started_at
--- Set the columns that follow from an update, of each enabled host. They are locked in order, so that two such can't deadlock.
+-- Do the same for each enabled host. Hosts are locked in order, so that two such statements cannot deadlock.
 with held as materialized (
   select h.id
   from hosts h
@@ -169,14 +169,14 @@ update hosts h set (availability, component_errors, problem_since) = (
 where h.id = any(array(select d.id from held d));
 
 -- name: count_error(name)^
--- Count a failed request; the component errors that the host has then.
+-- Count a failed request, and return the host's component errors.
 update hosts h set component_errors = h.component_errors + 1
 where h.name = :name
 returning h.component_errors;
 
 -- name: claim_updates(limit, lease)
 -- record_class: HostUpdateClaim
--- Lease hosts that were not updated for an interval, in turn: first those that were not updated, nor tried, for longest.
+-- Claim hosts that are due for an update, those first that were not updated or tried for longest.
 with due as materialized (
   select h.id
   from hosts h
@@ -200,7 +200,7 @@ from claimed c
 order by c.info_at nulls first, c.id;
 
 -- name: finish_update(id, lease_until, info, query_time, time_diff, element_types, connection_types, networks)!
--- Keep what an update brought, and what was measured with it, unless the lease was lost.
+-- Store the result of an update and its measurements, unless the lease was lost.
 update hosts h set
   info = case
     when jsonb_typeof(:info) <> 'object' then :info
@@ -214,7 +214,7 @@ where h.id = :id and h.update_lease_until = :lease_until::timestamptz;
 
 -- name: claim_syncs(limit, lease)
 -- record_class: HostSyncClaim
--- Lease hosts whose resources were not synced for an interval, in turn, as “claim_updates” does.
+-- Claim hosts whose resources are due to be synced, in the order of “claim_updates”.
 with due as materialized (
   select h.id
   from hosts h
@@ -238,7 +238,7 @@ from claimed c
 order by c.resources_synced_at nulls first, c.id;
 
 -- name: finish_sync(id, lease_until)!
--- Note that the resources were synced, unless the lease was lost.
+-- Record that the resources were synced, unless the lease was lost.
 update hosts h set resources_synced_at = now(), sync_lease_until = null
 where h.id = :id and h.sync_lease_until = :lease_until::timestamptz;
 
@@ -246,7 +246,7 @@ where h.id = :id and h.sync_lease_until = :lease_until::timestamptz;
 -- record_class: ProblemNoticeClaim
 -- nullable: started_at
 -- not null: problems[], problem_since
--- Lease the hosts whose contacts are to be told of a problem or its end, in turn: the oldest problem, or attempt, first.
+-- Claim notices of problems and of their end, the oldest problem or attempt first.
 with due as materialized (
   select h.id, n.kind, s.problems
   from hosts h
@@ -294,8 +294,7 @@ inner join sites s on s.id = c.site_id
 order by c.problem_since, c.id;
 
 -- name: finish_problem_notice(id, lease_until, kind)!
--- Note that a notice was sent, unless the lease was lost. Where the problem was over once the lease ran out, its end is to be
--- told now.
+-- Record that a notice was sent, unless the lease was lost. If the problem ended meanwhile, the notice of its end is due now.
 update hosts h set
   problem_since = case when :kind <> 'resolved' then coalesce(h.problem_since, now()) end,
   problem_mailed_at = now(), problem_lease_until = null

@@ -1,6 +1,6 @@
 -- name: list_between(site_a_id, site_b_id, type, after, until, limit)
 -- record_class: LinkMeasurement
--- The measurements of a type between two sites, in whichever order, by their end: after one moment, until another.
+-- Return the measurements of a type between two sites, in either order, by their end: after one time, until another.
 select
   m.site_a_id, m.site_b_id, m.type, m.begin_at, m.end_at, m.loss, m.delay_avg, m.delay_stddev, m.measurements
 from link_measurements m
@@ -15,7 +15,7 @@ limit :limit;
 
 -- name: history(site_a_name, site_b_name)^
 -- record_class: LinkHistory
--- All measurements between two sites, in whichever order, of each type by time.
+-- Return all measurements between two sites, in either order, by type and ordered by time.
 select
   a.id as site_a_id, a.name as site_a_name, b.id as site_b_id, b.name as site_b_name,
   h.single, h.five_minutes, h.hour, h.day, h.month, h.year
@@ -45,7 +45,7 @@ cross join
 where one.name = :site_a_name;
 
 -- name: store(site_a_id, site_b_id, type, begin_at, end_at, loss, delay_avg, delay_stddev, measurements)!
--- Keep a measurement between two sites, in whichever order; none where that is there already.
+-- Store a measurement between two sites, in either order. Return no row if it exists already.
 insert into link_measurements (
   site_a_id, site_b_id, type, begin_at, end_at, loss, delay_avg, delay_stddev, measurements
 )
@@ -56,7 +56,7 @@ values (
 on conflict (site_a_id, site_b_id, type, end_at) do nothing;
 
 -- name: store_all(site_a_ids, site_b_ids, types, begin_ats, end_ats, losses, delay_avgs, delay_stddevs, measurements)!
--- Keep many measurements, but those that are there already; in the order of their keys, so that two such can't deadlock.
+-- Store measurements that do not exist yet, in the order of their keys, so that two such statements cannot deadlock.
 insert into link_measurements (
   site_a_id, site_b_id, type, begin_at, end_at, loss, delay_avg, delay_stddev, measurements
 )

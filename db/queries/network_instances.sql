@@ -1,6 +1,6 @@
 -- name: get(id)^
 -- record_class: NetworkInstance
--- The network instance of that id.
+-- Return the network instance with this id.
 select
   i.id, i.network_id, i.host_id, i.bridge, i.attrs
 from network_instances i
@@ -9,7 +9,7 @@ where i.id = :id;
 -- name: list(host_id, network_id, after, limit)
 -- record_class: NetworkInstance
 -- optional: host_id, network_id
--- All network instances, or those on a host, or of a network, by id, after that one.
+-- Return all network instances, or those on a host, or of a network, ordered by id, after a given one.
 select
   i.id, i.network_id, i.host_id, i.bridge, i.attrs
 from network_instances i
@@ -22,7 +22,7 @@ limit :limit;
 
 -- name: create(network_id, host_id, bridge, attrs)<!
 -- record_class: NetworkInstance
--- A new network instance.
+-- Create a network instance.
 insert into network_instances as i (
   network_id, host_id, bridge, attrs
 )
@@ -34,7 +34,7 @@ returning
 
 -- name: update(id, patch)^
 -- record_class: NetworkInstance
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update network_instances i set (
   network_id, host_id, bridge
 ) = (
@@ -47,18 +47,18 @@ returning
   i.id, i.network_id, i.host_id, i.bridge, i.attrs;
 
 -- name: set_attrs(id, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update network_instances i set attrs = (i.attrs || :set::jsonb) - :remove::text[]
 where i.id = :id
 returning i.attrs;
 
 -- name: delete(id)!
--- Remove a network instance.
+-- Delete a network instance.
 delete from network_instances i where i.id = :id;
 
 -- name: of_kind(host_id, kind)^
 -- record_class: NetworkInstance
--- The instance on a host of a network of a kind x, or x/…, with the highest preference.
+-- Return a host's instance of a network of kind x or x/…, with the highest preference.
 select i.id, i.network_id, i.host_id, i.bridge, i.attrs
 from network_instances i
 inner join networks n on n.id = i.network_id

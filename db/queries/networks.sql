@@ -1,6 +1,6 @@
 -- name: get(id)^
 -- record_class: Network
--- The network of that id.
+-- Return the network with this id.
 select
   n.id, n.kind, n.preference, n.label, n.restricted, n.attrs
 from networks n
@@ -8,7 +8,7 @@ where n.id = :id;
 
 -- name: get_by_kind(kind)^
 -- record_class: Network
--- The network of that kind.
+-- Return the network of this kind.
 select
   n.id, n.kind, n.preference, n.label, n.restricted, n.attrs
 from networks n
@@ -16,7 +16,7 @@ where n.kind = :kind;
 
 -- name: list(after, limit)
 -- record_class: Network
--- All networks, by id, after that one.
+-- Return all networks, ordered by id, after a given one.
 select
   n.id, n.kind, n.preference, n.label, n.restricted, n.attrs
 from networks n
@@ -26,7 +26,7 @@ limit :limit;
 
 -- name: list_by_kind(kind)
 -- record_class: Network
--- The networks of a kind x and of any kind x/…, highest preference first. What begins with “x/” lies between “x/” and “x0”.
+-- Return the networks of kind x and x/…, the highest preference first. Kinds that begin with “x/” are between “x/” and “x0”.
 select
   n.id, n.kind, n.preference, n.label, n.restricted, n.attrs
 from networks n
@@ -35,7 +35,7 @@ order by n.preference desc, n.id;
 
 -- name: list_of_host(host_id)
 -- record_class: Network
--- The networks that have an instance on a host, highest preference first.
+-- Return the networks that have an instance on a host, the highest preference first.
 select
   n.id, n.kind, n.preference, n.label, n.restricted, n.attrs
 from networks n
@@ -44,7 +44,7 @@ order by n.preference desc, n.id;
 
 -- name: create(kind, preference, label, restricted, attrs)<!
 -- record_class: Network
--- A new network.
+-- Create a network.
 insert into networks as n (
   kind, preference, label, restricted, attrs
 )
@@ -56,7 +56,7 @@ returning
 
 -- name: update(id, patch)^
 -- record_class: Network
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update networks n set (
   kind, preference, label, restricted
 ) = (
@@ -69,11 +69,11 @@ returning
   n.id, n.kind, n.preference, n.label, n.restricted, n.attrs;
 
 -- name: set_attrs(id, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update networks n set attrs = (n.attrs || :set::jsonb) - :remove::text[]
 where n.id = :id
 returning n.attrs;
 
 -- name: delete(id)!
--- Remove a network.
+-- Delete a network.
 delete from networks n where n.id = :id;

@@ -1,6 +1,6 @@
 -- name: get(id)^
 -- record_class: Organization
--- The organization of that id.
+-- Return the organization with this id.
 select
   o.id, o.name, o.description, o.homepage_url, o.image_url, o.description_text, o.usage_id, o.attrs
 from organizations o
@@ -8,7 +8,7 @@ where o.id = :id;
 
 -- name: get_by_name(name)^
 -- record_class: Organization
--- The organization of that name.
+-- Return the organization with this name.
 select
   o.id, o.name, o.description, o.homepage_url, o.image_url, o.description_text, o.usage_id, o.attrs
 from organizations o
@@ -16,7 +16,7 @@ where o.name = :name;
 
 -- name: list(after, limit)
 -- record_class: Organization
--- All organizations, by id, after that one.
+-- Return all organizations, ordered by id, after a given one.
 select
   o.id, o.name, o.description, o.homepage_url, o.image_url, o.description_text, o.usage_id, o.attrs
 from organizations o
@@ -26,7 +26,7 @@ limit :limit;
 
 -- name: create(name, description, homepage_url, image_url, description_text, attrs)<!
 -- record_class: Organization
--- A new organization.
+-- Create an organization.
 insert into organizations as o (
   name, description, homepage_url, image_url, description_text, attrs
 )
@@ -38,7 +38,7 @@ returning
 
 -- name: update(name, patch)^
 -- record_class: Organization
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update organizations o set (
   name, description, homepage_url, image_url, description_text
 ) = (
@@ -51,11 +51,11 @@ returning
   o.id, o.name, o.description, o.homepage_url, o.image_url, o.description_text, o.usage_id, o.attrs;
 
 -- name: set_attrs(name, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update organizations o set attrs = (o.attrs || :set::jsonb) - :remove::text[]
 where o.name = :name
 returning o.attrs;
 
 -- name: delete(name)!
--- Remove an organization.
+-- Delete an organization.
 delete from organizations o where o.name = :name;

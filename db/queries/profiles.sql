@@ -1,6 +1,6 @@
 -- name: get(id)^
 -- record_class: Profile
--- The profile of that id.
+-- Return the profile with this id.
 select
   pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs
 from profiles pf
@@ -8,7 +8,7 @@ where pf.id = :id;
 
 -- name: get_by_name(tech, name)^
 -- record_class: Profile
--- The profile of that tech and name.
+-- Return the profile with this tech and name.
 select
   pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs
 from profiles pf
@@ -16,7 +16,7 @@ where pf.tech = :tech and pf.name = :name;
 
 -- name: preferred(tech)^
 -- record_class: Profile
--- The profile of a tech with the highest preference.
+-- Return the profile of a tech with the highest preference.
 select
   pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs
 from profiles pf
@@ -27,7 +27,7 @@ limit 1;
 -- name: list(tech, after, limit)
 -- record_class: Profile
 -- optional: tech
--- All profiles, or those of a tech, by id, after that one.
+-- Return all profiles, or those of a tech, ordered by id, after a given one.
 select
   pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs
 from profiles pf
@@ -40,7 +40,7 @@ limit :limit;
 -- name: create(tech, name, preference, label, restricted, ram, cpus, diskspace, attrs)<!
 -- record_class: Profile
 -- nullable: ram, cpus, diskspace
--- A new profile.
+-- Create a profile.
 insert into profiles as pf (
   tech, name, preference, label, restricted, ram, cpus, diskspace, attrs
 )
@@ -52,7 +52,7 @@ returning
 
 -- name: update(id, patch)^
 -- record_class: Profile
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update profiles pf set (
   tech, name, preference, label, restricted, ram, cpus, diskspace
 ) = (
@@ -65,17 +65,17 @@ returning
   pf.id, pf.tech, pf.name, pf.preference, pf.label, pf.restricted, pf.ram, pf.cpus, pf.diskspace, pf.attrs;
 
 -- name: set_attrs(id, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update profiles pf set attrs = (pf.attrs || :set::jsonb) - :remove::text[]
 where pf.id = :id
 returning pf.attrs;
 
 -- name: delete(id)!
--- Remove a profile.
+-- Delete a profile.
 delete from profiles pf where pf.id = :id;
 
 -- name: create_defaults()!
--- The profiles of a fresh installation, for each tech that has none at all.
+-- Create a default profile for each tech without any profile.
 insert into profiles (tech, name, label, preference, ram, cpus, diskspace)
 select d.tech, 'normal', 'Normal', 10, d.ram, d.cpus, d.diskspace
 from (

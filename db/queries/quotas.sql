@@ -1,6 +1,6 @@
 -- name: get(user_id)^
 -- record_class: Quota
--- The quota of a user.
+-- Return the quota of a user.
 select
   q.user_id, q.monthly_memory, q.monthly_diskspace, q.monthly_traffic, q.monthly_cputime, q.used_memory,
   q.used_diskspace, q.used_traffic, q.used_cputime, q.used_at, q.continuous_factor
@@ -9,7 +9,7 @@ where q.user_id = :user_id;
 
 -- name: update(user_id, patch)^
 -- record_class: Quota
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update quotas q set (
   monthly_memory, monthly_diskspace, monthly_traffic, monthly_cputime, used_memory, used_diskspace, used_traffic,
   used_cputime, used_at, continuous_factor
@@ -28,7 +28,7 @@ returning
 -- record_class: Quota
 -- nullable: monthly_memory, monthly_diskspace, monthly_traffic, monthly_cputime, continuous_factor
 -- one row: settings have one
--- Give a user a quota, or another one, with the default for what is null; what it has used stays.
+-- Set a user's allowance, with the default for null; what was used stays.
 insert into quotas as q (
   user_id, monthly_memory, monthly_diskspace, monthly_traffic, monthly_cputime, continuous_factor
 )
@@ -51,7 +51,7 @@ returning
 -- name: count_use(now)!
 -- nullable: now
 -- plan: it is about each user
--- Count the settled 5-minute records of users that are not counted yet. Rows that another worker counts are left to it.
+-- Count users' settled 5-minute records that are not counted yet. Rows that another worker is counting are skipped.
 -- A record that ends when a month begins belongs to the month before.
 with months as materialized (
   select
@@ -98,7 +98,7 @@ where q.user_id = d.user_id;
 -- record_class: User
 -- nullable: now
 -- plan: it is about each user
--- Set and take away over_quota where it is to change; what was used in an earlier month doesn't count.
+-- Set and clear the flag over_quota. Use in an earlier month does not count.
 with changing as materialized (
   select u.id
   from users u

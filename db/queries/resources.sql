@@ -1,14 +1,14 @@
 -- name: get(id)^
 -- record_class: Resource
 -- one row: an id names one resource
--- The resource of that id.
+-- Return the resource with this id.
 select r.id, r.type, r.attrs
 from resources r
 where r.id = :id;
 
 -- name: list(after, limit)
 -- record_class: Resource
--- All resources, by id, after that one.
+-- Return all resources, ordered by id, after a given one.
 select r.id, r.type, r.attrs
 from resources r
 where r.id > :after
@@ -17,7 +17,7 @@ limit :limit;
 
 -- name: list_of_type(type, after, limit)
 -- record_class: Resource
--- The resources of a type, by id, after that one.
+-- Return the resources of a type, ordered by id, after a given one.
 select r.id, r.type, r.attrs
 from resources r
 where r.type = :type and r.id > :after
@@ -25,7 +25,7 @@ order by r.id
 limit :limit;
 
 -- name: delete(id)^
--- Remove the resource of that id; how many there were.
+-- Delete the resource with this id, and return how many there were.
 with gone as (
   delete from templates tp where tp.id = :id
   returning tp.id

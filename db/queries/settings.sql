@@ -2,7 +2,7 @@
 -- record_class: Settings
 -- one row: a check of the table allows only one
 -- not null: topology_timeout_options[]
--- The settings.
+-- Return the settings.
 select
   s.host_update_interval, s.resource_sync_interval, s.availability_half_life, s.topology_timeout_initial,
   s.topology_timeout_default, s.topology_timeout_maximum, s.topology_timeout_warning, s.topology_timeout_options,
@@ -13,7 +13,7 @@ from settings s;
 -- record_class: Settings
 -- one row: a check of the table allows only one
 -- not null: topology_timeout_options[]
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update settings s set (
   host_update_interval, resource_sync_interval, availability_half_life, topology_timeout_initial,
   topology_timeout_default, topology_timeout_maximum, topology_timeout_warning, topology_timeout_options, quota_memory,

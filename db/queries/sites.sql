@@ -1,6 +1,6 @@
 -- name: get(id)^
 -- record_class: Site
--- The site of that id.
+-- Return the site with this id.
 select
   s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
   s.attrs
@@ -9,7 +9,7 @@ where s.id = :id;
 
 -- name: get_by_name(name)^
 -- record_class: Site
--- The site of that name.
+-- Return the site with this name.
 select
   s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
   s.attrs
@@ -19,7 +19,7 @@ where s.name = :name;
 -- name: list(organization_id, after, limit)
 -- record_class: Site
 -- optional: organization_id
--- All sites, or those of an organization, by id, after that one.
+-- Return all sites, or those of an organization, ordered by id, after a given one.
 select
   s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
   s.attrs
@@ -33,7 +33,7 @@ limit :limit;
 -- name: list_full(name, organization_id, after, limit)
 -- record_class: FullSite
 -- optional: name, organization_id
--- All sites, or that one, or those of an organization, by id, after that one, each with the organization's name.
+-- Return all sites, or one, or those of an organization, ordered by id, after a given one, each with the organization's name.
 select
   s.id, s.name, s.organization_id, s.description, s.location, s.longitude, s.latitude, s.description_text,
   s.attrs, o.name as organization_name
@@ -49,7 +49,7 @@ limit :limit;
 -- name: create(name, organization_id, description, location, longitude, latitude, description_text, attrs)<!
 -- record_class: Site
 -- nullable: longitude, latitude
--- A new site.
+-- Create a site.
 insert into sites as s (
   name, organization_id, description, location, longitude, latitude, description_text, attrs
 )
@@ -62,7 +62,7 @@ returning
 
 -- name: update(name, patch)^
 -- record_class: Site
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update sites s set (
   name, organization_id, description, location, longitude, latitude, description_text
 ) = (
@@ -76,11 +76,11 @@ returning
   s.attrs;
 
 -- name: set_attrs(name, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update sites s set attrs = (s.attrs || :set::jsonb) - :remove::text[]
 where s.name = :name
 returning s.attrs;
 
 -- name: delete(name)!
--- Remove a site.
+-- Delete a site.
 delete from sites s where s.name = :name;

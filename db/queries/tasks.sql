@@ -1,6 +1,6 @@
 -- name: claim(name, period, lease)^
 -- record_class: TaskClaim
--- A task as this worker's for the time of the lease, where its period since it was begun is over or a lease on it ran out.
+-- Claim a task if its period since its start is over or the lease on it ran out.
 insert into tasks as t (name, started_at, run_lease_until)
 values (:name, now(), now() + :lease::interval)
 on conflict (name) do update
@@ -13,13 +13,13 @@ on conflict (name) do update
 returning t.name, t.started_at, t.run_lease_until as lease_until;
 
 -- name: finish(name, lease_until)!
--- The task is done, until its period is over.
+-- Finish a task: it is due again when its period is over.
 update tasks t set run_lease_until = null
 where t.name = :name and t.run_lease_until = :lease_until::timestamptz;
 
 -- name: list()
 -- record_class: Task
--- All tasks that were ever claimed, by name.
+-- Return all tasks that were ever claimed, ordered by name.
 select t.name, t.started_at, t.run_lease_until as lease_until
 from tasks t
 order by t.name;

@@ -1,6 +1,6 @@
 -- name: get(id)^
 -- record_class: Template
--- The template of that id.
+-- Return the template with this id.
 select
   tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs
 from templates tp
@@ -8,7 +8,7 @@ where tp.id = :id;
 
 -- name: full(id)^
 -- record_class: FullTemplate
--- The template of that id, with the numbers of hosts that have it ready, and that report on it.
+-- Return the template with this id, and how many hosts have it ready and have a row for it.
 select
   tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs,
   r.ready, r.hosts
@@ -23,7 +23,7 @@ where tp.id = :id;
 
 -- name: get_by_name(tech, name)^
 -- record_class: Template
--- The template of that tech and name.
+-- Return the template with this tech and name.
 select
   tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs
 from templates tp
@@ -31,7 +31,7 @@ where tp.tech = :tech and tp.name = :name;
 
 -- name: preferred(tech)^
 -- record_class: Template
--- The template of a tech with the highest preference.
+-- Return the template of a tech with the highest preference.
 select
   tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs
 from templates tp
@@ -42,7 +42,7 @@ limit 1;
 -- name: list(tech, after, limit)
 -- record_class: ListedTemplate
 -- optional: tech
--- All templates, or those of a tech, by id, after that one; without the torrent data.
+-- Return all templates, or those of a tech, ordered by id, after a given one; without the torrent data.
 select
   tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data_md5, tp.attrs
 from templates tp
@@ -54,7 +54,7 @@ limit :limit;
 
 -- name: list_of_host(host_id, after, limit)
 -- record_class: TemplateOfHost
--- All templates, by id, after that one, each with what a host says of it.
+-- Return all templates, ordered by id, after a given one, each with its state on a host.
 select
   tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data_md5, tp.attrs,
   x.ready, x.changed_at
@@ -67,7 +67,7 @@ limit :limit;
 
 -- name: create(tech, name, preference, label, subtype, restricted, kblang, torrent_data, attrs)<!
 -- record_class: Template
--- A new template.
+-- Create a template.
 insert into templates as tp (
   tech, name, preference, label, subtype, restricted, kblang, torrent_data, attrs
 )
@@ -79,7 +79,7 @@ returning
 
 -- name: update(id, patch)^
 -- record_class: Template
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update templates tp set (
   tech, name, preference, label, subtype, restricted, kblang, torrent_data
 ) = (
@@ -92,18 +92,18 @@ returning
   tp.id, tp.tech, tp.name, tp.preference, tp.label, tp.subtype, tp.restricted, tp.kblang, tp.torrent_data, tp.attrs;
 
 -- name: set_attrs(id, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update templates tp set attrs = (tp.attrs || :set::jsonb) - :remove::text[]
 where tp.id = :id
 returning tp.attrs;
 
 -- name: delete(id)!
--- Remove a template.
+-- Delete a template.
 delete from templates tp where tp.id = :id;
 
 -- name: readiness(id)^
 -- record_class: TemplateReadiness
--- Count the hosts that have a template ready, and those that report on it.
+-- Count the hosts that have a template ready, and those that have a row for it.
 select tp.id as template_id, count(*) filter (where x.ready) as ready, count(x.host_id) as hosts
 from templates tp
 left join templates_on_hosts x on x.template_id = tp.id
@@ -112,7 +112,7 @@ group by tp.id;
 
 -- name: list_readiness(after, limit)
 -- record_class: TemplateReadiness
--- Count for each template the hosts that have it ready, and those that report on it; by id, after that one.
+-- Count, for each template, the hosts that have it ready and those that have a row for it; ordered by id.
 select tp.id as template_id, r.ready, r.hosts
 from templates tp
 cross join

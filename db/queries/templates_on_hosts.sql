@@ -1,13 +1,13 @@
 -- name: get(host_id, template_id)^
 -- record_class: TemplateOnHost
--- The state of a template on a host.
+-- Return the state of a template on a host.
 select x.host_id, x.template_id, x.ready, x.changed_at
 from templates_on_hosts x
 where x.host_id = :host_id and x.template_id = :template_id;
 
 -- name: list_of_host(host_id, after, limit)
 -- record_class: TemplateOnHost
--- The templates on a host, by template, after that one.
+-- Return the templates on a host, ordered by template, after a given one.
 select x.host_id, x.template_id, x.ready, x.changed_at
 from templates_on_hosts x
 where x.host_id = :host_id and x.template_id > :after
@@ -16,7 +16,7 @@ limit :limit;
 
 -- name: list_of_template(template_id, after, limit)
 -- record_class: TemplateOnHost
--- The hosts of a template, by host, after that one.
+-- Return the hosts of a template, ordered by host, after a given one.
 select x.host_id, x.template_id, x.ready, x.changed_at
 from templates_on_hosts x
 where x.template_id = :template_id and x.host_id > :after
@@ -25,7 +25,7 @@ limit :limit;
 
 -- name: set(host_id, template_id, ready)<!
 -- record_class: TemplateOnHost
--- Note whether a host has a template ready.
+-- Store whether a host has a template ready.
 insert into templates_on_hosts as x (host_id, template_id, ready)
 values (:host_id, :template_id, :ready)
 on conflict (host_id, template_id) do update
@@ -35,7 +35,7 @@ on conflict (host_id, template_id) do update
 returning x.host_id, x.template_id, x.ready, x.changed_at;
 
 -- name: set_of_host(host_id, template_ids, ready)!
--- Note which templates a host has ready; writes what has changed, in order, so that two such can't deadlock.
+-- Store which templates a host has ready. Only changes are written, in order, so that two such statements cannot deadlock.
 insert into templates_on_hosts as x (host_id, template_id, ready)
 select :host_id, g.template_id, g.ready
 from unnest(:template_ids::bigint [], :ready::boolean []) g (template_id, ready)
@@ -45,5 +45,5 @@ on conflict (
 where x.ready <> excluded.ready;
 
 -- name: delete(host_id, template_id)!
--- Forget about a template on a host.
+-- Delete the row of a template on a host.
 delete from templates_on_hosts x where x.host_id = :host_id and x.template_id = :template_id;

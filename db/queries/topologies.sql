@@ -1,6 +1,6 @@
 -- name: get(id)^
 -- record_class: Topology
--- The topology of that id.
+-- Return the topology with this id.
 select
   t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs
 from topologies t
@@ -8,7 +8,7 @@ where t.id = :id;
 
 -- name: update(id, patch)^
 -- record_class: Topology
--- Change the columns that the patch names.
+-- Change the columns in the patch.
 update topologies t set (
   name, site_id, timeout_at, timeout_step, timeout_lease_until
 ) = (
@@ -22,23 +22,23 @@ returning
   t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs;
 
 -- name: set_attrs(id, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update topologies t set attrs = (t.attrs || :set::jsonb) - :remove::text[]
 where t.id = :id
 returning t.attrs;
 
 -- name: delete(id)!
--- Remove a topology.
+-- Delete a topology.
 delete from topologies t where t.id = :id;
 
 -- name: list(user_id, roles, organization_id, accessible_to, asking_user_id, after, limit)
 -- record_class: ListedTopology
 -- optional: user_id, roles, organization_id, accessible_to
 -- nullable: asking_user_id
--- All topologies, or those on which a user has one of some explicit roles, that have an owner in an organization, or on which
--- a user has a role at all: the newest with an id below that one. Each with what a list shows: the role of who asks, the
--- highest state, the site's name, permissions, the ids of elements and connections, and current 5-minute usage. The ids of the
--- page come as an array, so that the plan is for few topologies, whatever the limit.
+-- Return topologies, the newest first, with ids below a given one: all, or those on which a user has one of some explicit
+-- roles or any effective role, or with an owner in an organization. Each has the asking user's role, the highest state, the
+-- site's name, permissions, the ids of elements and connections, and current 5-minute usage. The ids of the page are an
+-- array, so that the plan is made for few topologies, whatever the limit.
 with page as (
   select t.id
   from topologies t
@@ -100,7 +100,7 @@ order by t.id desc;
 -- record_class: Topology
 -- nullable: site_id
 -- one row: its triggers return the row
--- A new topology of a user's.
+-- Create a topology with its owner.
 with made as (
   insert into topologies as t (name, site_id, attrs)
   values (:name, :site_id, :attrs)
@@ -118,7 +118,7 @@ from made m;
 
 -- name: renew(id, period)^
 -- record_class: Topology
--- Let a topology time out after a period from now, at most the longest; where no time is left for a warning, none will be sent.
+-- Set the timeout to a period from now, at most the longest one. If no time is left for a warning, none is sent.
 update topologies t set
   (timeout_at, timeout_step) = (
     select
@@ -137,8 +137,8 @@ returning t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.a
 -- record_class: TimeoutClaim
 -- not null: lease_until
 -- plan: those that are due are sorted, which are few
--- Topologies whose timeout asks for something, as this worker's for the time of the lease; in turn, by when they were due or
--- tried. Each step is due some time before or after the timeout.
+-- Claim topologies whose next timeout step is due, those first that have been due, or were tried, for longest. Each step
+-- is due some time before or after the timeout.
 with due as materialized (
   select t.id
   from (
@@ -180,7 +180,7 @@ from claimed c
 order by c.timeout_at, c.id;
 
 -- name: finish_timeout(id, lease_until)!
--- Go on to the next step of a timeout, unless the lease was lost or the timeout changed.
+-- Set the next step of a timeout, unless the lease was lost or the timeout changed.
 update topologies t set
   timeout_step = case t.timeout_step when 0 then 9 when 9 then 10 else 20 end,
   timeout_lease_until = null
@@ -188,7 +188,7 @@ where t.id = :id and t.timeout_lease_until = :lease_until::timestamptz;
 
 -- name: contacts(id, roles)
 -- record_class: TopologyContact
--- The users with one of these explicit roles on a topology, by id, for messages to them.
+-- Return the users with one of these explicit roles on a topology, ordered by id, to notify them.
 select u.id, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags) as nomails, p.role
 from topology_permissions p
 inner join users u on u.id = p.user_id
@@ -199,8 +199,8 @@ order by u.id;
 -- record_class: FullTopology
 -- optional: id, user_id, roles, organization_id, accessible_to
 -- nullable: asking_user_id, started_at
--- The topology of an id, or those that “list” gives, with permissions, elements, connections and current 5-minute usage. All
--- parts of a page are gathered at once, and each host's problems are looked for once.
+-- Return the topology with an id, or those that “list” returns, with permissions, elements, connections and current
+-- 5-minute usage. Each part is read once for the whole page, and each host's problems are computed once.
 with page as (
   select t.id
   from topologies t

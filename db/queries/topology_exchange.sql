@@ -1,7 +1,7 @@
 -- name: export(id)^
 -- record_class: ExportedTopology
--- A topology's name, attrs, preferred site, elements and connections, names in place of references. What its host element or
--- host connection says counts before what was asked for; where the host's connection runs from the other end, “from” is “to”.
+-- Return a topology's name, attrs, preferred site, elements and connections, with names in place of references. What a host
+-- element or host connection reports replaces what was asked for; if it runs the other way round, “from” becomes “to”.
 -- Templates and profiles are those that an element runs with: its own, or else the preferred one.
 with preferred_templates as (
   select distinct on (tp.tech) tp.tech, tp.id
@@ -86,7 +86,7 @@ where t.id = :id;
 -- record_class: ImportedTopology
 -- nullable: site
 -- one row: its triggers return the row
--- A new topology of a user's out of an export: elements (id, type, parent, attrs) are created in the order of their old ids,
+-- Create a topology from an export: elements (id, type, parent, attrs) are created in the order of their old ids,
 -- connections (id, type, ends, attrs) between them; known names become references. Elements that have names come first, so
 -- that names are free for the others. Names that are unknown, or restricted and
 -- not for this user, stay in attrs and are reported.

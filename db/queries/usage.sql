@@ -1,8 +1,8 @@
 -- name: import_records(usage_ids, begin_ats, end_ats, measurements, memory, diskspace, traffic, cputime, now)<!
 -- record_class: ImportedUsage
 -- nullable: now
--- Store 5-minute records of host components, and note them for the next roll-up; columns come as arrays. The locks keep
--- what is there from being removed meanwhile; who is being removed counts as unknown.
+-- Store 5-minute records of host components for the next rollup; columns are given as arrays. The locks keep components
+-- from being deleted meanwhile; a component that is being deleted counts as unknown.
 with given as materialized (
   select g.*
   from unnest(
@@ -61,13 +61,13 @@ left join stored s on true;
 -- nullable: now, started_at
 -- not null: ran, written, pruned, late, waiting, unfinished
 -- repeatable: what is rolled up already is not due again
--- Roll up all that is due, or a part of it.
+-- Roll up all due records, or a part of them.
 select a.ran, a.written, a.pruned, a.late, a.waiting, a.unfinished
 from aggregate_usage(coalesce(:now, now()), :started_at) a;
 
 -- name: list(usage_id, type, since, until)
 -- record_class: UsageRecord
--- The records of an object, of a type, that end after one moment and not after another, by time.
+-- Return an object's records of a type that end after one time and not after another, ordered by time.
 select r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
 from usage_records r
 where r.usage_id = :usage_id and r.type = :type and r.end_at > :since::timestamptz and r.end_at <= :until::timestamptz
@@ -75,7 +75,7 @@ order by r.end_at;
 
 -- name: history(usage_id)^
 -- record_class: UsageHistory
--- All records of an object, of each type by time.
+-- Return all records of an object, by type and ordered by time.
 with stored as materialized (
   select r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
   from usage_records r
@@ -105,7 +105,7 @@ where u.id = :usage_id;
 
 -- name: latest(usage_id, type)^
 -- record_class: UsageRecord
--- The newest record of an object, of a type; of 5 minutes only what “current_usage” gives.
+-- Return an object's newest record of a type; for 5 minutes, the one that “current_usage” returns.
 select r.usage_id, r.type, r.begin_at, r.end_at, r.measurements, r.memory, r.diskspace, r.traffic, r.cputime
 from usage_records r
 where
@@ -119,7 +119,7 @@ limit 1;
 
 -- name: totals_by_user(begin, end, after, limit)
 -- record_class: UsageTotal
--- The use of each user in a period, by user, after that one.
+-- Return the use of each user in a period, ordered by user, after a given one.
 select u.id, t.begin_at, t.end_at, t.measurements, t.memory, t.diskspace, t.traffic, t.cputime
 from users u
 cross join lateral usage_total(u.usage_id, :begin, :end) t
@@ -129,7 +129,7 @@ limit :limit;
 
 -- name: totals_by_organization(begin, end, after, limit)
 -- record_class: UsageTotal
--- The use of each organization in a period, by organization, after that one.
+-- Return the use of each organization in a period, ordered by organization, after a given one.
 select o.id, t.begin_at, t.end_at, t.measurements, t.memory, t.diskspace, t.traffic, t.cputime
 from organizations o
 cross join lateral usage_total(o.usage_id, :begin, :end) t

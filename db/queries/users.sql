@@ -1,6 +1,6 @@
 -- name: get(id)^
 -- record_class: User
--- The user of that id.
+-- Return the user with this id.
 select
   u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
   u.last_login_at, u.usage_id, u.attrs
@@ -10,7 +10,7 @@ where u.id = :id;
 -- name: list(organization_id, flag, after, limit)
 -- record_class: User
 -- optional: organization_id, flag
--- All users, or those of an organization, or with a flag, by id, after that one.
+-- Return all users, or those of an organization, or with a flag, ordered by id, after a given one.
 select
   u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
   u.last_login_at, u.usage_id, u.attrs
@@ -26,7 +26,7 @@ limit :limit;
 -- record_class: User
 -- optional: organization_id, flag, after_name, after_origin
 -- order: name = u.name, u.origin
--- All users, or those of an organization, or with a flag, by name and origin.
+-- Return all users, or those of an organization or with a flag, ordered by name and origin.
 select
   u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
   u.last_login_at, u.usage_id, u.attrs
@@ -41,8 +41,8 @@ limit :limit;
 -- name: list_full(id, organization_id, flag, after, limit)
 -- record_class: FullUser
 -- optional: id, organization_id, flag
--- All users, or that one, or those of an organization, or with a flag, by id, after that one, each with the organization's
--- name, quota and current 5-minute usage.
+-- Return all users, or one, or those of an organization or with a flag, ordered by id, after a given one, each with the
+-- organization's name, quota and current 5-minute usage.
 select
   u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
   u.last_login_at, u.usage_id, u.attrs, o.name as organization_name,
@@ -74,7 +74,7 @@ limit :limit;
 
 -- name: update(id, patch)^
 -- record_class: User
--- Change the columns that the patch names. A password that is cached is of now, none has no time.
+-- Change the columns in the patch. A new password hash sets password_at to now, and null sets it to null.
 update users u set (
   name, origin, organization_id, realname, email, flags, password_hash, password_at, last_login_at
 ) = (
@@ -93,19 +93,19 @@ returning
   u.last_login_at, u.usage_id, u.attrs;
 
 -- name: set_attrs(id, set, remove)^
--- Set some keys of attrs and remove others; the attrs that it has then.
+-- Set and remove keys of attrs, and return the resulting attrs.
 update users u set attrs = (u.attrs || :set::jsonb) - :remove::text[]
 where u.id = :id
 returning u.attrs;
 
 -- name: delete(id)!
--- Remove a user.
+-- Delete a user.
 delete from users u where u.id = :id;
 
 -- name: create(name, origin, organization_id, realname, email, flags, password_hash, attrs)<!
 -- record_class: User
 -- nullable: password_hash
--- A new user, with the default quota.
+-- Create a user, with the default quota.
 with made as (
   insert into users as u (name, origin, organization_id, realname, email, flags, password_hash, password_at, attrs)
   select
@@ -138,7 +138,7 @@ from made m;
 
 -- name: get_by_name(name, origin)^
 -- record_class: User
--- The user of that name from that login provider.
+-- Return the user with this name from this login provider.
 select
   u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
   u.last_login_at, u.usage_id, u.attrs
@@ -147,7 +147,7 @@ where u.name = :name and u.origin = :origin;
 
 -- name: list_by_name(name)
 -- record_class: User
--- All users of that name, one of each login provider.
+-- Return all users with this name, one per login provider.
 select
   u.id, u.name, u.origin, u.organization_id, u.realname, u.email, u.flags, u.password_hash, u.password_at,
   u.last_login_at, u.usage_id, u.attrs
@@ -156,23 +156,23 @@ where u.name = :name
 order by u.id;
 
 -- name: add_flag(id, flag)^
--- Add a flag; the flags that the user has then.
+-- Add a flag, and return the user's flags.
 update users u set flags = case when :flag::text = any(u.flags) then u.flags else u.flags || :flag::text end
 where u.id = :id
 returning u.flags;
 
 -- name: remove_flag(id, flag)^
--- Remove a flag; the flags that the user has then.
+-- Remove a flag, and return the user's flags.
 update users u set flags = array_remove(u.flags, :flag)
 where u.id = :id
 returning u.flags;
 
 -- name: touch_login(id)!
--- Note that the user logged in now.
+-- Record that the user logged in now.
 update users u set last_login_at = now() where u.id = :id;
 
 -- name: expire_passwords(origin, age)!
--- Forget the cached passwords of a login provider's users that are of an age, or of no known one.
+-- Clear a login provider's password hashes that are older than an age or of unknown age.
 update users u set password_hash = null, password_at = null
 where
   u.origin = :origin and u.password_hash is not null
@@ -181,8 +181,8 @@ where
 -- name: expire(origin, age)<!
 -- record_class: ExpiredUsers
 -- plan: done once a day, and most owners are not looked up one by one
--- Remove the users of a login provider whose last login is of an age, but for those who are some topology's only owner.
--- Where all owners of a topology expire, the first stays.
+-- Delete the users of a login provider whose last login is older than an age, except the only owners of topologies.
+-- If all owners of a topology expire, the first is kept.
 with due as materialized (
   select u.id, u.name, u.origin, u.organization_id
   from users u

@@ -59,7 +59,7 @@ def test_query_lists_every_query_with_what_it_does(tomato_url: str) -> None:
     done = query(tomato_url)
     assert done.returncode == 0
     assert "hosts.get_by_name name=…" in done.stdout
-    assert "The host of that name." in done.stdout
+    assert "Return the host with this name." in done.stdout
     assert all(line.endswith(".") for line in done.stdout.splitlines())  # whole, also where they take several lines
 
 
