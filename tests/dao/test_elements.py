@@ -122,7 +122,7 @@ def test_a_parent_is_of_the_type_that_has_such_children(db: Database, net: Net) 
         for type, parent_id in parents.items():
             if type != right:
                 with pytest.raises(
-                    InvalidValue, match=f"^element: the parent must be of .*: parent_id is {parent_id}$"
+                    InvalidValue, match=f"^element: the parent must be in .*: parent_id is {parent_id}$"
                 ) as caught:
                     db.elements.create(net.id, child, parent_id=parent_id)
                 assert isinstance(caught.value.__cause__, errors.ForeignKeyViolation)
@@ -130,7 +130,7 @@ def test_a_parent_is_of_the_type_that_has_such_children(db: Database, net: Net) 
 
 def test_a_parent_is_of_the_same_topology(db: Database, world: World, net: Net) -> None:
     other = db.topologies.create("other", owner_id=world.user.id)
-    with pytest.raises(InvalidValue, match=r"^element: the parent must be of the same topology"):
+    with pytest.raises(InvalidValue, match=r"^element: the parent must be in the same topology"):
         db.elements.create(other.id, "kvmqm_interface", parent_id=net.machine.id)
     with pytest.raises(InvalidValue, match=f"parent_id is {NOBODY}$"):
         db.elements.create(net.id, "kvmqm_interface", parent_id=NOBODY)

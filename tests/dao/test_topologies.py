@@ -89,7 +89,7 @@ def test_topologies_of_a_user_are_those_with_an_explicit_permission(db: Database
     assert plain(db.topologies.list_of_user(bob.id, role="manager")) == made[2:0:-1]
     assert plain(db.topologies.list_of_user(bob.id, role="owner")) == made[2:3]
     assert plain(db.topologies.list_of_user(world.user.id, role="owner")) == made[::-1]
-    with refused(InvalidValue, "topology", "role", "role is user, manager or owner, not 'boss'"):
+    with refused(InvalidValue, "topology", "role", "role must be user, manager or owner, not 'boss'"):
         db.topologies.list_of_user(bob.id, role="boss")
     assert plain(db.topologies.list_of_user(NOBODY)) == []
 

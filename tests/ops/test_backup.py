@@ -203,7 +203,7 @@ def test_a_restore_that_fails_leaves_the_database_and_nothing_else(tomato_url: s
     (tmp_path / "no.dump").write_text("PGDMP, but no backup")
     with pytest.raises(TomatoError, match=r"pg_restore failed: "):
         restore(tmp_path / "no.dump", tomato_url)
-    with pytest.raises(NotFound, match="there is no file"):
+    with pytest.raises(NotFound, match="does not exist"):
         restore(tmp_path / "none.dump", tomato_url)
     with psycopg.connect(tomato_url) as connection:
         name = f"{connection.info.dbname}\\_%"

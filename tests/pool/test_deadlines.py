@@ -38,9 +38,9 @@ def test_a_deadline_cancels_what_runs_and_rolls_the_transaction_back(
 def test_of_nested_deadlines_the_earliest_counts_and_calls_after_it_are_not_begun(single: Database) -> None:
     fill(single)
     with single.timeout(0), single.timeout(60):
-        with pytest.raises(Unavailable, match="not begun"):
+        with pytest.raises(Unavailable, match="not started"):
             single.organizations.create("late")
-        with pytest.raises(Unavailable, match="not begun"), single.transaction():
+        with pytest.raises(Unavailable, match="not started"), single.transaction():
             pass
     with single.timeout(60), single.timeout(0), pytest.raises(Unavailable):
         single.organizations.list()

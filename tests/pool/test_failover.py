@@ -133,4 +133,4 @@ def test_what_is_meant_to_be_read_only_stays_not_allowed(pair: tuple[str, str]) 
 
 def test_the_query_command_stays_read_only_on_several_hosts(pair: tuple[str, str]) -> None:
     done = run([str(CHECKOUT / "bin" / "query"), "key_values.set", "key=a", "value=1"], hosts(pair))
-    assert (done.returncode, "say --write" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "pass --write" in done.stderr) == (2, True), done.stderr

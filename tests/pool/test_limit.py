@@ -223,7 +223,7 @@ def test_connect_waits_for_a_server_at_its_limit(limited_url: str, caplog: pytes
         held.close()
         with opening.result(60) as db:
             assert db.organizations.list() == []
-    assert "(asking again for 30 s)" in caplog.text
+    assert "(trying again for 30 s)" in caplog.text
 
 
 def test_connect_says_why_when_its_time_is_over(limited_url: str) -> None:
@@ -253,7 +253,7 @@ def test_a_pool_that_does_not_fit_is_told_at_once(limited_url: str, caplog: pyte
     assert caplog.messages == [
         "a pool of 14, with 2 more sessions for locks and for listeners, does not fit: "
         "the server allows 20 connections, reserves 3, and others hold 2, which leaves 15; "
-        "make pools smaller or max_connections larger (bin/doctor tells how)"
+        "make pools smaller or max_connections larger (bin/doctor says how)"
     ]
 
 

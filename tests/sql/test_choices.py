@@ -295,7 +295,7 @@ def test_an_unknown_parameter_is_refused(read: Read) -> None:
 def test_a_parameter_that_would_have_no_effect_is_refused(read: Read) -> None:
     choices = choices_of(read(NESTED))
     assert choices.choose([], "", {"a": 1, "b": 2})[0].name == "things.list[a,b]"
-    with pytest.raises(InvalidValue, match=r"things\.list uses b only together with a") as refused:
+    with pytest.raises(InvalidValue, match=r"things\.list accepts b only together with a") as refused:
         choices.choose([], "", {"b": 2})
     assert refused.value.key == "b"
     assert [variant.name for variant in read(NESTED).variants()] == ["things.list", "things.list[a]", "things.list[a,b]"]
@@ -319,7 +319,7 @@ def test_a_parameter_may_have_any_name(read: Read) -> None:
 
 def test_half_a_place_to_continue_after_is_refused(read: Read) -> None:
     choices = choices_of(read(DUMPS))
-    with pytest.raises(InvalidValue, match="continues after after_at, after_source and after_id together: after_at is missing"):
+    with pytest.raises(InvalidValue, match="needs after_at, after_source and after_id together: after_at is missing"):
         choices.choose([1], "newest", {"after_source": "s", "after_id": "x"})
     query, values = choices.choose([1], "source", {"after_id": "x", "after_at": 5, "after_source": "s"})
     assert (query.name, values) == ("things.list[after,source]", [1, "s", "x"])  # an order passes over what others continue by

@@ -155,7 +155,7 @@ def test_writes_and_transactions_go_to_the_primary(db: Database) -> None:
         db.usage.aggregate()  # a select that writes
         assert db.organizations.get_by_name("in a transaction")
     assert served(db) == (1, 0)
-    with pytest.raises(InvalidValue, match="is no token"), db.reads(after="0/1"):
+    with pytest.raises(InvalidValue, match="is not a token"), db.reads(after="0/1"):
         pass
 
 

@@ -110,7 +110,7 @@ def test_a_merge_names_who_is_in_the_way(db: Database) -> None:
     ):
         with pytest.raises(AlreadyExists, match=said):
             tomato_dao.load(db, by_hand(db, lines), merge=True)
-    with pytest.raises(NotFound, match="line 3: site 1: organization_id 99 names no organization"):
+    with pytest.raises(NotFound, match="line 3: site 1: organization_id 99 refers to a missing organization"):
         tomato_dao.load(db, by_hand(db, [site(1, 99)]), merge=True)
     with pytest.raises(InvalidValue, match="line 4: organization 3: a name has at most 50 characters"):
         tomato_dao.load(db, by_hand(db, [organization(5), organization(3, "a/b")]), merge=True)

@@ -32,8 +32,8 @@ WRONG_LINES: list[tuple[str, Sequence[Line], str]] = [
     ("no object", ["[1]"], "line 3: expected an object, not an array"),
     ("no model", ['{"pk": 1, "fields": {}}'], "line 3: “model” is missing"),
     ("unknown model", [organization(4), {**organization(5), "model": "planet"}], "line 4: the model planet is unknown"),
-    ("no pk", [{k: v for k, v in organization(5).items() if k != "pk"}], "line 3: organization: there is no “pk”"),
-    ("no fields", ['{"model": "organization", "pk": 5}'], "line 3: organization 5: there is no “fields”"),
+    ("no pk", [{k: v for k, v in organization(5).items() if k != "pk"}], "line 3: organization: “pk” is missing"),
+    ("no fields", ['{"model": "organization", "pk": 5}'], "line 3: organization 5: “fields” is missing"),
     ("another member", [{**organization(5), "x": 1}], "line 3: organization 5: “x” is not allowed beside"),
     ("unknown field", [organization(5, colour="red")], "line 3: organization 5: the field colour is unknown"),
     (
@@ -59,7 +59,7 @@ WRONG_LINES: list[tuple[str, Sequence[Line], str]] = [
     ("a value of 60 characters", [organization(5, name="/" * 60)], f"name is '{'/' * 60}'"),
     ("a longer value", [organization(5, name="/" * 61)], f"name is '{'/' * 59}…'"),
     ("reference to nothing", [organization(5), site(1, 5), site(2, 99)],
-     "references to missing records: line 5: site 2: organization_id 99 names no organization"),
+     "references to missing records: line 5: site 2: organization_id 99 refers to a missing organization"),
     ("U+0000", [organization(5, name="a\0b")], r"line 3: organization 5: a string has the character U\+0000"),
     ("U+0000 in JSON", [organization(5, attrs={"a": ["\0"]})], r"line 3: organization 5: a string has the character U\+0000"),
     ("half a pair", [org_line(lambda t: t.replace("org5", "\\ud800"))], "organization 5: a string has half a surrogate"),
@@ -170,9 +170,9 @@ def test_a_trailer_that_does_not_fit_is_refused(empty: Database, change: dict[st
         (b"", "^the file ends after line 4, without its trailer: it is cut off$"),
         (b"]", "^the file ends in the middle of line 5: it is cut off$"),
         (b"\n", "^line 5: only “]” may follow the trailer$"),
-        (b"]\n\n", "^line 5: “]” is expected"),
-        (b"]\n]\n", "^line 5: “]” is expected"),
-        (b'{"model":"organization"},\n]\n', "^line 5: “]” is expected"),
+        (b"]\n\n", "^line 5: only “]” may follow"),
+        (b"]\n]\n", "^line 5: only “]” may follow"),
+        (b'{"model":"organization"},\n]\n', "^line 5: only “]” may follow"),
     ],
 )
 @pytest.mark.parametrize("size", [1, 1000], ids=["in pieces", "at once"])

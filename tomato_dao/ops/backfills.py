@@ -1,6 +1,6 @@
-"""Backfills: filling what an expand migration has added, in batches by key, while workers go on.
+"""Backfills: fill the columns that an expand migration has added, in batches by key, while workers go on.
 
-A file of db/backfills has one statement, and says in comments before it which rows are still to do:
+A file of db/backfills has one statement, and comments before it that say which rows are still to be done:
 
     -- table: hosts
     -- key: id
@@ -9,8 +9,8 @@ A file of db/backfills has one statement, and says in comments before it which r
     set kind = attrs ->> 'kind'
     where id between :first and :last and kind is null
 
-`todo` is a condition on rows of the table, and `key` a column that an index orders. Each batch is a transaction. So a backfill
-that was stopped goes on where it was: what is done is not to do any more.
+`todo` is a condition on rows of the table, and `key` an indexed column. Each batch is a transaction, so a backfill that was
+stopped continues with the rows that are still to be done.
 """
 
 import re
@@ -38,9 +38,9 @@ _LOCK_TIMEOUT = "500ms"  # so that a batch which waits for rows or tables keeps 
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """A backfill: its table, the column that orders it, the condition of rows that are to be done, and the statement.
+    """A backfill: its table, its key column, the condition for rows to be done, and the statement.
 
-    statement: as psycopg takes it, with the parameters first and last.
+    statement: in psycopg's format, with the parameters first and last.
     """
 
     name: str
@@ -61,7 +61,7 @@ def names() -> list[str]:
 
 
 def read(name: str) -> Backfill:
-    """Return the backfill of a name. Raises NotFound where there is none, InvalidValue where its file is faulty."""
+    """Return the backfill with this name. Raises NotFound, and InvalidValue if its file is faulty."""
     if name not in names():
         known = ", ".join(names()) or "none"
         raise NotFound(f"unknown backfill {quoted(name)} (known: {known})", entity="backfill")
@@ -77,7 +77,7 @@ def read(name: str) -> Backfill:
 
 
 def is_done(connection: psycopg.Connection, name: str) -> bool:
-    """Return whether a backfill has no row to do."""
+    """Return whether a backfill has no rows left."""
     return connection.execute(_select("select 1", read(name), sql.SQL("limit 1"))).fetchone() is None
 
 
@@ -89,12 +89,18 @@ def backfill(
     pause: float = PAUSE,
     progress: Report | None = None,
 ) -> int:
-    """Do all that a backfill has to do, and return how many rows that were.
+    """Run a backfill, and return how many rows it has done.
 
-    connection: in autocommit mode, of the tables' owner. batch: rows of a transaction. pause: seconds between two of them.
-    progress: is told after each batch. A batch that can't lock its rows at once, or is in a deadlock, is tried again. Raises
-    WrongState where rows are still to do afterwards: code that knows nothing of the new column goes on making such rows,
-    unless a trigger of the expand migration fills it.
+    Args:
+        connection: A connection of the tables' owner, in autocommit mode.
+        name: The name of the backfill.
+        batch: Rows per transaction.
+        pause: Seconds between two transactions.
+        progress: A function that is called after each batch.
+
+    A batch that cannot lock its rows, or that is in a deadlock, is tried again. Raises WrongState if rows are left at the
+    end: code that does not know the new column goes on creating such rows, unless a trigger of the expand migration fills
+    it.
     """
     found = read(name)
     try:
@@ -120,7 +126,7 @@ def backfill(
 
 
 def _patiently(connection: psycopg.Connection, found: Backfill, first: object, last: object) -> None:
-    """Run the statement for a range of keys, again where it can't lock what it needs."""
+    """Run the statement for a range of keys, and again while it cannot lock its rows."""
     for wait in pauses(0.1, 2):
         try:
             connection.execute(found.statement.encode(), {"first": first, "last": last})
@@ -130,7 +136,7 @@ def _patiently(connection: psycopg.Connection, found: Backfill, first: object, l
 
 
 def _batch(connection: psycopg.Connection, found: Backfill, after: object, rows: int) -> tuple[object, object, int] | None:
-    """Return the first and last key of the next rows to do, and how many they are; None where there are none."""
+    """Return the first and last key of the next rows to be done, and their number; None if no rows are left."""
     key = sql.Identifier(found.key)
     beyond = sql.SQL("") if after is None else sql.SQL("and {} > %(after)s").format(key)
     tail = sql.SQL("{} order by {} limit %(rows)s").format(beyond, key)
@@ -146,7 +152,7 @@ def _count(connection: psycopg.Connection, found: Backfill) -> int:
 
 
 def _select(what: str, found: Backfill, tail: sql.Composable) -> sql.Composed:
-    """Return a query of the rows that are to do. The condition is SQL of a file of ours."""
+    """Return a query of the rows to be done. The condition is SQL from our own file."""
     condition = sql.SQL(found.todo.replace("%", "%%"))
     start = sql.SQL(what)
     return sql.SQL("{} from {} where ({}) {}").format(start, sql.Identifier(found.table), condition, tail)

@@ -1,4 +1,4 @@
-"""Backups: pg_dump's custom format, in files and a directory that only their owner can read. `tomato-dao backup` by hand."""
+"""Backups in pg_dump's custom format, in a directory that only its owner can read."""
 
 import os
 import re
@@ -59,11 +59,10 @@ where n.nspname = %s and exists (
 
 
 def back_up(url: str) -> Path:
-    """Save a database in the directory of backups, and remove the oldest but 5 of it, and what
-    backups have left which were killed; the file's path.
+    """Back up a database and return the file; keep its 5 newest backups and remove leftovers of killed ones.
 
-    Raises NotAllowed where the user may not read all of it, Unavailable where there is no pg_dump for the server, TomatoError
-    with its words where it fails.
+    url: of a user who may read everything. Raises NotAllowed if the user may not, Unavailable if no pg_dump for the
+    server's version is found, and TomatoError with pg_dump's message if it fails.
     """
     with probe(url, path=CATALOG_PATH) as connection:
         target = target_of(connection)
@@ -95,7 +94,7 @@ def back_up(url: str) -> Path:
 
 @contextmanager
 def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
-    """Provide a snapshot for as long as the block: pg_dump finds it in this database alone, and fails in any other."""
+    """Provide a snapshot for the block. pg_dump finds it in this database only, and fails in any other."""
     connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
     with connection.transaction():
         limits.lift(connection)
@@ -106,7 +105,7 @@ def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
 
 
 def _place(database: str) -> Path:
-    """Return the file of a new backup, in the directory of backups, which is made where it isn't there."""
+    """Return the file of a new backup; the directory is created if it does not exist."""
     directory = backup_directory()
     try:
         make_private(directory)
@@ -116,19 +115,19 @@ def _place(database: str) -> Path:
 
 
 def backups(database: str) -> list[Path]:
-    """Return the backups of a database, oldest first."""
+    """Return a database's backups, the oldest first."""
     own = re.compile(re.escape(quote(database, safe="")) + r"-\d{8}T\d{6}\.\d{6}Z\.dump")
     return sorted(path for path in backup_directory().glob("*.dump") if own.fullmatch(path.name))
 
 
 def unfinished() -> list[Path]:
-    """Return the files that backups have left which were killed."""
+    """Return the files that killed backups have left."""
     directory = backup_directory()
     return abandoned(directory, r".+-\d{8}T\d{6}\.\d{6}Z\.part") if directory.is_dir() else []
 
 
 def backup_directory() -> Path:
-    """BACKUP_DIR, else backups/ beside the embedded server's data: in a checkout, var/backups."""
+    """Return the directory of backups: BACKUP_DIR, else backups/ beside the embedded server's data."""
     given = os.environ.get("BACKUP_DIR")
     return Path(given) if given else embedded.default_data_dir() / "backups"
 
@@ -139,9 +138,9 @@ def holds_rows(connection: psycopg.Connection) -> bool:
 
 
 def run_program(name: str, target: Target, *arguments: str) -> None:
-    """Run pg_dump or pg_restore on a database; TomatoError with its words where it fails.
+    """Run pg_dump or pg_restore on a database. Raises TomatoError with its message if it fails.
 
-    It learns of the database from its environment only, so that no password is in the list of processes.
+    The database is passed in the environment only, so that no password is in the list of processes.
     """
     command = [os.fspath(_program(name, target.version // 10000)), "--no-password", *arguments]
     environment = {**target.environment(f"tomato-dao {name}"), "LC_ALL": "C"}  # its words are looked at
@@ -154,7 +153,7 @@ def run_program(name: str, target: Target, *arguments: str) -> None:
 
 
 def _program(name: str, version: int) -> Path:
-    """Return the program of the server's version, else a newer one: on PATH, where Debian has it, the embedded one."""
+    """Return the program of the server's version, else a newer one: from PATH, from Debian's directory, or the embedded one."""
     places = [*os.environ.get("PATH", os.defpath).split(os.pathsep), f"/usr/lib/postgresql/{version}/bin"]
     with suppress(Unavailable):
         places.append(os.fspath(programs.binaries()))

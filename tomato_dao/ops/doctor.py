@@ -1,4 +1,4 @@
-"""`tomato-dao doctor`: one page on the state of the server and the database, and what to do about what isn't well."""
+"""`tomato-dao doctor`: one page about the state of the server and the database, with advice for each problem."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ class _Parser(Parser):
     is_plugin = False
 
     def error(self, message: str) -> NoReturn:
-        """Exit with 2; as a monitoring plugin with 3, since there 2 would mean that the database is not well."""
+        """Exit with 2, or as a monitoring plugin with 3, where 2 would mean a problem of the database."""
         if self.is_plugin:
             print(f"TOMATO UNKNOWN - {printable(message, 1000)}")
             sys.exit(3)
@@ -76,7 +76,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
 
 
 def _examine(pool_size: int) -> tuple[str, list[Finding]]:
-    """Which database it is, and the findings: just one where it can't be examined."""
+    """Return the database's address and the findings; a single finding if it cannot be examined."""
     try:
         with at_most(_PATIENCE), probe(owner_url()) as connection:  # see rows() for what it looks names up in
             connection.execute("set statement_timeout = '30s'")
@@ -100,7 +100,7 @@ def _examine(pool_size: int) -> tuple[str, list[Finding]]:
 
 
 def worst_of(findings: Sequence[Finding]) -> str:
-    """Return the worst level, as monitoring plugins order them; what is not installed is no fault."""
+    """Return the worst level, in the order of monitoring plugins; a missing optional part is no problem."""
     levels = {finding.level for finding in findings}
     return next(level for level in _STATES if level in levels or level == OK)
 
@@ -128,7 +128,7 @@ def _print_state(where: str, findings: Sequence[Finding]) -> int:
 
 
 def _plain(text: str) -> str:
-    """Return text for a plugin's output, where “|” begins the figures."""
+    """Return text for a plugin's output, in which “|” starts the performance data."""
     return printable(text.replace("|", "/"), 1000)
 
 

@@ -1,8 +1,8 @@
 """The embedded PostgreSQL: one server per data directory, shared by all processes that use it.
 
-The first process that needs it starts it, and it stays for the next; `stop` ends it. It listens on a Unix socket in a
-directory that only its user can enter. PostgreSQL refuses to run as root: then an unprivileged system user runs it, in a
-place of its own under /var/lib/tomato-dao, so that no mode of the checkout has to change.
+The first process that needs the server starts it, and it keeps running; `stop` ends it. It listens on a Unix socket in a
+directory that only its user can enter. PostgreSQL refuses to run as root: an unprivileged system user runs it then, in a
+directory under /var/lib/tomato-dao, so that the checkout's modes need not change.
 """
 
 import fcntl
@@ -38,11 +38,10 @@ _LEFT_BEHIND = "pre-existing shared memory block"
 
 
 def start(data_dir: Path | None = None) -> str:
-    """Return the URL of the server of a data directory, which is started, and made, where it isn't there.
+    """Return the URL of the server of a data directory; create and start it if needed.
 
-    That of `tests_dir()` is made anew whenever it is started, and never waits for the disk.
-
-    Raises WrongSchema where the directory belongs to another major version, Unavailable where the server won't start.
+    data_dir: default: as `default_data_dir`. Data in `tests_dir()` are created anew at each start and never wait for the
+    disk. Raises WrongSchema if the data are of another major version, and Unavailable if the server does not start.
     """
     server = _Server.of(data_dir)
     if server.running():
@@ -54,9 +53,9 @@ def start(data_dir: Path | None = None) -> str:
 
 @contextmanager
 def started_for_tests() -> Iterator[str]:
-    """Provide the URL of the server of `tests_dir()`, which many processes share; the last removes it with its data.
+    """Provide the URL of the server in `tests_dir()`, which processes share; the last one removes it with its data.
 
-    What processes that were killed leave, the next one uses or replaces, and removes.
+    Leftovers of killed processes are used or replaced by the next one.
     """
     server = _Server.of(tests_dir())
     with ExitStack() as stack:
@@ -73,7 +72,7 @@ def started_for_tests() -> Iterator[str]:
 
 
 def stop(data_dir: Path | None = None) -> bool:
-    """Stop the server of a data directory; False where none ran. Raises Unavailable where it won't stop."""
+    """Stop the server of a data directory. Return False if none was running. Raises Unavailable if it does not stop."""
     server = _Server.of(data_dir)
     if not server.data.exists():
         return False
@@ -102,7 +101,7 @@ def remove(data_dir: Path | None = None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """State of an embedded server: version is the major version of its data, None where there are none yet."""
+    """State of an embedded server. version: the major version of its data, None without data."""
 
     running: bool
     version: str | None
@@ -112,7 +111,7 @@ class Status:
 
 
 def status(data_dir: Path | None = None) -> Status:
-    """Return the state of the server of a data directory, which is left as it is."""
+    """Return the state of the server of a data directory, without changing it."""
     server = _Server.of(data_dir)
     version = None
     with suppress(OSError):
@@ -121,7 +120,7 @@ def status(data_dir: Path | None = None) -> Status:
 
 
 def default_data_dir() -> Path:
-    """TOMATO_DATA_DIR, else var/ of the checkout, else the user's data directory."""
+    """Return TOMATO_DATA_DIR, else var/ of the checkout, else the user's data directory."""
     if given := os.environ.get("TOMATO_DATA_DIR"):
         return Path(given)
     if place := checkout():
@@ -135,7 +134,7 @@ def default_data_dir() -> Path:
 
 
 def tests_dir() -> Path:
-    """The data directory of the server that tests run on."""
+    """Return the data directory of the server that tests run on."""
     return default_data_dir() / "tests"
 
 

@@ -1,4 +1,4 @@
-"""Databases and files that a process which was killed has left: told from those in use by locks, which end with the process."""
+"""Databases and files that killed processes have left. Those in use are locked, and locks end with their process."""
 
 import re
 import secrets
@@ -12,7 +12,7 @@ _LOCKS = 0x6C656674  # "left", the first half of the locks' keys
 
 
 def restored_as(name: str) -> str:
-    """Return a new name for what a restore builds, to take the place of a database."""
+    """Return a new name for the database into which a backup is restored."""
     return f"{name}_restore_{secrets.token_hex(4)}"
 
 
@@ -22,12 +22,12 @@ def unfinished(name: str) -> str:
 
 
 def claim(server: psycopg.Connection, name: str) -> None:
-    """Mark a database, which may yet have to be made, as in use for as long as a session of the database postgres lasts."""
+    """Mark a database, which need not exist yet, as in use until a session of the database postgres ends."""
     server.execute("select pg_advisory_lock(%s, hashtext(%s))", [_LOCKS, name])
 
 
 def abandoned(server: psycopg.Connection, pattern: str) -> list[str]:
-    """Return the databases whose names match a regular expression, which nobody has claimed and nobody is connected to."""
+    """Return the databases whose names match a regular expression, and that nobody has claimed or is connected to."""
     found = server.execute(
         """
         select d.datname::text
@@ -45,7 +45,7 @@ def abandoned(server: psycopg.Connection, pattern: str) -> list[str]:
 
 
 def drop_abandoned(server: psycopg.Connection, pattern: str) -> None:
-    """Drop `abandoned` databases, by a session of the database postgres. What this user may not drop stays."""
+    """Drop `abandoned` databases, in a session of the database postgres. Databases that this user may not drop stay."""
     for name in abandoned(server, pattern):
         if server.execute("select pg_try_advisory_lock(%s, hashtext(%s))", [_LOCKS, name]).fetchone() != (True,):
             continue

@@ -1,4 +1,4 @@
-"""Migrations: dbmate applies db/migrations; a lock on a table of its own lets any number of processes ask for it at once."""
+"""Migrations: dbmate applies db/migrations, under a table lock, so that any number of processes may migrate at once."""
 
 import logging
 import os
@@ -93,17 +93,25 @@ where not i.indisvalid and c.relnamespace = 'public'::regnamespace
 
 
 def migrate(url: str | None = None, timeout: float = 0, *, contract: bool = False, save: bool = True) -> list[str]:
-    """Bring a database to this code's schema; makes the database where it isn't there yet.
+    """Apply all pending migrations, creating the database first if it does not exist, and return their versions.
 
-    url: the owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). timeout: seconds that
-    a server is waited for which is at its limit or not there. contract: apply contract migrations also where workers that they
-    no longer support are connected; otherwise one that can't be applied yet stays pending, and what comes after it, and a
-    warning says why. save: back up a database that holds rows first, unless BACKUP is “no”. Who comes while another process
-    migrates waits for it. Returns the versions that were applied, none where nothing was. Raises WrongSchema where the
-    database is of a newer or an unreleased schema, a migration was edited after it was applied, or others have made objects in
-    the schema, NotAllowed where the user may not migrate it, WrongState where an earlier try has left an invalid index,
-    Unavailable where the server or dbmate is missing, TomatoError with dbmate's words and the way back where a migration
-    fails, and which schema it has now.
+    Only one process migrates at a time; others wait for it. See docs/guides/migrations.md.
+
+    Args:
+        url: The owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server).
+        timeout: Seconds to wait for a server that is full or out of reach.
+        contract: Apply contract migrations even if workers that they no longer support are connected. Otherwise such a
+            migration and the later ones stay pending, and a warning says why.
+        save: First back up a database that has rows, unless BACKUP is “no”.
+
+    Raises:
+        WrongSchema: The schema is newer, was never released, has objects of other owners, or a migration was edited after
+            it was applied.
+        NotAllowed: The user may not migrate the database.
+        WrongState: An earlier attempt left an invalid index.
+        Unavailable: The server or dbmate is missing.
+        TomatoError: A migration failed; the message has dbmate's output, the schema version reached and how to restore the
+            backup.
     """
     url = url or owner_url()
     arguments.seconds("timeout", timeout)
@@ -151,9 +159,9 @@ def _is_current(url: str, timeout: float) -> bool:
 
 
 def migrate_for(url: str, timeout: float) -> None:
-    """Bring the database of a worker's URL to this code's schema, as its owner: OWNER_DATABASE_URL, where it is set.
+    """Migrate the database of a worker's URL as its owner: with OWNER_DATABASE_URL, if it is set.
 
-    One of a newer schema stays as it is, where it supports this code.
+    A newer schema that supports this code stays unchanged.
     """
     owner = owner_url_for(url)
     names = [database_name(owner), database_name(url)]
@@ -171,7 +179,7 @@ def migrate_for(url: str, timeout: float) -> None:
 def roll_back(url: str | None = None) -> str:
     """Undo the latest migration, after a backup as in `migrate`, and return its version.
 
-    Raises NotFound where none is applied, WrongSchema where the database is of a newer or an unreleased schema.
+    Raises NotFound if no migration is applied, and WrongSchema if the schema is newer or was never released.
     """
     url = url or owner_url()
     with _migrating(url, 0) as (connection, owner):
@@ -204,9 +212,9 @@ def _complete(url: str, timeout: float, before: list[str], lost: _LockSessionLos
 
 @contextmanager
 def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, str | None]]:
-    """Keep all others from migrating; a connection in the transaction that holds the lock, and the schema's other owner.
+    """Keep other processes from migrating; yield a connection with the lock, and the schema's owner if it is another.
 
-    A lock of the transaction, not of the session, which a transaction pooler would lose.
+    It is a lock of the transaction, since a transaction pooler would lose one of the session.
     """
     connection, is_locked = None, False
     try:
@@ -242,7 +250,7 @@ def _tries(url: str, timeout: float) -> Iterator[float]:
 
 
 def _lock(connection: psycopg.Connection, owner: str | None) -> bool:
-    """Prepare a transaction for migrating, and return whether it has the lock; the caller waits where another has it."""
+    """Prepare a transaction for migrating, and return whether it got the lock; the caller waits if another process has it."""
     limits.lift(connection)
     connection.execute(f"set local search_path = {SCHEMA_PATH}".encode())  # a pooler may change the session
     if owner:
@@ -255,7 +263,7 @@ def _lock(connection: psycopg.Connection, owner: str | None) -> bool:
 
 
 def _owner(connection: psycopg.Connection) -> str | None:
-    """Return the role that owns the schema; None where that is this user. Raises NotAllowed where it may not act as it."""
+    """Return the role that owns the schema, or None if it is this user. Raises NotAllowed if the user may not act as it."""
     ((owner, may, is_owner),) = connection.execute(_OWNER).fetchall()
     if not may:
         raise NotAllowed(
@@ -266,7 +274,7 @@ def _owner(connection: psycopg.Connection) -> str | None:
 
 
 def make_migration_lock(connection: psycopg.Connection, owner: str | None = None) -> None:
-    """Make the table that who migrates locks, where it isn't there yet. owner: the role that shall own it, if another's."""
+    """Create the table that migrating processes lock, unless it exists. owner: the role to own it, if it is another's."""
     if connection.execute("select to_regclass('public.migration_lock') is null").fetchone() != (True,):
         return
     with suppress(psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation), connection.transaction():
@@ -276,7 +284,7 @@ def make_migration_lock(connection: psycopg.Connection, owner: str | None = None
 
 
 def lock_migrations(connection: psycopg.Connection) -> None:
-    """Wait until nobody migrates a database that has the table, and keep all others from it until the transaction ends."""
+    """Wait until nobody migrates the database, and keep others from migrating until the transaction ends."""
     connection.execute(_LOCK)
 
 
@@ -367,17 +375,15 @@ def _stands(connection: psycopg.Connection, before: list[str]) -> str:
 
 
 def _invalid(connection: psycopg.Connection) -> str:
-    """Return what failed index builds have left, and what to do; empty where nothing is."""
+    """Return what failed index builds have left and what to do about it; empty if nothing is left."""
     found = [f"{schema.invalid_index(name)}: {schema.drop_invalid_index(name)}" for (name,) in connection.execute(_INVALID)]
     return "; ".join([*found, f"then {command_line('migrate')}"]) if found else ""
 
 
 def create_database(url: str, timeout: float = 0) -> None:
-    """Make the database that a URL names, encoded in UTF8, where it isn't there.
+    """Create the database of a URL, encoded in UTF8, unless it exists. timeout: seconds to wait for a server.
 
-    Raises NotAllowed where the user may not, Unavailable where it can't be made otherwise.
-
-    timeout: seconds that a server is waited for which is at its limit or not there.
+    Raises NotAllowed if the user may not create it, and Unavailable if creating it fails otherwise.
     """
     settings = connection_settings(url, "tomato-dao migrate")
     try:
@@ -416,9 +422,9 @@ def _create(server: psycopg.Connection, name: str) -> None:
 
 
 def create_utf8(server: psycopg.Connection, name: str) -> None:
-    """Make an empty database that is encoded in UTF8, whatever the other databases of the server are.
+    """Create an empty database encoded in UTF8, whatever the server's other databases are.
 
-    Its locale is the server's, where that can be of UTF8, else C.UTF-8, or C where the server's machine has no such.
+    Its locale is the server's if that supports UTF8, else C.UTF-8, or C if the server's machine lacks that.
     """
     create = sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name))
     try:
@@ -446,7 +452,7 @@ def _status() -> None:
 
 
 def _new(name: str) -> Path:
-    """Return an empty migration of a name; only a checkout has a place for it."""
+    """Create an empty migration with this name; it needs a checkout."""
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise InvalidValue(f"a migration's name must consist of a-z, 0-9 and _, such as host_owner, not {quoted(name)}")
     if checkout() is None:

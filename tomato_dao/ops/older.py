@@ -1,4 +1,4 @@
-"""Loading a dump of an older schema: by way of a scratch database, which has that schema first and is migrated then."""
+"""Loading a dump of an older schema: into a scratch database of that schema, which is then migrated."""
 
 import os
 import threading
@@ -35,14 +35,14 @@ def load_older(
     merge: bool = False,
     progress: Report | None = None,
 ) -> Summary:
-    """Load a dump of an older schema, all or nothing, into a database of this code's schema.
+    """Load a dump of an older schema, all or nothing, into a database with this code's schema.
 
-    A scratch database on the same server gets the dump's schema and rows, is migrated, backfills included, and what it then
-    holds goes into the database as any dump does, in one transaction. It needs as much space as the rows, and a user who may
-    create databases. It is dropped at the end; where the process was killed, by the next one that makes such a database.
+    The rows are loaded into a scratch database on the same server, which has the dump's schema. It is migrated, backfills
+    included, and its rows are then loaded in one transaction. It needs space for a copy of the rows, and a user who may
+    create databases. The scratch database is dropped at the end, or after a kill by the next process that creates one.
 
-    url: of the tables' owner. replace, merge, progress, and what is raised: as of `transfer.load.load`; NotAllowed also where
-    the user may not create databases.
+    url: of the tables' owner. replace, merge, progress and errors: as for `transfer.load.load`; NotAllowed also if the user
+    may not create databases.
     """
     start = time.monotonic()
 
@@ -74,7 +74,7 @@ def load_older(
 
 @contextmanager
 def _scratch(url: str) -> Iterator[str]:
-    """Provide a scratch database; where the user may not create one, say what it is for."""
+    """Provide a scratch database. The error for a user who may not create one says what it is needed for."""
     with ExitStack() as stack:
         try:
             scratch = stack.enter_context(scratch_database(url, migrated=False))
@@ -88,7 +88,7 @@ def _transactions(url: str, versions: Sequence[str] | None = None) -> Transactio
 
 
 def _migrate(url: str, progress: Report) -> None:
-    """Bring a scratch database to this code's schema; what a contract migration waits for is done at once."""
+    """Migrate a scratch database to this code's schema; backfills that contract migrations wait for are run."""
     progress(Progress("migrating", None, 0, 0))
     with probe(url, application_name=_NAME) as connection:
         while migrate(url, save=False) or rollout.next_contract(connection):
@@ -99,7 +99,7 @@ def _migrate(url: str, progress: Report) -> None:
 
 
 def _carry(source: Transactions, target: Transactions, *, replace: bool, merge: bool, progress: Report) -> dict[str, int]:
-    """Dump one database into another, without a file between them."""
+    """Copy the rows of one database into another, as a dump and load without a file."""
     failures: list[BaseException] = []
     reading, writing = os.pipe()
 

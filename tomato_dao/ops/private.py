@@ -1,13 +1,13 @@
-"""Directories that only their owner can enter, with those above them that are made for them."""
+"""Directories that only their owner can enter."""
 
 from contextlib import suppress
 from pathlib import Path
 
 
 def make_private(directory: Path) -> None:
-    """Make a directory where it isn't there, and what is missing above it, each of mode 0700 whatever the umask is.
+    """Create a directory, and missing directories above it, with mode 0700 whatever the umask is.
 
-    Raises OSError where that can't be. What is there already keeps its mode.
+    Existing directories keep their mode. Raises OSError if a directory cannot be created.
     """
     if directory.is_dir():
         return

@@ -1,4 +1,4 @@
-"""The privileges of the roles in a database: applied by make roles, and again after a migration and a restore."""
+"""The privileges of the roles in a database: granted by `make roles`, and again after a migration and a restore."""
 
 import psycopg
 
@@ -20,13 +20,13 @@ def script(name: str) -> bytes:
 
 
 def restore_privileges(connection: psycopg.Connection) -> None:
-    """Give the roles their privileges on all that is in a database, where it is tomato_owner's; leave any other alone."""
+    """Grant the roles their privileges on everything in a database that tomato_owner owns; leave other databases alone."""
     if connection.execute(_IS_OWNERS).fetchone() == (True,):
         connection.execute(script("privileges"))
 
 
 def give_to_owner(connection: psycopg.Connection) -> None:
-    """Make all that is in a database tomato_owner's, and give the roles their privileges, where the database itself is its."""
+    """Make tomato_owner the owner of everything in a database that it owns, and grant the roles their privileges."""
     is_owners = "select exists (select from pg_database where datname = current_database() and datdba = to_regrole(%s))"
     if connection.execute(is_owners, ["tomato_owner"]).fetchone() == (True,):
         with connection.transaction():

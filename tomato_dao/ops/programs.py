@@ -1,4 +1,4 @@
-"""The embedded server's programs, and how they are run: by an unprivileged user where this process is root's."""
+"""The embedded server's programs, and running them as an unprivileged user if this process runs as root."""
 
 import fcntl
 import hashlib
@@ -26,9 +26,9 @@ _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
 
 def binaries() -> Path:
-    """Return the directory of the embedded server's programs: of the first package of PACKAGES that is installed.
+    """Return the directory of the embedded server's programs, from the first package of PACKAGES that is installed.
 
-    Raises Unavailable where the extra “embedded” is not installed.
+    Raises Unavailable if the extra “embedded” is not installed.
     """
     for package, directory in PACKAGES.items():
         spec = importlib.util.find_spec(package)
@@ -41,13 +41,13 @@ def binaries() -> Path:
 
 
 def library(name: str) -> bool:
-    """Return whether the embedded server comes with a library that it can load at its start."""
+    """Return whether the embedded server has a library that it can preload."""
     lib = binaries().parent / "lib"
     return any((place / f"{name}{suffix}").exists() for place in (lib, lib / "postgresql") for suffix in (".so", ".dylib"))
 
 
 def _run(user: pwd.struct_passwd | None, program: Path, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    """Run a program as a user (None: this process's own); what became of it."""
+    """Run a program as a user (None: as this process) and return the result."""
     done: subprocess.CompletedProcess[bytes] = subprocess.run(
         [program, *arguments],
         stdin=subprocess.DEVNULL,
@@ -62,10 +62,10 @@ def _run(user: pwd.struct_passwd | None, program: Path, *arguments: str) -> "sub
 
 
 def initdb(user: pwd.struct_passwd | None, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    """Run initdb as a user, also from a path that a shell would read otherwise, and for a user without an entry in passwd.
+    """Run initdb as a user, also from a path that a shell would misread, and for a user without an entry in passwd.
 
-    initdb runs postgres by way of a shell, with its path between double quotes, and both want to know their user's name,
-    although they are told another: then a copy of them does it, in a plain path, that asks for anybody's name instead.
+    initdb runs postgres through a shell, with its path in double quotes, and both look up their user's name even if one is
+    given. If needed, a copy of them in a plain path is used, which looks up another name instead.
     """
     installed = _reachable(user)
     has_name = _has_name(user.pw_uid if user else os.geteuid())
@@ -88,9 +88,9 @@ def initdb(user: pwd.struct_passwd | None, *arguments: str) -> "subprocess.Compl
 
 
 def start(user: pwd.struct_passwd | None, log: Path, *arguments: str) -> int:
-    """Start a postgres that goes on by itself as a user, and return its process id. What it says is added to the log.
+    """Start a postgres in the background as a user, and return its process id; its output is appended to the log.
 
-    Not by pg_ctl, which has a shell read the paths.
+    pg_ctl is not used, since it passes the paths to a shell.
     """
     program = os.fspath(_reachable(user) / "postgres")
     script = '"$@" < /dev/null >> "$0" 2>&1 & echo $!'  # its parent, the shell, ends at once
@@ -143,7 +143,7 @@ def _reachable(user: pwd.struct_passwd | None) -> Path:
 
 @contextmanager
 def copies_locked() -> Iterator[None]:
-    """Let one process at a time make or remove copies of the programs."""
+    """Let one process at a time create or remove copies of the programs."""
     ROOT_HOME.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(ROOT_HOME.parent, os.O_RDONLY)  # a lock in ROOT_HOME would go with it
     try:

@@ -1,4 +1,4 @@
-"""`tomato-dao restore`: a backup becomes a fresh database, which takes the place of the present one by its name."""
+"""`tomato-dao restore`: load a backup into a new database, which then takes the name of the present one."""
 
 import logging
 import os
@@ -71,14 +71,22 @@ where d.datname = %s and x.grantee <> d.datdba
 
 
 def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -> str | None:
-    """Put a backup in the place of a database; until all of it is there, the database stays as it is.
+    """Replace a database by a backup; the database stays unchanged until the backup is restored completely.
 
-    file: of `back_up`, or of pg_dump -Fc. url: the owner's (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded
-    server). end_sessions: end the sessions of others instead of refusing. Returns the name under which the database
-    before is kept, None where there was none.
+    Args:
+        file: A file of `back_up`, or of pg_dump -Fc.
+        url: The owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server).
+        end_sessions: End other sessions in the database instead of refusing.
 
-    Raises NotFound where the file isn't there, InvalidValue where it is no backup, Busy where others are connected,
-    TomatoError with pg_restore's words where it fails.
+    Returns:
+        The name under which the previous database is kept, or None if there was none.
+
+    Raises:
+        NotFound: The file does not exist.
+        InvalidValue: The file is not a backup.
+        Busy: Other sessions are connected.
+        NotAllowed: The user may not create databases.
+        TomatoError: pg_restore failed; the message has its output.
     """
     url = url or owner_url()
     file = arguments.path("a backup", file)
@@ -117,7 +125,7 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
 
 
 def _fill(target: Target, *arguments: str) -> None:
-    """Run pg_restore, which must meet no error but this one: a newer server's begins with a setting that an older one lacks."""
+    """Run pg_restore. One error is accepted: that of a setting in a newer server's backup which an older server lacks."""
     try:
         run_program("pg_restore", target, "--exit-on-error", *arguments)
     except TomatoError as error:
@@ -143,7 +151,7 @@ def _check_is_backup(file: Path) -> None:
 
 
 def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
-    """Raise Busy where a database has sessions. Those of workers that have just stopped are given a moment to end."""
+    """Raise Busy if a database has sessions. Workers that have just stopped get a moment to end theirs."""
     deadline = monotonic() + _PATIENCE
     while found := server.execute(_SESSIONS, [name]).fetchall():
         if monotonic() < deadline:
@@ -154,7 +162,7 @@ def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
 
 
 def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
-    """Create an empty database with another's owner and privileges, if there is that other."""
+    """Create an empty database with the owner and privileges of another database, if that exists."""
     database = sql.Identifier(name)
     try:
         create_utf8(server, name)
@@ -174,9 +182,9 @@ def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
 
 
 def _swap(url: str, server: psycopg.Connection, name: str, fresh: str, *, end_sessions: bool) -> str | None:
-    """Give the fresh database the name of the present one, and that another, in one transaction.
+    """Give the new database the name of the present one, and that one another name, in one transaction.
 
-    Where the session is lost meanwhile, another one looks what became of it.
+    If the session is lost meanwhile, a new session finds out the outcome.
     """
     rename = sql.SQL("alter database {} rename to {}")
     if not _exists(server, name):
@@ -205,7 +213,7 @@ def _swap(url: str, server: psycopg.Connection, name: str, fresh: str, *, end_se
 
 
 def _reopened(url: str, name: str, kept: str) -> bool:
-    """Return whether the databases were swapped after all, and let sessions into the one that was there before."""
+    """Return whether the databases were swapped, and allow sessions in the previous one again."""
     try:
         with maintenance(url, _PATIENCE_LOST) as server:
             swapped = _exists(server, kept)

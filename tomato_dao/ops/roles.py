@@ -1,4 +1,4 @@
-"""`tomato-dao roles`: the roles of db/roles, made where they aren't there, with their privileges in a database."""
+"""`tomato-dao roles`: create the roles of db/roles, and grant them their privileges in a database."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -25,10 +25,10 @@ OWNER, APP, READER = ROLES = ("tomato_owner", "tomato_app", "tomato_reader")
 
 
 def make_roles(url: str) -> None:
-    """Make the roles of db/roles and give them their privileges in a database, which is made where it isn't there.
+    """Create the roles of db/roles unless they exist, and grant them their privileges in a database; create it if needed.
 
-    url: of a superuser, or of a user that may create roles and owns the database. Raises NotAllowed for anybody else,
-    WrongSchema where the schema is newer than this code, or others than the database's owner have made objects in it.
+    url: of a superuser, or of a user who may create roles and owns the database. Raises NotAllowed for any other user, and
+    WrongSchema if the schema is newer than this code or has objects of other owners.
     """
     create_database(url)
     with probe(url) as connection:
@@ -53,8 +53,8 @@ def make_roles(url: str) -> None:
 def _run_scripts(connection: psycopg.Connection) -> None:
     """Run the scripts of db/roles in one transaction.
 
-    Roles are the whole server's. Where another process makes them at the same moment, this one fails once that has
-    committed, and then finds them.
+    Roles belong to the whole server. If another process creates them at the same time, this one fails once that has
+    committed, and succeeds when it is repeated.
     """
     for pause in islice(pauses(0.1, 1), 5):
         try:
@@ -72,7 +72,7 @@ def _run_scripts(connection: psycopg.Connection) -> None:
 
 
 def _pin_settings(connection: psycopg.Connection) -> None:
-    """Give the roles the settings that sessions pin, for those behind a pooler, which can't."""
+    """Give the roles the settings that sessions pin, since sessions behind a pooler cannot."""
     pin = sql.SQL("alter role {} set {} = {}")
     for role in map(sql.Identifier, ROLES):
         for name, value in pins.PINNED.items():

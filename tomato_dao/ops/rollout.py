@@ -1,4 +1,4 @@
-"""The order of a rolling deployment: expand migrations at once, a contract migration once nothing needs what it removes."""
+"""The order of a rolling deployment: expand migrations first, a contract migration when nothing needs what it removes."""
 
 import logging
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ STOPPED = 3  # the exit code of “migrate” where it stopped before a contract
 
 
 def steps(connection: psycopg.Connection, *, contract: bool = False) -> Iterator[str]:
-    """Yield the versions up to which migrations are to be applied, one after another, until all are or one has to wait.
+    """Yield the versions up to which to migrate, one after the other, until all are applied or one has to wait.
 
-    The caller applies them before it asks for the next. A contract migration has to wait until its backfill is done and, unless
-    `contract` is true, until no worker of older code than it supports is connected; a warning says so.
+    The caller applies each before asking for the next. A contract migration waits until its backfill is finished and,
+    unless `contract` is true, until no worker is connected whose code it no longer supports; a warning says so.
     """
     found = {migration.version: migration for migration in rolling.migrations()}
     before: list[str] | None = None
@@ -38,7 +38,7 @@ def steps(connection: psycopg.Connection, *, contract: bool = False) -> Iterator
 
 
 def next_contract(connection: psycopg.Connection) -> Migration | None:
-    """Return the migration that is to be applied next, where it is a contract migration of a database in use."""
+    """Return the next pending migration if it is a contract migration of a database in use."""
     pending = _pending(connection)
     found = [migration for migration in rolling.migrations() if migration.version in pending]
     return found[0] if found and found[0].is_contract else None
@@ -50,7 +50,7 @@ def _pending(connection: psycopg.Connection) -> list[str]:
 
 
 def _obstacle(connection: psycopg.Connection, migration: Migration, *, contract: bool) -> str:
-    """Return why a contract migration has to wait, and what to do; empty where it need not."""
+    """Return why a contract migration has to wait and what to do; empty if it can be applied."""
     with connection.transaction(force_rollback=True):
         if migration.backfill and not backfills.is_done(connection, migration.backfill):
             return (

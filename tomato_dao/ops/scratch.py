@@ -1,4 +1,4 @@
-"""Databases that live for as long as a block: for the schema file, the queries' faces, tests and the demo."""
+"""Temporary databases, for the schema file, the queries' types, older dumps, tests and the demo."""
 
 import secrets
 from collections.abc import Iterator
@@ -17,13 +17,15 @@ from .migrate import create_database, migrate
 
 @contextmanager
 def scratch_database(server_url: str, *, migrated: bool = True, template: str | None = None) -> Iterator[str]:
-    """Provide the URL of a new database on the server of a URL, which is dropped at the end.
+    """Provide the URL of a new database on a server; it is dropped at the end of the block.
 
-    migrated: False for an empty one. template: the database to copy instead, in which nobody may be connected; a copy takes
-    0.02 s (0.06 s on a server with fsync), the migrations 1.0 s.
+    Args:
+        server_url: A URL of the server.
+        migrated: Apply all migrations (default), or leave the database empty.
+        template: A database to copy instead, to which nobody may be connected. A copy takes 0.02 s (0.06 s with fsync), the
+            migrations 1.0 s.
 
-    Those that were left by processes which were killed are dropped first. Raises Unavailable where the user may not create
-    databases.
+    Databases left by killed processes are dropped first. Raises Unavailable if the user may not create databases.
     """
     name = f"{SCRATCH}{secrets.token_hex(6)}"
     url = with_database(server_url, name)
@@ -43,7 +45,7 @@ def scratch_database(server_url: str, *, migrated: bool = True, template: str | 
 
 
 def with_database(url: str, name: str) -> str:
-    """Return the URL of another database of the same server."""
+    """Return the URL of another database on the same server."""
     settings = {k: str(v) for k, v in conninfo_to_dict(url.strip()).items() if v is not None and k != "dbname"}
     query = "&".join(f"{quote(k)}={quote(v, safe='')}" for k, v in settings.items())
     return f"postgresql:///{quote(name, safe='')}?{query}"
@@ -69,10 +71,10 @@ def _drop(server: psycopg.Connection, name: str, url: str) -> None:
 
 
 def drop_database(url: str) -> None:
-    """Drop the database that a URL names, and end this user's sessions in it; fine where it isn't there.
+    """Drop the database of a URL, if it exists, and end this user's sessions in it.
 
-    Raises Unavailable where somebody else is connected to it. (“with (force)” would want to end autovacuum's sessions too,
-    which only a superuser may.)
+    Raises Unavailable if another user is connected to it. (“with (force)” would also end autovacuum's sessions, which needs
+    a superuser.)
     """
     name = str(conninfo_to_dict(url)["dbname"])
     with maintenance(url) as connection:

@@ -1,4 +1,4 @@
-"""`tomato-dao doctor --watch N`: a page that is written anew every N seconds: what all workers do, and what they wait for."""
+"""`tomato-dao doctor --watch N`: a page every N seconds about the work of all workers and their waits."""
 
 import sys
 from collections import Counter
@@ -27,7 +27,7 @@ _SHOWN = 15  # queries
 
 
 def watch(seconds: float, pool_size: int) -> None:
-    """Write a page every so many seconds, until it is interrupted. A server that does not answer is asked again."""
+    """Print a page every `seconds`, until interrupted. A server that does not answer is tried again."""
     while True:
         try:
             with probe(owner_url()) as connection:

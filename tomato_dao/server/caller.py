@@ -1,4 +1,4 @@
-"""Callers: of those in one thread, asyncio's tasks are told apart."""
+"""The identity of callers: threads, and asyncio tasks within a thread."""
 
 import asyncio
 import threading
@@ -8,17 +8,17 @@ _acting_for: ContextVar[object] = ContextVar("tomato_dao_acting_for", default=No
 
 
 def act_for(caller: object) -> None:
-    """Let what this context does from now on count as another caller's: as a task's for which a thread works."""
+    """Act for another caller from now on in this context, as a thread does that works for a task."""
     _acting_for.set(caller)
 
 
 def current_thread() -> object:
-    """Return what tells callers apart: this thread's number, or the caller for whom it works."""
+    """Return the caller's identity: this thread's number, or the caller that it acts for."""
     return _acting_for.get() or threading.get_ident()
 
 
 def current_task() -> object:
-    """Return the task of asyncio that runs now; None where no loop runs in this thread."""
+    """Return the running asyncio task, or None outside of an event loop."""
     try:
         return asyncio.current_task()
     except RuntimeError:

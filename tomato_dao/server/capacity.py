@@ -1,4 +1,4 @@
-"""The server's connection limit: the connections that it allows, reserves and has given away, and whether a pool fits."""
+"""The server's connection limit, and whether a pool fits into it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ class Capacity:
 
     @property
     def room(self) -> int:
-        """Return how many connections a process can have."""
+        """Return how many more connections this process can have."""
         return max(self.allowed - self.reserved - self.others, 0)
 
     def shortage(self, size: int, beside: int = 0) -> str:
-        """Why a pool of some size can't be full, and what to do; empty where it can. beside: sessions outside of the pool."""
+        """Return why a pool of this size does not fit and what to do; empty if it fits. beside: sessions outside the pool."""
         if self.room >= size + beside:
             return ""
         more = f", with {beside} more sessions for locks and for listeners," if beside else ""
@@ -50,7 +50,7 @@ class Capacity:
 
 
 def capacity(connection: psycopg.Connection, ours: Sequence[int] = ()) -> Capacity:
-    """Return a server's figures; `ours` are the process ids of the sessions, beside this one, that are not others'."""
+    """Return a server's figures. ours: the process ids of further sessions that belong to this process."""
     try:
         (row,) = connection.execute(_FIGURES, {"ours": [*ours, connection.info.backend_pid]}).fetchall()
     except psycopg.Error as error:

@@ -1,4 +1,4 @@
-"""Forked children and what they inherit: its connections are the parent's, so it leaves them and starts anew."""
+"""Forked processes: inherited connections belong to the parent, so a child leaves them alone and opens its own."""
 
 import os
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _known: WeakSet[_Inherited] = WeakSet()
 
 
 def watch(thing: _Inherited) -> None:
-    """Have its `after_fork_in_child` called in every child, for as long as it is used."""
+    """Call the object's `after_fork_in_child` in every forked process, as long as the object exists."""
     _known.add(thing)
 
 

@@ -15,8 +15,12 @@ from .commands import command_line
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """A pool: how many connections it may hold, holds, and has idle; how many tasks wait now; how many tasks have had to
-    wait until they were served, for how many seconds in all, and how many went away without (time or waiting limit)."""
+    """Figures of a pool.
+
+    size: the most connections that it may hold. connections, idle: how many it holds, and how many of these are idle.
+    waiting: tasks that wait now. waits, waited: tasks that had to wait so far, and their seconds in total. turned_away:
+    tasks that got no connection, after their timeout or because of `max_waiting`.
+    """
 
     size: int
     connections: int
@@ -29,7 +33,7 @@ class PoolStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Figures of a Database since it was opened (in a child process: since the fork)."""
+    """Figures of a Database since it was opened (in a forked process: since the fork); queries: by query name."""
 
     pool: PoolStats
     queries: dict[str, QueryStats]

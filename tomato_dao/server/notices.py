@@ -29,7 +29,7 @@ class PoolName(str):
 
 
 def retell(record: logging.LogRecord) -> bool:
-    """Drop or rewrite psycopg_pool's records of lost and refused connections, which calls report themselves (a filter)."""
+    """Drop or rewrite psycopg_pool's records of lost and refused connections, as a logging filter."""
     match record.args:
         case (QueryRunner(), *_):
             return False

@@ -1,4 +1,4 @@
-"""Objects in the schema that neither its owner made nor the database's: they could stand for PostgreSQL's own, or for ours."""
+"""Objects in the schema that belong to other roles than its owner or the database's: they could shadow PostgreSQL's or ours."""
 
 import psycopg
 
@@ -45,7 +45,7 @@ def advice(connection: psycopg.Connection) -> str:
 
 
 def refuse_planted(connection: psycopg.Connection) -> None:
-    """Raise WrongSchema where something is planted, naming it: whoever works as the owner could run it."""
+    """Raise WrongSchema if there are such objects: a session of the owner could run them."""
     if found := planted(connection):
         shown = [printable(name, 100) for name in found[:_SHOWN]] + [f"and {len(found) - _SHOWN} more"] * (len(found) > _SHOWN)
         raise WrongSchema(

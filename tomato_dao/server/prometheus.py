@@ -16,7 +16,7 @@ class _HasStats(Protocol):
 
 
 class StatsCollector(Collector):
-    """Prometheus metrics of a Database, whose names begin with `tomato_dao`; they are added up when they are collected."""
+    """Prometheus metrics of a Database, with names that begin with `tomato_dao`, read from `stats()` when collected."""
 
     def __init__(self, db: _HasStats) -> None:
         self._db = db

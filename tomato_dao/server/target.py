@@ -1,7 +1,7 @@
-"""One database for all programs: the one that a session of ours has reached, told to each in words that it can't misread.
+"""The database that a session has reached, in the form that each program needs to reach the same one.
 
-libpq, pg_dump, psql and dbmate each read URLs, service files and PG* variables in their own way. So a session is opened first;
-children then get the host, port, user and database that it has, and none of the variables that could lead them elsewhere.
+libpq, pg_dump, psql and dbmate each read URLs, service files and PG* variables in their own way. So a session is opened
+first, and child processes get its host, port, user and database, without the variables that could lead them elsewhere.
 """
 
 import os

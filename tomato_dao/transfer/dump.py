@@ -1,4 +1,4 @@
-"""The dump: everything of one moment, as a JSON array with a record per line."""
+"""The dump: all tables as of one moment, as a JSON array with a record per line."""
 
 import hashlib
 import os
@@ -24,14 +24,20 @@ _ENOUGH = 1 << 14  # bytes that are worth a write
 def dump(
     db: Transactions, file: str | os.PathLike[str] | IO[bytes], *, jobs: int = 1, progress: Report | None = None
 ) -> Summary:
-    """Write every table, as of one moment, while others go on writing.
+    """Write all tables, as of one moment, while other sessions go on writing. See docs/operations.md.
 
-    file: a path (written beside it and renamed when complete, mode 0600; compressed by its ending .gz or .zst), or a file
-    that is open for writing bytes. jobs: over how many of the database's connections it reads at most; the bytes are the same.
-    progress: is told now and then.
+    Args:
+        db: A Database, or any other `Transactions`.
+        file: A path, or a file that is open for writing bytes. A path is written under another name and renamed when
+            complete, with mode 0600, compressed if it ends in .gz or .zst.
+        jobs: The most connections of db to read with; the bytes are the same.
+        progress: A function that is called now and then with a `Progress`.
 
-    Raises WrongSchema where the schema is not the code's, Unavailable where writing or the connection fails, Conflict
-    where a migration waits, WrongState inside of `transaction()`.
+    Raises:
+        WrongSchema: The database's schema is not this code's.
+        Unavailable: The file cannot be written, or the connection fails.
+        Conflict: A migration waits for the tables.
+        WrongState: Called inside `transaction()`.
     """
     if isinstance(file, str | os.PathLike):
         with files.written(arguments.path("a dump", file)) as output:

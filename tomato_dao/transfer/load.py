@@ -1,4 +1,4 @@
-"""The load: a dump's file, found and recognised, given to the engine; or only checked."""
+"""The load: find and recognise a dump's file, and give it to the engine, or only check it."""
 
 import os
 import time
@@ -32,17 +32,25 @@ def load(
     merge: bool = False,
     progress: Report | None = None,
 ) -> Summary:
-    """Load a dump, all or nothing, with all its values as they were; new ids go on after the highest.
+    """Load a dump, all or nothing; new ids continue after the highest one. See docs/operations.md.
 
     An old backend's dump is recognised by its content, and loaded as by `load_legacy`.
 
-    db: its user must own the tables. file: a path (also without its ending .json, .json.gz or .json.zst), or a file that is
-    open for reading bytes. replace: first delete everything in the database. merge: insert or update by pk; what the file
-    doesn't name stays. Without either the database must be empty. progress: is told now and then.
+    Args:
+        db: A Database, or any other `Transactions`, whose user owns the tables.
+        file: A path, whose ending .json, .json.gz or .json.zst may be left out, or a file that is open for reading bytes.
+        replace: First delete everything in the database. Otherwise it must be empty, unless `merge` is given.
+        merge: Insert or update rows by pk; rows missing from the file stay.
+        progress: A function that is called now and then with a `Progress`.
 
-    Raises NotFound where there is no such file, Unavailable where it can't be read or the connection fails, WrongSchema
-    where its migrations are not the database's, NotEmpty, NotAllowed; and for the file's faults, with line and record,
-    InvalidValue, AlreadyExists for a pk that is there twice, NotFound for references to nothing.
+    Raises:
+        NotFound: The file does not exist, or a record refers to a missing one.
+        InvalidValue: The file or a record is faulty; the message has line and record, as for the next two.
+        AlreadyExists: A pk or unique key occurs twice.
+        WrongSchema: The dump's migrations are not the database's.
+        NotEmpty: The database has rows.
+        NotAllowed: The user does not own the tables.
+        Unavailable: The file cannot be read, or the connection fails.
     """
     if replace and merge:
         raise InvalidValue("a load can replace or merge, not both")
@@ -64,10 +72,10 @@ def load(
 
 
 def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report | None = None) -> Summary:
-    """Read a dump and verify what can be verified without a database: not whether keys are unique and references fit.
+    """Read a dump and verify what needs no database: not whether keys are unique and references exist.
 
-    Records are held against this code's schema, whatever columns the header tells of; those of an older schema against the
-    header. Raises as `load` does for the file's faults.
+    Records are checked against this code's schema, those of an older schema against the dump's header. Raises the errors of
+    `load` for faults of the file.
     """
     start = time.monotonic()
     with source(file) as chunks:
@@ -87,10 +95,10 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
 
 
 def lacking(theirs: list[str]) -> list[str]:
-    """Return this code's migrations that a dump lacks: it is of an older schema, which a database of that schema can take.
+    """Return this code's migrations that a dump lacks, because it is of an older schema.
 
-    None where it is of this code's schema, or of one before the first release: then the fields of each record are compared
-    with the tables' all the same. Raises WrongSchema for a newer schema, and for one that is no beginning of this code's.
+    None if it is of this code's schema, or of one before the first release, whose records are compared with the tables'
+    fields. Raises WrongSchema for a newer or an unreleased schema.
     """
     ours = schema.known()
     if theirs and max(theirs) < ours[0]:
@@ -107,7 +115,7 @@ def lacking(theirs: list[str]) -> list[str]:
 
 
 def migrations_of(file: Source) -> list[str]:
-    """Return the migrations that a dump's header tells of, and leave the file as it is; none where it has no such header."""
+    """Return the migrations named in a dump's header, or none without such a header, and leave the file unread."""
     found: list[str] = []
 
     def judge(start: bytes) -> bool | None:

@@ -31,7 +31,7 @@ from .work import leases
 
 
 def examinations(connection: psycopg.Connection, pool_size: int) -> dict[str, Callable[[], Finding]]:
-    """Return all examinations of a database by topic; pool_size: of the worker processes for which there should be room."""
+    """Return all examinations by topic. pool_size: the pool size of worker processes, for which there should be room."""
     found: dict[str, Callable[[], Finding]] = {
         "server": lambda: server(connection),
         "connections": lambda: connections(connection, pool_size),
@@ -62,7 +62,7 @@ def examinations(connection: psycopg.Connection, pool_size: int) -> dict[str, Ca
 
 
 def examine(connection: psycopg.Connection, pool_size: int, *, without: Collection[str] = ()) -> Iterator[Finding]:
-    """Run all examinations but those without which it shall be; one that fails gives a finding that says why."""
+    """Run all examinations except `without`. One that fails gives a finding that says why."""
     for topic, examination in examinations(connection, pool_size).items():
         if topic in without:
             continue

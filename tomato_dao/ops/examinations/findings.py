@@ -1,4 +1,4 @@
-"""Findings of the doctor, and how an examination asks the server."""
+"""Findings of the doctor, and the queries of its examinations."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +30,7 @@ class Finding:
 def rows(connection: psycopg.Connection, name: str, *values: object, path: str | None = None) -> list[dict[str, Any]]:
     """Return the rows of a query of db/operations: "tables" of doctor.sql, "storage.bloat" of doctor_storage.sql.
 
-    path: where it looks names up (default: among PostgreSQL's own).
+    path: the search_path (default: PostgreSQL's own schema only).
     """
     query = _QUERIES[f"doctor_{name}" if "." in name else f"doctor.{name}"]
     with (

@@ -13,7 +13,7 @@ LONG_ENOUGH = 7 * 86400  # seconds of statistics, after which such an index may 
 
 
 def indexes(connection: psycopg.Connection) -> Finding:
-    """Examine indexes: those that are missing, invalid, or used by nobody."""
+    """Examine indexes: missing, invalid and unused ones."""
     missing, unused = rows(connection, "unindexed_foreign_keys"), rows(connection, "unused_indexes")
     invalid, duplicate = rows(connection, "invalid_indexes"), rows(connection, "storage.duplicate_indexes")
     (statistics,) = rows(connection, "statistics")

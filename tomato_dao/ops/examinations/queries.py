@@ -13,7 +13,7 @@ _MOST = 10
 
 
 def queries(connection: psycopg.Connection) -> Finding:
-    """List the named queries that took the most time in all."""
+    """List the named queries that took the most time in total."""
     (statistics,) = rows(connection, "statistics")
     if schema := statistics["statements_schema"]:
         found = _slowest(connection, schema)
@@ -36,10 +36,10 @@ def _slowest(connection: psycopg.Connection, schema: str) -> list[dict[str, Any]
 
 
 def _slowest_by_a_lent_extension(connection: psycopg.Connection) -> list[dict[str, Any]]:
-    """Ask by an extension that is there for this transaction alone.
+    """Query pg_stat_statements with an extension that exists in this transaction only.
 
-    The server counts in its memory, for all databases. Made to stay, the extension would be in each backup, which
-    a server without the library could not restore.
+    The server counts in shared memory, for all databases. An extension that stays would be in each backup, and a server
+    without the library could not restore it.
     """
     with connection.transaction(force_rollback=True):
         connection.execute(f"create schema {_LENT}".encode())

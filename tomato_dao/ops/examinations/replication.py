@@ -61,7 +61,7 @@ def replication(connection: psycopg.Connection) -> Finding:
 
 
 def archiving(connection: psycopg.Connection) -> Finding:
-    """Examine whether WAL gets into the archive, where there is to be one."""
+    """Examine whether WAL is archived, if archiving is on."""
     (found,) = rows(connection, "health.archiver")
     if found["mode"] == "off":
         return Finding("archiving", OK, "off", figures=found)

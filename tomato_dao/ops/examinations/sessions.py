@@ -11,7 +11,7 @@ LONG_TRANSACTION, LONG_IDLE, LONG_WAIT = 300, 60, 10  # seconds
 
 
 def transactions(connection: psycopg.Connection) -> Finding:
-    """Examine the open transactions: long ones keep dead rows and locks."""
+    """Examine open transactions: long ones keep dead rows and locks."""
     found = rows(connection, "transactions")
     idle = [row for row in found if row["state"].startswith("idle in transaction")]
     bad = [row for row in found if row["seconds"] > LONG_TRANSACTION or (row in idle and row["state_seconds"] > LONG_IDLE)]
@@ -37,7 +37,7 @@ def transactions(connection: psycopg.Connection) -> Finding:
 
 
 def locks(connection: psycopg.Connection) -> Finding:
-    """Examine who waits for a lock, and for whom."""
+    """Examine sessions that wait for a lock, and the sessions that block them."""
     found = rows(connection, "locks_waited_for")
     bad = [row for row in found if row["seconds"] > LONG_WAIT]
     return Finding(

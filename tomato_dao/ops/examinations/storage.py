@@ -37,7 +37,7 @@ def freezing(connection: psycopg.Connection) -> Finding:
 
 
 def integrity(connection: psycopg.Connection) -> Finding:
-    """Examine whether pages were damaged, and whether indexes may be in another order than the collations' rules of today."""
+    """Examine whether pages were damaged, and whether collations have changed since indexes were built."""
     damaged, changed = rows(connection, "health.damaged"), rows(connection, "health.collations")
     database = sql.Identifier(connection.info.dbname).as_string()
     details = [

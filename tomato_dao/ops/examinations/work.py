@@ -1,4 +1,4 @@
-"""The workers' own work: leases that nobody takes up."""
+"""The workers' own work: leases that ran out."""
 
 import psycopg
 
@@ -10,7 +10,7 @@ COUNTED = 1000  # leases of a kind at most
 
 
 def leases(connection: psycopg.Connection) -> Finding:
-    """Examine whether work is taken up again whose lease ran out, since a worker died or did not finish it."""
+    """Examine whether work is claimed again after its lease ran out, because a worker died or did not finish it."""
     found = rows(connection, "work.leases", GRACE, COUNTED)
     piled = [row for row in found if row["expired"] >= MANY]
     return Finding(

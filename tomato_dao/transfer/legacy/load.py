@@ -1,4 +1,4 @@
-"""`load_legacy`: an old dump into the database, all or nothing."""
+"""`load_legacy`: load an old backend's dump, all or nothing."""
 
 import os
 import time
@@ -29,15 +29,25 @@ def load_legacy(
     check: bool = False,
     progress: Report | None = None,
 ) -> LegacySummary:
-    """Load a dump of the old backend (docs/moving-from-django.md), all or nothing; ids are kept.
+    """Load a dump of the old backend, all or nothing; ids are kept. See docs/moving-from-django.md.
 
-    db: its user must own the tables; two of its connections are used. file: as for `load`. replace: remove all that is
-    in the database first; else it must be empty. skip_invalid: leave out values that break a rule, where there is a default or
-    null may be, else their records and what depends on them. extend_timeouts: no topology times out before this period from
-    now. check: do everything but write, whatever is in the database. progress: is told now and then.
+    Args:
+        db: A Database, or any other `Transactions`, whose user owns the tables; two of its connections are used.
+        file: As for `load`.
+        replace: First delete everything in the database; otherwise it must be empty.
+        skip_invalid: Drop values that break a rule if a default or null can replace them, else their records and what
+            depends on them.
+        extend_timeouts: Postpone all topology timeouts to at least this period from now.
+        check: Do everything but write; the database may have rows.
+        progress: A function that is called now and then with a `Progress`.
 
-    Raises WrongSchema for a dump of another schema than 0038, InvalidRecords for one whose records break rules, InvalidValue
-    where the file is damaged; NotEmpty, NotAllowed, Unavailable.
+    Raises:
+        WrongSchema: The dump is not of the old backend's schema 0038.
+        InvalidRecords: Records break rules; the error lists all of them.
+        InvalidValue: The file is damaged.
+        NotEmpty: The database has rows.
+        NotAllowed: The user does not own the tables.
+        Unavailable: The file cannot be read, or the connection fails.
     """
     start = time.monotonic()
     with source(file) as chunks, db.connection() as connection:
