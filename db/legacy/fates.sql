@@ -12,14 +12,14 @@ with gone as (
 )
 
 insert into fates (model, pk, fate, reason)
-select g.model, g.pk, 'dropped', 'it is about an object that is not there' from gone g;
+select g.model, g.pk, 'dropped', 'it refers to an object that does not exist' from gone g;
 
 with gone as (
   delete from staged_usage_statistics u using nobodys n where n.id = u.id returning u.model, u.pk
 )
 
 insert into fates (model, pk, fate, reason)
-select g.model, g.pk, 'dropped', 'it belongs to nobody' from gone g;
+select g.model, g.pk, 'dropped', 'nothing refers to it' from gone g;
 
 do $$
 begin
@@ -55,30 +55,30 @@ order by o.model, o.pk, o.costs, o.round;
 insert into fates (model, pk, fate, reason)
 select r.model, r.pk, 'dropped', r.reason
 from (
-  select u.model, u.pk, 'no record or quota that is loaded refers to it' as reason from old_usages u
+  select u.model, u.pk, 'no loaded record or quota refers to it' as reason from old_usages u
   union all
-  select q.model, q.pk, 'it belongs to nobody' from old_quotas q
+  select q.model, q.pk, 'nothing refers to it' from old_quotas q
   union all
-  select p.model, p.pk, 'no topology that is loaded has these permissions' from old_permissions p
+  select p.model, p.pk, 'no loaded topology has these permissions' from old_permissions p
   union all
   select
     e.model, e.pk,
-    case when e.role is null or e.role = 'null' then 'it gives no role' else 'no topology that is loaded has these permissions' end
+    case when e.role is null or e.role = 'null' then 'it has no role' else 'no loaded topology has these permissions' end
   from old_permission_entries e
   union all
   select
     o.model, o.pk,
     case
-      when o.type is null then 'what it describes is not loaded'
+      when o.type is null then 'the object that it describes is not loaded'
       else format('resources of type %s have no table', o.type)
     end
   from old_resources o
   union all
   select p.model, p.pk, 'its element is not loaded' from old_element_parts p
   union all
-  select m.model, m.pk, 'what it is merged into is not loaded' from merges m
+  select m.model, m.pk, 'the record that it is merged into is not loaded' from merges m
   union all
-  select m.model, m.pk, 'it tells the schema only' from old_migrations m
+  select m.model, m.pk, 'it only holds the schema version' from old_migrations m
 ) r
 where
   not exists (select from fates f where f.model = r.model and f.pk = r.pk)

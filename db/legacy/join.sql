@@ -21,7 +21,7 @@ begin
           delete from %1$s t using twice w where t.ctid = w.ctid and w.n > 1 returning t.model, t.pk
         )
         insert into offences (model, pk, columns, value, rule, costs)
-        select r.model, r.pk, array['pk'], r.pk, 'a record of this pk came before', 'second' from removed r
+        select r.model, r.pk, array['pk'], r.pk, 'an earlier record has this pk', 'second' from removed r
       $sql$,
       found
     );
@@ -32,20 +32,20 @@ $$;
 -- usage
 
 insert into offences (model, pk, columns, value, rule)
-select r.model, r.pk, array['usage'], r.usage::text, 'there is no such usage'
+select r.model, r.pk, array['usage'], r.usage::text, 'the usage does not exist'
 from old_usage_records r
 left join old_usages u on u.id = r.usage
 where u.id is null;
 
 insert into offences (model, pk, columns, value, rule, costs)
-select q.model, q.pk, array[f.field], f.usage::text, 'there is no such usage', 'part'
+select q.model, q.pk, array[f.field], f.usage::text, 'the usage does not exist', 'part'
 from old_quotas q
 cross join lateral (values ('monthly', q.monthly), ('used', q.used)) f (field, usage)
 left join old_usages u on u.id = f.usage
 where u.id is null;
 
 insert into offences (model, pk, columns, value, rule, costs, became)
-select u.model, u.pk, array['quota'], u.quota::text, 'there is no such quota', 'value', 'null'
+select u.model, u.pk, array['quota'], u.quota::text, 'the quota does not exist', 'value', 'null'
 from staged_users u
 left join old_quotas q on q.id = u.quota
 where u.quota is not null and q.id is null;
@@ -85,7 +85,7 @@ left join old_usages uu on uu.id = q.used;
 
 -- The old backend subtracted what is free of memory and disk even from what was less: heavy users have used less than nothing.
 insert into readings (model, pk, columns, value, became, reason)
-select q.model, q.pk, array[f.name], f.used::text, '0', 'less than nothing was used'
+select q.model, q.pk, array[f.name], f.used::text, '0', 'the usage is negative'
 from staged_quotas q
 cross join lateral (
   values
@@ -105,13 +105,13 @@ where least(q.used_memory, q.used_diskspace, q.used_traffic, q.used_cputime) < 0
 -- permissions: a set is its topology's
 
 insert into offences (model, pk, columns, value, rule)
-select e.model, e.pk, array['permissions'], e.permissions::text, 'there are no such permissions'
+select e.model, e.pk, array['permissions'], e.permissions::text, 'the permissions do not exist'
 from old_permission_entries e
 left join old_permissions p on p.id = e.permissions
 where p.id is null;
 
 insert into offences (model, pk, columns, value, rule, costs, became)
-select t.model, t.pk, array['permissions'], t.permissions::text, 'there are no such permissions', 'value', 'none'
+select t.model, t.pk, array['permissions'], t.permissions::text, 'the permissions do not exist', 'value', 'none'
 from staged_topologies t
 left join old_permissions p on p.id = t.permissions
 where p.id is null
@@ -173,7 +173,7 @@ with lone as (
 )
 
 insert into offences (model, pk, columns, value, rule, costs, became)
-select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type', 'value', 'one without attrs' from lone l;
+select l.model, l.pk, array['pk'], l.pk, 'no resource has this pk and type', 'value', 'one without attrs' from lone l;
 
 with lone as (
   insert into staged_profiles (model, pk, id, tech, name, preference)
@@ -184,7 +184,7 @@ with lone as (
 )
 
 insert into offences (model, pk, columns, value, rule, costs, became)
-select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type', 'value', 'one without attrs' from lone l;
+select l.model, l.pk, array['pk'], l.pk, 'no resource has this pk and type', 'value', 'one without attrs' from lone l;
 
 with lone as (
   insert into staged_networks (model, pk, id, kind, preference)
@@ -195,7 +195,7 @@ with lone as (
 )
 
 insert into offences (model, pk, columns, value, rule, costs, became)
-select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type', 'value', 'one without attrs' from lone l;
+select l.model, l.pk, array['pk'], l.pk, 'no resource has this pk and type', 'value', 'one without attrs' from lone l;
 
 with lone as (
   insert into staged_network_instances (model, pk, id, network_id, host_id, bridge)
@@ -206,7 +206,7 @@ with lone as (
 )
 
 insert into offences (model, pk, columns, value, rule, costs, became)
-select l.model, l.pk, array['pk'], l.pk, 'there is no resource of this pk and type', 'value', 'one without attrs' from lone l;
+select l.model, l.pk, array['pk'], l.pk, 'no resource has this pk and type', 'value', 'one without attrs' from lone l;
 
 delete from staged_templates where model = 'tomato.resource';
 delete from staged_profiles where model = 'tomato.resource';
@@ -216,7 +216,7 @@ delete from staged_network_instances where model = 'tomato.resource';
 -- elements: what depends on the type
 
 insert into offences (model, pk, columns, value, rule)
-select p.model, p.pk, array['pk'], p.pk, 'there is no element of this pk and type'
+select p.model, p.pk, array['pk'], p.pk, 'no element has this pk and type'
 from old_element_parts p
 left join staged_elements e on e.id = p.id and p.model = 'tomato.' || e.type
 where e.id is null;

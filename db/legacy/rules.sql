@@ -235,9 +235,9 @@ create temp view listed (model, pk, columns, value, rule, meaning, round, costs,
 select
   o.model, o.pk, o.columns, o.value, o.rule,
   case k.contype
-    when 'f' then format('it is not among the %s that can be loaded', replace(r.relname, '_', ' '))
+    when 'f' then format('it is not one of the %s that can be loaded', replace(r.relname, '_', ' '))
     when 'c' then pg_get_constraintdef(k.oid)
-    when 'p' then 'another record says that already'
+    when 'p' then 'another record has the same key'
     when 'u' then 'another record has the same'
   end,
   o.round, o.costs, o.became

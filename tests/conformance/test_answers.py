@@ -104,12 +104,12 @@ def test_the_dump_is_loaded_as_it_is(loaded: Loaded) -> None:
     summary = loaded.summary
     assert (summary.refused, summary.mended) == ([], [])
     assert {(drop.model, drop.why): drop.records for drop in summary.drops} == {
-        ("south.migrationhistory", "it tells the schema only"): 38,
-        ("tomato.permissionentry", "it gives no role"): 2,
+        ("south.migrationhistory", "it only holds the schema version"): 38,
+        ("tomato.permissionentry", "it has no role"): 2,
         ("tomato.resource", "resources of type vmid_range have no table"): 1,
-        ("tomato.usagerecord", "it is about an object that is not there"): 47,
-        ("tomato.usagestatistics", "it belongs to nobody"): 9,
-        ("tomato.usage", "no record or quota that is loaded refers to it"): 747,
+        ("tomato.usagerecord", "it refers to an object that does not exist"): 47,
+        ("tomato.usagestatistics", "nothing refers to it"): 9,
+        ("tomato.usage", "no loaded record or quota refers to it"): 747,
     }
     assert {(merge.model, merge.pk, merge.into) for merge in summary.merges if merge.model != "tomato.templateonhost"} == {
         ("tomato.profile", "17", "14"),

@@ -59,7 +59,9 @@ def test_a_full_disk_of_the_server_is_named_with_what_became_of_the_database(db:
 
 def test_a_backup_by_a_worker_names_the_owner(app_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKUP_DIR", str(tmp_path / "backups"))
-    with pytest.raises(NotAllowed, match=r"may not read all of .*: set OWNER_DATABASE_URL to connect as its owner, tomato_owner$"):
+    with pytest.raises(
+        NotAllowed, match=r"may not read all of .*: set OWNER_DATABASE_URL to connect as its owner, tomato_owner$"
+    ):
         back_up(app_url)
     assert list(tmp_path.iterdir()) == []
 

@@ -131,7 +131,7 @@ def reading(kind: str, place: int, value: float = 1, organization_id: int | None
     [
         ([reading("a", 1), reading("c", 1), reading("c", 1)], AlreadyExists, "reading c, 1: it exists already"),
         ([reading("b", 1, 5), reading("a", 1, 5), reading("b", 2, 5)], AlreadyExists, "the same value already exists"),
-        ([reading("a", 1), reading("d", 200, 1, 77)], NotFound, "reading d, 200: organization_id 77 refers to a missing organization"),
+        ([reading("a", 1), reading("d", 200, 1, 77)], NotFound, "d, 200: organization_id 77 refers to a missing organization"),
         ([reading("a", 1), reading("x", 200)], TomatoError, "line 4: reading x, 200"),
     ],
 )  # fmt: skip

@@ -166,27 +166,27 @@ DROPPED: dict[str, tuple[Callable[[OldDump], object], str, int, str]] = {
         lambda d: d.add("usage", 9, memory=1, diskspace=1, traffic=1, cputime=1),
         "usage",
         9,
-        "no record or quota that is loaded refers to it",
+        "no loaded record or quota refers to it",
     ),
     "permissions without topology": (
         lambda d: d.add("permissions", 9),
         "permissions",
         9,
-        "no topology that is loaded has these permissions",
+        "no loaded topology has these permissions",
     ),
     "an entry of such permissions": (
         lambda d: d.add("permissions", 9).add("permissionentry", 9, set=9, user=1, role="user"),
         "permissionentry",
         9,
-        "no topology that is loaded has these permissions",
+        "no loaded topology has these permissions",
     ),
     "role null": (
         lambda d: d.add("permissionentry", 9, set=1, user=None, role=None),
         "permissionentry",
         9,
-        "it gives no role",
+        "it has no role",
     ),
-    "a quota of nobody": (lambda d: d.change("user", 1, quota=None), "quota", 1, "it belongs to nobody"),
+    "a quota of nobody": (lambda d: d.change("user", 1, quota=None), "quota", 1, "nothing refers to it"),
     "a resource of another type": (
         lambda d: d.add("resource", 9, type="printer", attrs={}),
         "resource",
@@ -197,7 +197,7 @@ DROPPED: dict[str, tuple[Callable[[OldDump], object], str, int, str]] = {
         lambda d: d.add("resource", 9, type="template", attrs={}),
         "resource",
         9,
-        "what it describes is not loaded",
+        "the object that it describes is not loaded",
     ),
 }
 

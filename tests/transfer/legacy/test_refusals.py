@@ -78,11 +78,11 @@ REFUSED: dict[str, tuple[Callable[[OldDump], object], str]] = {
     ),
     "a dangling host": (
         lambda d: d.change("hostelement", 1, host=77),
-        "tomato.hostelement #1: host is #77: it is not among the hosts that can be loaded",
+        "tomato.hostelement #1: host is #77: it is not one of the hosts that can be loaded",
     ),
     "a dangling usage": (
         lambda d: d.change("usagerecord", 1, usage=77),
-        "tomato.usagerecord #1: usage is #77: there is no such usage",
+        "tomato.usagerecord #1: usage is #77: the usage does not exist",
     ),
     "a parent of the wrong type": (
         lambda d: d.change("element", 2, type="openvz_interface"),
@@ -94,7 +94,7 @@ REFUSED: dict[str, tuple[Callable[[OldDump], object], str]] = {
     ),
     "two of one pk": (
         lambda d: d.add("organization", 1, name="other", totalUsage=None, attrs={}),
-        "tomato.organization #1: pk is #1: a record of this pk came before",
+        "tomato.organization #1: pk is #1: an earlier record has this pk",
     ),
     "serving two": (
         lambda d: d.change("hostelement", 1, topology_connection=1),
@@ -115,10 +115,10 @@ REFUSED: dict[str, tuple[Callable[[OldDump], object], str]] = {
         lambda d: d.add("permissions", 2).change("element", 1, permissions=2),
         "tomato.element #1: permissions is #2: a component has the permissions of its topology",
     ),
-    "half a template": (lambda d: d.remove("resource", 1), "tomato.template #1: pk is #1: there is no resource of this pk"),
+    "half a template": (lambda d: d.remove("resource", 1), "tomato.template #1: pk is #1: no resource has this pk"),
     "half an element": (
         lambda d: d.add("repy", 1, element=None, site=None, profile=None, template=None, rextfv_last_started=0, next_sync=0),
-        "tomato.repy #1: pk is #1: there is no element of this pk and type",
+        "tomato.repy #1: pk is #1: no element has this pk and type",
     ),
     "a boolean that is none": (
         lambda d: d.change("host", 1, attrs={"enabled": "yes"}),
@@ -156,7 +156,7 @@ def test_it_is_listed_and_nothing_is_written(all_refused: list[str], case: str) 
 
 def test_who_may_not_load_is_told_who_may(app_url: str, reader_url: str) -> None:
     for url in (app_url, reader_url):
-        with tomato_dao.connect(url) as db, pytest.raises(NotAllowed, match=r"a load needs the owner .* in OWNER_DATABASE_URL"):
+        with tomato_dao.connect(url) as db, pytest.raises(NotAllowed, match=r"a load must run as the owner .* OWNER_DATABASE"):
             OldDump().load(db)
 
 
@@ -275,7 +275,7 @@ def test_less_than_nothing_used_is_nothing_used(db: Database) -> None:
         ("tomato.quota", "1", "used.memory", "-3000000000", "0"),
     ]
     assert "2 × tomato.quota's used" not in str(summary)
-    assert "1 × tomato.quota's used.memory → 0: less than nothing was used" in str(summary)
+    assert "1 × tomato.quota's used.memory → 0: the usage is negative" in str(summary)
 
 
 def test_a_connection_with_one_end_is_left_out_and_its_element_stays(db: Database) -> None:

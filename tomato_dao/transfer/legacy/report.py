@@ -94,7 +94,7 @@ class LegacySummary(Summary):
             )
         lines += [f"  dropped {drop.records:,} {printable(drop.model, 60)}: {printable(drop.why)}" for drop in self.drops]
         lines += [
-            f"  {merge.model} {printable(merge.pk, 60)} went into {printable(merge.into, 60)}{_differences(merge)}"
+            f"  {merge.model} {printable(merge.pk, 60)} was merged into {printable(merge.into, 60)}{_differences(merge)}"
             for merge in self.merges
         ]
         mended = Counter((one.model, one.field, one.became, one.reason) for one in self.mended)
@@ -137,8 +137,7 @@ class InvalidRecords(InvalidValue):
     def __init__(self, summary: LegacySummary) -> None:
         super().__init__(
             f"{counted(len(summary.refused), 'value')} of the old dump can't be loaded without loss, so nothing was written. "
-            "Mend them in the old backend, or leave them out with skip_invalid, and with those that nothing can stand in for "
-            "their records:"
+            "Correct them in the old backend, or drop them with skip_invalid, and their records where no default is possible:"
         )
         self.summary = summary
 
@@ -148,4 +147,4 @@ class InvalidRecords(InvalidValue):
 
 
 def _differences(merge: Merge) -> str:
-    return f", which says otherwise: {printable(msgspec.json.encode(merge.differs).decode())}" if merge.differs else ""
+    return f"; it differed in {printable(msgspec.json.encode(merge.differs).decode())}" if merge.differs else ""
