@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import tomato_dao
-from tomato_dao import Database
+from tomato_dao import Database, errors
 from tomato_dao.errors import TomatoError
+from tomato_dao.server import commits
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [
@@ -77,6 +78,20 @@ def test_every_error_has_a_section_and_a_place_in_the_tree() -> None:
         if isinstance(c := getattr(tomato_dao, name), type) and issubclass(c, TomatoError)
     }
     for name in classes - {"TomatoError"}:
-        assert f"\n## {name}\n" in text
         assert f"── {name} " in text
+        section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert re.search(rf"^ *{name}: .+$", section, re.MULTILINE), f"{name} has no section with a message"
     assert set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == classes - {"TomatoError"}
+
+
+def test_the_tree_of_errors_is_that_of_the_module() -> None:
+    text = (CHECKOUT / "docs" / "errors.md").read_text("utf-8")
+    tree = (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0]
+    assert tree.count("── ") == 16
+    assert f"```\n{tree}\n```" in text
+
+
+def test_the_message_of_an_unknown_outcome_is_the_pages() -> None:
+    """Only a lost session can raise it, so that the page's example is not run."""
+    text = " ".join((CHECKOUT / "docs" / "errors.md").read_text("utf-8").split())
+    assert f"OutcomeUnknown: {commits.unknown('it is still in progress', 748)}" in text
