@@ -74,7 +74,9 @@ OTHERS: dict[str, tuple[Callable[[Database, Any], object], list[object]]] = {
 
 
 @pytest.mark.parametrize(("call", "values"), OTHERS.values(), ids=OTHERS.keys())
-def test_what_can_not_be_is_refused(lasting: Database, call: Callable[[Database, Any], object], values: list[object]) -> None:
+def test_impossible_values_are_refused(
+    lasting: Database, call: Callable[[Database, Any], object], values: list[object]
+) -> None:
     for value in values:
         with pytest.raises(InvalidValue):
             call(lasting, value)

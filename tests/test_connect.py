@@ -82,7 +82,7 @@ def test_a_database_that_is_not_there_is_unavailable(tomato_url: str) -> None:
         ("postgresql://me:pa/s3cret@127.0.0.1:1/tomato", TomatoError, ""),
     ],
 )
-def test_a_server_that_cannot_be_reached_is_told_in_one_line_without_the_password(
+def test_a_server_out_of_reach_is_reported_in_one_line_without_the_password(
     url: str, kind: type[TomatoError], said: str
 ) -> None:
     with pytest.raises(kind) as refused:
@@ -92,7 +92,7 @@ def test_a_server_that_cannot_be_reached_is_told_in_one_line_without_the_passwor
     assert "s3cret" not in everything_said(refused.value)
 
 
-def test_a_wrong_password_is_told_without_the_password(tomato_url: str) -> None:
+def test_a_wrong_password_is_reported_without_the_password(tomato_url: str) -> None:
     url = make_conninfo(tomato_url, password="s3cret")
     try:
         psycopg.connect(url).close()
@@ -105,7 +105,7 @@ def test_a_wrong_password_is_told_without_the_password(tomato_url: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_imported_late_is_there_all_the_same() -> None:
+def test_a_late_import_works() -> None:
     program = """
 import tomato_dao
 assert {"connect", "Database", "dump", "migrate"} <= set(dir(tomato_dao))

@@ -34,7 +34,7 @@ def test_a_closed_database_is_unavailable_in_every_way(tomato_url: str) -> None:
         db.connection().__enter__()
 
 
-def test_a_task_that_waits_when_the_database_is_closed_is_told_so(single: Database) -> None:
+def test_a_task_that_waits_when_the_database_is_closed_gets_unavailable(single: Database) -> None:
     with ThreadPoolExecutor() as threads, single.connection():
         waiting = threads.submit(single.organizations.list)
         until_waiting(single, 1)
@@ -43,7 +43,7 @@ def test_a_task_that_waits_when_the_database_is_closed_is_told_so(single: Databa
             waiting.result(60)
 
 
-def test_a_task_that_waits_too_long_is_told_the_figures(tomato_url: str) -> None:
+def test_a_task_that_waits_too_long_gets_the_figures(tomato_url: str) -> None:
     with connect(tomato_url, pool_size=2, timeout=0.1) as db, db.connection(), db.connection():
         for call in (db.organizations.list, db.transaction().__enter__, db.connection().__enter__):
             with pytest.raises(

@@ -12,7 +12,7 @@ from tomato_dao.ops.scratch import drop_database, with_database
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]
 
 
-def test_what_was_imported_is_exported_dumped_and_loaded(
+def test_an_imported_topology_is_exported_dumped_and_loaded(
     tomato_server_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", tomato_server_url)
@@ -30,7 +30,7 @@ def test_what_was_imported_is_exported_dumped_and_loaded(
     assert "its dump is the same to the byte" in said
 
 
-def test_a_topology_that_comes_out_otherwise_is_told() -> None:
+def test_a_topology_that_comes_out_differently_is_reported() -> None:
     assert demo._holds({"a": 1, "b": [{"c": 2, "d": 3}]}, {"b": [{"c": 2}]})
     assert not demo._holds({"a": 1, "b": [{"c": 2}, 0]}, {"b": [{"c": 2}]})
     assert not demo._holds({"a": 1}, {"a": 2})

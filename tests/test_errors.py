@@ -53,7 +53,7 @@ def test_a_refused_row_is_not_shown(lasting: Database) -> None:
     assert 'null value in column "name"' in str(refused.value)
 
 
-def test_what_is_wrong_with_a_value_is_shown(lasting: Database) -> None:
+def test_an_invalid_value_is_shown(lasting: Database) -> None:
     with pytest.raises(InvalidValue) as refused, lasting.transaction(), lasting.connection() as connection:
         connection.execute("select '[nul]'::jsonb")
     assert str(refused.value) == 'invalid input syntax for type json: Token "nul" is invalid.'

@@ -104,7 +104,7 @@ def files(db: Database) -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.as_owner
-def test_what_a_file_holds_does_not_leave_the_message_of_its_refusal(db: Database) -> None:
+def test_a_files_content_stays_out_of_the_message_of_its_refusal(db: Database) -> None:
     for file in files(db):
         error = refusal(partial(tomato_dao.load, db, file))
         refused = error.summary.refused if isinstance(error, InvalidRecords) else []
@@ -112,7 +112,7 @@ def test_what_a_file_holds_does_not_leave_the_message_of_its_refusal(db: Databas
 
 
 @pytest.mark.as_owner
-def test_what_an_old_dump_holds_does_not_leave_the_summary(db: Database) -> None:
+def test_content_of_an_old_dump_stays_escaped_in_the_summary(db: Database) -> None:
     old = OldDump().add_record(f"tomato.{EVIL}", EVIL, {}).change("element", 1, state=EVIL)
     told = str(old.load(db, skip_invalid=True, check=True))
     assert "dropped 1 tomato.x\\n" in told

@@ -27,7 +27,7 @@ def test_tests_on_a_given_server_say_so_and_leave_nothing_behind(tmp_path: Path)
     try:
         with psycopg.connect(url, autocommit=True) as server:
             before = server.execute(ALL).fetchall()
-            test = "tests/ops/test_privileges.py::test_who_may_not_read_is_told_as_whom_to_connect"
+            test = "tests/ops/test_privileges.py::test_a_user_who_may_not_read_learns_as_whom_to_connect"
             command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", test]
             environment = {**os.environ, "DATABASE_URL": url}
             done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)

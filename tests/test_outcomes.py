@@ -188,7 +188,7 @@ def test_a_deadline_at_a_write_that_waits_for_a_lock_rolls_it_back(asking: Datab
     assert names(asking) == []
 
 
-def test_a_transaction_that_was_ended_in_its_commit_is_told_as_rolled_back(
+def test_a_transaction_that_was_ended_in_its_commit_is_reported_as_rolled_back(
     writer: Database, watcher: psycopg.Connection
 ) -> None:
     watcher.execute(SLOW_COMMIT)
@@ -226,7 +226,7 @@ def test_a_commit_that_is_in_progress_at_the_deadline_is_unknown_and_never_repea
     assert tries == [1]
 
 
-def test_a_deadline_at_a_commit_that_waits_for_a_standby_tells_the_truth(
+def test_a_deadline_at_a_commit_that_waits_for_a_standby_reports_the_outcome(
     writer: Database, watcher: psycopg.Connection, commits_wait: None
 ) -> None:
     with writer.timeout(0.5):
@@ -234,7 +234,7 @@ def test_a_deadline_at_a_commit_that_waits_for_a_standby_tells_the_truth(
     assert names(writer) == ["uni"]
 
 
-def test_an_interrupted_load_tells_that_all_was_committed(
+def test_an_interrupted_load_says_that_all_was_committed(
     url: str, writer: Database, watcher: psycopg.Connection, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     create(writer)
@@ -255,7 +255,7 @@ def test_an_interrupted_load_tells_that_all_was_committed(
     assert "nothing" not in said
 
 
-def test_a_restore_whose_session_is_lost_in_the_swap_tells_what_became_of_it(
+def test_a_restore_whose_session_is_lost_in_the_swap_reports_the_outcome(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("BACKUP_DIR", str(tmp_path))

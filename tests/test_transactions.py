@@ -91,7 +91,7 @@ def test_an_error_that_is_swallowed_in_an_inner_transaction_is_still_a_tomato_er
     assert names(db) == ["outer"]
 
 
-def test_what_comes_after_a_swallowed_error_says_which_it_was_and_what_to_do(lasting: Database) -> None:
+def test_a_call_after_a_swallowed_error_names_it_and_the_remedy(lasting: Database) -> None:
     def leave() -> None:
         pass
 
@@ -115,7 +115,7 @@ def test_what_comes_after_a_swallowed_error_says_which_it_was_and_what_to_do(las
     assert names(lasting) == []
 
 
-def test_what_failed_in_an_earlier_transaction_is_not_named(lasting: Database) -> None:
+def test_an_error_of_an_earlier_transaction_is_not_named(lasting: Database) -> None:
     def swallow() -> None:
         with lasting.transaction(), lasting.connection() as connection:
             with pytest.raises(NotFound), lasting.transaction():

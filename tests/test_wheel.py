@@ -146,7 +146,7 @@ def test_the_command_migrates_examines_queries_dumps_and_loads(python: Path, tom
         assert f"“tomato-dao load {file}” loads it" in restored.stderr
 
 
-def test_the_command_tells_its_version_its_subcommands_and_misuse(python: Path, tmp_path: Path) -> None:
+def test_the_command_prints_its_version_its_subcommands_and_misuse(python: Path, tmp_path: Path) -> None:
     (installed,) = metadata.distributions(name="tomato-dao", path=[str(*python.parents[1].glob("lib/*/site-packages"))])
     assert tomato_dao(python, tmp_path, "", "--version").stdout == f"tomato-dao {installed.version}\n"
     shown = tomato_dao(python, tmp_path, "", "dump", "--help")

@@ -189,7 +189,7 @@ async def _names(db: AsyncDatabase) -> list[str]:
     return [row.name for row in await db.organizations.list()]
 
 
-def test_what_became_of_a_commit_is_found_out_where_its_answer_was_lost(
+def test_the_outcome_of_a_commit_whose_answer_was_lost_is_found_out(
     tomato_url: str, server: psycopg.Connection, run: Run
 ) -> None:
     async def work() -> None:

@@ -152,7 +152,7 @@ def test_tasks_are_served_in_the_order_in_which_they_came(tomato_url: str, run: 
     run(work())
 
 
-def test_a_task_that_waits_too_long_is_told_who_has_the_connections(tomato_url: str, run: Run) -> None:
+def test_a_task_that_waits_too_long_learns_who_has_the_connections(tomato_url: str, run: Run) -> None:
     async def work() -> None:
         async with connect_async(tomato_url, pool_size=1, timeout=0.05) as db, db.connection():
             assert "all 1 of this process's pool are at work (connection()" in str(await refusal(names(db)))
@@ -177,9 +177,7 @@ def test_there_are_never_more_sessions_than_the_pool_may_have(tomato_url: str, s
     assert server.execute("select count(*) " + BACKENDS + " and state <> 'idle'", ["few"]).fetchone() == (0,)
 
 
-def test_what_only_reads_is_run_again_where_its_session_was_ended(
-    tomato_url: str, server: psycopg.Connection, run: Run
-) -> None:
+def test_a_read_is_run_again_if_its_session_was_ended(tomato_url: str, server: psycopg.Connection, run: Run) -> None:
     async def work() -> None:
         async with connect_async(tomato_url, pool_size=2, application_name="dead") as db:
             await db.organizations.create("a")
@@ -328,7 +326,7 @@ async def _locked(db: AsyncDatabase, *, wait: float = 0, reentrant: bool = False
         pass
 
 
-def test_a_lost_lock_is_told(tomato_url: str, server: psycopg.Connection, run: Run) -> None:
+def test_a_lost_lock_is_reported(tomato_url: str, server: psycopg.Connection, run: Run) -> None:
     async def lose(db: AsyncDatabase) -> None:
         async with db.exclusive("element", 2) as lock:
             kill(server, "mine locks")

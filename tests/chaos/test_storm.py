@@ -26,7 +26,7 @@ def seed() -> int:
     return seed
 
 
-def test_what_callers_were_told_holds_in_a_storm(tomato_url: str, seed: int) -> None:
+def test_answers_to_callers_hold_in_a_storm(tomato_url: str, seed: int) -> None:
     workload.prepare(tomato_url)
     proxy = Proxy(tomato_url)
     faults = Faults(tomato_url, seed, [proxy])

@@ -22,7 +22,7 @@ def changed(now: api.Snapshot, module: str, before: str, after: str) -> api.Snap
     return msgspec.structs.replace(now, modules=now.modules | {path: now.modules[path].replace(before, after)})
 
 
-def test_breakages_of_what_the_reference_lists_are_told_and_nothing_else(now: api.Snapshot) -> None:
+def test_breakages_of_the_public_api_are_reported_and_nothing_else(now: api.Snapshot) -> None:
     older = now
     for module, now_it_is, it_was in (
         ("dao/hosts", "def get_by_name(", "def by_name("),

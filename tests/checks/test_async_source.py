@@ -31,7 +31,7 @@ def test_a_call_is_awaited_where_it_is_used(body: str, expected: str) -> None:
     assert made(f"class C:\n    {body}\n") == f"class C:\n    {expected}\n"
 
 
-def test_who_calls_an_asynchronous_method_of_its_own_is_asynchronous_too() -> None:
+def test_callers_of_an_asynchronous_method_become_asynchronous() -> None:
     source = """
         class C:
             def outer(self):

@@ -62,7 +62,7 @@ def test_true_headers_give_no_findings_but_queries_that_need_what_went(base: rel
         ("expand", ("-- compatible: {base}", "-- compatible: 1.0.0"), "names the version of a migration"),
     ],
 )
-def test_a_header_that_is_not_true_is_told(
+def test_a_wrong_header_is_reported(
     base: release.Release, rolled: Rollout, file: str, change: tuple[str, str], said: str
 ) -> None:
     path = rolled.directory / "db" / "migrations" / f"{EXPAND if file == 'expand' else CONTRACT}_{file}.sql"
@@ -79,7 +79,7 @@ def test_a_header_that_is_not_true_is_told(
         assert found == []
 
 
-def test_new_code_that_needs_a_contract_migration_is_told(base: release.Release, rolled: Rollout) -> None:
+def test_new_code_that_needs_a_contract_migration_is_reported(base: release.Release, rolled: Rollout) -> None:
     migration = rolled.directory / "db" / "migrations" / f"{CONTRACT}_contract.sql"
     migration.write_text(migration.read_text().replace("drop column image_url", "rename column image_url to picture"))
     queries = rolled.directory / "db" / "queries" / "organizations.sql"
@@ -106,7 +106,7 @@ def test_a_contract_is_read_as_it_was_written(base: release.Release, tmp_path: P
         (Statement("x", 1, "", columns=[Part("name", "text")], at_most_one_row=True), "it may return several rows"),
     ],
 )
-def test_what_differs_of_a_statement_is_told(was: Statement, said: str | None) -> None:
+def test_differences_of_a_statement_are_reported(was: Statement, said: str | None) -> None:
     sql = "select o.name from organizations o"
     with schema_connection() as connection:
         statement = Statement(was.file, was.line, sql, columns=was.columns, at_most_one_row=was.at_most_one_row)
@@ -114,6 +114,6 @@ def test_what_differs_of_a_statement_is_told(was: Statement, said: str | None) -
     assert (found == []) if said is None else found[0].startswith(f"x.list: {said}")
 
 
-def test_a_base_that_is_neither_a_release_nor_a_ref_is_told() -> None:
+def test_a_base_that_is_neither_a_release_nor_a_ref_is_refused() -> None:
     with pytest.raises(NotFound, match=r"neither a release of db/releases .* nor a git ref"):
         rollout.base_of("no-such-ref")

@@ -158,7 +158,9 @@ def test_a_migration_that_rewrites_a_large_table_is_found(copy: Path, run: Run) 
         ("alter table elements add column label text;", None),
     ],
 )
-def test_what_locks_a_table_for_long_or_breaks_who_uses_it_is_found(tmp_path: Path, statement: str, rule: str | None) -> None:
+def test_migrations_that_lock_a_table_for_long_or_break_users_are_found(
+    tmp_path: Path, statement: str, rule: str | None
+) -> None:
     file = tmp_path / "29990101000000_new.sql"
     file.write_text(f"-- migrate:up\n{statement}\n-- migrate:down\ndrop table hosts;\n")
     assert [found.split(": ")[1] for found in lint(file)] == ([rule] if rule else [])
@@ -275,7 +277,7 @@ def assert_found(found: list[str], *fragments: str) -> None:
         ("q()$", "select '[]'::jsonb -> 0 as part", "the server can't know whether part can be null: say “-- not null: part”"),
     ],
 )
-def test_what_a_query_says_of_itself_is_held_against_the_server(says: Says, head: str, sql: str, said: str | None) -> None:
+def test_annotations_of_a_query_are_compared_with_the_server(says: Says, head: str, sql: str, said: str | None) -> None:
     assert_found(says(f"-- name: {head}\n{sql};"), *([said] if said else []))
 
 
@@ -364,7 +366,7 @@ def test_a_column_that_a_migration_renames_is_missed_by_its_queries(schema: psyc
     assert any("sites.list: column s.location does not exist" in line for line in found)
 
 
-def test_a_query_on_one_row_is_known_as_such(described: list[Described | Refused]) -> None:
+def test_a_query_on_one_row_is_recognised(described: list[Described | Refused]) -> None:
     single = {q.query.name for q in described if isinstance(q, Described) and q.at_most_one_row}
     assert {"topologies.get", "users.get_by_name", "connections.create", "topology_exchange.export"} <= single
     assert not {name for name in single if ".list" in name}

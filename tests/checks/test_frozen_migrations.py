@@ -37,7 +37,7 @@ def test_released_migrations_as_they_were_and_later_ones_are_fine(directory: Pat
     assert told(directory) == []
 
 
-def test_what_lies_among_migrations_and_is_none_is_ignored_or_named(directory: Path) -> None:
+def test_other_files_among_migrations_are_ignored_or_named(directory: Path) -> None:
     named = ["20270201000000_b (1).sql", "20270301000000_C.sql", "scratch.sql"]
     for name in [*named, "._x.sql", "20270201000000_b.sql~"]:
         (directory / name).write_text("select nonsense")

@@ -113,7 +113,7 @@ def test_a_run_stays_away_from_its_users_data(tiny: Path, tmp_path: Path, monkey
         (["nope"], "no module is called nope; there are fees"),
     ],
 )
-def test_misuse_is_told(tiny: Path, arguments: list[str], message: str) -> None:
+def test_misuse_is_reported(tiny: Path, arguments: list[str], message: str) -> None:
     done = mutants(tiny, *arguments)
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
 

@@ -88,7 +88,9 @@ def test_if_one_cannot_be_none_is_created(
     assert db.elements.list_of_topology(topology.id) == []
 
 
-def test_the_first_that_cannot_be_is_told_by_its_parent_too(db: Database, topology: Topology, tree: list[Element]) -> None:
+def test_the_first_invalid_element_is_recognised_by_its_parent_too(
+    db: Database, topology: Topology, tree: list[Element]
+) -> None:
     machine, switch = tree[0].id, tree[1].id
     elements: list[NewElement] = [
         {"type": "tinc_endpoint", "parent_id": switch},

@@ -65,7 +65,7 @@ def test_a_timeout_asks_for_what_its_step_and_time_say(
     assert db.topologies.claim_timeouts(limit=5, lease=MINUTE) == []
 
 
-def test_a_claimed_timeout_tells_whom_to_warn(db: Database, world: World, topology: Topology) -> None:
+def test_a_claimed_timeout_lists_the_users_to_warn(db: Database, world: World, topology: Topology) -> None:
     db.users.update(world.user.id, {"email": "alice@example.org", "realname": "Alice"})
     manager = db.users.create("bob", organization_id=world.organization.id, flags=["nomails"])
     user = db.users.create("dave", organization_id=world.organization.id, flags=["global_topl_owner", "orga_topl_owner"])
@@ -83,7 +83,7 @@ def test_a_claimed_timeout_tells_whom_to_warn(db: Database, world: World, topolo
     )
 
 
-def test_what_is_due_longest_is_claimed_first_and_at_most_as_much_as_asked_for(
+def test_the_longest_due_is_claimed_first_and_at_most_limit_rows(
     db: Database, server: psycopg.Connection, world: World
 ) -> None:
     due = [db.topologies.create(name, owner_id=world.user.id) for name in "abcde"]

@@ -95,7 +95,9 @@ def test_threads_that_connect_one_element_make_one_connection(db: Database, net:
         assert db.connections.get(made[0].id) == made[0]
 
 
-def test_who_waits_for_an_end_that_gets_connected_is_refused(db: Database, net: Net, server: psycopg.Connection) -> None:
+def test_a_task_that_waits_for_an_end_that_gets_connected_is_refused(
+    db: Database, net: Net, server: psycopg.Connection
+) -> None:
     a, b = net.free
     other = db.elements.create(net.id, "udp_endpoint")
     first_has_connected = Barrier(2)

@@ -29,7 +29,7 @@ def latest(db: Database, usage_id: int | None) -> datetime | None:
     return found.end_at if found else None
 
 
-def test_what_was_stopped_uses_nothing_once_a_window_without_it_is_settled(
+def test_a_stopped_element_uses_nothing_once_a_window_without_it_is_settled(
     db: Database, world: World, topology: Topology, component: HostComponent
 ) -> None:
     deliver(db, component, NOON)

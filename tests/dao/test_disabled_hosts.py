@@ -26,7 +26,7 @@ def test_a_disabled_host_stays_as_it_is(db: Database, world: World) -> None:
     assert db.hosts.get_by_name("host1") == replace(after, enabled=False)
 
 
-def test_nobody_is_told_of_a_disabled_host(db: Database, world: World) -> None:
+def test_nobody_is_notified_of_a_disabled_host(db: Database, world: World) -> None:
     for info, mailed in (({}, None), ({}, 12 * HOUR), (None, HOUR / 2)):
         since = 20 * HOUR if mailed else HOUR
         make_well(db, "host1", problem_since=now(db) - since, problem_mailed_at=mailed and now(db) - mailed, enabled=False)

@@ -110,7 +110,7 @@ def test_a_tinc_or_external_network_endpoint_can_be_without_a_parent(db: Databas
         assert db.elements.create(net.id, type).parent_id is None
 
 
-def test_what_is_no_child_has_no_parent(db: Database, net: Net) -> None:
+def test_only_children_have_a_parent(db: Database, net: Net) -> None:
     for type in PARENTLESS:
         with pytest.raises(InvalidValue, match=r"^element: .*have none: parent_id is"):
             db.elements.create(net.id, type, parent_id=net.machine.id)
@@ -136,7 +136,7 @@ def test_a_parent_is_of_the_same_topology(db: Database, world: World, net: Net) 
         db.elements.create(net.id, "kvmqm_interface", parent_id=NOBODY)
 
 
-def test_what_an_element_refers_to_must_exist(db: Database, net: Net) -> None:
+def test_references_of_an_element_must_exist(db: Database, net: Net) -> None:
     with refused(NotFound, "topology", NOBODY, f"^topology {NOBODY} does not exist$") as caught:
         db.elements.create(NOBODY, "kvmqm")
     assert isinstance(caught.value.__cause__, errors.ForeignKeyViolation)
@@ -264,9 +264,7 @@ def test_one_end_takes_the_connection_along_and_frees_the_other_end(db: Database
 
 
 @pytest.mark.parametrize("dao", ["host_elements", "host_connections"])
-def test_what_runs_on_a_host_for_an_element_or_connection_stays_as_an_orphan(
-    db: Database, world: World, net: Net, dao: str
-) -> None:
+def test_components_of_a_deleted_element_or_connection_stay_as_orphans(db: Database, world: World, net: Net, dao: str) -> None:
     components = getattr(db, dao)
     served = [{"element_id": net.machine.id}, {"element_id": net.ends[0].id}, {"connection_id": net.connection.id}]
     made = [components.create(world.host.id, n, type="x", state="started", **serves) for n, serves in enumerate(served)]

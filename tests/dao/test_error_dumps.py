@@ -96,7 +96,7 @@ def test_a_group_keeps_its_5_oldest_and_5_newest_in_whatever_order_they_come(db:
         assert removed(db, group) == 4
 
 
-def test_of_dumps_of_one_moment_the_id_decides(db: Database) -> None:
+def test_the_id_decides_among_dumps_of_the_same_moment(db: Database) -> None:
     for n in range(12):
         store(db, 10 + n * 5 % 12, at=MOMENT)
     assert (kept(db), removed(db)) == ([10, 11, 12, 13, 14, 17, 18, 19, 20, 21], 2)
@@ -137,7 +137,7 @@ def test_a_group_is_shrunk_without_a_look_at_others(db: Database, server: psycop
     assert plan.count("Index Cond: (group_id = $1)") == 2, plan
 
 
-def test_whoever_shrinks_a_group_waits_for_it_first(db: Database, server: psycopg.Connection) -> None:
+def test_shrinking_a_group_waits_for_its_lock(db: Database, server: psycopg.Connection) -> None:
     overfill(server, db, 12)
     with ThreadPoolExecutor() as threads:
         with server.transaction():
@@ -154,7 +154,7 @@ def test_a_new_dump_shrinks_a_group_that_is_too_large(db: Database, server: psyc
     assert (kept(db), removed(db)) == ([0, 1, 2, 3, 4, 8, 9, 10, 11, 12], 3)
 
 
-def test_a_summary_tells_what_a_group_amounts_to(db: Database, server: psycopg.Connection) -> None:
+def test_a_summary_describes_all_dumps_of_a_group(db: Database, server: psycopg.Connection) -> None:
     newer = VERSION | {"version": "4.1"}
     store(db, 1, "b", origin="Exception", group_description="b's")
     store(db, 2, "b", origin="RPCError", software_version=newer)
@@ -179,7 +179,7 @@ def test_a_summary_tells_what_a_group_amounts_to(db: Database, server: psycopg.C
     assert db.error_groups.list_summaries(after="") == [a, b]
 
 
-def test_a_summary_tells_each_description_once_and_whether_any_dump_has_data(db: Database) -> None:
+def test_a_summary_has_each_description_once_and_whether_any_dump_has_data(db: Database) -> None:
     for n in range(3):
         store(db, n, description={"text": "full"} if n else ["x"])
     store(db, 3, "other")
@@ -242,7 +242,7 @@ def test_a_group_and_its_dumps_can_be_changed(db: Database) -> None:
     assert db.error_dumps.set_attrs("host1", "1", {"a": 1, "b": 2}, ["a"]) == {"b": 2}
 
 
-def test_what_is_not_there_is_not_found_and_what_cannot_be_stored_is_refused(db: Database) -> None:
+def test_missing_rows_are_not_found_and_invalid_ones_refused(db: Database) -> None:
     groups: list[Callable[[str], object]] = [
         db.error_groups.get,
         db.error_groups.summary,
@@ -309,7 +309,7 @@ def test_threads_that_store_and_remove_leave_the_count_right(db: Database) -> No
     assert db.error_groups.summary("g").count == 60
 
 
-def test_whoever_removes_a_dump_waits_for_its_group_first(db: Database, server: psycopg.Connection) -> None:
+def test_deleting_a_dump_waits_for_its_groups_lock(db: Database, server: psycopg.Connection) -> None:
     store(db, 1)
     with ThreadPoolExecutor() as threads:
         with server.transaction():
@@ -323,7 +323,7 @@ def test_whoever_removes_a_dump_waits_for_its_group_first(db: Database, server: 
     assert removed(db) == 1
 
 
-def test_a_transaction_that_cannot_see_the_others_dumps_is_told_so(db: Database) -> None:
+def test_a_transaction_that_cannot_see_the_others_dumps_is_refused(db: Database) -> None:
     for n in range(9):
         store(db, n)
 

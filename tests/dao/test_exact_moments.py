@@ -55,7 +55,7 @@ def carol(db: Database, world: World) -> User:
     return db.users.create("carol", origin="ldap", organization_id=world.organization.id, password_hash="secret")
 
 
-def test_what_expires_does_so_at_that_very_age(db: Database, carol: User) -> None:
+def test_users_expire_at_exactly_that_age(db: Database, carol: User) -> None:
     with db.transaction():
         db.users.update(carol.id, {"password_at": now(db) - DAY, "last_login_at": now(db) - DAY})
         assert db.users.expire_passwords("ldap", DAY + MICROSECOND) == 0

@@ -184,7 +184,7 @@ def test_a_connection_keeps_what_only_elements_leave_out(db: Database, world: Wo
 
 
 @pytest.mark.parametrize("nums", [(1, 2), (2, 1)], ids=["from the first end", "from the other end"])
-def test_what_hosts_run_counts_before_what_was_asked_for(db: Database, world: World, nums: tuple[int, int]) -> None:
+def test_reported_attributes_count_before_requested_ones(db: Database, world: World, nums: tuple[int, int]) -> None:
     original = export_of(
         element(1, "udp_endpoint", name="a", mac="old", _pos=1),
         element(2, "udp_endpoint"),

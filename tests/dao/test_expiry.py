@@ -85,7 +85,7 @@ def test_a_topologys_only_owner_is_left_and_reported(db: Database, world: World,
     assert names(db.users.expire("ldap", 30 * DAY).removed) == ["old"]
 
 
-def test_where_all_owners_expire_the_first_stays(db: Database, users: dict[str, User]) -> None:
+def test_if_all_owners_expire_the_first_stays(db: Database, users: dict[str, User]) -> None:
     for owner, other in (("old", "older"), ("older", "old")):
         topology = db.topologies.create("t", owner_id=users[owner].id)
         db.topology_permissions.set(topology.id, users[other].id, "owner")
@@ -96,7 +96,7 @@ def test_where_all_owners_expire_the_first_stays(db: Database, users: dict[str, 
     }
 
 
-def test_who_is_no_owner_expires_though_the_owner_expires_as_well(db: Database, users: dict[str, User]) -> None:
+def test_a_user_who_is_no_owner_expires_although_the_owner_expires_as_well(db: Database, users: dict[str, User]) -> None:
     topology = db.topologies.create("t", owner_id=users["older"].id)
     db.topology_permissions.set(topology.id, users["old"].id, "manager")
     expired = db.users.expire("ldap", 30 * DAY)
@@ -139,7 +139,7 @@ def test_an_owner_cannot_be_taken_away_where_another_expires_at_that_moment(
     assert owners(db, owned.id) == [users["fresh"].id]
 
 
-def test_who_logs_in_at_that_moment_stays(db: Database, server: psycopg.Connection, users: dict[str, User]) -> None:
+def test_a_user_who_logs_in_at_that_moment_stays(db: Database, server: psycopg.Connection, users: dict[str, User]) -> None:
     with ThreadPoolExecutor(1) as thread:
         with db.transaction():
             db.users.touch_login(users["old"].id)

@@ -116,7 +116,7 @@ def test_an_update_may_be_late_where_nobody_else_took_it(db: Database, world: Wo
     assert db.hosts.get(world.host.id).info == WELL
 
 
-def test_what_is_gone_cannot_be_finished(db: Database, world: World) -> None:
+def test_a_claim_of_a_deleted_row_cannot_be_finished(db: Database, world: World) -> None:
     claimed = claim_update(db)
     db.hosts.delete("host1")
     with refused(LockLost, "host", claimed.id):
@@ -183,7 +183,7 @@ def test_a_problem_that_lasts_is_announced_once(db: Database, world: World) -> N
     assert told(db, since=lasts, mailed=timedelta(days=1)) == "announce"  # that mail was about another one
 
 
-def test_a_problem_that_persists_is_told_again_ever_more_rarely(db: Database, world: World) -> None:
+def test_a_persistent_problem_is_announced_ever_more_rarely(db: Database, world: World) -> None:
     six, nine = timedelta(hours=6), timedelta(hours=9)
     assert told(db, since=six, mailed=six - MINUTE) is None
     assert told(db, since=six + MICROSECOND, mailed=six - MINUTE) == "again"
@@ -191,7 +191,7 @@ def test_a_problem_that_persists_is_told_again_ever_more_rarely(db: Database, wo
     assert told(db, since=2 * nine, mailed=nine) == "again"
 
 
-def test_the_end_of_a_problem_is_told_once_where_it_was_announced(db: Database, world: World) -> None:
+def test_the_end_of_an_announced_problem_is_announced_once(db: Database, world: World) -> None:
     hour = timedelta(hours=1)
     assert told(db, since=hour, well=True) is None
     assert told(db, since=hour, mailed=2 * hour, well=True) is None
@@ -226,7 +226,7 @@ def test_a_problem_from_its_beginning_to_its_end(db: Database, world: World) -> 
     assert db.hosts.get_by_name("host1").problem_since is None
 
 
-def test_what_changes_while_a_notice_is_sent_is_told_later(db: Database, world: World, server: psycopg.Connection) -> None:
+def test_changes_while_a_notice_is_sent_are_announced_later(db: Database, world: World, server: psycopg.Connection) -> None:
     hour = timedelta(hours=1)
     make_well(db, "host1", info={}, problem_since=now(db) - hour)
     announced = claim_notice(db)
@@ -260,7 +260,7 @@ def test_a_problem_that_goes_unannounced_goes_silently(db: Database, world: Worl
     assert db.hosts.get_by_name("host1").problem_since is None
 
 
-def test_the_end_of_a_problem_that_was_announced_too_late_is_told(
+def test_the_end_of_a_problem_that_was_announced_too_late_is_announced(
     db: Database, world: World, server: psycopg.Connection
 ) -> None:
     make_well(db, "host1", info={}, problem_since=now(db) - timedelta(hours=1))
@@ -297,7 +297,7 @@ def test_the_backends_start_excuses_a_host(db: Database, world: World) -> None:
     assert claim_notice(db)
 
 
-def test_contacts_of_all_hosts_and_of_the_sites_organization_are_told(db: Database, world: World) -> None:
+def test_contacts_of_all_hosts_and_of_the_sites_organization_are_notified(db: Database, world: World) -> None:
     other = db.organizations.create("other")
     users = [
         db.users.create(name, organization_id=organization.id, email=f"{name}@x", flags=flags)

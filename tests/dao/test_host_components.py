@@ -142,7 +142,7 @@ def test_a_component_that_was_not_made_has_no_key(components: HostComponents, en
         components.create(served.host.id, 1, type="x", state="started", **both)
 
 
-def test_what_a_component_refers_to_must_exist(components: HostComponents, served: Served) -> None:
+def test_references_of_a_component_must_exist(components: HostComponents, served: Served) -> None:
     with refused(NotFound, "host", NOBODY, f"^host {NOBODY} does not exist$") as caught:
         components.create(NOBODY, 1, type="x", state="started")
     assert isinstance(caught.value.__cause__, errors.ForeignKeyViolation)
@@ -250,7 +250,7 @@ def test_a_component_goes_with_its_usage(components: HostComponents, served: Ser
     assert usage_is_gone(server, gone.usage_id)
 
 
-def test_what_refers_to_a_component_that_goes_loses_the_reference(
+def test_references_to_a_deleted_component_become_null(
     db: Database, components: HostComponents, entity: str, served: Served
 ) -> None:
     made = [components.create(served.host.id, n, type="x", state="started") for n in range(2)]
@@ -265,7 +265,9 @@ def test_what_refers_to_a_component_that_goes_loses_the_reference(
     assert db.elements.get(served.element.id) == served.element
 
 
-def test_what_a_host_says_of_a_component_is_kept_in_one_write(components: HostComponents, served: Served, entity: str) -> None:
+def test_a_hosts_report_on_a_component_is_stored_in_one_statement(
+    components: HostComponents, served: Served, entity: str
+) -> None:
     made = components.create(
         served.host.id, 1, type="x", state="created", element_id=served.element.id, attrs={"a": 1, "b": 2, "c": 3}
     )

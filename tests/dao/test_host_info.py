@@ -51,7 +51,7 @@ def test_each_part_of_the_example_but_the_port_is_needed(db: Database, world: Wo
     ("query_time", "time_diff", "problems"),
     [(5.5, 0, ["last query: more than 5 s"]), (1, -301, ["clock: off by more than 300 s"])],
 )
-def test_what_the_backend_measured_is_judged_and_not_what_a_host_says_of_itself(
+def test_the_backends_measurements_are_judged_and_not_the_hosts_own(
     db: Database, world: World, query_time: float, time_diff: float, problems: list[str]
 ) -> None:
     update(db, {**raw_info(), "query_time": 0, "time_diff": 0}, query_time, time_diff)

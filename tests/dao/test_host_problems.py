@@ -87,7 +87,7 @@ def test_a_host_needs_cpus(db: Database) -> None:
     assert problems(db, "host1", info=info(idle)) == ["CPUs: none"]
 
 
-def test_what_is_no_number_is_named(db: Database, joined: None) -> None:
+def test_a_value_that_is_not_a_number_is_named(db: Database, joined: None) -> None:
     for path, name in NUMBERS.items():
         for garbage in GARBAGE:
             if (path, garbage) != ("dumps", ABSENT):
@@ -104,7 +104,7 @@ def test_only_a_clock_can_be_below_nothing(db: Database, joined: None) -> None:
         assert problems(db, "host1", info=info({path: -5})) == said, path
 
 
-def test_what_a_host_reports_itself_comes_last(db: Database, joined: None) -> None:
+def test_problems_that_a_host_reports_itself_come_last(db: Database, joined: None) -> None:
     for reported, said in (
         (["b", "a"], ["b", "a"]),
         (ABSENT, []),
@@ -119,7 +119,7 @@ def test_what_a_host_reports_itself_comes_last(db: Database, joined: None) -> No
         assert problems(db, "host1", info=worn) == ["error dumps: 100 or more", *said]
 
 
-def test_all_problems_are_told_in_order(db: Database) -> None:
+def test_all_problems_are_listed_in_order(db: Database) -> None:
     worst: dict[str, object] = {path: wrong for path, _, wrong, _ in LIMITS} | {"problems": ["fire", "water"]}
     worst |= {"resources.cpus_present.count": 0}
     assert problems(db, "host1", info=info(worst), component_errors=3, resources_synced_at=None) == [
@@ -140,7 +140,7 @@ def test_all_problems_are_told_in_order(db: Database) -> None:
     ]
 
 
-def test_of_a_host_that_is_off_or_not_heard_nothing_else_is_told(db: Database) -> None:
+def test_a_host_that_is_off_or_unheard_has_no_other_problem(db: Database) -> None:
     worn = info({"dumps": 100})
     assert problems(db, "host1", info=worn, enabled=False, info_at=None) == ["not enabled"]
     assert problems(db, "host1", info=worn, info_at=None) == ["unreachable"]

@@ -63,7 +63,7 @@ def test_each_flag_is_for_its_own_kind_of_resource(db: Database, world: World, f
     assert (vm.profile_id is not None) == (flag == "restricted_profiles")
 
 
-def test_what_is_not_restricted_is_for_all(db: Database, world: World, server: psycopg.Connection) -> None:
+def test_unrestricted_resources_are_for_all(db: Database, world: World, server: psycopg.Connection) -> None:
     server.execute("update templates set restricted = false")
     server.execute("update profiles set restricted = false")
     server.execute("update networks set restricted = kind = 'openflow/open'")

@@ -46,7 +46,7 @@ def test_each_dao_whose_list_gives_pages_iterates_over_all_of_them(many: Databas
         assert list(one.iterate()) == rows, name
 
 
-def test_what_can_be_listed_in_part_can_be_iterated_over_in_part(many: Database, world: World) -> None:
+def test_every_filtered_list_has_a_filtered_iteration(many: Database, world: World) -> None:
     users, site, host = many.users, world.site, world.host
     page: dict[str, Any] = {"limit": 1000}
     organization = world.organization.id
@@ -110,7 +110,7 @@ def test_topologies_can_be_iterated_over_in_part(many: Database, world: World) -
             topologies.iterate(accessible_to=alice, **choice)
 
 
-def test_what_goes_while_iterating_ends_nothing(many: Database) -> None:
+def test_rows_deleted_while_iterating_do_not_end_the_iteration(many: Database) -> None:
     seen = []
     for note in many.key_values.iterate():
         many.key_values.delete(note.key)

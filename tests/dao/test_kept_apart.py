@@ -136,7 +136,7 @@ def test_only_the_machine_that_is_named_starts(db: Database, topologies: tuple[T
     assert db.elements.get(other.id) == other
 
 
-def test_a_candidate_is_told_with_its_own_components(db: Database, world: World, far: Host) -> None:
+def test_a_candidate_counts_its_own_components(db: Database, world: World, far: Host) -> None:
     near = db.hosts.create("host3", address="10.0.0.3", rpcurl="rpc://host3", site_id=world.site.id)
     for n, host in enumerate((world.host, far, near)):
         make_well(db, host.name)
@@ -150,7 +150,7 @@ def test_a_candidate_is_told_with_its_own_components(db: Database, world: World,
     assert {c.id: (c.elements, c.connections) for c in db.hosts.candidates_of_site(world.site.id)} == expected
 
 
-def test_contacts_are_told_of_the_hosts_of_their_organization(db: Database, world: World, bob: User, far: Host) -> None:
+def test_contacts_are_notified_of_the_hosts_of_their_organization(db: Database, world: World, bob: User, far: Host) -> None:
     for user in (world.user, bob):
         db.users.add_flag(user.id, "orga_host_contact")
     for name, age in (("host1", 10), ("host2", 20)):

@@ -32,7 +32,7 @@ def end_leases(db: Database, kind: str, ahead: int) -> None:
         connection.execute(set_, [ahead])
 
 
-def test_of_two_that_are_claimed_together_each_is_finished_alone(leased: Leased) -> None:
+def test_items_that_are_claimed_together_are_finished_alone(leased: Leased) -> None:
     first, second = leased.claim()
     assert first.lease_until == second.lease_until
     leased.finish(leased.key_of(first), first.lease_until)
@@ -60,7 +60,7 @@ def test_a_lease_ends_at_its_very_moment(db: Database, kind: str, leased: Leased
         assert len(both) == 2
 
 
-def test_what_another_transaction_has_locked_is_left_to_it(
+def test_rows_that_another_transaction_has_locked_are_left_to_it(
     db: Database, server: psycopg.Connection, kind: str, leased: Leased
 ) -> None:
     if kind == "task":

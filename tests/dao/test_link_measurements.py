@@ -97,7 +97,7 @@ def test_the_history_of_two_sites_has_all_types_by_time_and_the_names(
             db.link_measurements.history(*names)
 
 
-def test_what_cannot_be_is_refused_and_then_nothing_of_a_batch_is_kept(db: Database, measured: list[LinkMeasurement]) -> None:
+def test_an_impossible_record_is_refused_with_the_whole_batch(db: Database, measured: list[LinkMeasurement]) -> None:
     a, b, good = measured[0].site_a_id, measured[0].site_b_id, measured[1]
     key = (b, a)
     for bad, said in (

@@ -48,7 +48,7 @@ def test_loss_is_averaged_by_measurements_and_delays_by_what_was_not_lost(
 
 
 @pytest.mark.parametrize(("count", "loss"), [(0, 0.25), (5, 1.0)])
-def test_where_all_weights_are_0_the_mean_is_plain(
+def test_if_all_weights_are_0_the_mean_is_plain(
     db: Database, world: World, server: psycopg.Connection, count: int, loss: float
 ) -> None:
     measure(server, world, (NOON + MINUTE, count, loss, 10, 1), (NOON + 2 * MINUTE, count, loss, 20, 3))
@@ -56,7 +56,7 @@ def test_where_all_weights_are_0_the_mean_is_plain(
     assert stored(server, "5minutes") == [(NOON, NOON + 5 * MINUTE, 2 * count, loss, 15, 2)]
 
 
-def test_what_comes_after_its_period_was_combined_changes_nothing(
+def test_a_measurement_after_its_period_was_combined_changes_nothing(
     db: Database, world: World, server: psycopg.Connection
 ) -> None:
     measure(server, world, (NOON + 5 * MINUTE, 1, 0, 10, 1))
@@ -78,7 +78,7 @@ def test_years_of_measurements_leave_what_is_kept(db: Database, world: World, se
     assert db.links.combine(now=now) == CombinedLinks(ran=True, written=0, pruned=0)
 
 
-def test_what_is_not_combined_yet_is_kept(db: Database, world: World, server: psycopg.Connection) -> None:
+def test_measurements_not_combined_yet_are_kept(db: Database, world: World, server: psycopg.Connection) -> None:
     measure(server, world, *((NOON + n * MINUTE, 1, 0, 10, 1) for n in range(20)))
     assert db.links.combine(now=NOON + 16 * MINUTE) == CombinedLinks(ran=True, written=2, pruned=1)  # until noon, and its hour
     assert len(stored(server, "single")) == 19

@@ -208,7 +208,7 @@ def test_the_preferred_and_the_latest_are_found_however_rows_are_stored(
     assert latest.end_at == MOMENT
 
 
-def test_contacts_are_told_in_the_order_of_ids_however_users_are_stored(
+def test_contacts_are_ordered_by_id_however_users_are_stored(
     db: Database, unindexed: Database, testbed: Ids, server: psycopg.Connection
 ) -> None:
     users = db.users.list()
@@ -231,7 +231,7 @@ def test_contacts_are_told_in_the_order_of_ids_however_users_are_stored(
 
 
 @pytest.mark.slow
-def test_what_is_due_longest_is_claimed_first_however_rows_are_stored(
+def test_the_longest_due_is_claimed_first_however_rows_are_stored(
     db: Database, unindexed: Database, testbed: Ids, server: psycopg.Connection
 ) -> None:
     """The second of three is due first, then the first, then the third."""
@@ -266,7 +266,7 @@ def test_what_is_due_longest_is_claimed_first_however_rows_are_stored(
         assert claimed == [second, first, third], claim
 
 
-def test_claims_of_one_call_are_told_by_when_they_were_due_and_then_by_id(
+def test_claims_of_one_call_are_ordered_by_due_time_and_id(
     db: Database, unindexed: Database, testbed: Ids, server: psycopg.Connection
 ) -> None:
     """The last is due first, the others at one moment; a host that was never synced comes before."""
@@ -297,7 +297,7 @@ def test_claims_of_one_call_are_told_by_when_they_were_due_and_then_by_id(
     assert [c.id for c in unindexed.host_connections.claim_orphans(**limit)] == links
 
 
-def test_of_two_elements_that_cannot_be_connected_the_first_is_told_however_they_are_stored(
+def test_the_first_of_two_elements_that_cannot_be_connected_is_named_however_they_are_stored(
     db: Database, unindexed: Database, testbed: Ids
 ) -> None:
     machines = [e.id for e in db.elements.list_of_topology(testbed.topology) if e.type == "kvmqm"]

@@ -9,7 +9,7 @@ from tomato_dao import Database, InvalidValue, NotFound
 from tomato_dao.rows import Json, KeyValue
 
 
-def test_any_json_comes_back_and_null_is_told_from_nothing(db: Database, server: psycopg.Connection) -> None:
+def test_any_json_comes_back_and_null_differs_from_nothing(db: Database, server: psycopg.Connection) -> None:
     values: list[Json] = [None, False, 0, 1.5, 2**63 - 1, "", "ü", [], {}, [None], {"a": [1, None, {"b": "c"}]}]
     for value in values:
         db.key_values.set("key", value)
@@ -25,7 +25,7 @@ def test_any_json_comes_back_and_null_is_told_from_nothing(db: Database, server:
         db.key_values.delete("key")
 
 
-def test_what_json_cannot_hold_is_refused_and_changes_nothing(db: Database) -> None:
+def test_a_value_that_json_cannot_hold_is_refused_and_changes_nothing(db: Database) -> None:
     db.key_values.set("key", {"at": MOMENT})
     for value in (float("nan"), {"a": {1}}, "\ud800", b"x"):
         with refused(InvalidValue, "key value", "value"):

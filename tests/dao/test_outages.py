@@ -39,7 +39,7 @@ def windows(db: Database, world: World) -> list[datetime]:
     return [record.end_at for record in db.usage.list(world.user.usage_id or 0, "5minutes")]
 
 
-def test_what_was_measured_in_an_outage_and_comes_within_15_minutes_counts(
+def test_records_of_an_outage_that_come_within_15_minutes_count(
     db: Database, world: World, components: tuple[HostComponent, HostComponent]
 ) -> None:
     ends = [NOON + n * WINDOW for n in range(1, 25)]

@@ -81,7 +81,7 @@ def test_an_empty_place_goes_with_its_usage(db: Database, world: World, server: 
     assert not usage_is_gone(server, world.organization.usage_id)
 
 
-def test_who_prefers_a_site_loses_the_preference_when_it_goes(db: Database, world: World) -> None:
+def test_preferences_for_a_deleted_site_are_lost(db: Database, world: World) -> None:
     hall = db.sites.create("hall", organization_id=world.organization.id)
     t = db.topologies.create("t", owner_id=world.user.id, site_id=hall.id)
     e = db.elements.create(t.id, "kvmqm", site_id=hall.id)

@@ -62,7 +62,7 @@ def test_an_unknown_place_is_not_found(places: list[Place]) -> None:
             place.dao.delete("x")
 
 
-def test_what_can_be_no_id_is_refused(places: list[Place]) -> None:
+def test_a_value_that_cannot_be_an_id_is_refused(places: list[Place]) -> None:
     for place in places:
         for id in ("1", 1.5, 2**63):
             with refused(InvalidValue, place.entity, "id"):

@@ -41,7 +41,7 @@ def test_hosts_of_an_organization_are_those_of_its_sites(db: Database, world: Wo
     assert db.hosts.list_of_organization(organization, after=by_id[0].id, limit=1) == by_id[1:2]
 
 
-def test_one_host_is_told_as_lists_tell_it(db: Database, world: World) -> None:
+def test_one_host_has_the_figures_of_the_lists(db: Database, world: World) -> None:
     host = db.hosts.full(world.host.name)
     assert [host] == db.hosts.list() == db.hosts.list_of_site(world.site.id)
     assert (host.site_name, host.organization_name) == (world.site.name, world.organization.name)

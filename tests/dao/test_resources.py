@@ -115,7 +115,7 @@ def test_a_resource_keeps_what_it_is_given(db: Database, world: World) -> None:
     assert db.network_instances.get(instance.id) == instance
 
 
-def test_what_is_not_given_has_defaults(resources: list[Resource]) -> None:
+def test_omitted_values_have_defaults(resources: list[Resource]) -> None:
     template, profile, network, instance = (resource.row for resource in resources)
     assert template == Template(template.id, "kvmqm", "debian", 0, "", "", False, "en-us", "", {})
     assert profile == Profile(profile.id, "kvmqm", "small", 0, "", False, None, None, None, {})
@@ -193,7 +193,7 @@ def test_resources_are_listed_in_pages_by_id(db: Database, world: World, resourc
         assert r.dao.list(after=rows[-1].id) == []
 
 
-def test_a_listed_template_tells_the_md5_of_the_data_that_it_has_now(db: Database) -> None:
+def test_a_listed_template_has_the_md5_of_its_current_data(db: Database) -> None:
     template = db.templates.create("kvmqm", "debian", torrent_data="ZDg6")
     assert db.templates.list() == [listed(template)]
     updated = db.templates.update(template.id, {"torrent_data": "ü"})
@@ -228,7 +228,7 @@ def test_a_patch_changes_what_it_names_and_nothing_else(resources: list[Resource
         assert r.dao.update(row.id, {key: getattr(r.row, key) for key in r.patch}) == r.row
 
 
-def test_what_a_patch_cannot_name_or_hold_is_refused(db: Database, resources: list[Resource]) -> None:
+def test_invalid_keys_and_values_of_a_patch_are_refused(db: Database, resources: list[Resource]) -> None:
     for r in resources:
         for key in ("id", "attrs", "colour"):
             with refused(InvalidValue, r.entity, key, f"a patch cannot have '{key}', only "):
@@ -350,7 +350,7 @@ def test_kinds_are_found_by_an_index_whatever_the_kind(server: psycopg.Connectio
     assert plan.count("Index Cond") == 2, plan
 
 
-def test_what_names_a_resource_loses_the_reference_when_it_goes(db: Database, world: World, resources: list[Resource]) -> None:
+def test_references_to_a_deleted_resource_become_null(db: Database, world: World, resources: list[Resource]) -> None:
     t = db.topologies.create("t", owner_id=world.user.id)
     template, profile, network, instance = (resource.row for resource in resources)
     machine = db.elements.create(t.id, "kvmqm", template_id=template.id, profile_id=profile.id)

@@ -58,7 +58,7 @@ def use(db: Database, row: object, type: str = "5minutes") -> Sequence[tuple[dat
     return [(r.end_at, r.cputime) for r in db.usage.list(usage_id, type)]
 
 
-def test_what_comes_for_one_is_not_late_for_another(db: Database, both: tuple[Owned, Owned]) -> None:
+def test_a_record_that_is_late_for_one_object_may_count_for_another(db: Database, both: tuple[Owned, Owned]) -> None:
     alices, bobs = both
     import_use(db, alices.component, NOON)
     db.usage.aggregate(now=NOON)

@@ -6,7 +6,7 @@ from tomato_dao.errors import rule_of
 BOOKS = ("usage_due_type_check", "usage_progress_id_check", "usage_run_id_check")  # which only the accounting itself writes
 
 
-def test_every_check_of_a_table_is_told_in_words(db: Database) -> None:
+def test_every_check_of_a_table_has_a_rule_in_words(db: Database) -> None:
     with db.connection() as connection:
         names = connection.execute(
             "select conname::text from pg_constraint"

@@ -100,7 +100,7 @@ def test_topologies_that_use_something_and_users_who_logged_in_lately_are_counte
     assert (counts.users, counts.users_active) == (4, 2)
 
 
-def test_what_hosts_have_is_added_up_and_their_load_averaged(db: Database, world: World) -> None:
+def test_resources_of_hosts_are_added_up_and_their_load_averaged(db: Database, world: World) -> None:
     reported: list[tuple[bool, JsonIn, JsonIn]] = [(True, 8, "100"), (False, "4", 300)]
     for n, (enabled, cpus, used) in enumerate(reported):
         db.hosts.create(f"h{n}", address=f"{n}", rpcurl=f"{n}", site_id=world.site.id)
@@ -117,7 +117,7 @@ def test_what_hosts_have_is_added_up_and_their_load_averaged(db: Database, world
 
 
 @pytest.mark.parametrize("kind", ["host element", "host connection"])
-def test_who_uses_a_host_is_told_with_the_topology(db: Database, world: World, kind: str) -> None:
+def test_uses_of_a_host_come_with_their_topology(db: Database, world: World, kind: str) -> None:
     dao: HostComponents = db.host_elements if kind == "host element" else db.host_connections
     topology = db.topologies.create("t", owner_id=world.user.id)
     ends = db.elements.create_many(topology.id, [{"type": "udp_endpoint"}, {"type": "udp_endpoint"}])

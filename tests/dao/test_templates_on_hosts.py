@@ -45,7 +45,7 @@ def test_a_host_reports_all_at_once(db: Database, hosts: list[Host], templates: 
     assert db.templates_on_hosts.list_of_host(host) == now
 
 
-def test_what_a_host_does_not_report_stays(db: Database, hosts: list[Host], templates: list[Template]) -> None:
+def test_templates_that_a_host_does_not_report_stay(db: Database, hosts: list[Host], templates: list[Template]) -> None:
     kept = db.templates_on_hosts.set(hosts[0].id, templates[0].id, True)
     elsewhere = db.templates_on_hosts.set(hosts[1].id, templates[1].id, True)
     assert db.templates_on_hosts.set_of_host(hosts[0].id, {templates[1].id: False}) == 1

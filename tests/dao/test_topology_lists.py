@@ -97,9 +97,7 @@ def test_whole_topologies_of_a_page_come_in_one_call(db: Database, world: World,
     assert lists.list_full(**asked, accessible_to=bob.id) == [whole[0], whole[2]]
 
 
-def test_a_topology_in_full_tells_the_hosts_of_what_an_element_is_connected_to(
-    db: Database, topology: Topology, world: World
-) -> None:
+def test_a_full_topology_gives_the_hosts_of_connected_elements(db: Database, topology: Topology, world: World) -> None:
     """Three machines: the first is linked to the second directly, and to both others by a switch."""
     hosts = [
         db.hosts.create(

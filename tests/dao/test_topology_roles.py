@@ -119,7 +119,7 @@ def test_the_last_owner_cannot_be_moved_to_another_topology(
 
 
 @pytest.mark.parametrize("way", ["are removed", "are lowered", "are deleted as users"])
-def test_of_two_owners_who_leave_at_the_same_moment_one_stays(db: Database, world: World, bob: User, way: str) -> None:
+def test_one_of_two_owners_who_leave_at_the_same_moment_stays(db: Database, world: World, bob: User, way: str) -> None:
     leave: dict[str, Callable[[int, int], object]] = {
         "are removed": db.topology_permissions.delete,
         "are lowered": lambda topology_id, user_id: db.topology_permissions.set(topology_id, user_id, "user"),
@@ -141,7 +141,7 @@ def test_of_two_owners_who_leave_at_the_same_moment_one_stays(db: Database, worl
         (IsolationLevel.SERIALIZABLE, Conflict),
     ],
 )
-def test_of_two_owners_who_have_seen_each_other_in_a_transaction_one_stays(
+def test_one_of_two_owners_who_have_seen_each_other_in_a_transaction_stays(
     db: Database, world: World, topology: Topology, bob: User, isolation: IsolationLevel, refusal: type[Exception]
 ) -> None:
     db.topology_permissions.set(topology.id, bob.id, "owner")

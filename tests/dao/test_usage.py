@@ -48,7 +48,7 @@ def counts(**values: int) -> ImportedUsage:
     return ImportedUsage(**{**dict.fromkeys(("imported", "known", "unknown", "ahead", "late"), 0), **values})
 
 
-def test_an_import_tells_what_became_of_each_record(db: Database, component: HostComponent, topology: Topology) -> None:
+def test_an_import_counts_the_fate_of_each_record(db: Database, component: HostComponent, topology: Topology) -> None:
     assert topology.usage_id
     records = [
         record(component),

@@ -82,7 +82,7 @@ def test_a_name_can_be_used_once_per_origin(db: Database, world: World) -> None:
     assert isinstance(caught.value.__cause__, errors.UniqueViolation)
 
 
-def test_a_user_that_moves_to_an_origin_which_has_its_name_is_told_both(db: Database, world: World) -> None:
+def test_a_move_to_an_origin_that_has_the_name_is_refused_with_both(db: Database, world: World) -> None:
     db.users.create("alice", organization_id=world.organization.id, origin="idp")
     with pytest.raises(AlreadyExists, match=r", origin 'idp'"):
         db.users.update(world.user.id, {"origin": "idp"})
@@ -362,7 +362,7 @@ def test_the_quota_of_an_unknown_user_is_not_found(db: Database) -> None:
         db.quotas.update(NOBODY, {"used_memory": 1})
 
 
-def test_users_are_told_in_full_with_quota_and_current_usage(db: Database, server: psycopg.Connection, world: World) -> None:
+def test_full_users_have_quota_and_current_usage(db: Database, server: psycopg.Connection, world: World) -> None:
     other = db.organizations.create("other")
     bob = db.users.create("bob", organization_id=other.id, flags=["debug"])
     carol = db.users.create("carol", organization_id=world.organization.id)

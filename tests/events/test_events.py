@@ -72,7 +72,7 @@ def test_each_change_of_state_is_heard_once_it_is_made(here: Database, lab: Lab)
             assert next(listener) == event
 
 
-def test_what_changes_no_state_is_not_heard(here: Database, lab: Lab, watcher: psycopg.Connection) -> None:
+def test_changes_of_no_state_send_no_event(here: Database, lab: Lab, watcher: psycopg.Connection) -> None:
     with here.listen("topologies", "elements", "connections", timeout=60) as listener:
         here.elements.update(lab.elements[0], {"state": "created", "site_id": None})
         here.elements.set_attrs(lab.elements[0], {"a": 1})
@@ -113,7 +113,7 @@ def test_a_listener_hears_only_of_what_it_asked_for(here: Database, lab: Lab, wa
         assert heard(two, watcher) == [Event("element", lab.id, "state"), Event("topology", lab.id, "state")]
 
 
-def test_what_others_say_on_the_channel_is_not_heard(here: Database, watcher: psycopg.Connection) -> None:
+def test_other_notifications_on_the_channel_are_ignored(here: Database, watcher: psycopg.Connection) -> None:
     with here.listen("topologies", timeout=60) as listener:
         for said in ("", "topology", "topology x state", "host 1 state", "topology 1 state deleted", "topologie é"):
             watcher.execute("select pg_notify('tomato_changes', %s)", [said])
@@ -183,7 +183,9 @@ def test_a_timeout_of_nothing_gives_what_is_there(here: Database, watcher: psyco
 
 
 @pytest.mark.parametrize(("end", "said"), [("listener", "the listener is closed"), ("database", "the database is closed")])
-def test_who_waits_is_told_that_it_is_over(lasting_url: str, watcher: psycopg.Connection, end: str, said: str) -> None:
+def test_a_waiting_loop_gets_unavailable_when_the_listener_is_closed(
+    lasting_url: str, watcher: psycopg.Connection, end: str, said: str
+) -> None:
     with connect(lasting_url, application_name="ending") as db, ThreadPoolExecutor(1) as thread:
         listener = db.listen("elements")
         waiting = thread.submit(next, listener)
@@ -238,7 +240,7 @@ def test_a_lost_connection_is_tried_until_it_can_be_opened(
         assert heard(listener, watcher) == []
 
 
-def test_a_listener_that_is_too_slow_is_told_that_it_missed_events(
+def test_a_listener_that_is_too_slow_gets_a_missed_event(
     here: Database, watcher: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "_MOST_PENDING", 3)

@@ -86,7 +86,7 @@ listener = db.listen("topologies")
 
 
 @pytest.mark.slow
-def test_a_process_that_closes_nothing_ends_all_the_same(lasting_url: str, watcher: psycopg.Connection) -> None:
+def test_a_process_that_closes_nothing_ends(lasting_url: str, watcher: psycopg.Connection) -> None:
     with process(FORGETFUL, lasting_url) as forgetful:
         assert forgetful.wait(60) == 0
         until(watcher, OVER, "forgetful events")

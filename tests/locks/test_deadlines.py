@@ -33,7 +33,7 @@ def test_a_stopped_session_of_locks_holds_nobody_and_loses_no_lock(
     assert is_free(there, 1)
 
 
-def test_who_asks_a_session_that_does_not_answer_for_long_learns_that_it_is_lost(
+def test_a_lock_whose_session_does_not_answer_for_long_counts_as_lost(
     here: Database, watcher: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "_PATIENCE", 0.5)

@@ -54,7 +54,7 @@ def test_locks_are_independent_of_each_other_and_of_other_advisory_locks(
                 assert not is_free(there, id, kind)
 
 
-def test_a_thread_that_asks_for_its_own_lock_is_told(here: Database, there: Database) -> None:
+def test_a_thread_that_asks_for_its_own_lock_is_refused(here: Database, there: Database) -> None:
     with here.exclusive("topology", 1):
         with refused(WrongState, "topology", 1, "^topology 1: this thread holds the lock already"):
             here.exclusive("topology", 1, wait=60).__enter__()
@@ -115,7 +115,7 @@ def test_nested_work_is_not_begun_once_the_lock_is_lost(here: Database, watcher:
             outer.close()
 
 
-def test_who_is_refused_takes_the_lock_from_nobody(here: Database) -> None:
+def test_a_refused_caller_takes_the_lock_from_nobody(here: Database) -> None:
     with ThreadPoolExecutor(1) as thread, here.exclusive("topology", 1):
         for _ in range(2):
             assert not thread.submit(is_free, here, 1).result(60)
@@ -139,7 +139,7 @@ def test_who_is_refused_takes_the_lock_from_nobody(here: Database) -> None:
         ("topology", 1, "1", "not '1'"),
     ],
 )
-def test_what_cannot_be_locked_is_refused(here: Database, kind: Kind, id: int, wait: float, said: str) -> None:
+def test_invalid_lock_arguments_are_refused(here: Database, kind: Kind, id: int, wait: float, said: str) -> None:
     with pytest.raises(InvalidValue, match=said):
         here.exclusive(kind, id, wait=wait).__enter__()
 
@@ -155,7 +155,7 @@ def test_a_waiting_worker_gets_the_lock_once_it_is_free(here: Database, there: D
     assert is_free(here, 1)
 
 
-def test_of_many_who_want_a_lock_one_has_it_at_a_time(here: Database, there: Database) -> None:
+def test_one_of_many_workers_holds_a_lock_at_a_time(here: Database, there: Database) -> None:
     inside: list[int] = []
     together: list[int] = []
 

@@ -42,7 +42,7 @@ def test_a_killed_holder_frees_its_topology_within_a_second(here: Database, last
                 os.kill(child, signal.SIGKILL)
 
 
-def test_who_lost_the_lock_learns_it_at_the_latest_when_leaving(
+def test_a_lost_lock_is_reported_at_the_latest_when_leaving(
     here: Database, there: Database, watcher: psycopg.Connection
 ) -> None:
     def lose_it() -> None:
@@ -57,7 +57,7 @@ def test_who_lost_the_lock_learns_it_at_the_latest_when_leaving(
     assert is_free(here, 1)
 
 
-def test_who_asks_learns_at_once_that_the_lock_is_lost(here: Database, watcher: psycopg.Connection) -> None:
+def test_a_check_reports_a_lost_lock_at_once(here: Database, watcher: psycopg.Connection) -> None:
     with suppress(LockLost), here.exclusive("topology", 1) as lock:
         lock.check()
         kill(watcher, "here locks")
@@ -79,7 +79,7 @@ def test_a_loss_is_told_once_for_each_lock(here: Database, watcher: psycopg.Conn
     assert [note.partition(":")[0] for note in raised.value.__notes__] == ["element 2"]
 
 
-def test_what_a_block_raises_is_not_hidden_by_the_loss_of_its_lock(here: Database, watcher: psycopg.Connection) -> None:
+def test_a_blocks_error_is_not_hidden_by_the_loss_of_its_lock(here: Database, watcher: psycopg.Connection) -> None:
     def fail() -> None:
         with here.exclusive("topology", 1):
             kill(watcher, "here locks")

@@ -120,7 +120,7 @@ def test_a_role_that_does_not_exist_is_not_taken_for_a_server_that_does_not_run(
     assert "check that the server is running" not in str(refused.value)
 
 
-def test_who_may_not_make_a_database_is_told_who_can_and_how(tomato_url: str, role: str) -> None:
+def test_a_user_who_may_not_create_a_database_learns_who_can_and_how(tomato_url: str, role: str) -> None:
     url = acting_as(role, with_database(tomato_url, f"absent_{token_hex(4)}"))
     with pytest.raises(
         NotAllowed, match=r'may not create databases; a superuser .*: create database "absent_.*alter role ".*" createdb$'
@@ -128,7 +128,7 @@ def test_who_may_not_make_a_database_is_told_who_can_and_how(tomato_url: str, ro
         create_database(url)
 
 
-def test_a_data_directory_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_directory_that_cannot_be_written_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(embedded, "ROOT_HOME", tmp_path / "file" / "home")
     with pytest.raises(Unavailable, match=r"^the embedded server can't write .*/file.*: Not a directory; .* in DATABASE_URL$"):
@@ -154,7 +154,7 @@ def test_a_user_without_an_origin_is_found_without_one(db: Database) -> None:
     assert db.users.get_by_name("alice") == made
 
 
-def test_a_dict_in_the_place_of_a_row_is_told(db: Database) -> None:
+def test_a_dict_in_place_of_a_row_is_refused_with_advice(db: Database) -> None:
     for call, name in (
         (db.usage.import_records, "UsageRecord"),
         (db.link_measurements.store_all, "LinkMeasurement"),
@@ -164,7 +164,7 @@ def test_a_dict_in_the_place_of_a_row_is_told(db: Database) -> None:
             call([{"usage_id": 1}])  # type: ignore[list-item]
 
 
-def test_a_lost_session_is_told_once(tomato_url: str, server: psycopg.Connection, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_session_is_reported_once(tomato_url: str, server: psycopg.Connection, caplog: pytest.LogCaptureFixture) -> None:
     def lose(connection: psycopg.Connection) -> None:
         with connection.transaction():
             server.execute("select pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])

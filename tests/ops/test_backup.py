@@ -62,7 +62,7 @@ def test_pruning_spares_the_backups_of_databases_with_similar_names(
     assert backup.backups(name) == files[-1:]
 
 
-def test_what_killed_backups_and_restores_have_left_is_told_and_goes_with_the_next(
+def test_leftovers_of_killed_backups_and_restores_are_reported_and_removed_by_the_next(
     tomato_url: str, saved: Path, server: psycopg.Connection
 ) -> None:
     file = backup.back_up(tomato_url)
@@ -238,7 +238,7 @@ def secret(url: str) -> dict[str, str]:
     return {k: str(v) for k, v in conninfo_to_dict(url).items() if k == "password"}
 
 
-def test_a_dump_and_a_backup_are_told_apart(tomato_url: str, saved: Path, db: Database, tmp_path: Path) -> None:
+def test_a_dump_and_a_backup_are_distinguished(tomato_url: str, saved: Path, db: Database, tmp_path: Path) -> None:
     dump = tmp_path / "dump.json"
     for name, said in (("dump.json", "a dump, not a backup"), ("dump.json.gz", "compressed"), ("dump.json.zst", "compressed")):
         tomato_dao.dump(db, tmp_path / name)
@@ -256,7 +256,7 @@ def test_a_dump_and_a_backup_are_told_apart(tomato_url: str, saved: Path, db: Da
                 load(path)
 
 
-def test_a_backup_from_before_the_roles_is_told_to_lack_them(
+def test_a_restore_of_a_backup_without_roles_says_so(
     tomato_url: str, has_roles: bool, saved: Path, server: psycopg.Connection
 ) -> None:
     if not has_roles:

@@ -268,7 +268,7 @@ def test_options_may_stand_anywhere(tomato_url: str, world: World) -> None:
     assert (done.stdout, done.returncode) == ("1 row\n", 0)
 
 
-def test_query_tells_times_in_utc(tomato_url: str, world: World, server: psycopg.Connection) -> None:
+def test_query_prints_times_in_utc(tomato_url: str, world: World, server: psycopg.Connection) -> None:
     server.execute(f"alter database \"{server.info.dbname}\" set timezone to 'Asia/Tokyo'".encode())
     assert "+00:00" in query(tomato_url, "quotas.get", f"user_id={world.user.id}").stdout
 

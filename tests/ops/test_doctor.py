@@ -63,7 +63,7 @@ def test_the_doctor_finds_a_healthy_database_well(url: str) -> None:
     assert "tomato-dao: " in done.stdout
 
 
-def test_the_doctor_tells_machines(url: str) -> None:
+def test_the_doctor_prints_json(url: str) -> None:
     with psycopg.connect(url) as server:
         server.execute("delete from schema_migrations where version = %s", [schema.known()[-1]])
         server.execute("drop index hosts_site_id_idx")
@@ -96,7 +96,7 @@ def test_the_doctor_is_a_monitoring_plugin(url: str) -> None:
     assert doctor(url, "--pool-size", "none").returncode == 2
 
 
-def test_what_cannot_be_examined_is_unknown_to_monitoring() -> None:
+def test_a_failed_examination_is_unknown_to_monitoring() -> None:
     found = [Finding("server", "ok", ""), Finding("queries", "absent", "")]
     for more, worst in (([], "ok"), ([Finding("leases", "unknown", "")], "unknown"), ([Finding("disk", "note", "")], "note")):
         found += more
@@ -169,7 +169,7 @@ def test_the_doctor_says_which_server_it_did_not_reach(tomato_url: str) -> None:
     assert "s3cret" not in page.stdout
 
 
-def test_the_doctor_tells_of_databases_that_restores_have_kept(tomato_url: str) -> None:
+def test_the_doctor_reports_databases_that_restores_have_kept(tomato_url: str) -> None:
     name = conninfo_to_dict(tomato_url)["dbname"]
     old, new = f"{name}_before_20200101T000000", f"{name}_before_{datetime.now(UTC):%Y%m%dT%H%M%S}"
     for kept in (old, new, f"{name}_before_lunch"):

@@ -70,7 +70,7 @@ def test_a_failing_archive_is_bad(sick: psycopg.Connection) -> None:
     assert finding(sick, "archiving").level == "ok"
 
 
-def test_a_queue_of_notifications_that_fills_is_told(sick: psycopg.Connection, sick_url: str) -> None:
+def test_a_queue_of_notifications_that_fills_is_reported(sick: psycopg.Connection, sick_url: str) -> None:
     assert finding(sick, "notifications").level == "ok"
     with closing(psycopg.connect(sick_url, autocommit=True)) as listener:
         listener.execute("listen stuck")
@@ -131,7 +131,9 @@ def test_a_cold_cache_gets_a_note(sick: psycopg.Connection) -> None:
 
 
 @pytest.mark.parametrize(("free", "level"), [(0.16, "ok"), (0.14, "note"), (0.04, "bad")])
-def test_a_disk_that_fills_is_told(sick: psycopg.Connection, free: float, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_is_reported(
+    sick: psycopg.Connection, free: float, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
 
     def statvfs(place: str) -> SimpleNamespace:

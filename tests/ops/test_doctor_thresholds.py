@@ -162,7 +162,7 @@ def test_missing_and_invalid_indexes_are_bad(server: psycopg.Connection, noted: 
     assert len(found.details) == 1 + noted
 
 
-def test_large_indexes_that_no_query_uses_are_told(server: psycopg.Connection) -> None:
+def test_large_unused_indexes_are_reported(server: psycopg.Connection) -> None:
     server.execute("create table numbers as select generate_series(1, 60000) as id")
     for name, rows, is_large in (("smaller", 46_000, False), ("larger", 47_000, True)):
         # Nearly empty pages make an index large.
@@ -309,7 +309,7 @@ def test_a_server_without_the_roles_gets_a_note(lasting_url: str, has_roles: boo
     assert (found.level, found.advice) == ("note", ["make roles"])
 
 
-def test_a_database_or_a_server_that_is_read_only_is_told(tomato_url: str, server: psycopg.Connection) -> None:
+def test_a_read_only_database_or_server_is_reported(tomato_url: str, server: psycopg.Connection) -> None:
     database = sql.Identifier(server.info.dbname)
     with psycopg.connect(tomato_url) as connection:
         assert "read-only" not in finding(connection, "server").summary

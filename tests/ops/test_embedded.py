@@ -211,7 +211,7 @@ def test_the_last_who_uses_the_tests_server_removes_it(data_dir: Path, for_tests
     assert not for_tests.running()
 
 
-def test_what_killed_tests_leave_is_used_and_removed_by_the_next(data_dir: Path, for_tests: embedded._Server) -> None:
+def test_leftovers_of_killed_tests_are_used_and_removed_by_the_next(data_dir: Path, for_tests: embedded._Server) -> None:
     with user(data_dir) as first, user(data_dir) as second:
         url = url_of(first)
         url_of(second)
@@ -249,7 +249,7 @@ def test_the_data_of_tests_is_in_memory_where_there_is_room(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what is somebody else's")
-def test_what_somebody_else_put_in_memory_is_left_alone(data_dir: Path, for_tests: embedded._Server, tmp_path: Path) -> None:
+def test_data_of_another_user_in_memory_are_left_alone(data_dir: Path, for_tests: embedded._Server, tmp_path: Path) -> None:
     with user(data_dir) as first:
         url_of(first)
         planted = for_tests.data.resolve()
@@ -280,7 +280,7 @@ def command(data_dir: Path, *arguments: str, url: str = "") -> subprocess.Comple
     return subprocess.run(program, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_status_tells_if_the_server_runs_and_where(made: Path) -> None:
+def test_status_says_if_the_server_runs_and_where(made: Path) -> None:
     url = embedded.start(made)
     done = command(made, "status")
     state, *lines = done.stdout.splitlines()

@@ -35,7 +35,7 @@ def test_each_package_runs_the_data_of_the_other(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.skipif(not programs.library("pg_stat_statements"), reason="this embedded server has no pg_stat_statements")
-def test_the_embedded_server_tells_its_slowest_queries(tmp_path: Path) -> None:
+def test_the_embedded_server_reports_its_slowest_queries(tmp_path: Path) -> None:
     try:
         with scratch_database(embedded.start(tmp_path)) as url, connect(url, pool_size=1) as db:
             for _ in range(3):

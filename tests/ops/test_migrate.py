@@ -44,7 +44,7 @@ HELD = f"select count(*) {LOCKS} and relation = 'migration_lock'::regclass and m
 BLOCKED = "-- migrate:up\nalter table organizations add column later int;\n-- migrate:down\n"
 
 
-def test_connect_migrates_where_it_is_told_to(tomato_server_url: str) -> None:
+def test_connect_migrates_if_asked(tomato_server_url: str) -> None:
     with scratch_database(tomato_server_url, migrated=False) as url:
         with pytest.raises(WrongSchema, match="run make migrate"):
             connect(url)
@@ -53,7 +53,7 @@ def test_connect_migrates_where_it_is_told_to(tomato_server_url: str) -> None:
         assert tomato_dao.migrate(url) == []
 
 
-def test_connect_makes_the_database_where_it_is_told_to_migrate(tomato_server_url: str) -> None:
+def test_connect_creates_the_database_if_asked_to_migrate(tomato_server_url: str) -> None:
     url = with_database(tomato_server_url, f"tomato_made_by_connect_{token_hex(6)}")
     with pytest.raises(Unavailable, match="does not exist"):
         connect(url)
@@ -98,7 +98,7 @@ def test_a_worker_cannot_hold_up_a_migration_with_a_lock(tomato_url: str, app_ur
             assert migrate.migrate(tomato_url) == [NEXT.partition("_")[0]]
 
 
-def test_who_comes_while_another_migrates_waits(tomato_url: str, next_migration: Path, server: psycopg.Connection) -> None:
+def test_a_process_waits_while_another_migrates(tomato_url: str, next_migration: Path, server: psycopg.Connection) -> None:
     with server.transaction():
         migrate.lock_migrations(server)
         applied: list[str] = []
@@ -127,7 +127,7 @@ def test_processes_that_migrate_at_once_make_one_backup(
     assert len(list(saved.iterdir())) == 1
 
 
-def test_who_waits_for_a_migration_holds_no_connection(
+def test_a_process_that_waits_for_a_migration_holds_no_connection(
     tomato_url: str, next_migration: Path, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = threading.Event()
@@ -235,7 +235,7 @@ def test_a_migration_that_fails_leaves_the_schema_and_a_backup_that_restores(
         assert organizations(tomato_url) == ["uni"]
 
 
-def test_how_far_a_migration_that_fails_has_come_is_told(
+def test_a_failed_migration_reports_the_schema_version_reached(
     tomato_url: str, next_migration: Path, saved: Path, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = next_migration.with_name("29990102000000_last.sql")
@@ -316,7 +316,7 @@ def test_nothing_is_migrated_where_the_backup_fails(
     assert list((tmp_path / "backups").iterdir()) == []
 
 
-def test_the_migrations_are_told_with_their_state(tomato_url: str, server: psycopg.Connection) -> None:
+def test_migrations_are_listed_with_their_state(tomato_url: str, server: psycopg.Connection) -> None:
     server.execute("delete from schema_migrations where version = %s", [schema.known()[-1]])
     server.execute("insert into schema_migrations values ('29990101000000')")
     done = run(["make", "-s", "-C", str(CHECKOUT), "migrate-status"], tomato_url)
@@ -339,7 +339,7 @@ def test_a_new_migration_has_a_place_for_its_way_back(next_migration: Path) -> N
             migrate._new(name)
 
 
-def test_what_lies_among_migrations_and_is_none_keeps_nobody_from_anything(
+def test_other_files_among_migrations_do_no_harm(
     tomato_url: str, next_migration: Path, saved: Path, server: psycopg.Connection
 ) -> None:
     server.execute("insert into organizations (name) values ('uni')")

@@ -246,7 +246,7 @@ def test_another_schema_is_refused_with_what_to_do(tomato_url: str, server: psyc
             refused(tomato_url)
 
 
-def test_a_pooler_keeps_what_it_can_and_is_told_of(odd_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pooler_is_reported_with_what_it_does_not_keep(odd_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PGOPTIONS")  # which it refuses
     with pgbouncer(odd_url) as pooled:
         with connect(pooled, pool_size=1, prepare=False) as db, db.connection() as connection:

@@ -105,7 +105,7 @@ def test_a_planted_function_gains_nothing(
     assert server.execute("select who from gains").fetchall() == []
 
 
-def test_what_was_planted_before_the_roles_is_not_taken_over(
+def test_objects_planted_before_the_roles_are_not_taken_over(
     tomato_url: str, mallory: str, has_roles: bool, server: psycopg.Connection
 ) -> None:
     if not has_roles:

@@ -86,7 +86,7 @@ def test_a_worker_that_starts_on_an_old_schema_migrates_as_the_owner_or_says_tha
 
 
 @pytest.mark.parametrize("role", [roles.APP, roles.READER])
-def test_who_may_not_make_roles_is_told(tomato_url: str, has_roles: bool, role: str) -> None:
+def test_a_user_who_may_not_create_roles_is_refused(tomato_url: str, has_roles: bool, role: str) -> None:
     if not has_roles:
         pytest.skip("the tests' user may not make roles")
     options = f"-c role={role} -c default_transaction_read_only={'on' if role == roles.READER else 'off'}"
@@ -94,7 +94,7 @@ def test_who_may_not_make_roles_is_told(tomato_url: str, has_roles: bool, role: 
         roles.make_roles(make_conninfo(tomato_url, options=options))
 
 
-def test_who_may_not_read_is_told_as_whom_to_connect(tomato_url: str, app_url: str, server: psycopg.Connection) -> None:
+def test_a_user_who_may_not_read_learns_as_whom_to_connect(tomato_url: str, app_url: str, server: psycopg.Connection) -> None:
     server.execute("revoke select on schema_migrations from tomato_app")
     with pytest.raises(NotAllowed, match=r"may not read the database .*: connect as another \(once make roles has run"):
         connect(app_url)

@@ -152,7 +152,7 @@ def test_the_range_can_be_read_by_workers_and_changed_by_the_owner_only(app_url:
             worker.execute(rolling.comment_for("20261128150100").encode())
 
 
-def test_the_database_tells_what_the_headers_say(tomato_url: str, server: psycopg.Connection) -> None:
+def test_the_database_has_the_versions_of_the_headers(tomato_url: str, server: psycopg.Connection) -> None:
     assert rolling.oldest_supported(server) == rolling.migrations()[-1].oldest
 
 
@@ -212,7 +212,9 @@ def test_a_row_that_a_worker_holds_holds_up_the_backfill_and_not_the_other_way(
         ),
     ],
 )
-def test_a_faulty_backfill_is_told(tomato_url: str, rolled: Rollout, server: psycopg.Connection, text: str, said: str) -> None:
+def test_a_faulty_backfill_is_reported(
+    tomato_url: str, rolled: Rollout, server: psycopg.Connection, text: str, said: str
+) -> None:
     server.execute("insert into organizations (name) values ('uni')")
     rolled.newer()
     migrate.migrate(tomato_url, save=False)

@@ -83,7 +83,7 @@ def test_variables_of_another_database_lead_no_program_astray(
     assert tables(another) == 0
 
 
-def test_what_libpq_understands_migrates_too(
+def test_every_url_that_libpq_accepts_can_be_migrated(
     tomato_url: str, services: dict[str, Target], next_migration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = services["mine"]

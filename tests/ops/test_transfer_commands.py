@@ -91,7 +91,7 @@ def test_a_dump_that_fails_leaves_the_file_before(tomato_url: str, server: psyco
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"dump.json": "the one before"}
 
 
-def test_a_full_disk_is_said(tomato_url: str) -> None:
+def test_a_full_disk_is_reported(tomato_url: str) -> None:
     assert "No space left on device" in refused(run(tomato_url, "sh", "-c", f"exec '{DUMP}' > /dev/full"))
     assert "/dev/full: No space left on device" in refused(run(tomato_url, DUMP, "--output", "/dev/full"))
     assert Path("/dev/full").is_char_device()
@@ -106,7 +106,7 @@ def test_a_reader_that_leaves_ends_the_dump_quietly(tomato_url: str, server: psy
     assert len(done.stdout) == 1000
 
 
-def test_what_cannot_be_read_is_said(tomato_url: str, tmp_path: Path) -> None:
+def test_unreadable_figures_are_reported_with_the_reason(tomato_url: str, tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     for name, said in (
         ("nothing", f"there is no file nothing in {tmp_path}, nor one that ends in .json, .json.gz, .json.zst"),

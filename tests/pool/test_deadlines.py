@@ -35,7 +35,7 @@ def test_a_deadline_cancels_what_runs_and_rolls_the_transaction_back(
         assert single.hosts.get_by_name("host1").address == "10.0.0.1"
 
 
-def test_of_nested_deadlines_the_earliest_counts_and_calls_after_it_are_not_begun(single: Database) -> None:
+def test_the_earliest_of_nested_deadlines_counts_and_later_calls_are_not_started(single: Database) -> None:
     fill(single)
     with single.timeout(0), single.timeout(60):
         with pytest.raises(Unavailable, match="not started"):

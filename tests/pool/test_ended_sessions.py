@@ -127,7 +127,7 @@ def test_a_commit_whose_session_was_ended_is_unavailable(single: Database, serve
     assert names(single) == []
 
 
-def test_what_a_task_raises_is_not_hidden_by_the_end_of_its_session(single: Database, server: psycopg.Connection) -> None:
+def test_a_tasks_error_is_not_hidden_by_the_end_of_its_session(single: Database, server: psycopg.Connection) -> None:
     def fail() -> None:
         with single.transaction():
             kill(server, "single")
@@ -172,7 +172,7 @@ def test_a_session_that_the_server_gives_up_is_not_used_again(single: Database, 
     assert pids[0] == pids[1] != pids[2]
 
 
-def test_a_connection_that_is_cut_without_a_word_is_told_in_one_line(single: Database) -> None:
+def test_a_silently_cut_connection_is_reported_in_one_line(single: Database) -> None:
     def cut_it() -> None:
         with single.transaction():
             with single.connection() as connection, socket.socket(fileno=os.dup(connection.fileno())) as its:

@@ -123,7 +123,7 @@ select
 """
 
 
-def test_what_a_leased_connection_left_in_its_session_does_not_reach_the_next_task(single: Database) -> None:
+def test_settings_left_in_a_leased_session_do_not_reach_the_next_task(single: Database) -> None:
     with single.connection() as connection:
         before = connection.execute(LEFT).fetchone()
         connection.execute("select pg_advisory_lock(5)")

@@ -110,7 +110,7 @@ def test_a_transaction_on_a_server_that_turned_read_only_is_unavailable_and_succ
         assert stored(pair[1]) == {"made"}
 
 
-def test_what_is_meant_to_be_read_only_stays_not_allowed(pair: tuple[str, str]) -> None:
+def test_intended_read_only_sessions_stay_not_allowed(pair: tuple[str, str]) -> None:
     with connect(hosts(pair, options="-c default_transaction_read_only=on"), pool_size=1) as reader:
         for _ in range(2):
             with pytest.raises(NotAllowed):

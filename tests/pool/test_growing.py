@@ -75,7 +75,7 @@ def assert_holds_all(db: Database) -> None:
     assert (db._pool._taken, db._pool._coming) == (stats.size, 0)
 
 
-def test_a_task_is_told_where_no_thread_can_be_started_for_its_connection(
+def test_a_task_is_refused_if_no_thread_can_be_started_for_its_connection(
     tomato_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with connect(tomato_url, pool_size=2, timeout=20, application_name="short") as db:
@@ -103,7 +103,7 @@ def test_a_task_waits_for_those_at_work_where_no_thread_can_be_started(
         assert_holds_all(db)
 
 
-def test_who_gives_a_broken_connection_back_is_not_told_that_threads_are_short_but_who_waits_is(
+def test_a_lack_of_threads_is_reported_to_waiting_tasks_and_not_to_the_one_that_released(
     tomato_url: str, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with connect(tomato_url, pool_size=1, timeout=20, application_name="short") as db, ThreadPoolExecutor(2) as threads:
@@ -196,7 +196,7 @@ def test_listening_where_no_thread_can_be_started_is_unavailable_and_works_later
             assert next(listener).id == 1
 
 
-def test_a_forked_child_without_threads_is_told_and_works_later(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_child_without_threads_is_refused_and_works_later(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with connect(tomato_url, pool_size=2) as parent:
         assert names(parent) == []
         read, write = os.pipe()

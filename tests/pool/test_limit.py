@@ -231,7 +231,7 @@ def test_connect_says_why_when_its_time_is_over(limited_url: str) -> None:
         connect(as_plain(limited_url), timeout=0.2)
 
 
-def test_a_call_that_cannot_wait_longer_is_told_that_the_server_is_at_its_limit(limited_url: str) -> None:
+def test_a_call_that_cannot_wait_longer_learns_that_the_server_is_at_its_limit(limited_url: str) -> None:
     told = r"no connection free after 0.5 s: \d of at most 8 .*\(connection\(\): \d, for up to .*connection slots"
 
     def lease_all() -> None:
@@ -245,7 +245,7 @@ def test_a_call_that_cannot_wait_longer_is_told_that_the_server_is_at_its_limit(
             lease_all()
 
 
-def test_a_pool_that_does_not_fit_is_told_at_once(limited_url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pool_that_does_not_fit_is_reported_at_once(limited_url: str, caplog: pytest.LogCaptureFixture) -> None:
     with psycopg.connect(limited_url, autocommit=True) as server:
         until(server, "count(*) = 2 from pg_stat_activity where backend_type = 'client backend'")  # ended sessions are gone
         with caplog.at_level(WARNING, "tomato_dao"), connect(as_plain(limited_url), pool_size=14):
@@ -257,7 +257,7 @@ def test_a_pool_that_does_not_fit_is_told_at_once(limited_url: str, caplog: pyte
     ]
 
 
-def test_the_doctor_tells_the_steps_at_the_limit(limited_url: str) -> None:
+def test_the_doctor_prints_the_steps_at_the_limit(limited_url: str) -> None:
     with full(limited_url):
         done = run_command([str(CHECKOUT / "bin" / "doctor"), "--json", "--pool-size", "4"], limited_url)
         without = run_command([str(CHECKOUT / "bin" / "doctor")], as_plain(limited_url))

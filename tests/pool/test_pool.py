@@ -51,7 +51,7 @@ def test_no_release_is_overlooked_by_tasks_that_join_the_queue(tomato_url: str) 
         assert db.stats().pool.turned_away == 0
 
 
-def test_who_comes_first_is_served_first(tomato_url: str) -> None:
+def test_tasks_are_served_in_their_order(tomato_url: str) -> None:
     with connect(tomato_url, pool_size=1) as db:
         held = db._pool.lease()
         served: list[int] = []
@@ -134,7 +134,7 @@ def test_a_database_that_is_forgotten_goes_away(tomato_url: str, server: psycopg
     assert not [t for t in threading.enumerate() if t.name == "forgotten-worker-0"]
 
 
-def test_a_server_that_gives_no_connections_is_told_with_its_reason(
+def test_a_server_that_gives_no_connections_is_reported_with_its_reason(
     tomato_server_url: str, tomato_url: str, server: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     with connect(tomato_url, pool_size=1, timeout=1, application_name="refused") as db:
@@ -157,7 +157,7 @@ def test_a_pool_has_a_connection_at_least(tomato_url: str) -> None:
         connect(tomato_url, pool_size=0)
 
 
-def test_a_setting_that_libpq_does_not_take_is_told(tomato_url: str) -> None:
+def test_a_setting_that_libpq_refuses_is_reported(tomato_url: str) -> None:
     with pytest.raises(TomatoError, match="connect_timeout"):
         connect(make_conninfo(tomato_url, connect_timeout="abc"))
 

@@ -57,13 +57,13 @@ def calls(db: Database, query: Query, taken: Callable[[], int]) -> int:
 
 
 @pytest.mark.parametrize("name", LOST)
-def test_what_may_write_is_carried_out_once_where_its_answer_is_lost(
+def test_a_write_whose_answer_is_lost_is_carried_out_once(
     single: Database, taken: Callable[[], int], tmp_path: Path, name: str
 ) -> None:
     assert calls(single, lost(tmp_path, LOST[name]), taken) == 1
 
 
-def test_what_says_that_it_is_repeatable_is_run_again(single: Database, taken: Callable[[], int], tmp_path: Path) -> None:
+def test_a_query_annotated_as_repeatable_is_run_again(single: Database, taken: Callable[[], int], tmp_path: Path) -> None:
     query = lost(tmp_path, LOST["function"], "-- repeatable: numbers are plenty\n")
     assert calls(single, query, taken) == single.stats().pool.size + 2
 

@@ -50,7 +50,7 @@ def test_a_row_that_is_not_there_is_no_error_of_its_query(db: Database) -> None:
     assert (db.stats().queries["hosts.get"].calls, db.stats().queries["hosts.get"].errors) == (1, 0)
 
 
-def test_what_a_connection_counted_outlives_it(tomato_url: str, server: psycopg.Connection) -> None:
+def test_counts_of_a_connection_outlive_it(tomato_url: str, server: psycopg.Connection) -> None:
     with connect(tomato_url, pool_size=1, application_name="counted") as db:
         for _ in range(5):
             db.organizations.list()
@@ -136,7 +136,7 @@ def test_a_slow_call_is_logged_with_its_name_and_without_its_values(
     assert "s3cret" not in line
 
 
-def test_a_task_that_waits_too_long_is_told_which_queries_hold_the_connections(
+def test_a_task_that_waits_too_long_learns_which_queries_hold_the_connections(
     tomato_url: str, world: World, server: psycopg.Connection
 ) -> None:
     ready, over = threading.Event(), threading.Event()
@@ -209,7 +209,7 @@ def test_work_that_meets_another_is_repeated_until_it_is_done(db: Database, worl
     assert len(tries) >= 23
 
 
-def test_of_two_that_deadlock_both_are_done(db: Database, world: World) -> None:
+def test_both_of_two_deadlocked_transactions_are_done(db: Database, world: World) -> None:
     db.sites.create("other", organization_id=world.organization.id)
     meet = threading.Barrier(2)
 

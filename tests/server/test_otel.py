@@ -82,7 +82,7 @@ def traced_name(db: Database) -> str:
         return connection.info.dbname
 
 
-def test_a_failed_call_tells_its_sqlstate_and_no_values(
+def test_a_failed_call_reports_its_sqlstate_and_no_values(
     traced: Database, spans: InMemorySpanExporter, reader: InMemoryMetricReader
 ) -> None:
     traced.organizations.create("uni")
@@ -185,7 +185,7 @@ def test_an_open_database_is_instrumented_and_left_alone_again(tomato_url: str, 
     assert attributes(span)["db.query.text"] == QUERIES["organizations.list"].sql
 
 
-def test_tables_are_told_where_a_statement_is_about_one() -> None:
+def test_a_statement_about_one_table_reports_it() -> None:
     assert otel.collection("select o.id from organizations o where o.id = $1 for update skip locked") == "organizations"
     assert otel.collection("select 1 from a inner join b on true") is None
     assert otel.collection("with x as (select 1 from sites) select id from x") == "sites"

@@ -112,9 +112,7 @@ def head(*lines: str, name: str = "list(a, b)") -> str:
         (head("-- order: x = t.a", name="list(order)") + "select :order\norder by t.a -- order", 1, "a parameter called order"),
     ],
 )
-def test_what_is_wrong_with_a_choice_is_refused_with_file_and_line(
-    read: Read, tmp_path: Path, text: str, line: int, said: str
-) -> None:
+def test_a_faulty_choice_is_refused_with_file_and_line(read: Read, tmp_path: Path, text: str, line: int, said: str) -> None:
     with pytest.raises(QueryFileError) as refused:
         read(text)
     assert str(refused.value).startswith(f"{tmp_path / 'things.sql'}:{line}: ")

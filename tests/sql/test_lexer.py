@@ -162,7 +162,7 @@ def test_rarer_forms_are_read_as_postgresql_reads_them(tmp_path: Path, given: st
         ("-- name: a(x)\nselect $1, :x;\n", 2, "things.a: $1 is a parameter without a name"),
     ],
 )
-def test_what_a_reader_could_take_for_something_else_is_refused(tmp_path: Path, text: str, line: int, said: str) -> None:
+def test_ambiguous_sql_is_refused(tmp_path: Path, text: str, line: int, said: str) -> None:
     with pytest.raises(QueryFileError, match=re.escape(said)) as refused:
         read(tmp_path, text)
     assert str(refused.value).startswith(f"{tmp_path / 'things.sql'}:{line}: ")

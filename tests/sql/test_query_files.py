@@ -92,9 +92,7 @@ def test_a_file_is_parsed_when_it_is_asked_for_as_it_was_read(tmp_path: Path) ->
         ("-- name: a(x)\n-- nullable: x, y\nselect :x;\n", 1, "“nullable” of what it does not have: y"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_refused_with_file_and_line(
-    read: Load, tmp_path: Path, text: str, line: int, said: str
-) -> None:
+def test_a_faulty_file_is_refused_with_file_and_line(read: Load, tmp_path: Path, text: str, line: int, said: str) -> None:
     with pytest.raises(QueryFileError) as refused:
         read(text)
     assert str(refused.value).startswith(f"{tmp_path / 'things.sql'}:{line}: ")
@@ -123,7 +121,7 @@ def test_a_file_without_queries_has_none(read: Load, text: str) -> None:
     assert read(text) == {}
 
 
-def test_what_lies_among_query_files_and_is_none_is_ignored_or_named(tmp_path: Path) -> None:
+def test_other_files_among_query_files_are_ignored_or_named(tmp_path: Path) -> None:
     (tmp_path / "things.sql").write_text("-- name: get()\nselect 1;\n")
     (tmp_path / "later.sql").write_text("-- Nothing here yet.\n")
     named = ["Things.sql", "scratch.sql", "things (1).sql", "things-old.sql"]
@@ -149,7 +147,7 @@ def test_a_query_is_all_that_its_head_says(one: Callable[[str], Query], tmp_path
     assert query.sql == "select /* things.find */ $2::text, $1"
 
 
-def test_what_a_query_says_for_the_checks_is_kept_apart(one: Callable[[str], Query]) -> None:
+def test_annotations_for_the_checks_are_kept_apart(one: Callable[[str], Query]) -> None:
     query = one("-- name: a()^\n-- not null: x, y\n-- one row: of a kind\n-- plan: all of it\n-- Words.\n\nselect\n  1;\n")
     assert query.not_null == {"x", "y"}
     assert query.claims == {"not null": "x, y", "one row": "of a kind", "plan": "all of it"}
@@ -189,7 +187,7 @@ def test_every_suffix_of_a_name_is_known(one: Callable[[str], Query], kind: str)
         "1 / 2 * 3 - 4",
     ],
 )
-def test_what_only_looks_like_a_parameter_is_left_alone(one: Callable[[str], Query], untouched: str) -> None:
+def test_text_that_only_looks_like_a_parameter_is_left_alone(one: Callable[[str], Query], untouched: str) -> None:
     query = one(f"-- name: a(y)\nselect :y, {untouched}, :y;\n")
     assert query.sql == f"select /* things.a */ $1, {untouched}, $1"
 

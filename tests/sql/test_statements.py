@@ -165,7 +165,7 @@ def test_a_refused_value_leaves_the_transaction_as_it_was(single: Database) -> N
     assert [o.name for o in single.organizations.list()] == ["uni"]
 
 
-def test_a_value_that_does_not_fit_is_told_in_a_failed_transaction_too(single: Database) -> None:
+def test_an_invalid_value_is_reported_in_a_failed_transaction_too(single: Database) -> None:
     def go_on() -> None:
         with single.transaction():
             for wrong in (NotFound, InvalidValue):

@@ -54,7 +54,7 @@ def halted(pair: Pair) -> Iterator[None]:
     pair.standby.ask("select pg_wal_replay_resume()")
 
 
-def test_what_was_written_is_read_on_the_standby(db: Database) -> None:
+def test_written_rows_are_read_on_the_standby(db: Database) -> None:
     for n in range(50):
         db.organizations.create(f"read{n}")
         token = db.token()
@@ -170,7 +170,7 @@ def in_a_transaction(db: Database) -> None:
 
 
 @pytest.mark.parametrize("write", [in_an_inner_block, in_a_transaction])
-def test_what_was_written_since_a_position_was_taken_is_seen(
+def test_writes_after_a_position_was_taken_are_seen(
     db: Database, write: Callable[[Database], None], request: pytest.FixtureRequest
 ) -> None:
     with db.reads(wait=1):

@@ -37,7 +37,7 @@ def test_a_lock_and_a_listener_refuse_a_standby(pair: Pair) -> None:
             db.listen("topologies")
 
 
-def test_of_several_servers_locks_and_listeners_take_the_primary(pair: Pair) -> None:
+def test_locks_and_listeners_use_the_primary_of_several_servers(pair: Pair) -> None:
     with connect(pair.url(NAME), pool_size=1) as db, connect(pair.primary.url(NAME), pool_size=1) as other:
         with db.exclusive("topology", 1), pytest.raises(tomato_dao.Busy), other.exclusive("topology", 1):
             pass

@@ -32,7 +32,7 @@ def test_a_migration_that_waits_is_no_deadlock(db: Database, server: psycopg.Con
     assert "x" in json.loads(dumped(db, jobs=2))[0]["fields"]["columns"]["user"]
 
 
-def test_who_joins_does_not_wait_for_a_migration_that_came_in_between(
+def test_a_joining_process_does_not_wait_for_a_migration_that_came_in_between(
     db: Database, server: psycopg.Connection, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     joined = snapshot._joined

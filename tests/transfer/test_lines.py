@@ -109,7 +109,7 @@ def test_no_line_is_passed_over(nullable: bool, before: list[int], after: list[i
         ("number", "1", '"NaN"'), ("integer", "1", "null"), ("array", "[]", "[]"),
     ],
 )  # fmt: skip
-def test_what_needs_a_closer_look_is_left_to_it(kind: str, simple: str, value: str) -> None:
+def test_lines_that_need_parsing_are_left_to_the_parser(kind: str, simple: str, value: str) -> None:
     reading = RecordReader(Table("things", "thing", KEY, (Column("c", kind.removesuffix("?"), kind.endswith("?")),)))
     lines = things(f'"c":{simple}', f'"c":{value}')
     assert reading.rows(b"".join(lines)) is None

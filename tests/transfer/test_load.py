@@ -17,7 +17,7 @@ from tomato_dao.transfer.report import Progress
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
 
-def test_what_is_loaded_elsewhere_is_the_same(
+def test_a_dump_loaded_elsewhere_gives_the_same_rows(
     db: Database, world: World, server: psycopg.Connection, tomato_server_url: str, tomato_template: str
 ) -> None:
     topology = db.topologies.create("lab", owner_id=world.user.id)
@@ -238,7 +238,7 @@ def test_a_file_is_loaded_by_path_or_open(db: Database, world: World, tmp_path: 
     assert dumped(db) == text
 
 
-def test_progress_is_told(db: Database, server: psycopg.Connection, tmp_path: Path) -> None:
+def test_progress_is_reported(db: Database, server: psycopg.Connection, tmp_path: Path) -> None:
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 1000)")
     told: list[Progress] = []
     text = io.BytesIO()

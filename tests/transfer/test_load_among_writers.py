@@ -63,7 +63,7 @@ def lock_users(url: str) -> None:
         connection.execute("lock table users in share mode")
 
 
-def test_who_is_waited_for_is_told_and_not_hindered(
+def test_sessions_that_a_load_waits_for_are_named_and_not_hindered(
     db: Database, tomato_url: str, server: psycopg.Connection, world: World, request: pytest.FixtureRequest
 ) -> None:
     text = dumped(db)

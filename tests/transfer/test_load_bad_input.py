@@ -204,7 +204,7 @@ def test_a_dump_that_was_written_anew_is_known_as_such(db: Database, world: Worl
 
 
 @pytest.mark.parametrize("text", [b"", b"[", b"[\n", b"{}\n", b"[]\n", b"[\n]\n", b"\xff\xfe\n", b"nothing at all"])
-def test_what_is_no_dump_is_refused(text: bytes) -> None:
+def test_a_file_that_is_not_a_dump_is_refused(text: bytes) -> None:
     with pytest.raises(InvalidValue):
         check(io.BytesIO(text))
 

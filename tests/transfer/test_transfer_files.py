@@ -103,7 +103,7 @@ with files.written(pathlib.Path(sys.argv[1])) as file:
 
 
 @pytest.mark.slow
-def test_what_a_killed_dump_has_left_goes_with_the_next_and_what_is_being_written_stays(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_dump_go_with_the_next_and_files_being_written_stay(tmp_path: Path) -> None:
     path, others = tmp_path / "dump.json", tmp_path / ".dump.json.original"
     others.touch()
     with process(KILLED, str(path)) as dead, process(KILLED, str(path)) as alive:

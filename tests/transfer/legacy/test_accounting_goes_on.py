@@ -60,7 +60,7 @@ def test_windows_that_were_open_are_built(db: Database, server: psycopg.Connecti
     assert (hour.cputime, hour.memory, hour.measurements) == (30.0, 2.0, 15)
 
 
-def test_what_was_counted_for_a_quota_is_not_counted_again(db: Database) -> None:
+def test_records_counted_for_a_quota_are_not_counted_again(db: Database) -> None:
     stopped().load(db)
     later = go_on(db)
     db.quotas.count_use(now=later)
@@ -69,7 +69,7 @@ def test_what_was_counted_for_a_quota_is_not_counted_again(db: Database) -> None
     assert quota.used_at == STOP
 
 
-def test_what_the_old_backend_left_out_stays_so(db: Database) -> None:
+def test_gaps_of_the_old_backend_stay(db: Database) -> None:
     dump = stopped()
     add_record(dump, ELEMENT, 2)  # the topology went on to its newest without the second window
     add_record(dump, TOPOLOGY, 2)

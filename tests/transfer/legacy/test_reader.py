@@ -40,7 +40,7 @@ def test_any_records_in_any_layout_cut_anywhere(fields: list[Any], size: int, in
     assert read(text, size) == [(one["model"], one["pk"], one["fields"]) for one in given]
 
 
-def test_what_python_writes_beside_json_is_read() -> None:
+def test_pythons_extensions_of_json_are_read() -> None:
     ((_, _, fields),) = read('[{"model": "a.b", "pk": 1, "fields": {"x": [Infinity, -Infinity], "y": "\\ud800"}}]', 1)
     assert fields == {"x": [float("inf"), float("-inf")], "y": "\ud800"}
 
@@ -71,7 +71,7 @@ BAD = {
 
 @pytest.mark.parametrize("size", [1, 1000])
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_wrong_is_told_with_its_place(case: str, size: int) -> None:
+def test_faults_are_named_with_their_place(case: str, size: int) -> None:
     text, message = BAD[case]
     with pytest.raises(InvalidValue, match=message):
         read(text, size)

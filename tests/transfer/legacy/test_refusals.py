@@ -154,7 +154,7 @@ def test_it_is_listed_and_nothing_is_written(all_refused: list[str], case: str) 
     assert [line for line in all_refused if re.search(listed, line)], listed
 
 
-def test_who_may_not_load_is_told_who_may(app_url: str, reader_url: str) -> None:
+def test_a_user_who_may_not_load_learns_who_may(app_url: str, reader_url: str) -> None:
     for url in (app_url, reader_url):
         with tomato_dao.connect(url) as db, pytest.raises(NotAllowed, match=r"a load must run as the owner .* OWNER_DATABASE"):
             OldDump().load(db)
@@ -257,7 +257,7 @@ def test_skipping_costs_the_smallest_thing_that_is_wrong(all_mended: LegacySumma
     assert mended[f"tomato.{model}", str(1000 * (list(MENDED).index(case) + 1) + pk), field] == became
 
 
-def test_what_was_mended_is_not_dropped(all_mended: LegacySummary) -> None:
+def test_records_with_replaced_values_are_not_dropped(all_mended: LegacySummary) -> None:
     others = {"south.migrationhistory", "tomato.permissionentry"}
     dropped = {drop.model for drop in all_mended.drops} - others
     # the quota's own limits that nobody refers to, and the usage identities that others are not

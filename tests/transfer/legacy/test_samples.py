@@ -278,7 +278,7 @@ def test_all_else(loaded: Database, old: Old) -> None:
     ]  # fmt: skip
 
 
-def test_what_was_loaded_passes_dump_and_load(loaded: Database, tomato_server_url: str, tomato_template: str) -> None:
+def test_a_loaded_old_dump_passes_dump_and_load(loaded: Database, tomato_server_url: str, tomato_template: str) -> None:
     text = dumped(loaded)
     with another_database(tomato_server_url, tomato_template) as copy:
         tomato_dao.load(copy, io.BytesIO(text))
