@@ -99,7 +99,7 @@ def test_a_name_alone_finds_the_only_user_of_that_name(db: Database, world: Worl
 
 def test_a_name_in_two_origins_is_ambiguous(db: Database, world: World) -> None:
     other = db.users.create("alice", organization_id=world.organization.id, origin="idp")
-    with refused(Ambiguous, "user", "alice", r"^user 'alice' exists in the origins '', 'idp'$"):
+    with refused(Ambiguous, "user", "alice", r"^user 'alice' exists in several origins \('', 'idp'\): pass the origin$"):
         db.users.get_by_name("alice")
     assert db.users.get_by_name("alice", origin="") == world.user
     assert db.users.get_by_name("alice", origin="idp") == other

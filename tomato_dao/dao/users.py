@@ -54,7 +54,9 @@ class Users:
         users = self.list_by_name(name)
         if len(users) > 1:
             origins = ", ".join(quoted(u.origin) for u in users)
-            raise Ambiguous(f"user {quoted(name)} exists in the origins {origins}", entity="user", key=name)
+            raise Ambiguous(
+                f"user {quoted(name)} exists in several origins ({origins}): pass the origin", entity="user", key=name
+            )
         return found(next(iter(users), None), "user", name)
 
     def list_by_name(self, name: str) -> Sequence[User]:
