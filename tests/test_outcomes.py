@@ -182,7 +182,7 @@ def test_a_deadline_at_a_write_that_waits_for_a_standby_tells_the_truth(asking: 
 def test_a_deadline_at_a_write_that_waits_for_a_lock_rolls_it_back(asking: Database, watcher: psycopg.Connection) -> None:
     with watcher.transaction():
         watcher.execute("lock table organizations in exclusive mode")
-        with asking.timeout(0.5), pytest.raises(Unavailable, match="it was cancelled") as error:
+        with asking.timeout(0.5), pytest.raises(Unavailable, match="the call was cancelled") as error:
             asking.organizations.create("uni")
     assert type(error.value) is Unavailable
     assert names(asking) == []
