@@ -236,7 +236,7 @@ def _tidy(texts: dict[Path, str]) -> dict[Path, str]:
 def main() -> None:
     """Run `python -m checks.async_face [--check]`."""
     parser = argparse.ArgumentParser(prog="async_face", description="Write what of tomato_dao/aio is made from the other face.")
-    parser.add_argument("--check", action="store_true", help="only say whether it is up to date (exit 1 where it isn't)")
+    parser.add_argument("--check", action="store_true", help="only check that it is up to date (exit 1 if not)")
     check = parser.parse_args().check
     texts = made()
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text]

@@ -103,7 +103,7 @@ def picture() -> str:
 def main() -> None:
     """Run `python -m checks.imports [--check]`."""
     parser = argparse.ArgumentParser(prog="imports", description="Draw who imports whom into docs/imports.svg.")
-    parser.add_argument("--check", action="store_true", help="only say whether it is up to date (exit 1 where it isn't)")
+    parser.add_argument("--check", action="store_true", help="only check that it is up to date (exit 1 if not)")
     check = parser.parse_args().check
     text = picture()
     if not check:

@@ -31,18 +31,18 @@ def unfrozen(directory: Path) -> list[str]:
     list_file = directory / RELEASED
     lines = [line.split() for line in list_file.read_text("utf-8").splitlines() if line and not line.startswith("#")]
     if faulty := [" ".join(words) for words in lines if len(words) != 2]:
-        return [f"{os.path.relpath(list_file)}: a line has a hash and a file name, not {faulty[0]!r}"]
+        return [f"{os.path.relpath(list_file)}: a line must have a hash and a file name, not {faulty[0]!r}"]
     released = {name: sha256 for sha256, name in lines}
     found = {path.name: path for path in schema.files(directory)}
     faults = {}
     for name in sorted(released.keys() | found.keys()):
         if name not in found:
-            faults[name] = "a released migration is missing: bring the file back"
+            faults[name] = "a released migration is missing: restore the file"
         elif name not in released:
             if name < max(released, default=""):
                 faults[name] = f"it comes before the released {max(released)}: give it a later version"
         elif schema.file_hash(found[name]) != released[name]:
-            faults[name] = "it was edited after its release: bring it back, and make the change in a new migration"
+            faults[name] = "it was edited after its release: restore it, and make the change in a new migration"
     if list(released) != sorted(released):
         faults[RELEASED] = "its lines are not in the order of the versions"
     return [f"{os.path.relpath(directory / name)}: {fault}" for name, fault in faults.items()]
@@ -53,7 +53,7 @@ def misnamed(directory: Path) -> list[str]:
     files = schema.files(directory)
     versions = [schema.version_of(path) for path in files]
     wrong = [
-        (path, "it is no migration by its name, and is not applied: rename or remove it") for path in schema.strays(directory)
+        (path, "its name is not a migration's, so it is not applied: rename or remove it") for path in schema.strays(directory)
     ]
     for path, version in zip(files, versions, strict=True):
         if versions.count(version) > 1:
@@ -105,7 +105,7 @@ def main() -> None:
         raise TomatoError(f"released migrations never change: {counted(len(changed), 'fault')}")
     if found:
         raise TomatoError(
-            f"{counted(len(found), 'finding')}; a statement that is meant so: -- squawk-ignore RULE before it, with why"
+            f"{counted(len(found), 'finding')}; to accept a statement: -- squawk-ignore RULE before it, with the reason"
         )
 
 

@@ -147,7 +147,7 @@ def _wasteful(plan: Plan, large: set[str], taken: float | None = None, share: fl
 
 def main() -> None:
     """Run `python -m checks.plans [--write] [--topologies N]`."""
-    parser = argparse.ArgumentParser(prog="plans", description="Look at the queries' plans on a large testbed.")
+    parser = argparse.ArgumentParser(prog="plans", description="Check the queries' plans on a large testbed.")
     parser.add_argument("--write", action="store_true", help="write tests/plans (default: say what changed, exit 1)")
     parser.add_argument(
         "--topologies", type=int, default=FULL_SIZE, help="of the testbed (default: %(default)s; only then are plans compared)"
@@ -175,7 +175,7 @@ def _changes(made: dict[Path, str], *, write: bool) -> Iterator[str]:
             file.unlink()
         elif before != after:
             lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "kept", "now", lineterm="", n=1)
-            yield "\n".join([f"{short(file)}:1: the plan is another one; where that is meant: make plans", *lines])
+            yield "\n".join([f"{short(file)}:1: the plan has changed; if that is intended: make plans", *lines])
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="schema", description="Write db/schema.sql and db/models.json as the migrations make them."
     )
-    parser.add_argument("--check", action="store_true", help="only say whether they are up to date (exit 1 where they aren't)")
+    parser.add_argument("--check", action="store_true", help="only check that they are up to date (exit 1 if not)")
     check = parser.parse_args().check
     for path, text in made().items():
         if not check:

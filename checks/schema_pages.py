@@ -144,7 +144,7 @@ def _box(table: str, own: list[Column], place: tuple[int, int]) -> list[str]:
 def main() -> None:
     """Run `python -m checks.schema_pages [--check]`."""
     parser = argparse.ArgumentParser(prog="schema pages", description="Write docs/schema.svg and docs/reference/tables.md.")
-    parser.add_argument("--check", action="store_true", help="only say whether they are up to date (exit 1 where they aren't)")
+    parser.add_argument("--check", action="store_true", help="only check that they are up to date (exit 1 if not)")
     check = parser.parse_args().check
     found = tables()
     for path, text in ((PICTURE, picture(found)), (PAGE, page(found))):

@@ -105,7 +105,7 @@ def _one_topology(db: Database, counted: Counted, file: Path, export: bytes, own
     went_in = _comparable(json.loads(export), made.element_ids, made.connection_ids)
     same = {new: new for new in made.element_ids.values()}, {new: new for new in made.connection_ids.values()}
     if not _holds(_comparable(came_out, *same), went_in):
-        raise TomatoError(f"{file}: what came out of topology {made.topology_id} is not what went in")
+        raise TomatoError(f"{file}: the export of topology {made.topology_id} differs from its import")
     return len(made.reported)
 
 
@@ -186,7 +186,7 @@ def _dump_and_load(db: Database, copy_url: str) -> None:
         tomato_dao.dump(copy, again)
     drop_database(copy_url)
     if text.getvalue() != again.getvalue():
-        raise TomatoError("what was loaded into a second database is not what was dumped")
+        raise TomatoError("the rows loaded into a second database differ from the dump")
     print(f"{'dumped':<20}{dumped.rows:>8,}  rows in {dumped.seconds:.1f} s")
     print(
         f"{'loaded':<20}{loaded.rows:>8,}  into a second database in {loaded.seconds:.1f} s; its dump is the same to the byte"

@@ -47,8 +47,8 @@ class Report:
         for name in self.dead:
             result = self._found[name]
             by = f" by {result.by}" if result.by else ""
-            lines.append(f"accepted, but {result.outcome}{by}: take it out of the accepted ones: {name}")
-        lines += [f"accepted, but there is no such mutant (any more): take it out: {name}" for name in self.unknown]
+            lines.append(f"accepted, but {result.outcome}{by}: remove it from the accepted ones: {name}")
+        lines += [f"accepted, but there is no such mutant (any more): remove it: {name}" for name in self.unknown]
         return [*lines, "", *self.table()]
 
     def table(self) -> list[str]:

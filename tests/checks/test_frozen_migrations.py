@@ -52,13 +52,13 @@ def test_an_edited_released_migration_is_refused_by_name(directory: Path) -> Non
     with (directory / NAMES[0]).open("a") as file:
         file.write("-- a comment\n")
     assert told(directory) == [
-        (NAMES[0], "it was edited after its release: bring it back, and make the change in a new migration")
+        (NAMES[0], "it was edited after its release: restore it, and make the change in a new migration")
     ]
 
 
 def test_a_missing_released_migration_is_refused_by_name(directory: Path) -> None:
     (directory / NAMES[1]).rename(directory / "20270201000000_renamed.sql")
-    assert (NAMES[1], "a released migration is missing: bring the file back") in told(directory)
+    assert (NAMES[1], "a released migration is missing: restore the file") in told(directory)
 
 
 def test_a_new_migration_before_a_released_one_is_refused_by_name(directory: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_list_out_of_order_or_damaged_is_refused(directory: Path) -> None:
     file.write_text("".join(reversed(file.read_text().splitlines(keepends=True))))
     assert told(directory) == [("released.sha256", "its lines are not in the order of the versions")]
     file.write_text("abc\n")
-    assert told(directory) == [("released.sha256", "a line has a hash and a file name, not 'abc'")]
+    assert told(directory) == [("released.sha256", "a line must have a hash and a file name, not 'abc'")]
 
 
 def test_this_checkouts_released_migrations_are_frozen() -> None:

@@ -85,8 +85,8 @@ def test_survivors_are_named_and_the_tree_is_left_alone(tiny: Path) -> None:
     by = "killed by tests/test_fees.py::test_fees_are_what_is_above_ten[12-2]"
     gone = "tiny/fees.py::fee: `gone` -> `pass`\n  It was there once.\n"
     for more, message in (
-        (killed, f"accepted, but {by}: take it out of the accepted ones: {killed.splitlines()[0]}"),
-        (gone, f"accepted, but there is no such mutant (any more): take it out: {gone.splitlines()[0]}"),
+        (killed, f"accepted, but {by}: remove it from the accepted ones: {killed.splitlines()[0]}"),
+        (gone, f"accepted, but there is no such mutant (any more): remove it: {gone.splitlines()[0]}"),
     ):
         accept(tiny, EQUIVALENT + unseen + more)
         stale = mutants(tiny)
