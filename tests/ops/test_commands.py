@@ -303,7 +303,10 @@ def test_a_write_whose_result_cannot_be_printed_says_that_it_was_committed(
 
 
 TOMATO_DAO = [sys.executable, "-m", "tomato_dao"]
-SUBCOMMANDS = ["migrate", "backfill", "dump", "load", "query", "doctor", "backup", "restore", "roles", "embedded"]
+SUBCOMMANDS = [
+    *("migrate", "backfill", "dump", "load", "query", "doctor", "backup", "restore", "roles"),
+    *("distribute", "undistribute", "embedded"),
+]
 _TARGETS = "|".join(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
 CHECKOUT_COMMAND = re.compile(rf"(?<![\w/.-])bin/|\bmake (({_TARGETS})\b|$)|python -m tomato_dao\.")
 IMPORTED = """

@@ -88,5 +88,5 @@ def test_commits_of_another_timeline_are_told_as_unknown(tmp_path: Path) -> None
                 pair.primary.kill()
                 pair.standby.ask("select pg_promote(true, 60)")
                 for call in waiting:
-                    check_unknown(call, "another timeline, has taken its place")
+                    check_unknown(call, "another timeline, has replaced it")
             assert sorted(names(db)) == ["0", "1", "2", "3"]  # none is lost, nor done twice
