@@ -119,8 +119,11 @@ async def _timed(work: Awaitable[None]) -> None:
         await work
 
 
-def test_a_server_that_does_not_answer_delays_no_cancellation(tomato_url: str, server: psycopg.Connection, run: Run) -> None:
+def test_a_server_that_does_not_answer_delays_no_cancellation(
+    tomato_url: str, server: psycopg.Connection, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its connection counts as taken, and is closed after a few seconds; meanwhile others wait for their time alone."""
+    monkeypatch.setattr("tomato_dao.aio.connection._SETTLING", 0.3)  # of the 5 s
 
     async def work() -> None:
         async with connect_async(tomato_url, pool_size=1) as db:

@@ -1,6 +1,6 @@
 """Accounting as a whole: the SQL agrees with a plain model on random histories, and a year leaves what is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -178,12 +178,16 @@ STEPS = st.builds(
 )
 
 
-HISTORY = given(start=st.sampled_from(STARTS), steps=st.lists(STEPS, min_size=3, max_size=16))
-FEW = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-SOME = settings(FEW, max_examples=15)
+def histories(longest: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a test random histories of at most so many steps."""
+    return given(start=st.sampled_from(STARTS), steps=st.lists(STEPS, min_size=3, max_size=longest))
 
 
-@SOME
+HISTORY = histories(16)
+FEW = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@FEW
 @HISTORY
 def test_random_histories_are_rolled_up_as_by_the_model(
     db: Database, server: psycopg.Connection, start: datetime, steps: list[Step]
@@ -191,12 +195,24 @@ def test_random_histories_are_rolled_up_as_by_the_model(
     roll_up_history(db, server, start, steps)
 
 
-@settings(FEW, max_examples=2)
-@HISTORY
+@settings(FEW, max_examples=1)
+@histories(5)
 def test_random_histories_are_rolled_up_in_small_parts_as_by_the_model(
     db: Database, server: psycopg.Connection, start: datetime, steps: list[Step]
 ) -> None:
     in_small_parts(server, 3)
+    roll_up_history(db, server, start, steps)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("is_in_parts", [False, True], ids=["at once", "in small parts"])
+@settings(FEW, max_examples=40)
+@HISTORY
+def test_many_random_histories_are_rolled_up_as_by_the_model(
+    db: Database, server: psycopg.Connection, is_in_parts: bool, start: datetime, steps: list[Step]
+) -> None:
+    if is_in_parts:
+        in_small_parts(server, 3)
     roll_up_history(db, server, start, steps)
 
 

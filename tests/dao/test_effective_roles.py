@@ -107,12 +107,17 @@ def records(name: str) -> Iterator[tuple[str, int, dict[str, object]]]:
         yield record["model"].removeprefix("tomato."), record["pk"], record["fields"]
 
 
-def test_every_role_of_a_real_installation_is_as_the_rule_reads(db: Database, server: psycopg.Connection) -> None:
+@pytest.mark.parametrize(
+    ("sample", "people", "labs"), [("small", 15, 12), pytest.param("medium", 80, 120, marks=pytest.mark.long)]
+)
+def test_every_role_of_a_real_installation_is_as_the_rule_reads(
+    db: Database, server: psycopg.Connection, sample: str, people: int, labs: int
+) -> None:
     organizations: list[int] = []
     users: dict[int, tuple[int, list[str]]] = {}
     sets: dict[object, int] = {}
     entries: list[tuple[object, int, str]] = []
-    for model, pk, fields in records("medium.json.gz"):
+    for model, pk, fields in records(f"{sample}.json.gz"):
         match model:
             case "organization":
                 organizations.append(pk)
@@ -123,8 +128,7 @@ def test_every_role_of_a_real_installation_is_as_the_rule_reads(db: Database, se
             case "permissionentry" if fields["role"] and fields["user"]:
                 entries.append((fields["set"], int(str(fields["user"])), str(fields["role"])))
     permissions = {(sets[s], user): role for s, user, role in entries if s in sets}
-    assert len(users) == 80
-    assert len(sets) == 120
+    assert (len(users), len(sets)) == (people, labs)
     with server.transaction(), server.cursor() as cursor:
         cursor.executemany(
             "insert into organizations (id, name) overriding system value values (%s, %s::bigint::text)",

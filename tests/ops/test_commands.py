@@ -253,11 +253,12 @@ def test_make_clean_spares_backups_only(tmp_path: Path) -> None:
     assert not (tmp_path / "var" / "postgresql").exists()
 
 
-def test_a_server_that_never_answers_is_given_up() -> None:
+@pytest.mark.parametrize("limit", ["2", pytest.param("", marks=pytest.mark.long)], ids=["given", "default"])
+def test_a_server_that_never_answers_is_given_up(limit: str) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        url = f"postgresql://u:s3cret@127.0.0.1:{silent.getsockname()[1]}/x"
+        url = f"postgresql://u:s3cret@127.0.0.1:{silent.getsockname()[1]}/x" + f"?connect_timeout={limit}" * bool(limit)
         for done in query_and_migrate(url):
             assert "connection timeout expired" in done.stderr
             assert "s3cret" not in done.stderr

@@ -389,8 +389,9 @@ def create_database(url: str, timeout: float = 0) -> None:
     try:
         connect_to(settings, 0).close()
         return
-    except Unavailable:  # the server, or the database, is not there, or closed to us: the maintenance database tells
-        pass
+    except Unavailable as error:  # the server, or the database, is not there, or closed to us: the maintenance database tells
+        if not timeout and isinstance(error.__cause__, psycopg.errors.ConnectionTimeout):
+            raise  # a server that never answers does so at no database
     try:
         server = maintenance(url, timeout)
     except Unavailable as error:

@@ -73,19 +73,25 @@ def usage(old: Old, pk: int) -> dict[str, float]:
     return old["usage"][pk]
 
 
-@pytest.fixture(scope="module")
-def old() -> Old:
-    """Provide the larger sample, read independently."""
-    return records_of(sample("medium.json.gz"))
+@pytest.fixture(scope="module", params=["small", pytest.param("medium", marks=pytest.mark.long)])
+def size(request: pytest.FixtureRequest) -> str:
+    """Choose a sample: both have all models, the larger one has thirty times the records."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def loaded(old: Old, tomato_server_url: str, tomato_template: str) -> Iterator[Database]:
-    """Provide a Database into which the larger sample was loaded."""
-    path = sample("medium.json.gz")
+def old(size: str) -> Old:
+    """Provide the sample, read independently."""
+    return records_of(sample(f"{size}.json.gz"))
+
+
+@pytest.fixture(scope="module")
+def loaded(size: str, old: Old, tomato_server_url: str, tomato_template: str) -> Iterator[Database]:
+    """Provide a Database into which the sample was loaded."""
+    path = sample(f"{size}.json.gz")
     with another_database(tomato_server_url, tomato_template) as db:
         summary = tomato_dao.load(db, path)
-        counts = json.loads(sample("medium.counts.json").read_text())
+        counts = json.loads(sample(f"{size}.counts.json").read_text())
         told = json.loads(summary.as_json())["models"]  # type: ignore[attr-defined]
         assert {model: one["read"] for model, one in told.items()} == counts
         assert all(one["read"] == one["loaded"] + one["merged"] + one["dropped"] for one in told.values())
