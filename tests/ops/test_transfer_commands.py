@@ -20,6 +20,7 @@ import zstandard
 
 import tomato_dao
 from tests.conftest import CHECKOUT, World
+from tests.helpers import commands
 from tests.helpers.dao_cases import until
 from tests.helpers.session_cases import LOCKS, blocked
 from tests.helpers.transfer_cases import by_hand, dumped, organization, rows_of
@@ -32,7 +33,7 @@ DUMP, LOAD = str(CHECKOUT / "bin" / "dump"), str(CHECKOUT / "bin" / "load")
 
 def run(url: str, *command: str, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "DATABASE_URL": url, "OWNER_DATABASE_URL": ""}
-    return subprocess.run(command, env=environment, cwd=cwd or "/", input=stdin, capture_output=True, timeout=300, check=False)
+    return commands.run(command, environment, cwd or "/", stdin)
 
 
 def refused(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 import tomato_dao
 from tests.conftest import CHECKOUT
+from tests.helpers.commands import run
 from tests.helpers.legacy_cases import OldDump, records_of, sample
 from tests.helpers.transfer_cases import another_database, dumped, peak_memory
 from tomato_dao import Database, InvalidValue, WrongSchema
@@ -309,9 +310,7 @@ def test_another_schema_is_refused(db: Database) -> None:
 
 def load(url: str, *arguments: str, text: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
     command = [sys.executable, "-m", "tomato_dao", "load", *arguments]
-    return subprocess.run(
-        command, input=text, env={"DATABASE_URL": url, "PYTHONPATH": str(CHECKOUT)}, capture_output=True, timeout=300
-    )
+    return run(command, {"DATABASE_URL": url, "PYTHONPATH": str(CHECKOUT)}, stdin=text)
 
 
 def test_the_command_lists_reports_and_skips(tomato_url: str, db: Database, tmp_path: Path) -> None:
