@@ -97,7 +97,7 @@ def test_the_first_invalid_element_is_recognised_by_its_parent_too(
         {"type": "kvmqm_interface", "parent_id": switch},
         {"type": "kvmqm_interface", "parent_id": machine},
     ]
-    with refused(InvalidValue, "element", None, "^element 1 of the list: the parent must be of the same topology"):
+    with refused(InvalidValue, "element", None, "^element 1 of the list: the parent must be in the same topology"):
         db.elements.create_many(topology.id, elements)
 
 

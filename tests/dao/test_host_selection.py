@@ -129,7 +129,7 @@ def test_a_caller_can_favour_hosts_and_sites(db: Database, world: World, hosts: 
         with pytest.raises(InvalidValue, match=r"^host: "):
             db.hosts.candidates(host_bonuses={hosts[0]: bad})
     for bad in ([1], 5, "much", False):
-        with refused(InvalidValue, "host", "host_bonuses", "^host: host_bonuses is a dict by id, not "):
+        with refused(InvalidValue, "host", "host_bonuses", "^host: host_bonuses must be a dict by id, not "):
             db.hosts.candidates(host_bonuses=bad)
         with refused(InvalidValue, "host", "host_bonuses"):
             db.hosts.candidates_of_site(world.site.id, host_bonuses=bad)

@@ -122,13 +122,13 @@ def test_other_notifications_on_the_channel_are_ignored(here: Database, watcher:
 
 @pytest.mark.parametrize("entities", [(), ("hosts",), ("topologies", "topology"), (["topologies"],), (None,)])
 def test_there_is_no_listening_for_anything_else(here: Database, entities: tuple[object, ...]) -> None:
-    with pytest.raises(InvalidValue, match="some of topologies, elements, connections, not for"):
+    with pytest.raises(InvalidValue, match="one or more of topologies, elements, connections, not for"):
         here.listen(*entities)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), "1", timedelta(seconds=1)])
 def test_a_timeout_is_a_time(here: Database, timeout: Any) -> None:
-    with pytest.raises(InvalidValue, match="timeout is 0 or more seconds"):
+    with pytest.raises(InvalidValue, match="timeout must be 0 or more seconds"):
         here.listen("elements", timeout=timeout)
 
 

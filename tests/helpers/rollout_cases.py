@@ -65,7 +65,7 @@ class Rollout:
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Write the migrations of the newer release into a directory. Until `newer`, the code is the older one."""
-        self.base = schema.known()[-1]
+        self.base = rolling.migrations()[-1].oldest
         self.directory = directory
         self._older = schema.DB_DIR
         self._patch = monkeypatch
@@ -112,9 +112,9 @@ def write(directory: Path) -> None:
     shutil.copytree(schema.DB_DIR, directory / "db")
     base = rolling.migrations()[-1]
     migrations = directory / "db" / "migrations"
-    (migrations / f"{EXPAND}_expand.sql").write_text(UP.format(base=base.version))
+    (migrations / f"{EXPAND}_expand.sql").write_text(UP.format(base=base.oldest))
     (migrations / f"{CONTRACT}_contract.sql").write_text(
-        DOWN.format(comment=rolling.comment_for(CONTRACT), comment_before=rolling.comment_for(base.version))
+        DOWN.format(comment=rolling.comment_for(CONTRACT), comment_before=rolling.comment_for(base.oldest))
     )
     (directory / "db" / "backfills" / "fill.sql").write_text(FILL)
 

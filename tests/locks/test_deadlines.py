@@ -25,7 +25,7 @@ def test_a_stopped_session_of_locks_holds_nobody_and_loses_no_lock(
         with stopped(watcher, "here locks"):
             with within(0.3), pytest.raises(Unavailable, match="topology 2: the server did not answer"):
                 here.exclusive("topology", 2, wait=0.3).__enter__()
-            with within(0.2), pytest.raises(Unavailable, match="not answered"), here.timeout(0.2):
+            with within(0.2), pytest.raises(Unavailable, match="did not answer"), here.timeout(0.2):
                 lock.check()
         lock.check()
         assert is_free(there, 2)  # what came late was given back

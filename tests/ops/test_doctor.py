@@ -153,7 +153,7 @@ def test_the_doctor_says_which_server_it_did_not_reach(tomato_url: str) -> None:
     nowhere = "postgresql://me:s3cret@127.0.0.1:1/tomato"
     for url, said, step in (
         (nowhere, "127.0.0.1:1", "check that the server is running"),
-        (with_database(tomato_url, "none"), "none", "make migrate makes it"),
+        (with_database(tomato_url, "none"), "none", "make migrate creates it"),
         ("nonsense://", "is not of the form postgresql://", ""),
     ):
         done = doctor(url, "--json")

@@ -32,7 +32,7 @@ def test_an_edited_migration_is_refused_by_name(tomato_url: str, next_migration:
     assert migrate.migrate(tomato_url) == [VERSION]
     next_migration.write_text(GOOD + "-- edited\n")
     last = next_migration.with_name("29990102000000_last.sql")
-    refused = rf": {NAME} was edited after it was applied: bring the file back .*recreate the database"
+    refused = rf": {NAME} was edited after it was applied: restore the file, .*"
     with pytest.raises(WrongSchema, match=refused):
         migrate.migrate(tomato_url)
     last.write_text(GOOD.replace("later", "last"))
@@ -101,7 +101,7 @@ def test_status_and_doctor_name_an_edited_migration(tomato_url: str, server: psy
     server.execute("update schema_migrations set sha256 = %s where version = %s", ["0" * 64, schema.version_of(last)])
     status = run(["make", "-s", "-C", str(CHECKOUT), "migrate-status"], tomato_url)
     assert status.stdout.splitlines()[-1] == f"edited   {last.stem}"
-    assert f"{last.stem} was edited after it was applied: bring the file back" in status.stderr
+    assert f"{last.stem} was edited after it was applied: restore the file" in status.stderr
     told = json.loads(run([str(CHECKOUT / "bin" / "doctor"), "--json"], tomato_url).stdout)["findings"]
     (found,) = (finding for finding in told if finding["topic"] == "schema")
     assert (found["level"], found["details"], found["advice"]) == ("bad", [last.stem], [schema.undo_edit()])

@@ -314,7 +314,7 @@ def test_psql_opens_the_embedded_servers_database(made: Path) -> None:
         connection.execute("drop database tomato")
     refused = command(made, *query)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.endswith('database "tomato" does not exist; make migrate makes it\n')
+    assert refused.stderr.endswith('database "tomato" does not exist; make migrate creates it\n')
 
 
 def test_without_a_psql_of_its_own_it_says_which_command_to_type(

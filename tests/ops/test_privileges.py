@@ -96,7 +96,7 @@ def test_a_user_who_may_not_create_roles_is_refused(tomato_url: str, has_roles: 
 
 def test_a_user_who_may_not_read_learns_as_whom_to_connect(tomato_url: str, app_url: str, server: psycopg.Connection) -> None:
     server.execute("revoke select on schema_migrations from tomato_app")
-    with pytest.raises(NotAllowed, match=r"may not read the database .*: connect as another \(once make roles has run"):
+    with pytest.raises(NotAllowed, match=r"may not read the database .*: connect as another user \(once make roles has run"):
         connect(app_url)
 
 

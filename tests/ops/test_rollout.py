@@ -96,7 +96,7 @@ def test_a_contract_migration_waits_for_its_backfill_and_for_older_workers(
     with connect(tomato_url, application_name="old") as old:
         rolled.newer()
         assert migrate.migrate(tomato_url, save=False) == [EXPAND]
-        assert f"stopped before the contract migration {CONTRACT}_contract: the backfill fill is not done" in caplog.text
+        assert f"stopped before the contract migration {CONTRACT}_contract: the backfill fill is not finished" in caplog.text
         assert PENDING in caplog.text
         assert migrate.migrate(tomato_url, save=False, contract=True) == []
         rolled.fill(tomato_url, 2500)

@@ -139,8 +139,8 @@ GOOD = [usage((1, kind, END_AT)) for kind in ("day", "hour", "month")]
             usage((1, "year", END_AT), begin_at="2027-01-31T00:00:00+00:00"),
             "line 7: usage_record 1, year, .*: a record can't end before it begins",
         ),
-        (usage((1, "day", END_AT)), "line 7: usage_record 1, day, .*: it is there already, on line 4"),
-        (usage((2, "year", END_AT)), "line 7: usage_record 2, year, .*: usage_id 2 names no usage_statistic"),
+        (usage((1, "day", END_AT)), "line 7: usage_record 1, day, .*: it exists already, on line 4"),
+        (usage((2, "year", END_AT)), "line 7: usage_record 2, year, .*: usage_id 2 refers to a missing usage_statistic"),
     ],
 )
 def test_a_refused_row_is_named_as_in_the_text_format(

@@ -337,7 +337,7 @@ def test_a_check_writes_nothing_whatever_is_there(db: Database) -> None:
 
 
 def test_an_old_dump_is_not_merged(db: Database) -> None:
-    with pytest.raises(InvalidValue, match="can't be merged"):
+    with pytest.raises(InvalidValue, match="cannot be merged"):
         tomato_dao.load(db, OldDump().file(), merge=True)
 
 
