@@ -63,7 +63,7 @@ class TemplateOfHost(ListedTemplate, frozen=True):
 
 
 class TemplateReadiness(Row, frozen=True):
-    """How many hosts have a template ready, and how many have a row for it."""
+    """Readiness of a template: the hosts that have it ready, and those that have a row for it."""
 
     template_id: int
     ready: int
