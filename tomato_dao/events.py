@@ -137,7 +137,7 @@ class Events:
     def listen(self, entities: Sequence[str], timeout: float | None, wake: Callable[[], None] = lambda: None) -> Listener:
         """See `Database.listen`. wake: what is called, in another thread, whenever there is something to be read."""
         if not entities or not all(isinstance(name, str) and name in _ENTITIES for name in entities):
-            raise InvalidValue(f"listen() takes one or more of {', '.join(_ENTITIES)}, not for {quoted(entities)}")
+            raise InvalidValue(f"listen() takes one or more of {', '.join(_ENTITIES)}, not {quoted(entities)}")
         if timeout is not None:
             arguments.seconds("timeout", timeout)
         queue = _Queue(frozenset(_ENTITIES[name] for name in entities), deque(), wake)

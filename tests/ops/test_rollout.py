@@ -133,7 +133,7 @@ def test_the_command_says_by_its_exit_code_that_a_contract_migration_is_pending(
     assert "stopped before the contract migration" in second.stderr
     assert len(list(saved.iterdir())) == 1
     filled = rolled.command(tomato_url, "backfill", "fill")
-    assert (filled.returncode, filled.stdout) == (0, "backfill: fill: 1 row in 0 s, nothing is left to do\n"), filled.stderr
+    assert (filled.returncode, filled.stdout) == (0, "backfill: fill: 1 row in 0 s; nothing is left to do\n"), filled.stderr
     assert rolled.command(tomato_url, "backfill").stdout == "fill  done\n"
     last = rolled.command(tomato_url, "migrate")
     assert (last.returncode, last.stdout) == (0, f"applied {CONTRACT}\nthe schema is {CONTRACT}\n")

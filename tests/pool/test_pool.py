@@ -144,7 +144,7 @@ def test_a_server_that_gives_no_connections_is_reported_with_its_reason(
             with pytest.raises(Unavailable):
                 db.organizations.create("its session is dead")
             deadline = monotonic() + 60
-            while "the pool of refused gets no connection" not in caplog.text:
+            while "the pool of refused got no connection" not in caplog.text:
                 assert monotonic() < deadline
                 sleep(0.005)
             reason = f'allows it no more connections than [0-9]+: .*"{server.info.dbname}" is not currently accepting'
