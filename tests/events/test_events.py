@@ -122,7 +122,7 @@ def test_other_notifications_on_the_channel_are_ignored(here: Database, watcher:
 
 @pytest.mark.parametrize("entities", [(), ("hosts",), ("topologies", "topology"), (["topologies"],), (None,)])
 def test_there_is_no_listening_for_anything_else(here: Database, entities: tuple[object, ...]) -> None:
-    with pytest.raises(InvalidValue, match="one or more of topologies, elements, connections, not for"):
+    with pytest.raises(InvalidValue, match="one or more of topologies, elements, connections, not"):
         here.listen(*entities)  # type: ignore[arg-type]
 
 
