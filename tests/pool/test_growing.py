@@ -85,7 +85,7 @@ def test_a_task_is_refused_if_no_thread_can_be_started_for_its_connection(
             db.organizations.list()
         assert short == ["short-fetch"]
         assert db.stats().pool.waiting == 0
-        assert "the pool of short: no thread can be started" in caplog.text
+        assert "the pool of short: cannot start a thread" in caplog.text
         assert names(db) == []
         assert_holds_all(db)
 
@@ -113,7 +113,7 @@ def test_a_lack_of_threads_is_reported_to_waiting_tasks_and_not_to_the_one_that_
             kill(server, "short")
             for_fetches(monkeypatch, no_more)
         for task in waiting:
-            with pytest.raises(Unavailable, match="no thread can be started"):
+            with pytest.raises(Unavailable, match="cannot start a thread"):
                 task.result(60)
         assert_holds_all(db)
 
@@ -174,7 +174,7 @@ def test_a_step_of_growing_that_fails_once_costs_no_place_in_the_pool(
 def test_connecting_where_no_thread_can_be_started_is_unavailable(tomato_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = threading.active_count()
     monkeypatch.setattr(threading.Thread, "start", no_more)
-    with pytest.raises(Unavailable, match="no thread can be started"):
+    with pytest.raises(Unavailable, match="cannot start a thread"):
         connect(tomato_url)
     monkeypatch.undo()
     assert threading.active_count() == before
@@ -204,7 +204,7 @@ def test_a_forked_child_without_threads_is_refused_and_works_later(tomato_url: s
             told = b""
             try:
                 monkeypatch.setattr(threading.Thread, "start", no_more)
-                with pytest.raises(Unavailable, match="no thread can be started"):
+                with pytest.raises(Unavailable, match="cannot start a thread"):
                     names(parent)
                 monkeypatch.undo()
                 told = str(names(parent)).encode()
