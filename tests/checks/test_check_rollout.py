@@ -51,29 +51,29 @@ def test_true_headers_give_no_findings_but_queries_that_need_what_went(base: rel
     [
         (
             "contract",
-            ("-- breaks: older code reads image_url\n-- backfill: fill", "-- compatible: {base}"),
+            ("-- breaks: older code reads image_url\n-- backfill: fill", "-- compatible: {oldest}"),
             "but breaks code of 1.0.0: organizations.",
         ),
         ("contract", ("alter table organizations drop column image_url;", "insert into tasks values ('a', now());"), ""),
         ("contract", ("-- backfill: fill", "-- backfill: gone"), "unknown backfill"),
         ("contract", ("oldest supported schema version: 2", "oldest supported schema version: 1"), "the database tells 1999"),
-        ("expand", ("-- compatible: {base}", "-- breaks: all"), "the database tells {base} as the oldest supported"),
-        ("expand", ("-- compatible: {base}", ""), "must say either"),
-        ("expand", ("-- compatible: {base}", "-- compatible: 1.0.0"), "names the version of a migration"),
+        ("expand", ("-- compatible: {oldest}", "-- breaks: all"), "the database tells {oldest} as the oldest supported"),
+        ("expand", ("-- compatible: {oldest}", ""), "must say either"),
+        ("expand", ("-- compatible: {oldest}", "-- compatible: 1.0.0"), "names the version of a migration"),
     ],
 )
 def test_a_wrong_header_is_reported(
     base: release.Release, rolled: Rollout, file: str, change: tuple[str, str], said: str
 ) -> None:
     path = rolled.directory / "db" / "migrations" / f"{EXPAND if file == 'expand' else CONTRACT}_{file}.sql"
-    before, after = (text.format(base=rolled.base) for text in change)
+    before, after = (text.format(oldest=rolled.oldest) for text in change)
     text = path.read_text()
     assert before in text
     path.write_text(text.replace(before, after, 1))
     faults = headers.header_faults(rolling.migrations(), list(base.migrations))
     found = [line.rpartition("migrations/")[2] for line in faults] or checked(base, rolled.directory / "db")
     if said:
-        assert said.format(base=rolled.base) in found[0]
+        assert said.format(oldest=rolled.oldest) in found[0]
         assert found[0].startswith(f"{path.name}:")
     else:
         assert found == []

@@ -21,7 +21,7 @@ UNSUPPORTED = (
 )
 PENDING = "run bin/backfill fill, then make migrate"
 UP = """-- migrate:up
--- compatible: {base}
+-- compatible: {oldest}
 alter table organizations add column shown text;
 
 create function fill_shown() returns trigger language plpgsql set search_path from current as $$
@@ -65,7 +65,8 @@ class Rollout:
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Write the migrations of the newer release into a directory. Until `newer`, the code is the older one."""
-        self.base = rolling.migrations()[-1].oldest
+        self.base = schema.known()[-1]
+        self.oldest = rolling.migrations()[-1].oldest
         self.directory = directory
         self._older = schema.DB_DIR
         self._patch = monkeypatch
@@ -112,7 +113,7 @@ def write(directory: Path) -> None:
     shutil.copytree(schema.DB_DIR, directory / "db")
     base = rolling.migrations()[-1]
     migrations = directory / "db" / "migrations"
-    (migrations / f"{EXPAND}_expand.sql").write_text(UP.format(base=base.oldest))
+    (migrations / f"{EXPAND}_expand.sql").write_text(UP.format(oldest=base.oldest))
     (migrations / f"{CONTRACT}_contract.sql").write_text(
         DOWN.format(comment=rolling.comment_for(CONTRACT), comment_before=rolling.comment_for(base.oldest))
     )
