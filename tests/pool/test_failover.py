@@ -12,6 +12,7 @@ from tests.helpers.session_cases import fill, names
 from tests.ops.test_commands import run
 from tomato_dao import Database, NotAllowed, Unavailable, connect
 from tomato_dao.ops import embedded
+from tomato_dao.ops.leftovers import claim
 from tomato_dao.ops.scratch import scratch_database, with_database
 
 pytestmark = pytest.mark.slow
@@ -33,6 +34,7 @@ def both(first_server: str, tomato_server_url: str, tomato_template: str) -> Ite
     with scratch_database(first_server) as first:
         name = conninfo_to_dict(first)["dbname"]
         with psycopg.connect(with_database(tomato_server_url, "postgres"), autocommit=True) as admin:
+            claim(admin, str(name))  # or it is taken for one that a killed process left
             admin.execute(f'create database "{name}" template "{tomato_template}"'.encode())
             try:
                 yield first, with_database(tomato_server_url, str(name))
