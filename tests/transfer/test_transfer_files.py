@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,17 @@ with files.written(pathlib.Path(sys.argv[1])) as file:
     print("writing", flush=True)
     signal.pause()
 """
+
+
+def test_files_of_one_name_that_are_begun_at_once_are_not_taken_for_leftovers(tmp_path: Path) -> None:
+    def write(text: str) -> None:
+        for _ in range(10):
+            with files.written(tmp_path / "dump.json") as file:
+                file.write(text.encode())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, "abcdefgh"))
+    assert [path.name for path in tmp_path.iterdir()] == ["dump.json"]
 
 
 @pytest.mark.slow

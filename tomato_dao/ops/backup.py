@@ -21,7 +21,7 @@ from ..server.probe import probe
 from ..server.session import CATALOG_PATH, SCHEMA
 from ..server.target import Target, target_of
 from ..transfer import limits
-from ..transfer.files import abandoned, hold
+from ..transfer.files import abandoned, alone_in, hold
 from . import distributed, embedded, programs
 from .cli import Parser
 from .private import make_private
@@ -73,12 +73,13 @@ def back_up(url: str) -> Path:
                 f"set OWNER_DATABASE_URL to connect as its owner, {row[0]}"
             )
         path = _place(name)
-        for left in unfinished():
-            left.unlink(missing_ok=True)
         part = path.with_suffix(".part")
-        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        try:
+        with alone_in(path.parent):
+            for left in unfinished():
+                left.unlink(missing_ok=True)
+            descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             hold(descriptor)
+        try:
             with _snapshot(connection) as snapshot:
                 options = distributed.dump_options(connection)
                 options += ["--format=custom", "--lock-wait-timeout=60s", f"--snapshot={snapshot}", f"--file={part}"]

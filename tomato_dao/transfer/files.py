@@ -182,12 +182,13 @@ def written(path: Path) -> Iterator[IO[bytes]]:
                 yield output
             return
         path = Path(os.path.realpath(path))
-        for left in abandoned(path.parent, rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part"):
-            left.unlink(missing_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with alone_in(path.parent):
+            for left in abandoned(path.parent, rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part"):
+                left.unlink(missing_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+            hold(descriptor)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                hold(descriptor)
                 with compressed(file, path.suffix) as output:
                     yield output
                 file.flush()
@@ -207,10 +208,21 @@ def written(path: Path) -> Iterator[IO[bytes]]:
         raise Unavailable(f"can't write {path}: {error.strerror}") from error
 
 
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Let nobody else begin a file or remove leftovers in a directory: a file that is not held yet would be taken for one."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        hold(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def hold(descriptor: int) -> None:
-    """Mark a file that is being written as in use, for as long as it is open."""
+    """Mark a file as in use for as long as it is open; wait for others who hold it."""
     with suppress(OSError):  # some file systems have no locks; there, abandoned() finds none either
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def abandoned(directory: Path, pattern: str) -> list[Path]:
