@@ -192,6 +192,13 @@ left join host_elements he on he.id = c.host_element_id
 left join hosts h on h.id = he.host_id
 order by c.next_sync_at, c.id;
 
+-- name: extend_sync(id, lease_until, lease)^
+-- not null: sync_lease_until
+-- Let a lease on a machine end that much later than now, unless it was lost.
+update elements e set sync_lease_until = now() + :lease::interval
+where e.id = :id and e.sync_lease_until = :lease_until::timestamptz
+returning e.sync_lease_until;
+
 -- name: finish_sync(id, lease_until)!
 -- Finish a synchronisation: the next is due after a 24th of the time since the start, and none after a day.
 update elements e set

@@ -128,6 +128,12 @@ from claimed c
 inner join hosts h on h.id = c.host_id
 order by c.id;
 
+-- name: extend_orphan(id, lease_until, lease)^
+-- Let a lease on an orphan end that much later than now, unless it was lost.
+update host_connections hc set orphan_lease_until = now() + :lease::interval
+where hc.id = :id and hc.orphan_lease_until = :lease_until::timestamptz
+returning hc.orphan_lease_until;
+
 -- name: finish_orphan(id, lease_until)!
 -- Delete an orphan that was removed from its host, unless the lease was lost or it serves something again.
 delete from host_connections hc
@@ -159,6 +165,12 @@ select c.id, c.host_id, h.name as host_name, h.rpcurl, c.num, c.type, c.state, c
 from claimed c
 inner join hosts h on h.id = c.host_id
 order by c.next_refresh_at, c.id;
+
+-- name: extend_refresh(id, lease_until, lease)^
+-- Let a lease on a component to be kept alive end that much later than now, unless it was lost.
+update host_connections hc set refresh_lease_until = now() + :lease::interval
+where hc.id = :id and hc.refresh_lease_until = :lease_until::timestamptz
+returning hc.refresh_lease_until;
 
 -- name: finish_refresh(id, lease_until)!
 -- Record that a component was kept alive: due again in an hour, unless the lease was lost.

@@ -199,6 +199,12 @@ select c.id, c.name, c.address, c.rpcurl, c.site_id, c.info_at, c.update_lease_u
 from claimed c
 order by c.info_at nulls first, c.id;
 
+-- name: extend_update(id, lease_until, lease)^
+-- Let a lease on an update end that much later than now, unless it was lost.
+update hosts h set update_lease_until = now() + :lease::interval
+where h.id = :id and h.update_lease_until = :lease_until::timestamptz
+returning h.update_lease_until;
+
 -- name: finish_update(id, lease_until, info, query_time, time_diff, element_types, connection_types, networks)!
 -- Store the result of an update and its measurements, unless the lease was lost.
 update hosts h set
@@ -236,6 +242,12 @@ claimed as (
 select c.id, c.name, c.address, c.rpcurl, c.site_id, c.resources_synced_at, c.sync_lease_until as lease_until
 from claimed c
 order by c.resources_synced_at nulls first, c.id;
+
+-- name: extend_sync(id, lease_until, lease)^
+-- Let a lease on a sync of resources end that much later than now, unless it was lost.
+update hosts h set sync_lease_until = now() + :lease::interval
+where h.id = :id and h.sync_lease_until = :lease_until::timestamptz
+returning h.sync_lease_until;
 
 -- name: finish_sync(id, lease_until)!
 -- Record that the resources were synced, unless the lease was lost.
@@ -292,6 +304,12 @@ select
 from claimed c
 inner join sites s on s.id = c.site_id
 order by c.problem_since, c.id;
+
+-- name: extend_problem_notice(id, lease_until, lease)^
+-- Let a lease on a notice end that much later than now, unless it was lost.
+update hosts h set problem_lease_until = now() + :lease::interval
+where h.id = :id and h.problem_lease_until = :lease_until::timestamptz
+returning h.problem_lease_until;
 
 -- name: finish_problem_notice(id, lease_until, kind)!
 -- Record that a notice was sent, unless the lease was lost. If the problem ended meanwhile, the notice of its end is due now.

@@ -12,6 +12,12 @@ on conflict (name) do update
   end
 returning t.name, t.started_at, t.run_lease_until as lease_until;
 
+-- name: extend(name, lease_until, lease)^
+-- Let a lease on a task end that much later than now, unless it was lost.
+update tasks t set run_lease_until = now() + :lease::interval
+where t.name = :name and t.run_lease_until = :lease_until::timestamptz
+returning t.run_lease_until;
+
 -- name: finish(name, lease_until)!
 -- Finish a task: it is due again when its period is over.
 update tasks t set run_lease_until = null

@@ -179,6 +179,13 @@ select
 from claimed c
 order by c.timeout_at, c.id;
 
+-- name: extend_timeout(id, lease_until, lease)^
+-- not null: timeout_lease_until
+-- Let a lease on a timeout end that much later than now, unless it was lost.
+update topologies t set timeout_lease_until = now() + :lease::interval
+where t.id = :id and t.timeout_lease_until = :lease_until::timestamptz
+returning t.timeout_lease_until;
+
 -- name: finish_timeout(id, lease_until)!
 -- Set the next step of a timeout, unless the lease was lost or the timeout changed.
 update topologies t set

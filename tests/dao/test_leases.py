@@ -50,6 +50,22 @@ def test_only_who_has_the_lease_finishes(db: Database, leased: Leased) -> None:
     leased.finish(leased.key_of(first), first.lease_until)
 
 
+def test_an_extended_lease_is_its_holders_until_the_new_end(db: Database, kind: str, leased: Leased) -> None:
+    with db.transaction():  # where the time stands still
+        first, second = leased.claim()
+        key, at = leased.key_of(first), first.lease_until - MINUTE
+        until = leased.extend(key, first.lease_until, 2 * MINUTE)
+        assert until == at + 2 * MINUTE
+        for lost in (first.lease_until, until + MICROSECOND):
+            with pytest.raises(LockLost), db.transaction():
+                leased.extend(key, lost, MINUTE)
+            with pytest.raises(LockLost), db.transaction():
+                leased.finish(key, lost)
+        leased.finish(leased.key_of(second), second.lease_until)
+        leased.finish(key, until)
+        assert kind == "timeout" or leased.claim() == []  # of a timeout, the next step is due at once
+
+
 def test_a_lease_ends_at_its_very_moment(db: Database, kind: str, leased: Leased) -> None:
     with db.transaction():  # where the time stands still
         both = {leased.key_of(claim) for claim in leased.claim()}

@@ -29,10 +29,11 @@ TABLES = {
 @dataclass(frozen=True)
 class Leased:
     """Two due things of a kind. claim: all that is due at this moment; finish: what has the key, with a
-    lease; key: the name of the claim's field that finish takes."""
+    lease; extend: the same, with a time from now; key: the name of the claim's field that both take."""
 
     claim: Callable[[], Sequence[Any]]
     finish: Callable[[Any, datetime], None]
+    extend: Callable[[Any, datetime, timedelta], datetime]
     key: str = "id"
 
     def key_of(self, claim: Any) -> Any:
@@ -46,33 +47,35 @@ def make_leased(db: Database, world: World, kind: str) -> Leased:
     if kind == "timeout":
         for name in "ab":
             db.topologies.update(db.topologies.create(name, owner_id=world.user.id).id, {"timeout_at": MOMENT})
-        return Leased(partial(db.topologies.claim_timeouts, **limit), db.topologies.finish_timeout)
+        return Leased(
+            partial(db.topologies.claim_timeouts, **limit), db.topologies.finish_timeout, db.topologies.extend_timeout
+        )
     if kind == "machine":
         topology = db.topologies.create("t", owner_id=world.user.id)
         for _ in range(2):
             db.elements.update(db.elements.create(topology.id, "kvmqm").id, {"next_sync_at": MOMENT})
-        return Leased(partial(db.elements.claim_syncs, **limit), db.elements.finish_sync)
+        return Leased(partial(db.elements.claim_syncs, **limit), db.elements.finish_sync, db.elements.extend_sync)
     if kind in ("host element", "host connection"):
         dao = db.host_elements if kind == "host element" else db.host_connections
         for num in range(2):
             dao.create(world.host.id, num, type="x", state="started")
-        return Leased(partial(dao.claim_orphans, **limit), dao.finish_orphan)
+        return Leased(partial(dao.claim_orphans, **limit), dao.finish_orphan, dao.extend_orphan)
     if kind in ("kept element", "kept connection"):
         kept = db.host_elements if kind == "kept element" else db.host_connections
         served = db.elements.create(db.topologies.create("t", owner_id=world.user.id).id, "kvmqm")
         for num in range(2):
             kept.create(world.host.id, num, type="x", state="started", element_id=served.id)
-        return Leased(partial(kept.claim_refreshes, **limit), kept.finish_refresh)
+        return Leased(partial(kept.claim_refreshes, **limit), kept.finish_refresh, kept.extend_refresh)
     if kind == "task":
-        return Leased(partial(_claim_tasks, db), db.tasks.finish, "name")
+        return Leased(partial(_claim_tasks, db), db.tasks.finish, db.tasks.extend, "name")
     db.hosts.create("host2", address="10.0.0.2", rpcurl="rpc://host2", site_id=world.site.id)
     if kind == "notice":
         for name in ("host1", "host2"):
             db.hosts.update(name, {"problem_since": MOMENT})
         told = partial(db.hosts.finish_problem_notice, kind="announce")
-        return Leased(partial(db.hosts.claim_problem_notices, **limit), told, "host_id")
+        return Leased(partial(db.hosts.claim_problem_notices, **limit), told, db.hosts.extend_problem_notice, "host_id")
     if kind == "resources":
-        return Leased(partial(db.hosts.claim_syncs, **limit), db.hosts.finish_sync)
+        return Leased(partial(db.hosts.claim_syncs, **limit), db.hosts.finish_sync, db.hosts.extend_sync)
     brought: dict[str, Any] = {
         "info": {},
         "query_time": 1,
@@ -81,7 +84,7 @@ def make_leased(db: Database, world: World, kind: str) -> Leased:
         "connection_types": {},
         "networks": [],
     }
-    return Leased(partial(db.hosts.claim_updates, **limit), partial(db.hosts.finish_update, **brought))
+    return Leased(partial(db.hosts.claim_updates, **limit), partial(db.hosts.finish_update, **brought), db.hosts.extend_update)
 
 
 def _claim_tasks(db: Database) -> list[Any]:

@@ -1,7 +1,7 @@
 """The DAOs: one thin class per entity, whose methods are one named query each; faces.pyi tells their types."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from ..errors import InvalidValue, LockLost, NotFound
@@ -47,11 +47,22 @@ def not_negative(name: str, duration: timedelta) -> timedelta:
     return duration
 
 
+def extended(lease_until: datetime | None, entity: str, key: object) -> datetime:
+    """Return the new end of a lease. Raises LockLost, with entity and key, if it was no longer the caller's."""
+    if lease_until is None:
+        raise _lost(entity, key)
+    return lease_until
+
+
 def finished(count: int, entity: str, key: object) -> None:
     """Raise LockLost, with entity and key, if the lease was no longer the caller's."""
     if count == 0:
-        text = f"{entity} {quoted(key)} is not this worker's any more: its lease ran out, or it was changed or removed"
-        raise LockLost(text, entity=entity, key=key)
+        raise _lost(entity, key)
+
+
+def _lost(entity: str, key: object) -> LockLost:
+    text = f"{entity} {quoted(key)} is not this worker's any more: its lease ran out, or it was changed or removed"
+    return LockLost(text, entity=entity, key=key)
 
 
 def every(page: Callable[[Key, int], Sequence[Row]], key: Callable[[Row], Key], after: Key) -> Iterator[Row]:

@@ -9,7 +9,7 @@ import psycopg
 from ..errors import InvalidValue, TomatoError
 from ..patches import ElementPatch, NewElement, checked
 from ..rows import Element, ElementSyncClaim, JsonIn, JsonObject
-from . import changed, finished, found, positive
+from . import changed, extended, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import ElementsQueries
@@ -155,6 +155,13 @@ class Elements:
         InvalidValue.
         """
         return self._q.claim_syncs(limit, positive(lease))
+
+    def extend_sync(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed machine, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(self._q.extend_sync(id, lease_until, positive(lease)), "element", id)
 
     def finish_sync(self, id: int, lease_until: datetime) -> None:
         """Record that a claimed machine was synchronised; the next time is due after a 24th of the time since the start.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..patches import HostComponentPatch, checked
 from ..rows import HostComponent, HostUse, JsonIn, JsonObject, OrphanClaim, RefreshClaim
-from . import changed, finished, found, positive
+from . import changed, extended, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import HostElementsQueries
@@ -88,6 +88,13 @@ class HostComponents:
         """
         return self._q.claim_refreshes(limit, positive(lease))
 
+    def extend_refresh(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed component, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(self._q.extend_refresh(id, lease_until, positive(lease)), self._entity, id)
+
     def finish_refresh(self, id: int, lease_until: datetime) -> None:
         """Record that a claimed component was kept alive: it is due again in an hour.
 
@@ -102,6 +109,13 @@ class HostComponents:
         InvalidValue.
         """
         return self._q.claim_orphans(limit, positive(lease))
+
+    def extend_orphan(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed orphan, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(self._q.extend_orphan(id, lease_until, positive(lease)), self._entity, id)
 
     def finish_orphan(self, id: int, lease_until: datetime) -> None:
         """Delete a claimed orphan that was removed from its host.

@@ -8,7 +8,7 @@ from ..errors import InvalidValue
 from ..patches import HostPatch, checked
 from ..printable import quoted
 from ..rows import FullHost, Host, HostCandidate, HostSyncClaim, HostUpdateClaim, JsonIn, JsonObject, ProblemNoticeClaim
-from . import changed, every, finished, found, positive
+from . import changed, every, extended, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import HostsQueries
@@ -204,6 +204,13 @@ class Hosts:
         """
         return self._q.claim_updates(limit, positive(lease))
 
+    def extend_update(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a host that was claimed for an update, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(self._q.extend_update(id, lease_until, positive(lease)), "host", id)
+
     def finish_update(
         self,
         id: int,
@@ -238,6 +245,13 @@ class Hosts:
         """
         return self._q.claim_syncs(limit, positive(lease))
 
+    def extend_sync(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a host that was claimed for a synchronisation, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(self._q.extend_sync(id, lease_until, positive(lease)), "host", id)
+
     def finish_sync(self, id: int, lease_until: datetime) -> None:
         """Record that a claimed host's resources are synced now. lease_until: the claim's. Raises LockLost."""
         finished(self._q.finish_sync(id, lease_until), "host", id)
@@ -252,6 +266,13 @@ class Hosts:
         still the same one. Raises InvalidValue.
         """
         return self._q.claim_problem_notices(started_at, limit, positive(lease))
+
+    def extend_problem_notice(self, host_id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed notice, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(self._q.extend_problem_notice(host_id, lease_until, positive(lease)), "host", host_id)
 
     def finish_problem_notice(self, host_id: int, lease_until: datetime, kind: str) -> None:
         """Record that a claimed notice was sent. lease_until, kind: the claim's. Raises LockLost, InvalidValue."""

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..rows import Task, TaskClaim
-from . import finished, not_negative, positive
+from . import extended, finished, not_negative, positive
 
 if TYPE_CHECKING:
     from .faces import TasksQueries
@@ -31,6 +31,13 @@ class Tasks:
         Raises InvalidValue.
         """
         return self._q.claim(name, not_negative("period", period), positive(lease))
+
+    def extend(self, name: str, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed task, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(self._q.extend(name, lease_until, positive(lease)), "task", name)
 
     def finish(self, name: str, lease_until: datetime) -> None:
         """Finish a claimed task: it is due again a period after its start. lease_until: the claim's. Raises LockLost."""

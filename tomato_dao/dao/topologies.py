@@ -19,7 +19,7 @@ from ..rows import (
     Topology,
     TopologyContact,
 )
-from . import changed, every, finished, found, positive
+from . import changed, every, extended, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import TopologiesQueries, TopologyExchangeQueries
@@ -178,6 +178,13 @@ class Topologies:
         InvalidValue.
         """
         return self._q.claim_timeouts(limit, positive(lease))
+
+    def extend_timeout(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed timeout, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(self._q.extend_timeout(id, lease_until, positive(lease)), "topology", id)
 
     def finish_timeout(self, id: int, lease_until: datetime) -> None:
         """Finish a claimed timeout and set the next step. lease_until: the claim's.

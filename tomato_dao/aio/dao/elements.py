@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from ...dao import changed, finished, found, positive
+from ...dao import changed, extended, finished, found, positive
 from ...errors import InvalidValue, TomatoError
 from ...patches import ElementPatch, NewElement, checked
 from ...rows import Element, ElementSyncClaim, JsonIn, JsonObject
@@ -156,6 +156,13 @@ class AsyncElements:
         InvalidValue.
         """
         return await self._q.claim_syncs(limit, positive(lease))
+
+    async def extend_sync(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed machine, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(await self._q.extend_sync(id, lease_until, positive(lease)), "element", id)
 
     async def finish_sync(self, id: int, lease_until: datetime) -> None:
         """Record that a claimed machine was synchronised; the next time is due after a 24th of the time since the start.

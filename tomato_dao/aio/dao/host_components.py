@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ...dao import changed, finished, found, positive
+from ...dao import changed, extended, finished, found, positive
 from ...patches import HostComponentPatch, checked
 from ...rows import HostComponent, HostUse, JsonIn, JsonObject, OrphanClaim, RefreshClaim
 
@@ -91,6 +91,13 @@ class AsyncHostComponents:
         """
         return await self._q.claim_refreshes(limit, positive(lease))
 
+    async def extend_refresh(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed component, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(await self._q.extend_refresh(id, lease_until, positive(lease)), self._entity, id)
+
     async def finish_refresh(self, id: int, lease_until: datetime) -> None:
         """Record that a claimed component was kept alive: it is due again in an hour.
 
@@ -105,6 +112,13 @@ class AsyncHostComponents:
         InvalidValue.
         """
         return await self._q.claim_orphans(limit, positive(lease))
+
+    async def extend_orphan(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed orphan, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(await self._q.extend_orphan(id, lease_until, positive(lease)), self._entity, id)
 
     async def finish_orphan(self, id: int, lease_until: datetime) -> None:
         """Delete a claimed orphan that was removed from its host.

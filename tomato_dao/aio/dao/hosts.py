@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ...dao import changed, finished, found, positive
+from ...dao import changed, extended, finished, found, positive
 from ...errors import InvalidValue
 from ...patches import HostPatch, checked
 from ...printable import quoted
@@ -206,6 +206,13 @@ class AsyncHosts:
         """
         return await self._q.claim_updates(limit, positive(lease))
 
+    async def extend_update(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a host that was claimed for an update, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(await self._q.extend_update(id, lease_until, positive(lease)), "host", id)
+
     async def finish_update(
         self,
         id: int,
@@ -242,6 +249,13 @@ class AsyncHosts:
         """
         return await self._q.claim_syncs(limit, positive(lease))
 
+    async def extend_sync(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a host that was claimed for a synchronisation, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(await self._q.extend_sync(id, lease_until, positive(lease)), "host", id)
+
     async def finish_sync(self, id: int, lease_until: datetime) -> None:
         """Record that a claimed host's resources are synced now. lease_until: the claim's. Raises LockLost."""
         finished(await self._q.finish_sync(id, lease_until), "host", id)
@@ -256,6 +270,13 @@ class AsyncHosts:
         still the same one. Raises InvalidValue.
         """
         return await self._q.claim_problem_notices(started_at, limit, positive(lease))
+
+    async def extend_problem_notice(self, host_id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed notice, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(await self._q.extend_problem_notice(host_id, lease_until, positive(lease)), "host", host_id)
 
     async def finish_problem_notice(self, host_id: int, lease_until: datetime, kind: str) -> None:
         """Record that a claimed notice was sent. lease_until, kind: the claim's. Raises LockLost, InvalidValue."""

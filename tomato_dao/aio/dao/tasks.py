@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ...dao import finished, not_negative, positive
+from ...dao import extended, finished, not_negative, positive
 from ...rows import Task, TaskClaim
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ class AsyncTasks:
         Raises InvalidValue.
         """
         return await self._q.claim(name, not_negative("period", period), positive(lease))
+
+    async def extend(self, name: str, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed task, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(await self._q.extend(name, lease_until, positive(lease)), "task", name)
 
     async def finish(self, name: str, lease_until: datetime) -> None:
         """Finish a claimed task: it is due again a period after its start. lease_until: the claim's. Raises LockLost."""

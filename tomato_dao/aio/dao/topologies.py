@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ... import exchange
-from ...dao import changed, finished, found, positive
+from ...dao import changed, extended, finished, found, positive
 from ...errors import InvalidValue
 from ...patches import TopologyPatch, checked
 from ...printable import quoted
@@ -180,6 +180,13 @@ class AsyncTopologies:
         InvalidValue.
         """
         return await self._q.claim_timeouts(limit, positive(lease))
+
+    async def extend_timeout(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
+        """Extend the lease on a claimed timeout, and return its new end, with which it is finished.
+
+        lease_until: the claim's. lease: the time from now to the new end. Raises LockLost, InvalidValue.
+        """
+        return extended(await self._q.extend_timeout(id, lease_until, positive(lease)), "topology", id)
 
     async def finish_timeout(self, id: int, lease_until: datetime) -> None:
         """Finish a claimed timeout and set the next step. lease_until: the claim's.
