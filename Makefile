@@ -90,26 +90,38 @@ docs: .venv/docs ## build the documentation as a site in docs/_build
 	@$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build
 	@echo "docs/_build/index.html"
 
+# Each target writes its section of docs/benchmarks.md; with options (python -m benchmarks.NAME --help) nothing is written.
 bench: setup ## measure round trips, import and calls
-	@$(PY) -m benchmarks
+	@$(PY) -m benchmarks.page __main__
 
 bench-calls: setup .venv/peers ## compare what a call costs with libpq, psycopg by hand, asyncpg, SQLAlchemy, Django
-	@$(PY) -m benchmarks.calls
+	@$(PY) -m benchmarks.page calls
 
 bench-filters: setup ## measure what optional parameters cost a call, and save on a million rows
-	@$(PY) -m benchmarks.filters
+	@$(PY) -m benchmarks.page filters
 
 bench-accounting: setup .venv/peers ## measure a minute's accounting of a large testbed, and Django's for a sample of it
-	@$(PY) -m benchmarks.accounting
+	@$(PY) -m benchmarks.page accounting
 
 bench-dump: setup .venv/peers ## compare bin/dump and bin/load with psql, pg_restore, Django's dumpdata and loaddata
-	@$(PY) -m benchmarks.dump_load
+	@$(PY) -m benchmarks.page dump_load
 
 bench-legacy: setup ## load an old backend's dump, and one ten times as large: seconds and memory
-	@$(PY) -m benchmarks.legacy
+	@$(PY) -m benchmarks.page legacy
 
-bench-scale: .venv/dev ## measure reads on a standby, a pooler in between and a failover; writes docs/benchmarks.md
-	@$(PY) -m benchmarks.scale
+bench-scale: .venv/dev ## measure reads on a standby, a pooler in between and a failover
+	@$(PY) -m benchmarks.page scale
+
+bench-claims: setup ## measure claims while an old transaction keeps dead rows, beside procrastinate's query, and how workers share
+	@$(PY) -m benchmarks.page claims
+
+bench-events: setup ## measure commits a second with the triggers that notify, and without
+	@$(PY) -m benchmarks.page events
+
+bench-year: setup ## simulate a year of a testbed: sizes, dead rows, WAL, and calls at its start and end (half an hour)
+	@$(PY) -m benchmarks.page year
+
+bench-all: bench bench-calls bench-filters bench-accounting bench-dump bench-legacy bench-scale bench-claims bench-events bench-year ## run all of them, which takes hours
 
 wheel: .venv/dev ## build dist/tomato_dao-*.whl
 	@$(PY) -m pip wheel -q --no-deps --no-build-isolation -w dist .
@@ -152,4 +164,5 @@ clean: ## stop the embedded server and remove all that was made, its data too; b
 	@touch $@
 
 .PHONY: help docs setup migrate migrate-status rollback new-migration roles demo test test-fast test-long chaos mutants check check-queries check-plans check-rollout release-files plans format schema
-.PHONY: bench bench-calls bench-filters bench-accounting bench-dump bench-legacy bench-scale wheel stop clean
+.PHONY: bench bench-calls bench-filters bench-accounting bench-dump bench-legacy bench-scale bench-claims bench-events
+.PHONY: bench-year bench-all wheel stop clean

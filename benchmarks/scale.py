@@ -1,12 +1,8 @@
-"""`make bench-scale`: reads on a standby, a pooler in between and a failover; the table is written into docs/benchmarks.md.
+"""`make bench-scale`: reads on a standby, a pooler in between and a failover.
 
 A primary and its standby are made by the embedded server's own programs, on this machine, with their defaults.
 """
 
-import datetime
-import os
-import platform
-import re
 import statistics
 import tempfile
 import threading
@@ -19,14 +15,13 @@ from time import monotonic, perf_counter
 
 import psycopg
 
+from benchmarks.page import table
 from tests.helpers.pooler_cases import pgbouncer
 from tests.helpers.standby_cases import Pair, primary_and_standby, until
 from tests.standby.test_promotion import Writer, wait_for_writes
 from tomato_dao import Database, TomatoError, connect
 from tomato_dao.ops.migrate import create_database, migrate
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- make bench-scale -->\n", "<!-- end of make bench-scale -->\n"
 NAME = "tomato"
 PAIRS, SLOW_PAIRS = 20_000, 1_000  # of a write and a read
 CALLS = 1_000  # of a thread
@@ -37,26 +32,14 @@ Row = tuple[str, str, str]  # what is measured, the goal, the figure
 
 
 def main() -> None:
-    """Measure, print the table, and write it into the page."""
+    """Measure, and print the table."""
     with tempfile.TemporaryDirectory() as directory, primary_and_standby(Path(directory) / "primary", durable=True) as pair:
         url = pair.primary.url(NAME)
         create_database(url)
         migrate(url)
         pair.caught_up()
         rows = [*_standby(pair), *_pooler(url), *_failover(pair)]
-        server = str(pair.standby.ask("select current_setting('server_version')"))
-    lines = ["| measured | goal | found |", "|---|---|---|", *(f"| {what} | {goal} | {found} |" for what, goal, found in rows)]
-    told = f"{_machine()}; PostgreSQL {server}, psycopg {psycopg.__version__}, Python {platform.python_version()}"
-    text = "\n".join([f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {told}.", "", *lines]) + "\n"
-    print(text)
-    page = PAGE.read_text("utf-8")
-    before, behind = page.partition(BEGIN)[0], page.partition(END)[2]
-    PAGE.write_text(before + BEGIN + "\n" + text + "\n" + END + behind, "utf-8")
-
-
-def _machine() -> str:
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
-    return f"{os.cpu_count()} CPUs ({found[1] if found else platform.machine()})"
+    print(table(("measured", "goal", "found"), rows))
 
 
 def _standby(pair: Pair) -> list[Row]:

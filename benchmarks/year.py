@@ -1,0 +1,151 @@
+"""`make bench-year`: a simulated year of a testbed: sizes of tables, dead rows, WAL, and what calls take at its start and end.
+
+Each simulated hour hosts deliver a record of each component, and what is due is rolled up, pruned and counted; each day
+topologies come and go, links are measured, errors are reported. In place of autovacuum, which goes by the clock, a table is
+vacuumed at the end of a day where autovacuum would have done it. The first month fills what is kept; figures begin after it.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+
+from benchmarks.accounting import TESTBED, records
+from benchmarks.page import table
+from tomato_dao import Database, connect
+from tomato_dao.ops.scratch import scratch_database
+from tomato_dao.ops.urls import database_url
+from tomato_dao.rows import LinkMeasurement
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MONTH = 30  # days
+LIVES = 7  # days of a topology
+_MINUTE, _WINDOW = timedelta(minutes=1), timedelta(minutes=5)
+_RUNS = (1, 5, 9, 13, 17)  # minutes of an hour: at most a window apart, or the accounting would take the hour for an outage
+
+SIZES = """
+select c.relname, pg_total_relation_size(c.oid)::bigint, coalesce(s.n_live_tup, 0), coalesce(s.n_dead_tup, 0)
+from pg_class c
+left join pg_stat_user_tables s on s.relid = c.oid
+where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
+order by c.relname
+"""
+DUE = """
+select quote_ident(s.relname)
+from pg_stat_user_tables s
+inner join pg_class c on c.oid = s.relid
+where s.n_dead_tup > 50 + 0.2 * greatest(c.reltuples, 0) or s.n_ins_since_vacuum > 1000 + 0.2 * greatest(c.reltuples, 0)
+"""
+Sizes = dict[str, tuple[int, int, int]]
+
+
+def main() -> None:
+    """Simulate, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hosts", type=int, default=5, help="how many; everything else in proportion (default: 5)")
+    parser.add_argument("--days", type=int, default=365, help="how many days (default: 365)")
+    options = parser.parse_args()
+    with scratch_database(database_url()) as url, connect(url, statement_timeout=600) as db:
+        with db.connection() as connection:
+            connection.execute(TESTBED.format(hosts=options.hosts, now=BEGIN.replace(tzinfo=None)).encode())
+            found = connection.execute("select usage_id from host_elements union all select usage_id from host_connections")
+            components = [row[0] for row in found]
+        calls = _calls(db, components[0])
+        first, latencies, months = Sizes(), dict[str, float](), list[int]()
+        wal = _wal(db)
+        for day in range(options.days):
+            _day(db, components, day)
+            if day % MONTH == MONTH - 1:
+                months.append(_wal(db) - wal)
+                wal = _wal(db)
+                if not first:
+                    first, latencies = _sizes(db), {name: _median(call) for name, call in calls.items()}
+        last, later = _sizes(db), {name: _median(call) for name, call in calls.items()}
+    print(f"{options.hosts} hosts, {len(components)} host components, {options.days} days, an hour a step.\n")
+    rows = [
+        (
+            name,
+            *(f"{sizes.get(name, (0, 0, 0))[n]:,}" for n in (1, 2) for sizes in (first, last)),
+            _kilobytes(first, last, name),
+        )
+        for name in last
+        if last[name][1] or first.get(name, (0, 0, 0))[1]
+    ]
+    print(table(("table", "rows after a month", "at the end", "dead after a month", "at the end", "kB, then and now"), rows))
+    print(f"\nWAL, MB a month: {', '.join(f'{size / 1e6:,.0f}' for size in months)}\n")
+    changes = [
+        (name, f"{latencies[name] * 1e6:,.0f} µs", f"{later[name] * 1e6:,.0f} µs", f"{later[name] / latencies[name] - 1:+.0%}")
+        for name in calls
+    ]
+    print(table(("call, median", "after a month", "at the end", "change (goal: 10 %)"), changes))
+
+
+def _day(db: Database, components: list[int], day: int) -> None:
+    for hour in range(24):
+        now = BEGIN + day * DAY + hour * HOUR
+        db.usage.import_records(records(components, now), now=now)
+        for minute in _RUNS:
+            while db.usage.aggregate(now=now + minute * _MINUTE).unfinished:
+                pass
+        db.quotas.count_use(now=now + _RUNS[-1] * _MINUTE)
+        db.quotas.enforce(now=now + _RUNS[-1] * _MINUTE)
+    lab = db.topologies.create(f"lab{day}", owner_id=db.users.get_by_name("user1").id)
+    machine = db.elements.create(lab.id, "kvmqm")
+    for state in ("prepared", "started", "created"):
+        db.elements.update(machine.id, {"state": state})
+    if day >= LIVES:
+        (old,) = [t for t in db.topologies.list(limit=1000) if t.name == f"lab{day - LIVES}"]
+        db.topologies.delete(old.id)
+    now = BEGIN + day * DAY
+    db.link_measurements.store_all([
+        LinkMeasurement(1, 2, "single", now + (n - 1) * _WINDOW, now + n * _WINDOW, 0.0, 0.01, 0.001, 1)
+        for n in range(24)
+    ])  # fmt: skip
+    db.links.combine(now=now + DAY)
+    db.error_dumps.store("host1", f"dump{day}", group_id=f"group{day % 5}", at=now, description={}, software_version={})
+    with db.connection() as connection:
+        for (name,) in connection.execute(DUE).fetchall():
+            connection.execute(f"vacuum analyze {name}".encode())
+
+
+def _calls(db: Database, component: int) -> dict[str, Callable[[], object]]:
+    """Return what is timed: reads and writes of all day."""
+    return {
+        "hosts.get_by_name": lambda: db.hosts.get_by_name("host1"),
+        "usage.history": lambda: db.usage.history(component),
+        "elements.set_attrs": lambda: db.elements.set_attrs(1, {"n": 1}),
+        "host_elements.list_of_host": lambda: db.host_elements.list_of_host(1, limit=50),
+        "error_groups.list_summaries": lambda: db.error_groups.list_summaries(),
+        "statistics.counts": lambda: db.statistics.counts(),
+    }
+
+
+def _median(call: Callable[[], object]) -> float:
+    times = []
+    for _ in range(300):
+        began = perf_counter()
+        call()
+        times.append(perf_counter() - began)
+    return statistics.median(times)
+
+
+def _sizes(db: Database) -> Sizes:
+    with db.connection() as connection:
+        connection.execute("select pg_stat_force_next_flush()")
+        return {name: (size, live, dead) for name, size, live, dead in connection.execute(SIZES)}
+
+
+def _kilobytes(first: Sizes, last: Sizes, name: str) -> str:
+    return " → ".join(f"{sizes[name][0] // 1024:,}" if name in sizes else "-" for sizes in (first, last))
+
+
+def _wal(db: Database) -> int:
+    with db.connection() as connection:
+        (position,) = connection.execute("select (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint").fetchone() or (0,)
+    return int(position)
+
+
+if __name__ == "__main__":
+    main()
