@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from secrets import token_hex
 
@@ -96,6 +97,28 @@ def test_a_worker_cannot_hold_up_a_migration_with_a_lock(tomato_url: str, app_ur
         with worker.transaction():
             worker.execute("lock table migration_lock in access share mode")  # as a dump does
             assert migrate.migrate(tomato_url) == [NEXT.partition("_")[0]]
+
+
+def test_processes_that_make_the_lock_at_once_all_find_it(tomato_server_url: str) -> None:
+    with scratch_database(tomato_server_url, migrated=False) as url, ExitStack() as opened, ThreadPoolExecutor(8) as threads:
+        connections = [opened.enter_context(psycopg.connect(url, autocommit=True)) for _ in range(8)]
+        together = threading.Barrier(len(connections))
+
+        def make(connection: psycopg.Connection) -> None:
+            together.wait()
+            migrate.make_migration_lock(connection)
+
+        for _ in range(25):  # PostgreSQL refuses it in three ways, by how far the other process is
+            list(threads.map(make, connections))
+            connections[0].execute("drop table migration_lock")
+
+
+def test_a_type_in_the_place_of_the_lock_is_told(tomato_server_url: str) -> None:
+    with scratch_database(tomato_server_url, migrated=False) as url:
+        with psycopg.connect(url) as connection:
+            connection.execute("create domain public.migration_lock as int")
+        with pytest.raises(TomatoError, match='type "migration_lock" already exists'):
+            migrate.migrate(url)
 
 
 def test_a_process_waits_while_another_migrates(tomato_url: str, next_migration: Path, server: psycopg.Connection) -> None:

@@ -287,7 +287,7 @@ def test_a_migration_waits_until_dbmate_gets_a_connection(
 
 
 STARTER = """
-import os, sys
+import os, sys, traceback
 from tomato_dao import connect
 from tomato_dao.ops import migrate
 
@@ -302,6 +302,8 @@ for _ in range(20):
         done = False
         try:
             done = start()
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(0 if done else 1)
     children.append(child)

@@ -275,12 +275,20 @@ def _owner(connection: psycopg.Connection) -> str | None:
 
 def make_migration_lock(connection: psycopg.Connection, owner: str | None = None) -> None:
     """Create the table that migrating processes lock, unless it exists. owner: the role to own it, if it is another's."""
-    if connection.execute("select to_regclass('public.migration_lock') is null").fetchone() != (True,):
+    if _has_migration_lock(connection):
         return
-    with suppress(psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation), connection.transaction():
-        if owner:
-            connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
-        connection.execute(_MAKE_LOCK)
+    try:
+        with connection.transaction():
+            if owner:
+                connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
+            connection.execute(_MAKE_LOCK)
+    except (psycopg.errors.DuplicateTable, psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+        if not _has_migration_lock(connection):  # else another process has made it at the same time
+            raise
+
+
+def _has_migration_lock(connection: psycopg.Connection) -> bool:
+    return connection.execute("select to_regclass('public.migration_lock') is not null").fetchone() == (True,)
 
 
 def lock_migrations(connection: psycopg.Connection) -> None:
