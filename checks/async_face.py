@@ -69,7 +69,7 @@ _BINDING = Rules(
     "tomato_dao.sql",
     _AIO,
     awaited="run|many",
-    texts=[("as DAOs call them.", "to be awaited.")],
+    texts=[("which DAOs call.", "to be awaited.")],
 )
 
 _HOMES = {

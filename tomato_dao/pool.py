@@ -1,4 +1,4 @@
-"""The pool: psycopg_pool, with everything about a connection set in this one place, and a shorter way between two calls."""
+"""The connection pool: psycopg_pool with all connection settings in one place, and a faster checkout between calls."""
 
 import logging
 import threading
@@ -29,21 +29,21 @@ from .sql.timing import at_most, cut, left
 
 logger = logging.getLogger(__name__)
 
-LIFETIME = 3600  # seconds that a connection is used for
-IDLE_AFTER = 60  # seconds without work after which a connection goes back to psycopg_pool, which closes what is too many
-# Where the server refuses a connection it is asked again after 1, 2 and 4 seconds, and then from the beginning.
+LIFETIME = 3600  # seconds after which a connection is replaced
+IDLE_AFTER = 60  # seconds idle after which a connection is returned to psycopg_pool, which closes surplus ones
+# After a refused connection, psycopg_pool tries again after 1, 2 and 4 seconds, and then starts over.
 _BACKOFF = 8
 _ASK = 2  # seconds after which psycopg_pool is asked again, in case it has given up
-_ASK_WRITABLE = 1  # seconds after which several hosts are asked again: a standby is promoted in less than one
-_PAUSE = 0.5  # seconds after which psycopg_pool is asked again, where asking failed for a reason of its own
-_GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
-_STOPPING = 0.25  # seconds, at least, for psycopg_pool's threads to end
-_SETTING_UP = 5  # seconds that a new session may take until it can be used
+_ASK_WRITABLE = 1  # the same if the URL has several hosts: promoting a standby takes less than a second
+_PAUSE = 0.5  # seconds after which psycopg_pool is asked again if it raised an unexpected error
+_GRACE = 0.5  # seconds beyond the caller's timeout, for a slow server
+_STOPPING = 0.25  # minimum seconds for psycopg_pool's threads to end
+_SETTING_UP = 5  # seconds allowed for setting up a new session
 _IDLE, _ACTIVE = pq.TransactionStatus.IDLE, pq.TransactionStatus.ACTIVE
 
 
 class _Waiter:
-    """A place in the queue. `ready` is released when the task is given a connection, or none and the reason."""
+    """A place in the queue. `ready` is released when the task has got a connection or a refusal."""
 
     __slots__ = ("connection", "ready", "refusal")
 
@@ -55,18 +55,18 @@ class _Waiter:
 
 
 class _Local(threading.local):
-    """Each thread's own: the connection of the transaction that it is in, and asyncio's task that began it."""
+    """Thread-local state: the connection of the current transaction, and the asyncio task that began it."""
 
     connection: QueryConnection | None = None
     task: object = None
 
 
 class Pool:
-    """At most `size` connections for all threads of a process; tasks are served in the order in which they came.
+    """A pool of at most `size` connections, shared by all threads of a process. Waiting tasks are served in order.
 
-    psycopg_pool makes the connections, replaces those that broke or are old, and closes what is too many. Taking one from
-    it and giving it back costs as much as a statement, so between two calls a connection stays here, or is handed over to
-    the next task in our queue. While tasks wait none is idle: a released connection goes to the first of them.
+    psycopg_pool opens the connections, replaces broken and expired ones, and closes surplus ones. A checkout from it and the
+    release cost as much as a statement. So a released connection stays idle here, or is handed to the first task in the queue;
+    while tasks wait, no connection is idle.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Pool:
         migrations: Sequence[str] | None = None,
         tokens: bool = False,
     ) -> None:
-        """Open the pool; `tomato_dao.connect` and `Opening` document the parameters and errors."""
+        """Open the pool. See `tomato_dao.connect` and `Opening` for parameters and errors."""
         self._opening = Opening(
             url,
             size=size,
@@ -111,24 +111,24 @@ class Pool:
         fork.watch(self)
 
     def _open(self) -> None:
-        """Start without connections and threads: at first, and in a child after a fork."""
+        """Initialize the pool without connections and threads: when it is opened, and in a child after a fork."""
         self.local = _Local()
-        self.over = False  # closed, and the grace has passed: transactions must end
+        self.over = False  # the pool was closed and the grace period has passed: transactions must end
         self.counts = AllCounts()
         self._shapes: dict[Query, Shape] | None = None if self._opening.prepare else {}
         self._all: WeakSet[QueryConnection] = WeakSet()
         self._idle: deque[QueryConnection] = deque()
         self._waiters: deque[_Waiter] = deque()
-        self._taken = 0  # from psycopg_pool, those that are coming included
+        self._taken = 0  # checked out of psycopg_pool, including those being opened
         self._coming = 0
-        self._lock = threading.RLock()  # a signal's handler may come while this thread has it, and close us or read our figures
+        self._lock = threading.RLock()  # reentrant: a signal handler may close the pool, or read its statistics
         self._closing = False
-        self._closed = threading.Event()  # for the thread that tidies
+        self._closed = threading.Event()  # wakes the thread that runs _tidy
         self._name = PoolName(self._opening.application_name)
-        self._pool = None  # until it is needed
+        self._pool = None  # created when it is needed
 
     def _started(self) -> ConnectionPool[QueryConnection]:
-        """Return psycopg_pool's pool, at work. Raises Unavailable where its threads or ours can't be started."""
+        """Return psycopg_pool's pool, started. Raises Unavailable if its threads or ours cannot be started."""
         pool = ConnectionPool(
             connection_class=QueryConnection,
             kwargs=self._kwargs,
@@ -153,27 +153,28 @@ class Pool:
         return pool
 
     def after_fork_in_child(self) -> None:
-        """Leave the connections to the parent, and open new ones."""
+        """Leave the inherited connections to the parent and start with an empty pool."""
         fork.leave_to_parent(self._all)
-        # Its threads did not come along, so closing it would wait for them. psycopg_pool 3.3 has no public way to forget it.
+        # Its threads do not exist in the child, so closing it would wait forever. psycopg_pool 3.3 has no public way to discard
+        # it.
         if self._pool is not None:
             self._pool._closed = True
-        self._lock = threading.RLock()  # a thread of the parent may have had it
+        self._lock = threading.RLock()  # a thread of the parent may have held it
         if not self._closing:
             self._open()
 
     def lease(self, timeout: float | None = None) -> QueryConnection:
-        """Return a connection for the caller alone, until `give_back`.
+        """Check out a connection for the caller alone, until `give_back`.
 
-        timeout: seconds to wait for one (default: the pool's). Raises Unavailable where none is free in time.
+        timeout: seconds to wait for one (default: the pool's). Raises Unavailable if none becomes free in time.
         """
         try:
-            return self._idle.pop()  # atomic; the lock would cost a call half a microsecond
+            return self._idle.pop()  # atomic by itself; taking the lock would cost a call half a microsecond
         except IndexError:
             return self._wait(left(self.timeout if timeout is None else timeout))
 
     def lease_live(self, timeout: float | None = None) -> QueryConnection:
-        """Return a connection as `lease` does, and none whose session's end has arrived: for what can't be run again."""
+        """Check out a connection like `lease`, but skip ended sessions: for statements that cannot be repeated."""
         connection = self.lease(timeout)
         if not connection.has_ended():
             return connection
@@ -184,7 +185,7 @@ class Pool:
         return connection
 
     def give_back(self, connection: QueryConnection) -> None:
-        """End a lease: hand the connection to the next task, keep it, or let psycopg_pool replace it."""
+        """Release a connection: hand it to the next task, keep it idle, or let psycopg_pool replace it."""
         if connection.pgconn.transaction_status == _IDLE and connection.used_at <= connection.expires_at:
             with self._lock:
                 if self._waiters:
@@ -200,7 +201,7 @@ class Pool:
         self._return([connection])
 
     def close(self, grace: float) -> None:
-        """Let what runs go on for `grace` seconds, cancel the rest, close all connections; within a second more in any case."""
+        """Close all connections. Running calls may finish within `grace` seconds, then they are cancelled within a second."""
         deadline = monotonic() + grace
         with self._lock:
             self._closing = True
@@ -215,10 +216,10 @@ class Pool:
         self._cancel(deadline=max(deadline, monotonic()) + _GRACE)
 
     def _cancel(self, deadline: float) -> None:
-        """Cancel what runs, all at once, and end the sessions that don't answer to it in time."""
+        """Cancel all running statements at once, and end the sessions that do not answer in time."""
         running = [c for c in self._at_work() if c.pgconn.transaction_status == _ACTIVE]
         for connection in running:
-            with suppress(RuntimeError):  # no thread can be started: the session is ended
+            with suppress(RuntimeError):  # no thread can be started, so the session is ended
                 threading.Thread(target=_call_off, args=(connection,), name=f"{self._name}-cancel", daemon=True).start()
         while monotonic() < deadline and any(c.pgconn.transaction_status == _ACTIVE for c in running):
             sleep(0.01)
@@ -227,14 +228,14 @@ class Pool:
                 cut(connection)
 
     def _wait(self, timeout: float) -> QueryConnection:
-        """Join the queue; the counts of those who waited are the connection's own, which nobody else uses meanwhile."""
+        """Wait in the queue for a connection. The wait is added to the connection's counters, which need no lock."""
         began = monotonic()
         waiter = _Waiter()
         try:
             with self._lock:
                 if self._closing:
                     raise Unavailable("the database is closed")
-                with suppress(IndexError):  # one may have been released since we looked
+                with suppress(IndexError):  # one may have been released in the meantime
                     return self._idle.pop()
                 waiting = len(self._waiters)
                 if waiting < self._opening.max_waiting:
@@ -257,7 +258,7 @@ class Pool:
         return connection
 
     def _leave(self, waiter: _Waiter) -> None:
-        """Take a task out of the queue; the connection that it was handed all the same goes on to the next."""
+        """Remove a task from the queue. If it was handed a connection meanwhile, pass that to the next task."""
         with self._lock:
             with suppress(ValueError):
                 self._waiters.remove(waiter)
@@ -266,10 +267,10 @@ class Pool:
             self.give_back(connection)
 
     def _grow(self) -> None:
-        """Ask for as many connections as there are tasks that wait, and room.
+        """Request a connection for each waiting task, up to the pool's size.
 
-        In threads of their own: a task that is interrupted while it waits inside psycopg_pool loses a connection. Where no
-        thread can be started, tasks wait for those at work; where none is at work either, they are told.
+        This runs in separate threads, since a task that is interrupted while it waits inside psycopg_pool loses a connection.
+        If no thread can be started, tasks wait for connections in use; if none is in use either, they are refused.
         """
         with self._lock:
             if self._pool is None and self._waiters and not self._closing:
@@ -286,7 +287,7 @@ class Pool:
                     self._coming += 1
                     fetch.start()
                 except BaseException as error:
-                    called_off.set()  # an interrupt may come when the thread has started
+                    called_off.set()  # an interrupt may come after the thread has started
                     self._taken -= 1
                     self._coming -= 1
                     if not isinstance(error, RuntimeError):
@@ -298,15 +299,15 @@ class Pool:
                     return
 
     def _refuse_all(self, refusal: str) -> None:
-        """Empty the queue, for a caller that has the lock: its tasks raise Unavailable."""
+        """Empty the queue: its tasks raise Unavailable. The caller holds the lock."""
         while self._waiters:
             waiter = self._waiters.popleft()
             waiter.refusal = refusal
             waiter.ready.release()
 
     def _fetch(self, called_off: threading.Event) -> None:
-        """Bring one more connection from psycopg_pool, for as long as somebody waits."""
-        with self._lock:  # had by _grow until it is known that the thread counts
+        """Check out one more connection from psycopg_pool, trying as long as a task waits."""
+        with self._lock:  # held by _grow until it has counted this thread
             pool = self._pool
             if called_off.is_set() or pool is None:
                 return
@@ -334,7 +335,7 @@ class Pool:
                 return
 
     def _turn_away(self, how: str) -> Unavailable:
-        """Count a task that gets no connection, and return its error."""
+        """Count a rejected task and return its error."""
         with self._lock:
             self.counts.turned_away += 1
         idle = list(self._idle)
@@ -346,18 +347,18 @@ class Pool:
             return [connection for connection in self._all if not connection.closed]
 
     def observe(self, observer: Observer | None) -> None:
-        """Tell an observer of all calls, waits and transactions from now on, or nobody."""
-        with self._lock:  # a connection that comes now is either seen here, or sees the observer
+        """Report all further calls, waits and transactions to an observer; None ends that."""
+        with self._lock:  # a connection that is opened now either appears here or reads the new observer
             self._opening.observer = observer
             for connection in self._open_now():
                 self._opening.watch(connection)
 
     def observed(self) -> AbstractContextManager[None]:
-        """Return what the observer looks on at a transaction with."""
+        """Return the observer's context manager for a transaction."""
         return self._opening.observed()
 
     def stats(self) -> PoolStats:
-        """Return the pool's figures now."""
+        """Return the pool's current statistics."""
         connections = len(self._open_now())
         waits, waited = self.counts.waits()
         kept = self._pool.get_stats()["pool_available"] if self._pool is not None else 0
@@ -365,17 +366,17 @@ class Pool:
         return PoolStats(self.size, connections, idle, len(self._waiters), waits, waited, self.counts.turned_away)
 
     def _return(self, connections: Sequence[QueryConnection]) -> None:
-        """Give connections to psycopg_pool, which replaces the broken and old."""
+        """Return connections to psycopg_pool, which replaces broken and expired ones."""
         if not connections:
             return
-        with ExitStack() as all_steps:  # each is done, also where one before it fails
+        with ExitStack() as all_steps:  # each one is returned, even if another one fails
             all_steps.callback(self._grow)
             all_steps.callback(self._untake, len(connections))
             for connection in connections:
                 all_steps.callback(self._put, connection)
 
     def _put(self, connection: QueryConnection) -> None:
-        """Give a connection to psycopg_pool, and again where that fails: it would keep the place of one that never comes."""
+        """Return a connection to psycopg_pool. Retry if that fails, since its place would stay taken forever."""
         if self._pool is not None:
             try:
                 self._pool.putconn(connection)
@@ -389,7 +390,7 @@ class Pool:
             self._taken -= number
 
     def _look_for_writable(self) -> None:
-        """Leave the server that turned read-only: close the idle sessions, and have new ones looked for elsewhere."""
+        """Leave a server that turned read-only: close idle sessions, so that new ones search for a writable server."""
         logger.warning("the pool of %s leaves a server that has become read-only, and looks for a writable one", self._name)
         self._kwargs["target_session_attrs"] = self._seeks_writable
         idle = []
@@ -401,7 +402,7 @@ class Pool:
         self._return(idle)
 
     def return_idle(self, *, unused_since: float = inf) -> None:
-        """Give idle connections to psycopg_pool: those unused since a time of the monotonic clock (default: all)."""
+        """Return idle connections to psycopg_pool: those unused since a time of the monotonic clock (default: all)."""
         unused = []
         with self._lock, suppress(IndexError):  # a lease may take the last one meanwhile
             while self._idle[0].used_at < unused_since:
@@ -445,7 +446,7 @@ def _no_thread(error: BaseException) -> str:
 
 
 def _tidy(pool: "ref[Pool]", closed: threading.Event) -> None:
-    """Let psycopg_pool have what is unused, which closes what is too many; ends with the pool."""
+    """Return unused connections to psycopg_pool, which closes surplus ones, as long as the pool exists."""
     while not closed.wait(IDLE_AFTER / 2) and (found := pool()) is not None:
         found.return_idle(unused_since=monotonic() - IDLE_AFTER)
         del found

@@ -1,4 +1,5 @@
-"""Named queries: their files, how they run as prepared statements, how values cross, how rows are built.
+"""Named queries: query files, prepared statements, conversion of values, and construction of rows.
 
-Knows nothing of ToMaTo: the loader is given the row classes. Another project could lift this folder together with errors.py.
+This package is independent of ToMaTo: the loader takes the row classes as an argument. Another project could use this folder
+together with errors.py.
 """

@@ -1,4 +1,4 @@
-"""Conversion of values between Python and the server: psycopg's adapters, with dumpers that look at what they are given.
+"""Conversion of values between Python and the server: psycopg's adapters, with dumpers that check their values.
 
 psycopg's own dumpers by type trust the value: 2**31 for an int4 would be stored as -2**31, "x" for a boolean as true.
 """
@@ -27,7 +27,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class _Int2(Dumper):
-    """A number: `pack` alone, where no value of the call is a bool, takes half the time."""
+    """Dumper of a number. Calling `pack` directly, when no value of the call is a bool, takes half the time."""
 
     format = pq.Format.BINARY
     oid = _TYPES["int2"].oid
@@ -61,7 +61,7 @@ class _Float8(_Int2):
 
 class _Text(_Int2):
     oid = _TYPES["text"].oid
-    dump = pack = staticmethod(str.encode)  # type: ignore[assignment]  # takes nothing but a str
+    dump = pack = staticmethod(str.encode)  # type: ignore[assignment]  # accepts only a str
 
 
 class _Timestamptz(Dumper):
@@ -79,7 +79,7 @@ def _microseconds(moment: object) -> int:
 
 
 def _guarded(name: str, *accepted: type, refused: tuple[type, ...] = ()) -> type[Dumper]:
-    """psycopg's dumper for a type of the server, but only for the Python classes that are meant."""
+    """Return psycopg's dumper for a server type, restricted to the accepted Python classes."""
     trusting = psycopg.postgres.adapters.get_dumper_by_oid(_TYPES[name].oid, pq.Format.BINARY)
 
     class Guarded(Dumper):
@@ -113,7 +113,7 @@ _GUARDED = [
 
 
 class _Array(ListBinaryDumper):
-    """An array of any type, from a list or a tuple."""
+    """Dumper of an array of any type, from a list or a tuple."""
 
     def dump(self, obj: object) -> Buffer | None:
         if not isinstance(obj, list | tuple):
@@ -122,12 +122,12 @@ class _Array(ListBinaryDumper):
 
 
 class _FixedArray(_Array):
-    """An array of 8-byte values, copied at once: an element costs a tenth of what a call per element would."""
+    """Dumper of an array of 8-byte values, copied in one step: a tenth of the cost of one call per element."""
 
     code = "q"
 
     def values(self, items: Sequence[object]) -> Sequence[object]:
-        if bool in set(map(type, items)):  # it would count as 0 or 1
+        if bool in set(map(type, items)):  # array() would store it as 0 or 1
             raise TypeError("expected numbers, not bool")
         return items
 
@@ -144,7 +144,7 @@ class _FixedArray(_Array):
 
 
 class _TextArray(_Array):
-    """An array of text; of values that come again, each is encoded once."""
+    """Dumper of an array of text. Each distinct value is encoded once."""
 
     oid, element_oid = _TYPES["text"].array_oid, _TYPES["text"].oid
 
@@ -204,12 +204,12 @@ _ENCODER = _Encoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 def dump_json(value: object) -> str:
-    """JSON that keeps every digit; ValueError for what JSON does not have: NaN and infinities."""
+    """Encode JSON, keeping every digit. Raises ValueError for NaN and infinities, which JSON does not have."""
     return _ENCODER.encode(value)
 
 
 def adapt(context: AdaptContext) -> None:
-    """Give a connection these adapters; what its cursors do with Python's own types stays psycopg's."""
+    """Register these adapters on a connection. Its cursors keep psycopg's own treatment of Python's types."""
     adapters = context.adapters
     set_json_dumps(dump_json, context)
     set_json_loads(load_json, context)

@@ -1,4 +1,4 @@
-"""Queries as functions of their parameters, as DAOs call them."""
+"""Queries as functions of their parameters, which DAOs call."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,9 +7,9 @@ from .query import Query
 
 
 class Bound:
-    """The queries of one file as functions of their parameters, typed by the face of the same name in dao/faces.
+    """The queries of one file as functions of their parameters, with the types that dao/faces declares for them.
 
-    Each is made when it is first used, so that a program reads only the files of the DAOs that it uses.
+    Each function is created on first use, so that a program only reads the files of the DAOs that it uses.
     """
 
     def __init__(self, queries: Mapping[str, Query], run: Callable[[Query, Sequence[object]], Any], file: str) -> None:
@@ -18,7 +18,7 @@ class Bound:
         self._file = file
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Make the function of a query, which is an attribute from then on."""
+        """Create the function of a query and keep it as an attribute."""
         query = self._queries.get(f"{self._file}.{name}")
         if query is None:
             raise AttributeError(f"{self._file}.sql has no query {name}")
@@ -30,7 +30,7 @@ class Bound:
 def bound(queries: Mapping[str, Query], run: Callable[[Query, Sequence[object]], Any], file: str) -> Any:
     """Return the queries of one file as functions of their parameters.
 
-    run: what returns a query's rows, or the number of rows that it changed.
+    run: a function that runs a query and returns its rows, or the number of affected rows.
     """
     return Bound(queries, run, file)
 
@@ -53,7 +53,7 @@ def _function(query: Query, run: Callable[[Query, Sequence[object]], Any]) -> Ca
 
 
 def _finished(query: Query, many: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function of a query with choices, by its suffix."""
+    """Return the function of a query with choices, according to its suffix."""
 
     def first(*values: object, **chosen: object) -> Any:
         rows = many(*values, **chosen)

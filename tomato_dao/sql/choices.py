@@ -1,6 +1,6 @@
-"""Choices that a query leaves to its callers: optional parameters, orders, and the variants that follow from them.
+"""Choices that a query leaves to its callers: optional parameters and orders, and the resulting variants.
 
-A variant's text depends on nothing but the names of the parameters that are given and of the order, never on a value.
+A variant's text depends only on the names of the given parameters and of the order, never on a value.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,20 +15,21 @@ from ..errors import InvalidValue
 if TYPE_CHECKING:
     from .query import Query
 
-NO_ORDER = ""  # the only one of a query without named orders
+NO_ORDER = ""  # the only order of a query without named orders
 
 
 @final
 class Null:
-    """The value of an optional parameter that asks for SQL's null, as None leaves the parameter out."""
+    """The value of an optional parameter that stands for SQL's null, since None omits the parameter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line of a query.
 
-    text: without its mark; number: its place in the file, from 1; needs: optional parameters without which it is left out.
-    order: the order that it belongs to, empty where it belongs to all; is_order: whether it is the place of the order.
+    text: without its mark. number: its line number in the file, from 1. needs: the optional parameters that it requires; the
+    line is left out without them. order: the order that it belongs to, empty if it belongs to all. is_order: whether it is the
+    order's own line.
     """
 
     text: str
@@ -40,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order: its name, columns as SQL, the line of the file that names it, and the parameters that continue after a row."""
+    """An order: its name, columns as SQL, line in the file, and the parameters that continue after a row."""
 
     name: str
     columns: str
@@ -53,9 +54,10 @@ Make = Callable[[str, tuple[str, ...], str, tuple[int, ...]], "Query"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choices:
-    """Choices that a query leaves open. filters: optional parameters but those of orders; make: makes a variant of a query.
+    """Choices that a query leaves open.
 
-    required: the parameters that every call gives, in order.
+    required: the parameters that every call passes, in order. filters: the optional parameters, without those of orders. make:
+    a function that creates a variant of a query.
     """
 
     name: str
@@ -81,22 +83,24 @@ class Choices:
 
     @property
     def optional(self) -> tuple[str, ...]:
-        """The optional parameters: filters, and what continues after a row."""
+        """The optional parameters: filters, and those that continue after a row."""
         return tuple(dict.fromkeys(name for names in self._names.values() for name in names))
 
     def choose(self, required: Sequence[object], order: str, chosen: Mapping[str, object]) -> tuple["Query", Sequence[object]]:
-        """Return the variant of a call, and its values, as `caller` finds them."""
+        """Return the variant of a call and its values, as `caller` determines them."""
         named = {"order": order} if self.orders else {}
         both: tuple[Query, Sequence[object]] = self.caller(lambda *both: both)(*required, **named, **chosen)
         return both
 
     def caller(self, run: Callable[["Query", Sequence[object]], Any]) -> Callable[..., Any]:
-        """Return the function that runs the variant of a call: required parameters by place, the others and the order by name.
+        """Return a function that runs the variant of a call.
 
-        An optional parameter that is None is left out. The function raises InvalidValue for an unknown order and for parameters
-        that only work with others, and TypeError as any function does for a parameter that it does not have.
+        The function takes required parameters by position, the optional ones and the order by keyword. None omits an optional
+        parameter. It raises InvalidValue for an unknown order and for parameters that only work together with others, and
+        TypeError, like any function, for an unknown parameter.
         """
-        # Made of text, as dataclasses makes methods: a loop over keywords takes three times as long (make bench-filters).
+        # Compiled from text, as dataclasses does for methods: a loop over keywords takes three times as long (make
+        # bench-filters).
         own = "_" * (1 + max(map(len, (*self.required, *self.optional, "order"))))  # longer than any parameter
         keywords = [*(f"{name}=None" for name in self.optional), *([f"order={self.default!r}"] if self.orders else [])]
         positional = [*self.required, "/"] if self.required else []
@@ -110,15 +114,15 @@ class Choices:
         lines += [f"    if {own}places:", f"        {own}values = [{own}values[place] for place in {own}places]"]
         lines += [f"    return {own}run({own}query, {own}values)"]
         names: dict[str, Any] = {f"{own}run": run, f"{own}found": self._found, f"{own}find": self._find, f"{own}Null": Null}
-        exec(_compiled("\n".join(lines)), names)  # noqa: S102 (of names only, which the loader has checked)
+        exec(_compiled("\n".join(lines)), names)  # noqa: S102 (contains only names, which the loader has checked)
         call: Callable[..., Any] = names["call"]
         call.__name__ = call.__qualname__ = self.name
         return call
 
     def _find(self, order: str, mask: int) -> tuple["Query", Sequence[int]]:
-        """Return the variant for an order and optional parameters, by their bits, and where its values stand among those given.
+        """Return the variant for an order and a bit set of optional parameters, and the positions of its values.
 
-        The places are empty where the values stand as they should: another order's parameters are passed over.
+        The positions are empty if the given values are already in place. Otherwise they skip another order's parameters.
         """
         names = self._names.get(order)
         if names is None:
@@ -130,9 +134,9 @@ class Choices:
         return self._found.setdefault((order, mask), found)
 
     def variant(self, order: str, given: Sequence[str]) -> "Query":
-        """Return the query for an order and the parameters that are given, in their order; made once.
+        """Return the query for an order and the given parameters, in their order. It is created once.
 
-        Raises InvalidValue where one of the parameters would have no effect, and for half a place to continue after.
+        Raises InvalidValue if a parameter would have no effect, or if only some of the values to continue after are given.
         """
         after = self.orders[order].after if self.orders else ()
         if missing := [name for name in after if name not in given and not set(after).isdisjoint(given)]:
@@ -146,10 +150,10 @@ class Choices:
             return made
         texts, numbers = zip(*self._text(order, frozenset(given)), strict=True)
         made = self.make(self._label(order, given), (*self.required, *given), "\n".join(texts), numbers)
-        return self._made.setdefault((order, *given), made)  # another thread may have been first
+        return self._made.setdefault((order, *given), made)  # another thread may have created it first
 
     def variants(self) -> Iterator["Query"]:
-        """Return all variants: per order, those with the fewest parameters first."""
+        """Return all variants: for each order, those with the fewest parameters first."""
         for order, given in self.keys():
             yield self.variant(order, given)
 
@@ -164,7 +168,7 @@ class Choices:
                             yield order, given
 
     def _useless(self, order: str, given: Sequence[str]) -> str:
-        """Return the first parameter that no line uses; empty where all are used."""
+        """Return the first parameter that no line uses, or an empty string if all are used."""
         needed = {
             name for line in self.lines if line.needs <= set(given) and line.order in (NO_ORDER, order) for name in line.needs
         }
@@ -180,7 +184,7 @@ class Choices:
                 yield line.text, line.number
 
     def _label(self, order: str, given: Sequence[str]) -> str:
-        """Return the name that the server, logs and figures show: “error_dumps.list[group_id,after,newest]”."""
+        """Return the name shown by the server, logs and statistics: “error_dumps.list[group_id,after,newest]”."""
         chosen = [name for name in given if name in self.filters]
         chosen += ["after"] * (len(given) > len(chosen)) + [order] * bool(order)
         return f"{self.name}[{','.join(chosen)}]" if chosen else self.name
@@ -190,12 +194,12 @@ class Choices:
 
 
 def _listed(names: "Sequence[str] | Mapping[str, Order]") -> str:
-    """Names as a message lists them: “a, b and c”."""
+    """Join names for a message: “a, b and c”."""
     *most, last = names or [""]
     return f"{', '.join(most)} and {last}" if most else last
 
 
 @cache
 def _compiled(text: str) -> CodeType:
-    """Compile a call's text once for all that run it: every Database has functions of its own."""
+    """Compile a call's text once for all Databases, each of which creates its own function from it."""
     return compile(text, "<choices>", "exec")

@@ -1,5 +1,8 @@
-"""Calls counted by query. Each connection counts for itself, since one thread at a time uses it: so nothing is lost and
-nothing is locked; the counts of all connections are added up when somebody asks."""
+"""Call counts by query.
+
+Each connection has its own counters, which need no lock, since one thread at a time uses a connection. The counters of all
+connections are added up when statistics are requested.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -14,17 +17,18 @@ if TYPE_CHECKING:
     from .statements import QueryRunner
 
 logger = logging.getLogger(__name__)
-# Seconds: the bounds that OpenTelemetry recommends for the duration of database operations.
+# Bucket bounds in seconds, as OpenTelemetry recommends for the duration of database operations.
 BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 LEAST = BOUNDS[0]
 
 
 @dataclass(frozen=True, slots=True)
 class QueryStats:
-    """Calls of one query: how many, how many of them failed, and the seconds that all took, waits for a connection aside.
+    """Calls of one query: their number, the failures, and the total seconds, without waits for a connection.
 
-    A call that is repeated, on another connection or since the schema has changed, counts each time. buckets: how many took
-    no longer than each of BOUNDS but longer than the one before, and at last how many took longer.
+    A call that is repeated, on another connection or after a change of the schema, counts each time. buckets: the number of
+    calls that took no longer than each of BOUNDS but longer than the one before; the last bucket counts those beyond all
+    bounds.
     """
 
     calls: int
@@ -40,12 +44,12 @@ class Tally:
 
     def __init__(self) -> None:
         self.calls = self.errors = 0
-        self.buckets = [0] * (len(BOUNDS) + 1)  # without those of the first, which are most calls: it has the rest
+        self.buckets = [0] * (len(BOUNDS) + 1)  # without the first bucket, which has most calls: it is computed from the total
         self.seconds = 0.0
 
 
 class ConnectionCounts:
-    """Counters of one connection; the next one counts on when it is gone."""
+    """Counters of one connection, reused by the next connection when this one is closed."""
 
     __slots__ = ("tallies", "waited", "waits")
 
@@ -55,13 +59,13 @@ class ConnectionCounts:
         self.waited = 0.0
 
     def begin(self, query: Query) -> Tally:
-        """Return the tally of a query that was not called here before."""
+        """Return a new tally for a query that was not called on this connection before."""
         tally = self.tallies[query] = Tally()
         return tally
 
 
 class AllCounts:
-    """The counts of all connections that a pool has had."""
+    """The counters of all connections that a pool has had."""
 
     def __init__(self) -> None:
         self.turned_away = 0
@@ -69,7 +73,7 @@ class AllCounts:
         self._free: list[ConnectionCounts] = []
 
     def assign(self, connection: "QueryRunner") -> None:
-        """Let a connection count from now on."""
+        """Assign counters to a connection."""
         try:
             counts = self._free.pop()
         except IndexError:
@@ -79,12 +83,12 @@ class AllCounts:
         finalize(connection, self._free.append, counts).atexit = False
 
     def waits(self) -> tuple[int, float]:
-        """Return how many tasks have waited, and how many seconds in all."""
+        """Return the number of tasks that have waited, and their total seconds."""
         counts = list(self._all)
         return sum(c.waits for c in counts), sum(c.waited for c in counts)
 
     def queries(self) -> dict[str, QueryStats]:
-        """Return the figures by the names of the queries that were called."""
+        """Return the statistics of the queries that were called, by query name."""
         found: dict[str, list[Tally]] = {}
         for counts in list(self._all):
             for query, tally in list(counts.tallies.items()):
@@ -101,16 +105,16 @@ class AllCounts:
 
 
 def _all_buckets(calls: int, others: Sequence[int]) -> tuple[int, ...]:
-    """Return the buckets of so many calls, from those beyond the first."""
+    """Return all buckets of *calls* calls, given those beyond the first."""
     return (calls - sum(others), *others[1:])
 
 
 def log_plan(query: Query, seconds: float, plan: Sequence[str]) -> None:
-    """Log the plan of a read that took too long: a line of the server's for each line, without values."""
+    """Log the plan of a slow read, line by line as the server returns it, without values."""
     lines = "\n".join(printable(line, 500) for line in plan)
     logger.warning("slow call: %s took %.3f s; the server's plan for any values:\n%s", query.name, seconds, lines)
 
 
 def log_slow(query: Query, seconds: float) -> None:
-    """Log a call that took too long, without its values."""
+    """Log a slow call, without its values."""
     logger.warning("slow call: %s took %.3f s", query.name, seconds)

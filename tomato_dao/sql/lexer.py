@@ -1,20 +1,21 @@
-"""The tokens of SQL as PostgreSQL's scanner finds them, as far as they decide which :name is a parameter.
+"""SQL tokens as PostgreSQL's scanner finds them, as far as they decide which :name is a parameter.
 
-Strings, quoted names and comments are told from the rest, since a colon in them means nothing. Words and numbers are read
-whole, since a quote or dollar belongs to the word before it: n$a$ is a name, and E'\\'' a string with an escape.
+Strings, quoted names and comments are recognized, since a colon inside them has no meaning. Words and numbers are read as a
+whole, since a quote or dollar sign belongs to the word before it: n$a$ is a name, and E'\\'' a string with an escape.
 """
 
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
 
-# Classes that hold all beyond ASCII are written as what they do not hold: Python takes 30 ms to compile [\x80-\U0010ffff].
+# Character classes that contain everything beyond ASCII are written as negated classes: Python takes 30 ms to compile
+# [\x80-\U0010ffff].
 _START = r"[^\x00-@\[-^`{-\x7f]"  # a letter or _
 _WORD = rf"{_START}[^\x00-#%-/:-@\[-^`{{-\x7f]*+"  # letters, digits, _ and $
 _TAG = rf"(?:{_START}[^\x00-/:-@\[-^`{{-\x7f]*+)?"
 _NUMBER = r"(?:0[xX][0-9A-Fa-f_]++|0[oO][0-7_]++|0[bB][01_]++|[0-9][0-9_]*+(?:\.(?!\.)[0-9_]*+)?(?:[eE][-+]?[0-9][0-9_]*+)?)"
 _ESCAPED = r"'(?:[^'\\]|\\.|'')*+'"
-# A string goes on, and stays of its kind, after a new line with nothing but blanks and comments up to the next quote.
+# A string continues, and keeps its kind, if only blanks, comments and at least one newline precede the next quote.
 _GOES_ON = r"(?:[ \t\f\v]|--[^\n\r]*+)*+[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*+[\n\r])*+"
 _TOKEN = re.compile(
     rf"""
@@ -36,12 +37,12 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _COMMENT_MARK = re.compile(r"/\*|\*/")
-_VALUE_BEFORE = re.compile(r"[^\x00-!#%&(*-/:-@\[\\^`{-\x7f]")  # the end of a word, or of what is quoted or in brackets
-_ENDS_NUMBER = re.compile(r"(?:^|[\x00-#%-\-/:-@\[-^`{-\x7f])[0-9][0-9_]*\.\Z")  # as 1. does, and a bare point doesn't
+_VALUE_BEFORE = re.compile(r"[^\x00-!#%&(*-/:-@\[\\^`{-\x7f]")  # the end of a word, of a quoted text, or of brackets
+_ENDS_NUMBER = re.compile(r"(?:^|[\x00-#%-\-/:-@\[-^`{-\x7f])[0-9][0-9_]*\.\Z")  # “1.” ends a value too, a bare point does not
 
 
 class Kind(Enum):
-    """A token's kind: NUMBER is a parameter by number ($1), TEXT all that needs no distinction."""
+    """A token's kind. NUMBER is a numbered parameter ($1), TEXT everything that needs no distinction."""
 
     TEXT = auto()
     QUOTED = auto()
@@ -53,7 +54,7 @@ class Kind(Enum):
 class Unterminated(ValueError):
     """A string, a quoted name or a comment has no end.
 
-    position: the character at which it begins, counted from 0.
+    position: the index of its first character, from 0.
     """
 
     def __init__(self, what: str, position: int) -> None:
@@ -62,11 +63,11 @@ class Unterminated(ValueError):
 
 
 def tokens(sql: str) -> Iterator[tuple[Kind, str]]:
-    """Yield the tokens of a text; joined, they are the text again.
+    """Yield the tokens of a text. Joined, they give the text again.
 
-    In square brackets a colon right after a value is a slice's, as in [1:n]; anywhere else :n is a parameter.
+    Inside square brackets a colon right after a value belongs to a slice, as in [1:n]. Anywhere else :n is a parameter.
 
-    Raises Unterminated.
+    Raises Unterminated if a string, quoted name or comment has no end.
     """
     at = depth = 0
     while match := _TOKEN.match(sql, at):

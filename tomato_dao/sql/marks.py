@@ -1,4 +1,4 @@
-"""Marks at the end of a query's lines, “-- if: group_id”, read into its choices and held against its head."""
+"""Parser of the marks at the end of a query's lines, such as “-- if: group_id”, checked against its head."""
 
 import re
 from collections import Counter
@@ -10,7 +10,7 @@ from ..errors import QueryFileError
 from .choices import Choices, Line, Make, Order
 
 MOST_VARIANTS = 64
-_MOST_FILTERS = 10  # more are too many variants whatever their lines say, and take long to count
+_MOST_FILTERS = 10  # a query with more has too many variants in any case, and counting them takes long
 _ANY = re.compile(r"--\s*(?:if|after|order)\b")
 _MARK = re.compile(r"--\s*(?P<what>if|after|order)\s*(?::\s*(?P<names>.*?))?\s*")
 _NAME = re.compile(r"[a-z_]\w*")
@@ -23,7 +23,7 @@ Wrong = Callable[[int, str], QueryFileError]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Annotations at a query's head. optional: names; orders: by name; number: the line that names what is optional."""
+    """Annotations at a query's head: optional parameters, orders by name, and the line that names the former."""
 
     name: str
     entity: str
@@ -36,19 +36,19 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Places in a query's text. skipped: what holds no parameters, comments among it; parameters: by where they stand."""
+    """Positions in a query's text: of parts without parameters (such as comments), and of its parameters."""
 
     skipped: Sequence[tuple[int, int]]
     parameters: Sequence[tuple[int, str]]
 
 
 def may_be_there(text: str) -> bool:
-    """Return whether a text looks as if it had marks; to read it as what has some takes longer."""
+    """Return whether a text may contain marks. Parsing them takes longer, and is skipped for other texts."""
     return _ANY.search(text) is not None
 
 
 def order(text: str, number: int, wrong: Wrong) -> Order:
-    """Return the order that a head's line names: “newest = d.at desc, d.source, d.dump_id”."""
+    """Parse an order from its line in the head: “newest = d.at desc, d.source, d.dump_id”."""
     name, equals, columns = (part.strip() for part in text.partition("="))
     if not equals or not _NAME.fullmatch(name) or not columns:
         raise wrong(number, f"not an order, such as “-- order: newest = d.at desc, d.id”: {text}")
@@ -58,9 +58,9 @@ def order(text: str, number: int, wrong: Wrong) -> Order:
 
 
 def read(head: Head, text: str, first: int, tokens: Tokens, make: Make, wrong: Wrong) -> Choices | None:
-    """Return the choices that a query's marks and head leave open; None for a query that has neither.
+    """Return the choices that a query's marks and head leave open, or None if it has neither.
 
-    first: the number of the text's first line in its file. Raises QueryFileError for what does not fit.
+    first: the line number of the text's first line in its file. Raises QueryFileError if marks and head do not match.
     """
     lines = list(_lines(text, first, tokens, wrong))
     if not head.optional and not head.orders and not any(mark for _, mark, _ in lines):
@@ -102,7 +102,7 @@ def _check_head(head: Head, wrong: Wrong) -> None:
 
 
 def _lines(text: str, first: int, tokens: Tokens, wrong: Wrong) -> Iterator[tuple[Line, tuple[str, str] | None, list[str]]]:
-    """Each line without its mark, the mark (“if”, “group_id”), and the parameters that it uses."""
+    """Split a text into lines: each without its mark, the mark (“if”, “group_id”), and the parameters that it uses."""
     start = 0
     for number, whole in enumerate(text.split("\n"), first):
         end = start + len(whole)
@@ -121,7 +121,7 @@ def _lines(text: str, first: int, tokens: Tokens, wrong: Wrong) -> Iterator[tupl
 
 
 def _marked(line: Line, mark: tuple[str, str] | None, used: Sequence[str], head: Head, wrong: Wrong) -> Line:
-    """Return the line, with what its mark says; it must name all that the line uses."""
+    """Return a line with its mark applied. The mark must name all optional parameters that the line uses."""
     what, text = mark or ("", "")
     optional = [name for name in used if name in head.optional]
     if what == "order":
@@ -143,7 +143,7 @@ def _marked(line: Line, mark: tuple[str, str] | None, used: Sequence[str], head:
 
 
 def _place_of_order(line: Line, head: Head, wrong: Wrong) -> Line:
-    """Return the line, which must be what the first order asks for: so the file is SQL that runs as it stands."""
+    """Return the order's line. It must have the first order's columns, so that the file is valid SQL as it is."""
     if head.orders:
         first = next(iter(head.orders.values()))
         if line.text.split() != ["order", "by", *first.columns.split()]:
@@ -152,7 +152,7 @@ def _place_of_order(line: Line, head: Head, wrong: Wrong) -> Line:
 
 
 def _continued(head: Head, lines: Sequence[Line], wrong: Wrong) -> dict[str, Order]:
-    """Return the orders with the parameters that continue each after a row: all have some, or none has."""
+    """Return the orders with the parameters that continue each after a row. Either all have them or none has."""
     orders = dict(head.orders)
     for line in lines:
         orders[line.order] = replace(orders[line.order], after=_compared(orders[line.order], line, head, wrong))
@@ -162,7 +162,7 @@ def _continued(head: Head, lines: Sequence[Line], wrong: Wrong) -> dict[str, Ord
 
 
 def _compared(order: Order, line: Line, head: Head, wrong: Wrong) -> tuple[str, ...]:
-    """Return the parameters of a row comparison, which must have the order's columns, and its direction."""
+    """Return the parameters of a row comparison. Its columns and direction must be the order's."""
     terms = [_COLUMN.fullmatch(term.strip()) for term in order.columns.split(",")]
     columns = [term["column"] for term in terms if term]
     ways = {term["way"] or "asc" for term in terms if term}

@@ -1,4 +1,4 @@
-"""Observers of named queries as they run, and the explaining of slow reads."""
+"""Observers of running queries, and the explanation of slow reads."""
 
 from contextlib import AbstractContextManager
 from threading import Lock
@@ -10,27 +10,27 @@ from .query import Query
 if TYPE_CHECKING:
     from .statements import QueryRunner
 
-_PERIOD = 60  # seconds between two plans of one query
+_PERIOD = 60  # minimum seconds between two logged plans of one query
 
 
 class Observer(Protocol):
-    """An observer of all calls, waits and transactions of a pool; tomato_dao.otel has one."""
+    """Interface of an observer of all calls, waits and transactions of a pool. tomato_dao.otel implements it."""
 
     def inside(self) -> Any:
-        """Return what the caller's call is part of: asked as a call begins, since its end may be seen elsewhere."""
+        """Return the caller's context when a call begins, since its end may be observed in another context."""
 
     def called(self, runner: "QueryRunner", query: Query, parent: Any, seconds: float, failed: BaseException | None) -> None:
-        """Hear of a call that has ended just now; a call that is repeated is told each time."""
+        """Record a call that has just ended. A call that is repeated is reported each time."""
 
     def waited(self, seconds: float) -> None:
-        """Hear of a task that has waited for a connection until just now."""
+        """Record a task's wait for a connection, which has just ended."""
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Look on while a transaction lasts."""
+        """Observe a transaction while the block runs."""
 
 
 class Explainer:
-    """Says which slow reads are explained: after so many seconds, at most once a minute for each query."""
+    """Decides which slow reads are explained: those beyond a threshold, at most once a minute for each query."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -38,7 +38,7 @@ class Explainer:
         self._lock = Lock()
 
     def is_due(self, query: Query) -> bool:
-        """Return whether the plan of a query shall be told now; then it was."""
+        """Return whether the plan of a query is due for logging. If so, count it as logged."""
         now = monotonic()
         with self._lock:
             if not query.is_read or now - self._told.get(query.base, now - _PERIOD) < _PERIOD:

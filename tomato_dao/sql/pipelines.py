@@ -1,4 +1,4 @@
-"""Commits, and what must be known of them, in one round trip: by libpq's pipeline mode."""
+"""Commits in libpq's pipeline mode: transaction id, commit and position in one round trip."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,11 +15,11 @@ from psycopg.rows import TupleRow
 
 _TUPLES, _DONE, _SYNC = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.PIPELINE_SYNC
 _TRANSACTION_ID = b"select pg_current_xact_id_if_assigned()"
-_numbers = count(1)  # of what is prepared
+_numbers = count(1)  # of prepared statements
 CommitState = Literal["", "begun", "sent", "failed", "done"]
 
 if TYPE_CHECKING:
-    from psycopg._connection_base import BaseConnection  # which has no public name
+    from psycopg._connection_base import BaseConnection  # psycopg has no public name for it
 
     _Base = BaseConnection[TupleRow]
 else:
@@ -27,15 +27,14 @@ else:
 
 
 class Committer(_Base):
-    """The part of a connection that commits: a transaction, or a statement that is one by itself.
+    """The part of a connection that commits transactions, and statements that are a transaction by themselves.
 
-    The transaction's id comes before the commit is begun, so that its outcome can be looked up where the answer is lost.
+    The transaction's id is read before the commit begins, so that its outcome can be looked up if the answer is lost.
 
-    keeps_statements: whether what is prepared stays so. asks_id: whether the id is asked for at a statement, too: it is one
-    more for the server. ask_behind: a statement that is sent behind each commit, so that it sees it; told_behind: its answer,
-    None where there is none. transaction_id: of what was committed last, 0 where that has
-    written nothing, None where it is not known; commit_state: what has become of that commit; returned: the result of a
-    statement that is a transaction by itself.
+    keeps_statements: whether prepared statements are kept. asks_id: whether the id is also requested for a single statement,
+    which costs the server one more. ask_behind: a statement that is sent after each commit, so that it sees the commit.
+    told_behind: its answer, or None. transaction_id: the id of the last commit, 0 if it has written nothing, None if it is
+    unknown. commit_state: the outcome of that commit. returned: the result of a statement that is a transaction by itself.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -43,18 +42,18 @@ class Committer(_Base):
         self.keeps_statements = True
         self.asks_id = False
         self.ask_behind = b""
-        self._beside: dict[bytes, bytes] = {}  # the names of what is prepared to be sent with commits
+        self._beside: dict[bytes, bytes] = {}  # the names of the prepared statements that are sent with commits
         self.begin_anew()
 
     def begin_anew(self, state: CommitState = "") -> None:
-        """Forget the last commit."""
+        """Reset the state of the last commit."""
         self.told_behind: bytes | None = None
         self.transaction_id: int | None = None
         self.commit_state: CommitState = state
         self.returned: PGresult | None = None
 
     def _exec_command(self, command: Any, *args: Any, **kwargs: Any) -> PQGen[PGresult | None]:
-        """Run what psycopg begins and ends transactions with: the place for it in 3.2 and 3.3, which have no public one."""
+        """Override psycopg's method that begins and ends transactions: psycopg 3.2 and 3.3 have no public one."""
         self.begin_anew()
         if command != b"COMMIT" or self._pipeline:
             result: PGresult | None = yield from super()._exec_command(command, *args, **kwargs)
@@ -62,7 +61,7 @@ class Committer(_Base):
         return (yield from self._commit())
 
     def _commit(self) -> PQGen[PGresult]:
-        """Commit a transaction. Raises psycopg's error where that fails."""
+        """Commit a transaction. Raises psycopg's error if that fails."""
         pgconn = self.pgconn
         behind = self.ask_behind if pgconn.transaction_status == pq.TransactionStatus.INTRANS else b""
         yield from self._prepare_beside(behind)
@@ -75,14 +74,14 @@ class Committer(_Base):
             told = yield from self._next_result()
             if told.status != _TUPLES:
                 self.commit_state = "failed"
-                raise error_from_result(told, encoding="utf-8")  # as nothing is read after it, the session ends
+                raise error_from_result(told, encoding="utf-8")  # nothing is read after it, so the session ends
             self.transaction_id = int(told.get_value(0, 0) or 0)
             committed = yield from self._next_result()
             if committed.status == _DONE:
                 self.commit_state = "done" if committed.command_status == b"COMMIT" else "failed"
             elif not _ends_session(committed):
                 self.commit_state = "failed"
-            yield from self._next_result()  # of the Sync
+            yield from self._next_result()  # the result of the Sync
             yield from self._hear_behind(behind)
         finally:
             self._leave_pipeline()
@@ -91,9 +90,9 @@ class Committer(_Base):
         return committed
 
     def _write(self, name: str, send_statement: Callable[[], None]) -> PQGen[PGresult]:
-        """Send a statement of that name that is a transaction by itself; return its result, or that of what failed.
+        """Run a prepared statement as a transaction by itself. Return its result, or the result of the step that failed.
 
-        Raises psycopg's error where the session is lost.
+        Raises psycopg's error if the session is lost.
         """
         if self.asks_id or self.ask_behind:
             return (yield from self._write_and_ask(name, send_statement))
@@ -103,13 +102,13 @@ class Committer(_Base):
         last: PGresult = results[-1]
         if last.status in (_TUPLES, _DONE):
             self.commit_state, self.returned = "done", last
-        elif len(results) == 1 or not _ends_session(last):  # else the session ended after the statement, in its commit
+        elif len(results) == 1 or not _ends_session(last):  # otherwise the session ended after the statement, during its commit
             self.commit_state = "failed"
         return last
 
     def _write_and_ask(self, name: str, send_statement: Callable[[], None]) -> PQGen[PGresult]:
         pgconn, behind = self.pgconn, self.ask_behind
-        ask_id = _TRANSACTION_ID.replace(b"select", b"select /* %b */" % name.encode())  # it is what runs during the commit
+        ask_id = _TRANSACTION_ID.replace(b"select", b"select /* %b */" % name.encode())  # shown during the commit
         yield from self._prepare_beside(ask_id, behind)
         pgconn.enter_pipeline_mode()
         try:
@@ -127,11 +126,11 @@ class Committer(_Base):
                 self.transaction_id = int(asked.get_value(0, 0) or 0)
             else:
                 self.commit_state = "failed"
-                told = told if told.status not in (_TUPLES, _DONE) else asked  # as where that was cancelled
+                told = told if told.status not in (_TUPLES, _DONE) else asked  # as when the statement was cancelled
             end = yield from self._next_result()
             if end.status == _SYNC:
                 self.commit_state = "done" if self.commit_state == "sent" else "failed"
-            else:  # the commit was refused, as by a deferred constraint, or the session ended
+            else:  # the commit was refused, for example by a deferred constraint, or the session ended
                 told = end
                 if _ends_session(end):
                     return told
@@ -143,7 +142,7 @@ class Committer(_Base):
         return told
 
     def _prepare_beside(self, *statements: bytes) -> PQGen[None]:
-        """Prepare what is sent with commits, once in a session."""
+        """Prepare the statements that are sent with commits, once in a session."""
         for sql in statements:
             if sql and self.keeps_statements and sql not in self._beside:
                 name = b"beside:%d" % next(_numbers)
@@ -160,7 +159,7 @@ class Committer(_Base):
             self.pgconn.send_query_params(sql, None)
 
     def _send_all(self, behind: bytes) -> PQGen[None]:
-        """Send what commits, and what is asked behind it: a Sync in between commits first."""
+        """Send the steps of a commit and the statement after it. A Sync in between makes the server commit first."""
         self.pgconn.pipeline_sync()
         if behind:
             self._send_beside(behind)
@@ -169,7 +168,7 @@ class Committer(_Base):
         yield from send(self.pgconn)
 
     def _hear_behind(self, behind: bytes) -> PQGen[None]:
-        """Read what was asked behind a commit; where that fails the commit stands, and nothing is told."""
+        """Read the answer of the statement after a commit. If it failed, the commit stands and the answer is None."""
         if not behind:
             return
         with suppress(psycopg.Error):
@@ -188,12 +187,12 @@ class Committer(_Base):
         return last
 
     def _leave_pipeline(self) -> None:
-        """Leave pipeline mode; where results are still to come, the session counts as active, and is not used again."""
+        """Leave pipeline mode. If results are outstanding, the session counts as active and is not used again."""
         with suppress(psycopg.Error):
             self.pgconn.exit_pipeline_mode()
 
 
 def _ends_session(result: PGresult) -> bool:
-    """Return whether a result is the session's own end, after which nothing comes."""
+    """Return whether a result reports the end of the session, after which nothing follows."""
     state = result.error_field(pq.DiagnosticField.SQLSTATE) if result.status == pq.ExecStatus.FATAL_ERROR else None
     return state is not None and state.startswith((b"57P", b"08"))

@@ -1,4 +1,4 @@
-"""One named query, as its file tells of it."""
+"""A named query, as its file declares it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from ..errors import Call, entity_of
 if TYPE_CHECKING:
     from .choices import Choices
 
-# Parameters that say, beside those that end in _id, which one a call is about.
+# Parameters that, like those that end in _id, identify the object of a call.
 _WHICH = ("id", "name", "key", "source")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """One named query.
+    """A named query.
 
     name: file and name, "hosts.get"; parameters: in order; kind: its suffix, "" many rows, "^" one or none,
     "$" one value, "!" affected rows, "<!" exactly one row; record_class: the class of its rows, or None;
-    nullable: parameters (and "result") that may be null; claims: what it says where the server can't know ("not null", "one
-    row", "plan", "twice", "repeatable", "writes"), for the checks; sql: what the server gets; verb: what it does;
-    repeatable: whether a call may be run again where its session has ended, and the server may have carried it out.
-    choices: what it leaves open; its sql has all lines then, and its variants are what runs. lines: of a variant, the place in
+    nullable: parameters (and "result") that may be null; claims: annotations that the server cannot derive ("not null", "one
+    row", "plan", "twice", "repeatable", "writes"), used by the checks; sql: the text sent to the server; verb: its first word;
+    repeatable: whether a call may be repeated if its session has ended and the server may have executed it; choices: optional
+    parameters and orders, in which case sql has all lines and the variants are run; lines: for a variant, the line number in
     the file of each line of its sql.
     """
 
@@ -45,12 +45,12 @@ class Query:
 
     @property
     def base(self) -> str:
-        """The name of the query that a variant is of; of any other query its own name."""
+        """The name of a variant's query; for any other query, its own name."""
         return self.name.partition("[")[0]
 
     @property
     def reads_only(self) -> bool:
-        """True if it was proved that the query only reads."""
+        """True if the query was proved to be read-only."""
         return self.repeatable and "repeatable" not in self.claims
 
     @property
@@ -60,7 +60,7 @@ class Query:
 
     @property
     def entity(self) -> str:
-        """The entity that the query is about, "host"."""
+        """The entity of the query, "host"."""
         return entity_of(self.file)
 
     @property
@@ -70,24 +70,24 @@ class Query:
 
     @property
     def not_null(self) -> frozenset[str]:
-        """The columns that it says can't be null."""
+        """The columns that the query declares as not null."""
         return frozenset(self.claims.get("not null", "").replace(",", " ").split())
 
     def line_at(self, position: int) -> int:
-        """Return the line of the file in which a character of the sql stands, counted from 1."""
+        """Return the line number in the file, from 1, of a character of the sql."""
         place = self.sql.count("\n", 0, position - 1)
         return self.lines[place] if self.lines else self.sql_line + place
 
     def variants(self) -> "Iterator[Query]":
-        """Return what may run: the query's variants, or the query itself where it leaves nothing open."""
+        """Return the query's variants, or the query itself if it has no choices."""
         if self.choices is None:
             yield self
         else:
             yield from self.choices.variants()
 
     def call(self, values: Sequence[object]) -> Call:
-        """Return a call of the query with its values, for an error to tell."""
-        if self.verb == "insert" and "on conflict" not in self.sql:  # what is new has at most a name
+        """Describe a call of the query with its values, for an error message."""
+        if self.verb == "insert" and "on conflict" not in self.sql:  # a new object has at most a name
             which = [p for p in self.parameters if p == "name"]
         else:
             which = [p for p in self.parameters if (p in _WHICH or p.endswith("_id")) and "list" not in self.name]

@@ -1,4 +1,4 @@
-"""The named queries of db/queries: read once, checked as they are read, parameters turned into $1, $2 and so on."""
+"""Loader of the named queries in db/queries: checks them and turns their parameters into $1, $2 and so on."""
 
 import hashlib
 import re
@@ -30,19 +30,20 @@ _CHANGES = re.compile(
     re.IGNORECASE,
 )
 _CAST_OR_SLICE = re.compile(r"\[[^\[\]]*:")
-# Stands beside the query files, and names the queries that were proved to read only, each with the fingerprint of its SQL.
+# A file beside the query files that names the queries that were proved to be read-only, each with its SQL's fingerprint.
 READ_ONLY = "read_only.txt"
 
 
 class QueryFiles(Mapping[str, Query]):
-    """The queries of a directory's *.sql files, by name ("hosts.get").
+    """The queries of all *.sql files in a directory, by name ("hosts.get").
 
-    All texts are read at once, so that they are of one version; a file is parsed when one of its queries is first asked for,
+    All files are read at once, so that they are of one version. A file is parsed when one of its queries is first requested,
     since parsing all of them takes a third of the time of an import.
 
-    A query may be run again after its session ended where READ_ONLY proves that it only reads, or “-- repeatable:” says why.
+    A query may be repeated after its session has ended if READ_ONLY proves that it only reads, or if “-- repeatable:” gives a
+    reason.
 
-    Asking raises QueryFileError, which names file and line, for anything that is wrong in the file.
+    A lookup raises QueryFileError, which names file and line, for any error in the file.
     """
 
     def __init__(self, directory: Path, row_classes: Mapping[str, type] = MappingProxyType({})) -> None:
@@ -53,7 +54,7 @@ class QueryFiles(Mapping[str, Query]):
         self._parsed: dict[str, dict[str, Query]] = {}
 
     def __getitem__(self, name: str) -> Query:
-        """Return the query of a name."""
+        """Return the query with this name."""
         return self._of(name.partition(".")[0])[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -62,7 +63,7 @@ class QueryFiles(Mapping[str, Query]):
             yield from self._of(file)
 
     def __len__(self) -> int:
-        """Return how many queries there are."""
+        """Return the number of queries."""
         return sum(len(self._of(file)) for file in self._lines)
 
     def _of(self, file: str) -> dict[str, Query]:
@@ -74,22 +75,22 @@ class QueryFiles(Mapping[str, Query]):
                 if query.name in found:
                     raise _wrong(path, query.line, f"{query.name} is already defined in line {found[query.name].line}")
                 found[query.name] = query
-            parsed = self._parsed.setdefault(file, found)  # another thread may have been first
+            parsed = self._parsed.setdefault(file, found)  # another thread may have parsed it first
         return parsed
 
 
 def load(directory: Path, row_classes: Mapping[str, type] = MappingProxyType({})) -> dict[str, Query]:
-    """Return all queries of a directory, parsed at once. Parameters and errors are those of `QueryFiles`."""
+    """Return all queries of a directory, parsed immediately. Parameters and errors are those of `QueryFiles`."""
     return dict(QueryFiles(directory, row_classes))
 
 
 def fingerprint(sql: str) -> str:
-    """Return what changes with the text of a query, so that a proof holds for this text alone."""
+    """Return a hash of a query's text, so that a proof is valid for this text only."""
     return hashlib.sha256(sql.encode()).hexdigest()[:16]
 
 
 def _proved(file: Path) -> Set[tuple[str, str]]:
-    """Return names and fingerprints of the queries that were proved to read only; none where there is no such file."""
+    """Return names and fingerprints of the queries proved to be read-only; none if the file does not exist."""
     if not file.exists():
         return frozenset()
     lines = (line.split() for line in file.read_text("utf-8").splitlines() if not line.startswith("#"))
@@ -97,7 +98,7 @@ def _proved(file: Path) -> Set[tuple[str, str]]:
 
 
 def strays(directory: Path) -> list[Path]:
-    """Return what lies among query files and is none: by its name, or since it has SQL and no “-- name:”; not hidden files."""
+    """Return the visible files that are no query files: by their name, or with SQL but no “-- name:”."""
     return [
         path
         for path in sorted(directory.glob("[!.]*.sql"))
@@ -106,7 +107,7 @@ def strays(directory: Path) -> list[Path]:
 
 
 def _is_query_file(path: Path) -> bool:
-    """Return whether a DAO can have the file's queries; no copy, and nothing that an editor or an archive has left."""
+    """Return whether a file name is valid for a query file. Copies and leftovers of editors or archives are not."""
     return bool(_FILE_NAME.fullmatch(path.name))
 
 
@@ -123,7 +124,7 @@ def _lines(path: Path) -> list[str]:
 
 def _read(path: Path, lines: list[str], row_classes: Mapping[str, type], proved: Set[tuple[str, str]]) -> Iterator[Query]:
     starts = [n for n, line in enumerate(lines) if _NAME.match(line)]
-    for n, line in enumerate(lines[: starts[0] if starts else 0]):  # without any it is somebody's notes, which checks name
+    for n, line in enumerate(lines[: starts[0] if starts else 0]):  # without any: notes, which the checks report
         if line.strip() and not line.startswith("--"):
             raise _wrong(path, n + 1, "SQL before the first “-- name:”")
     for start, end in pairwise([*starts, len(lines)]):
@@ -215,7 +216,7 @@ def _parse(path: Path, line: int, lines: list[str], row_classes: Mapping[str, ty
 
 
 def _variant(query: Query, name: str, parameters: tuple[str, ...], text: str, lines: tuple[int, ...]) -> Query:
-    """Return the query with some of its lines and parameters."""
+    """Return the variant of a query with some of its lines and parameters."""
     sql, _, _ = _number(text, parameters, name)
     return replace(query, name=name, parameters=parameters, sql=sql, lines=lines)
 
@@ -234,9 +235,9 @@ def _tokens(text: str) -> marks.Tokens:
 
 
 def _number(text: str, declared: tuple[str, ...], label: str) -> tuple[str, set[str], str]:
-    """Return the text with $n for each :name, the names that it uses, and the text without strings and comments.
+    """Return the text with $n for each :name, the names used, and the text without strings and comments.
 
-    The label stands after the first word: leading comments are stripped by PostgreSQL 18.
+    The label follows the first word, since PostgreSQL 18 strips leading comments.
     """
     parts: list[str] = []
     bare: list[str] = []

@@ -1,4 +1,4 @@
-"""Rows: a frozen class per shape of row, and the builders that make rows of a query's result."""
+"""Rows: a frozen class for each shape of row, and builders that turn a query's result into rows."""
 
 import json
 from collections import deque
@@ -23,15 +23,15 @@ Decode = Callable[[Sequence[bytes | None]], list[Any]]
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """Base of all row classes: frozen, comparable, printable and pickle-able; the fields are the query's columns in order.
+    """Base of all row classes: frozen, comparable and picklable. The fields are the query's columns in order.
 
-    A row inside a row is a JSON array of its columns, which is what `array_like` reads. The garbage collector passes rows
-    over: nothing inside of a row leads back to it.
+    A nested row is a JSON array of its columns, which `array_like` decodes. The garbage collector does not track rows, since
+    nothing inside a row refers back to it.
     """
 
 
 class RawJson:
-    """An adaptation context in which JSON arrives as its bytes, so that a whole column is decoded at once."""
+    """An adaptation context that loads JSON as bytes, so that a whole column can be decoded at once."""
 
     def __init__(self, context: AdaptContext) -> None:
         self.connection = context.connection
@@ -42,7 +42,7 @@ class RawJson:
 
 
 class _JsonText(Loader):
-    """JSON in a result in text format, as it is."""
+    """Loader that returns JSON in a text-format result unchanged."""
 
     format = pq.Format.TEXT
 
@@ -51,17 +51,17 @@ class _JsonText(Loader):
 
 
 def has_raw_json(columns: Sequence[int]) -> bool:
-    """Return whether a result with columns of these types is read in the context `RawJson`.
+    """Return whether a result with columns of these types is loaded in the context `RawJson`.
 
-    Arrays of JSON are not: their elements are decoded one by one.
+    Arrays of JSON do not need it: their elements are decoded one by one.
     """
     return not _JSON.isdisjoint(columns) and _JSON_ARRAYS.isdisjoint(columns)
 
 
 def row_builder(record_class: type | None, columns: Sequence[int]) -> Callable[[Tuples], Sequence[Any]]:
-    """Return the function that makes rows of a result's tuples.
+    """Return a function that turns a result's tuples into rows.
 
-    record_class: the rows' class; None for the value itself, or the tuple of several. columns: the types of the columns.
+    record_class: the rows' class, or None for the single value or the tuple of several. columns: the types of the columns.
     """
     raw = [n for n, oid in enumerate(columns) if oid in _JSON] if has_raw_json(columns) else []
     if record_class is not None:
@@ -96,9 +96,9 @@ def _tuples_with_json(raw: Sequence[int], decode: Decode, tuples: Tuples) -> Tup
 
 
 def _rows_with_json(record_class: type, decoders: Sequence[tuple[int, str, Decode]], tuples: Tuples) -> list[Any]:
-    """Make the rows, then decode each column of JSON at once and put it into them.
+    """Create the rows, then decode each JSON column as a whole and store its values in them.
 
-    That takes a third of the time of decoding row by row, and 0.8 of turning the tuples into columns and back.
+    This takes a third of the time of decoding row by row, and 0.8 of converting the tuples to columns and back.
     """
     rows = list(starmap(record_class, tuples))
     for n, name, decode in decoders:
@@ -112,12 +112,12 @@ def _column_decoder(type_: Any) -> Decode:
 
 
 def _decode_column(decoder: "msgspec.json.Decoder[list[Any]]", type_: Any, values: Sequence[bytes | None]) -> list[Any]:
-    """Decode a column of JSON at once: jsonb in binary is its text after a 1, a byte that JSON text never has."""
+    """Decode a JSON column as a whole. Binary jsonb is a byte 1, which JSON text never contains, and its text."""
     try:
         return decoder.decode(b"[%b]" % b",".join(values).replace(b"\1", b""))  # type: ignore[arg-type]
-    except TypeError:  # a null among them
+    except TypeError:  # the column contains a null
         values = [value or b"null" for value in values]
-    except (msgspec.MsgspecError, RecursionError):  # one of the values needs, or is, an exception
+    except (msgspec.MsgspecError, RecursionError):  # one of the values needs special treatment or is invalid
         return [_decode_exactly(value, type_) for value in values]
     return _decode_column(decoder, type_, values)
 
@@ -129,14 +129,14 @@ def _decode_exactly(value: bytes | None, type_: Any) -> Any:
 
 
 def load_json(text: bytes | str) -> Any:
-    """Decode JSON. An integer is exact where Python converts so many digits, and a number beyond every float infinite.
+    """Decode JSON. Integers are exact up to Python's limit of digits; a number beyond float's range becomes infinite.
 
-    Raises psycopg.DataError where it is nested more deeply than Python reads, as psycopg does for other unreadable values.
+    Raises psycopg.DataError if the nesting is too deep for Python, as psycopg does for other unreadable values.
     """
     try:
         try:
             return msgspec.json.decode(text)
-        except msgspec.MsgspecError:  # a number beyond every float or of thousands of digits
+        except msgspec.MsgspecError:  # a number beyond float's range or with thousands of digits
             return json.loads(text, parse_int=_huge)
     except RecursionError:
         raise psycopg.DataError("JSON is nested too deeply to be read") from None
@@ -145,5 +145,5 @@ def load_json(text: bytes | str) -> Any:
 def _huge(digits: str) -> int | float:
     try:
         return int(digits)
-    except ValueError:  # more digits than Python converts
+    except ValueError:  # more digits than Python's limit
         return float(digits)

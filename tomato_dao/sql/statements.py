@@ -1,8 +1,8 @@
-"""Named queries as they run: prepared once per connection, parameters and results in binary, rows built positionally.
+"""Execution of named queries: prepared once per connection, binary parameters and results, rows built by position.
 
-psycopg's cursor costs more than the rest of a call, so statements go through the connection's libpq handle; parameters
-and rows go through psycopg's own adapters, and waiting through psycopg's own wait, so that Ctrl-C and cancellation work.
-All up to the waiting is generators, as psycopg's own are, which `QueryConnection` and `aio.connection` both drive.
+psycopg's cursor costs more than the rest of a call, so statements are sent through the connection's libpq handle. Values are
+converted by psycopg's adapters, and waiting is done by psycopg's wait function, so that Ctrl-C and cancellation work.
+Everything but the waiting is written as generators, like psycopg's own, which `QueryConnection` and `aio.connection` both run.
 """
 
 import select
@@ -42,15 +42,15 @@ from .timing import TimedConnection, ending
 _BINARY, _TEXT = pq.Format.BINARY, pq.Format.TEXT
 _TUPLES, _DONE = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK
 _IDLE = pq.TransactionStatus.IDLE
-_LONGEST_NAME = 48  # bytes of a query's name in that of its statement, which “deallocate” would cut off after 63
-# Errors that adapting a value of a wrong type or range raises, in Python or in psycopg.
+_LONGEST_NAME = 48  # bytes of a query's name in its statement's name, which “deallocate” would truncate to 63
+# Errors raised by Python or psycopg when a value of a wrong type or range is adapted.
 _ADAPTATION_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, struct.error, psycopg.Error)
-# Classes of SQLSTATEs of a statement that a change of the schema has made stale: its result, itself, what it names and
-# the types that it was prepared for are not there any more.
+# SQLSTATE classes of a statement that a change of the schema has made stale: its result type has changed, or the statement, an
+# object that it names, or one of its types does not exist any more.
 _STALE = ("0A", "26", "42", "XX")
-# SQLSTATEs after which the server has ended the session, or is about to.
+# SQLSTATEs with which the server ends the session.
 _ENDED = ("57P01", "57P02", "57P03", "08")
-CLEANING = 5  # seconds that a session may take to be cleaned, before it is closed instead
+CLEANING = 5  # seconds allowed for cleaning a session; after that it is closed instead
 _BASE_TYPE = b"""
 with recursive base as (
   select t.oid, t.typbasetype from pg_type t where t.oid = $1
@@ -59,14 +59,14 @@ with recursive base as (
 )
 select b.oid::int8 from base b where b.typbasetype = 0
 """
-# To begin, end and undo what is one unit: by itself, and in a transaction.
+# Commands that begin, end and undo a unit of work: outside of a transaction, and inside one.
 _ALONE = (b"begin", b"commit", b"rollback")
 _NESTED = (b"savepoint described", b"release described", b"rollback to described; release described")
 _SOURCE = b"select source from pg_settings where name = 'default_transaction_read_only'"
 _GENERIC_PLANS = 160000  # the first server version that explains a statement without values
-_LAST_WORDS = ("FATAL", "PANIC")  # severities of what the server says before it ends a session
-READ_ONLY_TRANSACTION = "25006"  # refused before anything was done
-# The parts of `discard all` that keep our prepared statements, in one round trip.
+_LAST_WORDS = ("FATAL", "PANIC")  # severities of the server's last message before it ends a session
+READ_ONLY_TRANSACTION = "25006"  # the server refuses it before it has changed anything
+# `discard all` without the parts that would drop our prepared statements, in one round trip.
 CLEAN: LiteralString = (
     "close all; reset session authorization; reset all; unlisten *; select pg_advisory_unlock_all(); discard temp"
 )
@@ -74,7 +74,7 @@ CLEAN: LiteralString = (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The server's description of a query: its parameters' types, the same without domains, and its columns' types."""
+    """The server's description of a query: the types of its parameters, their base types, and the types of its columns."""
 
     types: tuple[int, ...]
     parameters: tuple[int, ...]
@@ -82,15 +82,14 @@ class Shape:
 
 
 class QueryRunner(Committer):
-    """All of a connection that runs named queries but the waiting; it keeps the statements it has prepared for them.
+    """The part of a connection that runs named queries, without the waiting. It keeps their prepared statements.
 
-    shapes: where the shapes of queries are kept that are sent as they are, for a server behind a pooler that can't keep
-    prepared statements; None where statements are prepared. used_at, expires_at: the pool's, by its monotonic clock.
-    counts: what it counts; query, began: what it runs or ran last, and since when; slow: seconds after which a call is told
-    of; labels: the observer's own, by query.
-    failure: what failed in the transaction that it is in, if anything did. seeks_writable: whether the URL has libpq look for
-    a server that can be written to. moved: whether the session was closed since its server can't be any more. server: which
-    one it is of, where that is known.
+    shapes: descriptions of queries that are sent unprepared, behind a pooler that does not keep prepared statements; None if
+    statements are prepared. used_at, expires_at: set by the pool, in seconds of the monotonic clock. counts: its counters.
+    query, began: the running or latest query and its start. slow: seconds after which a call is reported. labels: data that the
+    observer keeps for each query. failure: the query that failed in the current transaction, if any. seeks_writable: whether
+    the URL makes libpq search for a writable server. moved: whether the session was closed because its server turned read-only.
+    server: the identity of its server, if known.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -113,22 +112,22 @@ class QueryRunner(Committer):
         self._statements: dict[Query, Statement] = {}
         self._base_types: dict[int, int] = {}
         self._count = 0
-        self._marks: dict[Query, bytes] = {}  # behind the text of what was prepared anew
+        self._marks: dict[Query, bytes] = {}  # appended to the text of a query that was prepared again
 
     def watch(self, slow: float, explainer: Explainer | None, observer: Observer | None) -> None:
-        """Have calls logged that take longer than so many seconds, slow reads explained, and all calls observed."""
+        """Log calls that take longer than *slow* seconds, explain slow reads, and report all calls to the observer."""
         self._log_after = slow
         self._explain_after = inf if explainer is None else explainer.seconds
-        # One comparison for all that may look at a call, so that it costs a quick one nothing.
+        # A single comparison decides whether a call is reported anywhere, so that it costs a fast call almost nothing.
         self.slow = min(slow, self._explain_after, LEAST) if observer is None else -1.0
         self._explainer, self._observer = explainer, observer
 
     def running(self, query: Query, values: Sequence[object]) -> PQGen[Any]:
-        """Return the query's rows; of a query that returns none, the number of rows that it changed.
+        """Run a query. Return its rows, or the number of affected rows if it returns none.
 
-        Raises psycopg's class for the server's SQLSTATE, InvalidValue for a value that does not fit. Where a change of the
-        schema has made the statement stale it is prepared and run again, outside a transaction: a statement that failed
-        has changed nothing. One that the server may have carried out is never repeated.
+        Raises psycopg's class for the server's SQLSTATE, and InvalidValue for a value of a wrong type or range. Outside a
+        transaction, a statement that a change of the schema has made stale is prepared and run again: it has failed without
+        changing anything. A statement that the server may have executed is never repeated.
         """
         tally = self.counts.tallies.get(query) or self.counts.begin(query)
         self.query = query
@@ -137,7 +136,7 @@ class QueryRunner(Committer):
         is_write = not query.reads_only
         if is_write:
             self.begin_anew("begun")
-        for attempts_left in (5, 4, 3, 2, 1, 0):  # at once: migrations change a table several times in a row
+        for attempts_left in (5, 4, 3, 2, 1, 0):  # several in a row, since a migration changes a table several times
             statement = known = self._statements.get(query)
             self.began = began = monotonic()
             try:
@@ -152,7 +151,7 @@ class QueryRunner(Committer):
                 tally.errors += 1
                 if known is None or not (yield from self._has_changed(known)):
                     raise
-                yield from self._forget(query)  # by its new types the value may fit
+                yield from self._forget(query)  # the value may fit the new types
             except psycopg.Error as error:
                 failed = error
                 tally.errors += 1
@@ -173,7 +172,7 @@ class QueryRunner(Committer):
                     self._tell(query, parent, seconds, failed)
                     if failed is None and seconds > self._explain_after:
                         yield from self._explain(query, seconds)
-                failed = None  # it would keep this frame
+                failed = None  # otherwise the error would keep this frame alive
         raise AssertionError("the last attempt returns or raises")
 
     def _tell(self, query: Query, parent: Any, seconds: float, failed: BaseException | None) -> None:
@@ -185,7 +184,7 @@ class QueryRunner(Committer):
             self._observer.called(self, query, parent, seconds, failed)
 
     def _explain(self, query: Query, seconds: float) -> PQGen[None]:
-        """Log the server's plan of a slow read; that this fails is no fault of the call."""
+        """Log the server's plan of a slow read. A failure here does not fail the call."""
         if self._explainer is None or not self._explainer.is_due(query):
             return
         begin, _, undo = _ALONE if self.pgconn.transaction_status == _IDLE else _NESTED
@@ -209,19 +208,19 @@ class QueryRunner(Committer):
             yield from self._ask(b"set local plan_cache_mode = force_generic_plan; prepare explained as " + sql)
             nulls = b"(" + b", ".join([b"null"] * parameters) + b")" if parameters else b""
             told = yield from self._ask(b"explain execute explained" + nulls)
-            yield from self._ask(b"deallocate explained")  # before a pooler gives the session to another
+            yield from self._ask(b"deallocate explained")  # before a pooler hands the session to another client
         else:
             told = yield from self._ask(b"explain (generic_plan) " + sql)
         return [(told.get_value(row, 0) or b"").decode() for row in range(told.ntuples)]
 
     def answer(self) -> Any:
-        """Return what the last write has returned, the answer to whose commit was lost."""
+        """Return the result of the last write, whose commit's answer was lost."""
         assert self.query is not None  # noqa: S101
         assert self.returned is not None  # noqa: S101
         return self._statements[self.query].read(self.returned)
 
     def ended(self, error: psycopg.Error) -> bool:
-        """Return whether an error means that the session is over; then close it."""
+        """Return whether an error means that the session has ended. If so, close the connection."""
         state = error.sqlstate or ""
         if state == READ_ONLY_TRANSACTION and self.pgconn.parameter_status(b"in_hot_standby") == b"on":
             error.add_note(STANDBY)
@@ -233,55 +232,55 @@ class QueryRunner(Committer):
         return True
 
     def has_ended(self) -> bool:
-        """Return whether the session's end has arrived already, and close it then. It costs no round trip."""
+        """Return whether the server has ended the session. If so, close the connection. Takes no round trip."""
         try:
             while self._poll(0) and not self._last_words:
                 self.pgconn.consume_input()
-                self.pgconn.is_busy()  # reads what has come; last words of the server are a notice
+                self.pgconn.is_busy()  # reads pending data; the server's last message arrives as a notice
             if not self._last_words:
                 return False
-        except psycopg.Error:  # the connection was closed without a word
+        except psycopg.Error:  # the connection was closed without a message
             pass
         self.end()
         return True
 
     def end(self) -> None:
-        """Close the connection, without waiting for anything."""
+        """Close the connection without waiting."""
         self._closed = True
         self.pgconn.finish()
 
     def _is_server_read_only(self) -> bool:
-        """Return whether a server that was looked for to be written to is so no more; not the transaction, or the role."""
+        """Return whether the server, rather than the transaction or the role, has turned read-only."""
         if not self.seeks_writable or self.read_only:
             return False
         status = self.pgconn.parameter_status
         return status(b"in_hot_standby") == b"on" or status(b"default_transaction_read_only") == b"on"
 
     def role_reads_only(self) -> PQGen[bool]:
-        """Return whether the session is read-only by its role, database or URL, so that another server would not help."""
+        """Return whether role, database or URL make the session read-only, so that another server would not help."""
         if self.pgconn.parameter_status(b"default_transaction_read_only") != b"on":
             return False
         source = (yield from self._ask(_SOURCE)).get_value(0, 0)
         return source not in (b"configuration file", b"command line")
 
     def raw_json(self) -> RawJson:
-        """Return this connection's adapters with JSON as bytes, made when the first statement needs them."""
+        """Return this connection's adapters that load JSON as bytes. They are created on first use."""
         if self._raw_json is None:
             self._raw_json = RawJson(self)
         return self._raw_json
 
     def _forget(self, query: Query) -> PQGen[None]:
-        """Prepare the query anew at its next call."""
+        """Drop a query's prepared statement, so that the next call prepares it again."""
         statement = self._statements.pop(query, None)
-        self._marks[query] = b" -- " + token_hex(4).encode()  # PgBouncer keeps one statement for each text, stale or not
+        self._marks[query] = b" -- " + token_hex(4).encode()  # PgBouncer keeps one statement for each text, even a stale one
         if self.shapes is not None:
             self.shapes.pop(query, None)
         elif statement and statement.name and self.pgconn.transaction_status == _IDLE:
-            with suppress(psycopg.Error):  # it may be gone already
+            with suppress(psycopg.Error):  # it may not exist any more
                 yield from self._ask(b'deallocate "%b"' % statement.name)
 
     def _has_changed(self, statement: "Statement") -> PQGen[bool]:
-        """Return whether the server sees other types in a query than when the statement was made."""
+        """Return whether the server describes other types for a query than when the statement was prepared."""
         if self.pgconn.transaction_status == pq.TransactionStatus.INERROR:
             return False
         return (yield from self._describe_alone(statement.query)) != statement.shape
@@ -297,9 +296,9 @@ class QueryRunner(Committer):
         return Statement(self, query, shape, b"")
 
     def _describe_alone(self, query: Query) -> PQGen[Shape]:
-        """Return the shape of a query, of which nothing stays prepared."""
+        """Return the shape of a query without keeping a prepared statement."""
         begin, end, undo = _ALONE if self.pgconn.transaction_status == _IDLE else _NESTED
-        yield from self._ask(begin)  # so that a pooler sends both steps to one server
+        yield from self._ask(begin)  # in a transaction, so that a pooler sends both steps to the same session
         try:
             shape = yield from self._describe(b"", query)
         except psycopg.Error:
@@ -322,7 +321,7 @@ class QueryRunner(Committer):
         return Shape(tuple(types), tuple(self._base_types.get(oid, oid) for oid in types), tuple(columns))
 
     def _ask_for_base_type(self, oid: int) -> PQGen[None]:
-        """Learn which type a domain is of; another type stands for itself."""
+        """Look up the base type of a domain. Any other type is its own base type."""
         self.pgconn.send_query_params(_BASE_TYPE, [str(oid).encode()])
         base = (yield from self._result()).get_value(0, 0)
         self._base_types[oid] = int(base) if base else oid
@@ -339,14 +338,14 @@ class QueryRunner(Committer):
 
 
 class QueryConnection(QueryRunner, TimedConnection):
-    """A connection of psycopg that runs named queries."""
+    """A psycopg connection that runs named queries."""
 
     def run(self, query: Query, values: Sequence[object]) -> Any:
-        """Return the rows of a query, or the number of rows that it changed, and raise as `running` does."""
+        """Return the rows of a query, or the number of affected rows. Raises the errors of `running`."""
         return self.wait(self.running(query, values))
 
     def clean(self) -> None:
-        """Undo what the escape hatch may have set or left in the session; where that fails, the connection is closed."""
+        """Reset all session state that a user of `connection()` may have left. If that fails, close the connection."""
         if self.closed:
             return
         with ending(CLEANING):
@@ -362,7 +361,7 @@ class QueryConnection(QueryRunner, TimedConnection):
 
 
 class Statement:
-    """A query on one connection, ready to be called with its values."""
+    """A query prepared on one connection."""
 
     __slots__ = (
         "_connection",
@@ -381,17 +380,17 @@ class Statement:
         self._connection = connection
         self.query = query
         self.shape = shape
-        self.name = name  # empty where it is sent as it is
+        self.name = name  # empty if the query is sent unprepared
         self._expect(shape.columns)
         self._dumpers: list[Callable[[Any], Buffer | None]] = []
-        self._packers: list[Callable[[Any], Buffer | None]] = []  # quicker, and right where no value is a bool
+        self._packers: list[Callable[[Any], Buffer | None]] = []  # faster, and correct if no value is a bool
         self._formats: list[int] = []
         for parameter, oid in zip(query.parameters, shape.parameters, strict=True):
             try:
                 dumper = connection.adapters.get_dumper_by_oid(oid, _BINARY)(NoneType, self._transformer)
                 dump, pack = dumper.dump, getattr(dumper, "pack", dumper.dump)
                 self._formats.append(_BINARY)
-            except psycopg.ProgrammingError:  # psycopg knows no such type (an enum): the value decides
+            except psycopg.ProgrammingError:  # psycopg does not know the type (an enum), so the value's class decides
                 dump = pack = partial(_dump_as_text, self._transformer, oid)
                 self._formats.append(_TEXT)
             if parameter in query.nullable:
@@ -400,21 +399,21 @@ class Statement:
             self._packers.append(pack)
 
     def _expect(self, columns: tuple[int, ...]) -> None:
-        """Be ready to read a result with columns of these types."""
+        """Set up the loading of results with columns of these types."""
         connection = self._connection
         self._make_rows = row_builder(self.query.record_class, columns)
         self._transformer = Transformer(connection.raw_json() if has_raw_json(columns) else connection)
-        # Where psycopg knows no binary form of a column's type (an enum), the whole row comes as text.
+        # If psycopg has no binary loader for a column's type (an enum), the whole row is requested as text.
         known = all(connection.adapters.get_loader(oid, _BINARY) for oid in columns)
         self._result_format = _BINARY if known else _TEXT
         self._transformer.set_loader_types(columns, self._result_format)
 
     def send(self, values: Sequence[object]) -> None:
-        """Send a call with these values, whose result `read` reads. Raises InvalidValue where one does not fit."""
+        """Send a call with these values. Raises InvalidValue for a value of a wrong type or range."""
         try:
             if bool in map(type, values) or len(values) != len(self._packers):
                 dumped = [dump(value) for dump, value in zip(self._dumpers, values, strict=True)]
-            else:  # all in C: where the server has had the CPU since, each function of Python costs a microsecond
+            else:  # entirely in C: after the server has used the CPU, each Python function costs a microsecond
                 dumped = list(map(call, self._packers, values))
         except _ADAPTATION_ERRORS:
             raise self._invalid(values) from None
@@ -425,10 +424,10 @@ class Statement:
             pgconn.send_query_params(self.query.sql.encode(), dumped, self.shape.types, self._formats, self._result_format)
 
     def read(self, result: PGresult) -> Any:
-        """Return the rows of a result, or the number of rows that were changed."""
+        """Return the rows of a result, or the number of affected rows."""
         status = result.status
         if status == _TUPLES:
-            if not self.name:  # the types may be others than when it was described
+            if not self.name:  # the types may have changed since the query was described
                 columns = tuple(result.ftype(n) for n in range(result.nfields))
                 if columns != self.shape.columns:
                     self.shape = replace(self.shape, columns=columns)
@@ -444,7 +443,7 @@ class Statement:
         raise error_from_result(result, encoding="utf-8")
 
     def _invalid(self, values: Sequence[object]) -> InvalidValue:
-        """Return the error for the first value that can't be adapted, with the adaptation's error as its cause."""
+        """Return the error for the first value that cannot be adapted, with the adaptation's error as its cause."""
         entity = self.query.entity
         for name, oid, dump, value in zip(self.query.parameters, self.shape.parameters, self._dumpers, values, strict=True):
             try:
@@ -471,7 +470,7 @@ def _dump_or_null(dump: Callable[[Any], Buffer | None], value: object) -> Buffer
 
 
 def _dump_as_text(transformer: TransformerProtocol, oid: int, value: object) -> Buffer | None:
-    """Dump by psycopg's dumper for the value's own class, unless that is meant for another type of the server."""
+    """Dump a value with psycopg's dumper for its class, unless that dumper is for another server type."""
     dumper = transformer.get_dumper(value, PyFormat.TEXT)
     if value is None or dumper.oid not in (0, oid):
         raise TypeError(f"a {type(value).__name__} is of another type")

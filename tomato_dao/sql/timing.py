@@ -1,7 +1,7 @@
-"""Deadlines: how long this process waits for a server's answer, whatever the server does.
+"""Deadlines: client-side time limits for a server's answer, which hold even if the server hangs.
 
-A statement_timeout is the server's, and ends nothing where the server is stopped, or out of reach. All waiting of ours goes
-through one method of psycopg's connections, which TimedConnection bounds by the deadline of the context that it runs in.
+A statement_timeout is enforced by the server, and has no effect if the server is stopped or unreachable. All waiting goes
+through one method of psycopg's connections, which TimedConnection limits by the deadline of the current context.
 """
 
 import os
@@ -21,13 +21,13 @@ from psycopg.rows import TupleRow
 
 Result = TypeVar("Result")
 
-ENDING = 0.4  # seconds to call a statement off, and as many for its answer; and to end what a deadline cuts short
-_STEP = 0.1  # seconds between two looks at the clock, and for signals, as psycopg has it
+ENDING = 0.4  # seconds for cancelling a statement, and again for its answer; also for ending work that a deadline interrupts
+_STEP = 0.1  # seconds between two checks of the clock and of signals, as in psycopg
 _QUERY_CANCELED = "57014"
 
 
 class DeadlinePassed(psycopg.errors.QueryCanceled):
-    """The time that a caller gave is over. It has the SQLSTATE of a statement that was cancelled, which it is like."""
+    """The caller's deadline has passed. The SQLSTATE is that of a cancelled statement."""
 
 
 class _LateError(Exception):
@@ -36,28 +36,28 @@ class _LateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A point of the monotonic clock; and the time that was given, in seconds, for messages."""
+    """A time of the monotonic clock, and the caller's timeout in seconds, for messages."""
 
     at: float
     seconds: float
 
     def check(self) -> None:
-        """Raise DeadlinePassed where it is over."""
+        """Raise DeadlinePassed if the deadline has passed."""
         if monotonic() >= self.at:
             raise self.passed("the call was not started")
 
     def passed(self, consequence: str) -> DeadlinePassed:
-        """Return the error of a call for which the time did not suffice."""
+        """Return the error of a call that exceeded the deadline."""
         return DeadlinePassed(f"no answer within {self.seconds:.3g} s; {consequence}")
 
 
 _current: ContextVar[Deadline | None] = ContextVar("tomato_dao_deadline", default=None)
-deadline = _current.get  # that which calls have now, None where there is none
+deadline = _current.get  # the current deadline, or None
 
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Bound all waiting in the block by so many seconds from now; of several such blocks the earliest end counts."""
+    """Limit all waiting in the block to *seconds* from now. Of nested blocks, the earliest deadline applies."""
     outer = _current.get()
     own = Deadline(monotonic() + seconds, seconds)
     token = _current.set(own if outer is None or own.at < outer.at else outer)
@@ -69,9 +69,9 @@ def at_most(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def ending(otherwise: float | None = None) -> Iterator[None]:
-    """Give what must be done at the end, as a rollback, a moment of its own where the deadline is over.
+    """Allow some extra seconds for a final step, such as a rollback, if the deadline has passed.
 
-    otherwise: the seconds for it where there is no deadline (default: any number).
+    otherwise: the seconds for it if there is no deadline (default: unlimited).
     """
     outer = _current.get()
     seconds = otherwise if outer is None else ENDING
@@ -87,15 +87,15 @@ def ending(otherwise: float | None = None) -> Iterator[None]:
 
 
 def left(seconds: float) -> float:
-    """Return how long may be waited: *seconds*, or what the deadline leaves of them."""
+    """Return the seconds that may be waited: *seconds*, or less if the deadline is earlier."""
     current = _current.get()
     return seconds if current is None else max(min(seconds, current.at - monotonic()), 0)
 
 
 def cut(connection: psycopg.Connection) -> None:
-    """End a session for a thread that waits for its answer, which fails at once: a server that hangs would not let it go."""
+    """End a session that another thread waits on, even if the server hangs. That thread's wait fails immediately."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.pgconn.socket)) as copy:
-        if not connection.closed:  # so the number was still its own when it was copied
+        if not connection.closed:  # so the copied file descriptor was still this session's
             copy.shutdown(socket.SHUT_RDWR)
 
 
@@ -103,13 +103,13 @@ _wait = psycopg.Connection.wait
 
 
 class TimedConnection(psycopg.Connection[TupleRow]):
-    """A psycopg connection that waits until the deadline, and then calls off what it waits for.
+    """A psycopg connection that waits until the deadline and then cancels the statement.
 
-    Where the server does not answer to that either, the connection is closed.
+    If the server does not answer the cancellation either, the connection is closed.
     """
 
     def wait(self, gen: PQGen[Result], interval: float = _STEP, timeout: float | None = None) -> Result:
-        """Wait for what psycopg does in steps. Raises DeadlinePassed."""
+        """Run one of psycopg's generators to its end. Raises DeadlinePassed."""
         current = _current.get()
         if current is None:
             return _wait(self, gen, interval) if timeout is None else _wait(self, gen, interval, timeout)
@@ -124,9 +124,9 @@ class TimedConnection(psycopg.Connection[TupleRow]):
             return self._call_off(gen, current)
 
     def _call_off(self, gen: PQGen[Result], passed: Deadline) -> Result:
-        """Cancel the statement, and return its result where it came all the same. Raises DeadlinePassed."""
+        """Cancel the statement. Return its result if it arrives nevertheless. Raises DeadlinePassed."""
         try:
-            if not capabilities.has_cancel_safe():  # libpq before 17 waits for this without a limit
+            if not capabilities.has_cancel_safe():  # libpq before 17 has no timeout for this
                 raise _LateError
             self.cancel_safe(timeout=ENDING)
             result = _wait(self, _until(gen, monotonic() + ENDING), _STEP / 2)
@@ -145,7 +145,7 @@ class TimedConnection(psycopg.Connection[TupleRow]):
 
     @classmethod
     def _connect_gen(cls, *args: Any, **kwargs: Any) -> Any:
-        """Open a connection until the deadline; psycopg 3.2 and 3.3 have no public place, connect_timeout is 2 s at least."""
+        """Open a connection within the deadline. connect_timeout is at least 2 s; psycopg 3.2 and 3.3 have no public hook."""
         gen = super()._connect_gen(*args, **kwargs)
         current = _current.get()
         return gen if current is None else _opened(gen, current)
@@ -159,7 +159,7 @@ def _is_cancelled(result: object) -> bool:
 
 
 def _until(gen: Generator[Any, Any, Result], at: float) -> Generator[Any, Any, Result]:
-    """Pass on what psycopg waits for, and raise _LateError after a point of the monotonic clock."""
+    """Forward psycopg's waits, and raise _LateError inside the generator after a time of the monotonic clock."""
     try:
         state = next(gen)
         while True:
