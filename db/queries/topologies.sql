@@ -33,12 +33,12 @@ delete from topologies t where t.id = :id;
 
 -- name: list(user_id, roles, organization_id, accessible_to, asking_user_id, after, limit)
 -- record_class: ListedTopology
--- optional: user_id, roles, organization_id, accessible_to
--- nullable: asking_user_id
+-- optional: user_id, roles, organization_id, accessible_to, asking_user_id
 -- Return topologies, the newest first, with ids below a given one: all, or those on which a user has one of some explicit
 -- roles or any effective role, or with an owner in an organization. Each has the asking user's role, the highest state, the
 -- site's name, permissions, the ids of elements and connections, and current 5-minute usage. The ids of the page are an
--- array, so that the plan is made for few topologies, whatever the limit.
+-- array, so that the plan is made for few topologies, whatever the limit. Permissions are read once for the page. Roles are
+-- joined for an asking user only: with null for the user, the server would plan each call anew.
 with page as (
   select t.id
   from topologies t
@@ -61,25 +61,26 @@ with page as (
     )) -- if: accessible_to
   order by t.id desc
   limit :limit
+),
+
+own_permissions as (
+  select
+    p.topology_id,
+    json_agg(
+      json_build_array(
+        p.topology_id, p.user_id, p.role, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)
+      )
+      order by p.user_id
+    ) as permissions
+  from topology_permissions p
+  inner join users u on u.id = p.user_id
+  where p.topology_id = any(array(select g.id from page g))
+  group by p.topology_id
 )
 
 select
   t.id, t.name, t.site_id, t.timeout_at, t.timeout_step, t.usage_id, t.attrs, r.role, e.state, s.name as site_name,
-  (
-    select
-      coalesce(
-        json_agg(
-          json_build_array(
-            p.topology_id, p.user_id, p.role, u.name, u.origin, u.realname, u.email, 'nomails' = any(u.flags)
-          )
-          order by p.user_id
-        ),
-        '[]'
-      )
-    from topology_permissions p
-    inner join users u on u.id = p.user_id
-    where p.topology_id = t.id
-  ) as permissions,
+  coalesce(p.permissions, '[]') as permissions,
   e.element_ids,
   array(select c.id from connections c where c.topology_id = t.id order by c.id) as connection_ids,
   (
@@ -91,7 +92,11 @@ select
   ) as usage
 from topologies t
 left join sites s on s.id = t.site_id
-left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+left join topology_roles r
+  on
+    false
+    or (r.topology_id = t.id and r.user_id = :asking_user_id) -- if: asking_user_id
+left join own_permissions p on p.topology_id = t.id
 cross join lateral element_summary(t.id) e
 where t.id = any(array(select g.id from page g))
 order by t.id desc;

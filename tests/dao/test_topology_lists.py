@@ -124,3 +124,11 @@ def test_a_full_topology_gives_the_hosts_of_connected_elements(db: Database, top
     assert near(machines[1].id) == {"c": 1}
     assert near(machines[2].id) == near(first.id) == {"b": 1}
     assert near(second.id) == near(lone.id) == {}
+
+
+def test_a_list_without_an_asking_user_is_planned_once(db: Database, topology: Topology) -> None:
+    with db.transaction(), db.connection() as connection:
+        for _ in range(10):
+            db.topologies.list()
+        kept = "select generic_plans, custom_plans from pg_prepared_statements where name like 'topologies.list:%'"
+        assert connection.execute(kept).fetchone() == (5, 5)

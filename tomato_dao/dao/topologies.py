@@ -65,7 +65,7 @@ class Topologies:
         asking_user_id: the user whose effective role is returned (default: none). after: the id of the previous page's last
         topology (default: the first page). limit: the most topologies to return.
         """
-        return self._q.list(asking_user_id, _before(after), limit)
+        return self._q.list(_before(after), limit, asking_user_id=asking_user_id)
 
     def list_of_user(
         self,
@@ -80,17 +80,17 @@ class Topologies:
 
         role: "user", "manager" or "owner". Raises InvalidValue for any other.
         """
-        return self._q.list(asking_user_id, _before(after), limit, user_id=user_id, roles=_at_least(role))
+        return self._q.list(_before(after), limit, user_id=user_id, roles=_at_least(role), asking_user_id=asking_user_id)
 
     def list_of_organization(
         self, organization_id: int, *, asking_user_id: int | None = None, after: int | None = None, limit: int = 100
     ) -> Sequence[ListedTopology]:
         """Return a page of the topologies with an owner in an organization, as `list` does."""
-        return self._q.list(asking_user_id, _before(after), limit, organization_id=organization_id)
+        return self._q.list(_before(after), limit, organization_id=organization_id, asking_user_id=asking_user_id)
 
     def list_accessible(self, user_id: int, *, after: int | None = None, limit: int = 100) -> Sequence[ListedTopology]:
         """Return a page of the topologies on which a user has an effective role, as `list` does; `role` is that role."""
-        return self._q.list(user_id, _before(after), limit, accessible_to=user_id)
+        return self._q.list(_before(after), limit, accessible_to=user_id, asking_user_id=user_id)
 
     def list_full(
         self,
@@ -137,13 +137,13 @@ class Topologies:
 
         def page(after: int | None, limit: int) -> Sequence[ListedTopology]:
             return self._q.list(
-                asking_user_id,
                 _before(after),
                 limit,
                 user_id=user_id,
                 roles=roles,
                 organization_id=organization_id,
                 accessible_to=accessible_to,
+                asking_user_id=asking_user_id,
             )
 
         return every(page, lambda row: row.id, None)
