@@ -99,7 +99,7 @@ class AsyncUsage:
         For 5 minutes, it is the record of the newest window that `aggregate` has settled, or of a later complete one. None
         means that the object uses nothing now.
         """
-        return await self._q.latest(usage_id, type)
+        return await self._q.current(usage_id) if type == "5minutes" else await self._q.latest(usage_id, type)
 
     async def totals_by_user(self, begin: datetime, end: datetime, *, after: int = 0, limit: int = 100) -> Sequence[UsageTotal]:
         """Return users' usage in a period, for billing, ordered by id: at most `limit`, with ids above `after`.
