@@ -299,6 +299,14 @@ def test_the_doctor_tells_of_the_workers(distributed_url: str) -> None:
         assert_sick(finding(server, "cluster"), "bad", "functions are not as they are on a cluster", "distribute")
 
 
+def test_workers_have_the_functions_that_queries_call_there(distributed_url: str) -> None:
+    calls = ["usage_period_begin('hour', now())", "usage_period_end('5minutes', now())", "usage_beyond(3, 1)"]
+    with psycopg.connect(distributed_url) as server:
+        for call in calls:
+            answers = server.execute("select success, result from run_command_on_workers(%s)", [f"select {call} is not null"])
+            assert {tuple(answer) for answer in answers} == {(True, "t")}, call
+
+
 def lines(text: bytes) -> list[bytes]:
     """Return a dump's records, without header and trailer."""
     return text.rstrip(b"]\n").split(b"\n")[2:-1]

@@ -50,8 +50,12 @@ from pg_class c
 inner join pg_roles r on r.oid = c.relowner
 where c.oid = 'usage_records'::regclass
 """
-
-
+_CALLED_ON_WORKERS = ("usage_beyond", "usage_period_begin", "usage_period_end")
+_GIVE_FUNCTIONS = """
+select pg_catalog.create_distributed_function(p.oid::regprocedure)
+from pg_proc p
+where p.pronamespace = 'public'::regnamespace and p.proname = any(%s)
+"""
 _ORPHANS = "delete from usage_records r where not exists (select from usage_statistics u where u.id = r.usage_id)"
 
 
@@ -147,9 +151,14 @@ def validate_foreign_key(connection: psycopg.Connection) -> None:
 
 
 def install(connection: psycopg.Connection) -> None:
-    """Install the second versions of functions, in the caller's transaction."""
+    """Install the second versions of functions, in the caller's transaction.
+
+    The workers get those that queries call there: Citus sends them only what is made after its extension.
+    """
     with _on_the_coordinator(connection):
         connection.execute(_second_versions().encode())
+    if has_citus(connection):
+        connection.execute(_GIVE_FUNCTIONS, [list(_CALLED_ON_WORKERS)])
 
 
 def restore_functions(connection: psycopg.Connection) -> None:
