@@ -44,7 +44,9 @@ _PATIENCE = 3.0  # seconds; a server under load needs some of them to see that a
 _SESSIONS = """
 select coalesce(nullif(a.application_name, ''), 'without a name') as application, count(*) as sessions
 from pg_stat_activity a
-where a.datname = %s and a.pid <> pg_backend_pid() and a.backend_type <> 'Citus Maintenance Daemon'
+where
+  a.datname = %s and a.pid <> pg_backend_pid() and not starts_with(a.backend_type, 'Citus ')
+  and not (starts_with(a.application_name, 'citus_internal ') and a.state = 'idle')
 group by 1
 order by 2 desc
 """
@@ -53,7 +55,9 @@ _END_SESSIONS = (
 )
 _END_CITUS = """
 select pg_terminate_backend(a.pid, 5000) from pg_stat_activity a
-where a.datname = any(%s) and a.backend_type = 'Citus Maintenance Daemon'
+where
+  a.datname = any(%s)
+  and (starts_with(a.backend_type, 'Citus ') or starts_with(a.application_name, 'citus_internal ') and a.state = 'idle')
 """
 _OWNER = """
 select r.rolname, d.datacl is not null
