@@ -37,6 +37,12 @@ TABLES = ("usage_records", "usage_due", "usage_arrivals", "usage_progress", "quo
 
 
 @pytest.fixture
+def tomato_url(plain_url: str) -> str:
+    """Let the tests' database be of one server, on a coordinator, too: those with a cluster name their own."""
+    return plain_url
+
+
+@pytest.fixture
 def second(server: psycopg.Connection) -> psycopg.Connection:
     """Provide a connection to the test's database, which has the second versions of functions, as on a coordinator."""
     stand_in(server)
@@ -286,6 +292,20 @@ def test_a_backup_of_a_cluster_is_restored_on_one_server(
         with psycopg.connect(tomato_url) as server:
             assert everything(server) == rows
         assert catalog(tomato_url) == before
+
+
+def test_a_backup_takes_the_place_of_a_distributed_database(distributed_url: str, saved: Path) -> None:
+    """The sessions that Citus keeps in it by itself hold nothing up."""
+    with connect(distributed_url, pool_size=2) as far:
+        Lab(far, topologies=1)
+        users = len(far.users.list())
+    with psycopg.connect(distributed_url, autocommit=True) as server:
+        ours = "select exists (select from pg_stat_activity where datname = current_database() and backend_type like 'Citus %')"
+        assert server.execute(ours).fetchone() == (True,)
+    with dropped_afterwards(distributed_url):
+        assert restore(back_up(distributed_url), distributed_url)
+        with connect(distributed_url, pool_size=1) as restored:
+            assert len(restored.users.list()) == users
 
 
 def test_the_doctor_tells_of_the_workers(distributed_url: str) -> None:
