@@ -1,4 +1,6 @@
-"""Reads on standbys, never stale: one serves a call once it has replayed what the caller must see, else the primary does."""
+"""Reads on standbys that are never stale: a standby serves a call once it has replayed all that the caller must see.
+
+Otherwise the primary serves it."""
 
 import logging
 import threading
@@ -21,40 +23,40 @@ from .sql.timing import DeadlinePassed
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds before a standby that was left out is tried again
-_ASK = 0.001  # seconds between two looks at how far a standby is
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds before a dropped standby is tried again
+_ASK = 0.001  # seconds between two checks of a standby's position
 UNSERVED = object()
 
 
 class Reading:
-    """A block of reads: what they must see, and for how long a standby is waited for that is not so far.
+    """A block of reads: the position that they must see, and the seconds to wait for a standby that lags behind it.
 
-    Tasks and threads that are started in the block share it, so a position counts only if nothing has been written since it
-    was asked for, but what brought its own along. What is written in the block is written in those around it, too.
+    Tasks and threads that are started in the block share it. So a requested position is only valid if no write has ended since
+    the request, except writes that returned their own position. A write in a block also counts for the enclosing blocks.
     """
 
     def __init__(self, after: Position | None, wait: float, outer: "Reading | None") -> None:
         self.wait = wait
-        self.writes = 0  # that have ended, and are not known to be seen
-        self._asked = (0, after)  # how many had ended then, and the position
+        self.writes = 0  # ended writes that are not yet covered by a known position
+        self._asked = (0, after)  # the number of ended writes at the request, and the position
         self._outer = outer
         self._guard = threading.Lock()
 
     @property
     def after(self) -> Position | None:
-        """The position that reads must see; None where it has to be asked for."""
+        """The position that reads must see, or None if it has to be requested."""
         writes, after = self._asked
         return after if writes == self.writes else None
 
     def see(self, after: Position, writes: int) -> None:
-        """Note a position that was asked for when so many writes had ended."""
+        """Record a position that was requested when *writes* writes had ended."""
         with self._guard:
             known = self.after
             if writes == self.writes:
                 self._asked = (writes, max(after, known or after))
 
     def written(self, position: Position | None) -> None:
-        """Note that a write has ended, which later reads must see, with the position behind it where that is known."""
+        """Record an ended write, which later reads must see, with the position after it if that is known."""
         with self._guard:
             known = self.after
             if known is None or position is None:
@@ -66,24 +68,24 @@ class Reading:
 
 
 class Readings:
-    """The blocks of reads of a Database's threads or tasks, and how many of their calls standbys have served.
+    """The blocks of reads of a Database's threads or tasks, and the number of calls served by standbys.
 
-    own: as a block around all others, what the Database has written.
+    own: the outermost block, with the writes of the whole Database.
     """
 
     def __init__(self) -> None:
-        self.served = self.unserved = 0  # about: threads count without a lock
+        self.served = self.unserved = 0  # approximate: threads count without a lock
         self.own = Reading(None, 0, None)
         self._reading: ContextVar[Reading | None] = ContextVar("reading", default=None)
         fork.watch(self)
 
     def after_fork_in_child(self) -> None:
-        """Begin anew: a thread of the parent may have had the lock."""
+        """Reset the state: a thread of the parent may have held the lock."""
         self.own = Reading(None, 0, None)
 
     @contextmanager
     def reading(self, after: Position | None, wait: float) -> Iterator[None]:
-        """Let this thread's, or task's, reads be served by standbys while in the block."""
+        """Serve the reads of this thread or task by standbys while in the block."""
         before = self._reading.set(Reading(after, wait, self._reading.get() or self.own))
         try:
             yield
@@ -91,16 +93,16 @@ class Readings:
             self._reading.reset(before)
 
     def current(self) -> Reading | None:
-        """Return the block that the caller is in."""
+        """Return the caller's current block."""
         return self._reading.get()
 
     def written(self, position: Position | None) -> None:
-        """Note that the caller has written, and the position behind it where that is known."""
+        """Record a write of the caller, with the position after it if that is known."""
         (self._reading.get() or self.own).written(position)
 
 
 class _Replica:
-    """A standby: its pool while it is of use, and how far it is known to be."""
+    """A standby: its pool while it is in use, and its last known position."""
 
     def __init__(self, open_: Callable[[], Pool]) -> None:
         self.open = open_
@@ -109,10 +111,10 @@ class _Replica:
 
 
 class Replicas(Readings):
-    """The standbys of a Database; safe to share between threads."""
+    """The standbys of a Database. Thread-safe."""
 
     def __init__(self, pools: Sequence[Callable[[], Pool]]) -> None:
-        """Open a pool on each; one that is not of use now is tried again in the background."""
+        """Open a pool on each standby. A standby that cannot be used now is tried again in the background."""
         self._replicas = [_Replica(open_) for open_ in pools]
         self._turns = count()
         self._closed = threading.Event()
@@ -124,10 +126,10 @@ class Replicas(Readings):
 
     def _start(self) -> None:
         self._guard = threading.Lock()
-        self._out: set[_Replica] = set()  # those that a thread opens anew
+        self._out: set[_Replica] = set()  # standbys that a thread is opening again
 
     def after_fork_in_child(self) -> None:
-        """Go on with the standbys that are of use: the thread that opens the others did not come along."""
+        """Continue with the standbys in use. The thread that was opening the others does not exist in the child."""
         super().after_fork_in_child()
         out = self._out
         self._start()
@@ -142,7 +144,7 @@ class Replicas(Readings):
                 replica.pool.close(grace)
 
     def run(self, wait: float, after: Position, query: Query, values: Sequence[object]) -> object:
-        """Return a query's rows from a standby that is so far within so many seconds; UNSERVED where none is."""
+        """Return a query's rows from a standby that reaches the position in time, or UNSERVED if none does."""
         deadline = monotonic() + wait
         turn = next(self._turns)
         for n in range(len(self._replicas)):
@@ -165,7 +167,7 @@ class Replicas(Readings):
         try:
             if self._is_so_far(replica, connection, after, deadline):
                 return connection.run(query, values)
-        except psycopg.Error as error:  # a conflict with what is replayed, or its end; the primary tells where it is the call
+        except psycopg.Error as error:  # a conflict with replay, or the standby's end; a faulty call fails on the primary
             if (connection.ended(error) or connection.closed) and not isinstance(error, DeadlinePassed):
                 self._leave_out(replica, error)
         finally:
@@ -173,7 +175,7 @@ class Replicas(Readings):
         return UNSERVED
 
     def _is_so_far(self, replica: _Replica, connection: psycopg.Connection, after: Position, deadline: float) -> bool:
-        """Wait until the standby has replayed a position, or the deadline."""
+        """Wait until the standby has replayed a position, at most until the deadline. Return whether it has."""
         while (known := replica.position) is None or not known.covers(after):
             found = of_standby(connection)
             if found is None:
@@ -187,7 +189,7 @@ class Replicas(Readings):
         return True
 
     def _leave_out(self, replica: _Replica, why: object = None) -> None:
-        """Close a standby's pool, and open it again in the background."""
+        """Drop a standby: close its pool, and open it again in the background."""
         with self._guard:
             if replica in self._out or self._closed.is_set():
                 return
@@ -209,7 +211,7 @@ class Replicas(Readings):
             replica.pool.close(0)
 
     def _open(self, replica: _Replica) -> bool:
-        """Open a standby's pool; False where it can't be used now."""
+        """Open a standby's pool. Return False if the standby cannot be used now."""
         pool = None
         try:
             pool = replica.open()

@@ -1,1 +1,1 @@
-"""The same statements and DAOs for asyncio: what waits, awaits."""
+"""The asyncio face: the same statements and DAOs with coroutines."""

@@ -1,4 +1,4 @@
-"""Outcomes of transactions, asked for in a thread: tomato_dao/server/commits.py for asyncio."""
+"""Outcomes of transactions for asyncio: tomato_dao/server/commits.py, run in a thread."""
 
 import asyncio
 
@@ -9,12 +9,12 @@ from ..server import commits
 
 
 async def was_committed(url: str, server: commits.Server | None, transaction: int, timeout: float) -> bool:
-    """Return whether a transaction was committed, as `commits.was_committed` does."""
+    """Find out whether a transaction was committed, like `commits.was_committed`."""
     return await asyncio.to_thread(commits.was_committed, url, server, transaction, timeout)
 
 
 async def server_of(connection: psycopg.AsyncConnection) -> commits.Server | None:
-    """Return which server a session is of; None where it does not tell, or is a standby."""
+    """Return the identity of a session's server, or None if it is a standby or does not allow the query."""
     try:
         async with AsyncRawCursor(connection) as cursor:
             await cursor.execute(commits.SERVER, ["infinity"])

@@ -1,4 +1,4 @@
-"""Opening an AsyncDatabase: the look at the server in a thread, again and again where the server is not there yet."""
+"""Opening of an AsyncDatabase. The server is checked in a thread, with retries until it is available."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
@@ -22,7 +22,7 @@ from .replicas import AsyncReplicas
 
 
 class Connecting:
-    """A database that is being opened: `async with connect_async() as db`, or `db = await connect_async()`."""
+    """The result of `connect_async()`: use `async with connect_async() as db` or `db = await connect_async()`."""
 
     def __init__(
         self, prepared: Callable[[], Awaitable[tuple[Opening, str, list[Opening]]]], opened: Callable[[AsyncDatabase], None]
@@ -61,7 +61,7 @@ class Connecting:
 
 
 async def _opened(opening: Opening) -> AsyncPool:
-    """Look at the server, and open a pool to it."""
+    """Check the server and open a pool."""
     await _examine(opening)
     pool = AsyncPool(opening)
     await pool.open()
@@ -69,7 +69,7 @@ async def _opened(opening: Opening) -> AsyncPool:
 
 
 async def _examine(opening: Opening) -> None:
-    """Look at the server until the timeout, without keeping a thread for as long."""
+    """Check the server, retrying until the timeout, without occupying a thread during the pauses."""
     deadline = monotonic() + opening.timeout
     for pause in pauses(0.1, 2):
         try:

@@ -1,4 +1,4 @@
-"""Connections of psycopg for asyncio that run named queries: how they wait, and what a cancelled statement leaves behind."""
+"""Psycopg connections for asyncio that run named queries: their waiting, and the handling of cancelled statements."""
 
 import asyncio
 import logging
@@ -26,59 +26,59 @@ logger = logging.getLogger(__name__)
 _READ, _WRITE = Wait.R, Wait.W
 _CAN_READ, _CAN_WRITE = Ready.R, Ready.W
 _BAD = pq.ConnStatus.BAD
-_LONGEST_TURN = 0.002  # seconds for which tasks whose results are there at once may keep the loop from all others
-_SETTLING = 5  # seconds within which a cancelled statement has to end; then its connection is closed
+_LONGEST_TURN = 0.002  # seconds for which tasks with immediate results may keep the loop from all other tasks
+_SETTLING = 5  # seconds within which a cancelled statement must end; after that its connection is closed
 
-_turn_began = 0.0  # when a loop last had a turn
+_turn_began = 0.0  # the last time each loop ran other tasks
 
 
 class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
-    """A connection that one task at a time uses.
+    """A connection that is used by one task at a time.
 
-    Its socket is watched for as long as it is open, so that waiting costs a future and no change of what the loop looks at,
-    and the end of an idle session is seen when it comes. Where a task is cancelled while its statement runs, it is let go
-    at once; the server is told to cancel, and who uses the connection next waits until the statement has ended.
+    The loop watches its socket while it is open. So waiting only costs a future and no change of the loop's selector, and the
+    end of an idle session is noticed immediately. A task that is cancelled while its statement runs returns at once: the
+    statement is cancelled on the server in the background, and the next user of the connection waits for its end.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._loop = asyncio.get_running_loop()
-        self._watched = -1  # the socket that the loop looks at
-        self._writes = False  # whether it looks for room to write, too
-        self._steps: PQGen[Any] | None = None  # of what runs
+        self._watched = -1  # the socket that the loop watches
+        self._writes = False  # whether the loop also watches for writability
+        self._steps: PQGen[Any] | None = None  # the generator of the running statement
         self._ended: asyncio.Future[Any] | None = None  # its result
         self._settling: asyncio.Task[None] | None = None
-        self.when_lost: Callable[[AsyncQueryConnection], None] = lambda _: None  # called where it is lost while nothing runs
-        self.is_dirty = False  # whether the escape hatch may have left something in the session
-        self.inherited = False  # by a child process, whose copy of the loop is the parent's too
+        self.when_lost: Callable[[AsyncQueryConnection], None] = lambda _: None  # called if it is lost while idle
+        self.is_dirty = False  # whether a user of connection() may have changed session state
+        self.inherited = False  # by a child process, whose copy of the loop belongs to the parent
 
     def run(self, query: Query, values: Sequence[object]) -> Coroutine[Any, Any, Any]:
-        """Return the rows of a query, or the number of rows that it changed, and raise as `running` does."""
+        """Return the rows of a query, or the number of affected rows. Raises the errors of `running`."""
         return self.wait(self.running(query, values))
 
     async def wait(self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None) -> Result:
-        """Wait for steps of this connection, psycopg's own too: its cursors and transactions wait here as well.
+        """Run a generator of this connection to its end. psycopg's cursors and transactions wait here as well.
 
-        timeout: seconds, for notifications only; psycopg then waits itself. Raises what the steps raise.
+        timeout: seconds, for notifications only; then psycopg's own wait is used. Raises the generator's errors.
         """
         global _turn_began
         until = deadline()
         cancelled = await self.settled(until) if self._settling is not None else None
         if until is not None and cancelled is None and not self.closed:
-            until.check()  # what ends a transaction has a deadline of its own
+            until.check()  # the end of a transaction has its own deadline
         if self._steps is not None:
             raise psycopg.ProgrammingError("another task's statement runs on this connection: one task at a time may use it")
         if timeout is not None:
             self._look_away()
             return cast("Result", await super().wait(gen, interval, timeout))
-        if self._watched < 0 and self.pgconn.status != _BAD:  # where it is closed, the steps say so
+        if self._watched < 0 and self.pgconn.status != _BAD:  # if it is closed, the generator raises the error
             self._look()
         try:
             wants = next(gen)  # sends the statement
             if wants == _READ:
                 wants = gen.send(_CAN_READ)
-        except StopIteration as done:  # its result is there at once
-            if self.pgconn.status == _BAD:  # the steps have taken note of an error
+        except StopIteration as done:  # its result is available immediately
+            if self.pgconn.status == _BAD:  # the generator has recorded an error
                 self._look_away()
             if cancelled is not None:
                 raise cancelled from None
@@ -97,7 +97,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         self._ended = ended
         if wants != _READ:
             self._look_for_room(wants)
-        if cancelled is not None:  # the steps are begun all the same, as the end of a transaction has to be
+        if cancelled is not None:  # the generator is started nevertheless, since the end of a transaction must be sent
             self._leave()
             raise cancelled
         late = None if until is None else self._loop.call_later(until.at - monotonic(), self._call_off, ended, until)
@@ -124,7 +124,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
             self._go_on(_CAN_WRITE)
 
     def _go_on(self, ready: Ready) -> None:
-        """Take the next step of what runs; who waits for the end is told of it."""
+        """Advance the running generator. Set the result of its future at its end."""
         global _turn_began
         assert self._steps is not None  # noqa: S101
         assert self._ended is not None  # noqa: S101
@@ -136,7 +136,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
                 self._look_away()
             if not self._ended.done():
                 self._ended.set_result(done.value)
-        except Exception as error:  # noqa: BLE001 (whose it is gets it)
+        except Exception as error:  # noqa: BLE001 (passed to the waiting task)
             self._steps = None
             if self.pgconn.status == _BAD:
                 self._look_away()
@@ -148,7 +148,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         _turn_began = monotonic()
 
     def _hear(self) -> None:
-        """Take what the server says by itself: a notice, a notification, its last words."""
+        """Process an unsolicited message of the server: a notice, a notification, or the end of the session."""
         with suppress(psycopg.Error):
             self.pgconn.consume_input()
             self.pgconn.is_busy()
@@ -160,31 +160,31 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
             self.when_lost(self)
 
     def _leave(self) -> None:
-        """Let a statement that nobody waits for any more come to its end, cancelled."""
+        """Cancel a statement without a waiting task, and let it end in the background."""
         if self._loop.is_closed():
             self.end()
             return
         self._ended = self._loop.create_future()
-        self._on_readable()  # the result may be there already
+        self._on_readable()  # the result may have arrived already
         if self._steps is not None:
             self._settling = self._loop.create_task(self._settle(self._ended), context=Context())
         elif not self._ended.cancelled():
-            self._ended.exception()  # which nobody asks for
+            self._ended.exception()  # retrieved, so that asyncio does not log it
 
     def _call_off(self, ended: "asyncio.Future[Any]", until: Deadline) -> None:
-        """Let a statement go whose time is over, as one of a cancelled task."""
+        """Cancel a statement whose deadline has passed, like one of a cancelled task."""
         if self._steps is not None and self._ended is ended and not ended.done():
             self._leave()
             ended.set_exception(until.passed("the call was cancelled"))
 
     async def _settle(self, ended: "asyncio.Future[Any]") -> None:
-        """Have the server cancel what runs, and wait for its end; where that does not come, close the connection."""
+        """Cancel the running statement on the server and wait for its end. If it does not end in time, close the connection."""
         try:
             async with asyncio.timeout(_SETTLING):
                 await self.cancel_safe(timeout=_SETTLING)
                 await ended
         except Exception as error:  # noqa: BLE001
-            # Of the statement as a rule, which was cancelled; or the cancellation did not reach the server.
+            # Usually the statement's error, since it was cancelled; otherwise the cancellation did not reach the server.
             if self._steps is not None:
                 logger.warning("a cancelled statement does not end, so its connection is closed: %s", one_line(error))
         finally:
@@ -193,9 +193,9 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
             self._settling = None
 
     async def settled(self, until: Deadline | None = None) -> asyncio.CancelledError | None:
-        """Wait until a statement that was left has ended, and return the cancellation that came meanwhile.
+        """Wait until an abandoned statement has ended. Return a cancellation of this task that came meanwhile.
 
-        until: when the connection is closed otherwise.
+        until: the deadline, after which the connection is closed.
         """
         cancelled = None
         while self._settling is not None:
@@ -209,9 +209,9 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         return cancelled
 
     async def wait_until_settled(self, until: Deadline | None = None) -> None:
-        """Wait until a statement that was left has ended, so that the state of the transaction is known.
+        """Wait until an abandoned statement has ended, so that the state of the transaction is known.
 
-        until: when the connection is closed otherwise.
+        until: the deadline, after which the connection is closed.
         """
         if (cancelled := await self.settled(until)) is not None:
             raise cancelled
@@ -222,7 +222,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         return self._settling is not None
 
     def end(self) -> None:
-        """Close the connection, without waiting for anything; who waits for a statement learns that it is closed."""
+        """Close the connection without waiting. A task that waits for a statement gets an error."""
         self._look_away()
         steps, self._steps = self._steps, None
         super().end()
@@ -236,15 +236,15 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
 
     @property
     def is_in_block(self) -> bool:
-        """True while psycopg counts an open block of `transaction()`, for which it has no public name."""
+        """True while a block of `transaction()` is open. psycopg counts them, but has no public name for that."""
         return self._num_transactions > 0
 
     def abandon(self) -> None:
-        """Have the connection cleaned before it is anybody's again: the end of its transaction was interrupted."""
+        """Mark the connection for cleaning before its next use, since the end of its transaction was interrupted."""
         self.is_dirty = True
 
     async def clean(self) -> None:
-        """Undo what the escape hatch may have set or left in the session; where that fails, the connection is closed."""
+        """Reset all session state that a user of `connection()` may have left. If that fails, close the connection."""
         if self.closed:
             return
         self.is_dirty = True
@@ -265,7 +265,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         self._loop.add_reader(self._watched, self._on_readable)
 
     def _look_for_room(self, wants: Wait) -> None:
-        """Have the loop look for room to write, or no longer."""
+        """Make the loop watch for writability, or end that."""
         self._writes = bool(wants & _WRITE)
         if self._writes:
             self._loop.add_writer(self._watched, self._on_writable)
@@ -273,14 +273,14 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
             self._loop.remove_writer(self._watched)
 
     def _look_away(self) -> None:
-        """Have the loop forget the socket, before its number is another's; a child's copy of the loop is the parent's."""
+        """Stop watching the socket before its number is reused. A child process does not touch the parent's loop."""
         if self._watched >= 0 and not self._loop.is_closed() and not self.inherited:
             self._loop.remove_reader(self._watched)
             self._loop.remove_writer(self._watched)
         self._watched = -1
         self._writes = False
 
-    # psycopg refuses to set these as attributes, since it would have to wait in a pipeline, of which there is none here.
+    # psycopg's setters raise an error, since they might wait in pipeline mode. This connection never does.
 
     def _set_isolation_level(self, value: IsolationLevel | None) -> None:
         self._at_once(self._set_isolation_level_gen(value))
@@ -292,12 +292,12 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         self._at_once(self._set_deferrable_gen(value))
 
     def _at_once(self, gen: PQGen[None]) -> None:
-        if self.pgconn.status != _BAD:  # where it is closed, the next statement says so
+        if self.pgconn.status != _BAD:  # if it is closed, the next statement raises the error
             for _ in gen:
                 raise AssertionError("there is nothing to wait for")
 
 
 async def settle_pins(connection: AsyncQueryConnection) -> None:
-    """Do for this connection what `pins.settle` does for others."""
+    """Correct this session's reported settings, like `pins.settle`."""
     if statements := pins.corrections(connection.info):
         await connection.execute(statements)

@@ -1,4 +1,4 @@
-"""Waiting for changes with asyncio: the process's listening thread of tomato_dao/events.py wakes the loop."""
+"""Listeners for asyncio. The process's listening thread of tomato_dao/events.py wakes the event loop."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from .home import Home
 
 
 class AsyncListener:
-    """A listener, from `db.listen(…)`: the events that come while it is there, one after the other.
+    """A listener, returned by `db.listen(…)`: an asynchronous iterator over the events that arrive while it is open.
 
-    It hears from when its loop, or `async with`, has begun. A loop over it ends after `timeout` seconds without an event, and
-    may be started again: nothing is lost in between. `async with`, or `close()`, ends it; so does forgetting it. An ended one
-    is Unavailable.
+    It receives events from the start of its loop or `async with`. A loop over it ends after `timeout` seconds without an event
+    and may be started again without losing events. The end of `async with`, `close()`, or dropping the last reference closes
+    it. Iterating over a closed listener raises Unavailable.
     """
 
     def __init__(self, events: Events, home: Home, entities: Sequence[str], timeout: float | None) -> None:
@@ -35,7 +35,7 @@ class AsyncListener:
             async with asyncio.timeout(self._timeout):
                 while (event := listener.next_now()) is None:
                     self._heard.clear()
-                    if (event := listener.next_now()) is not None:  # it came meanwhile
+                    if (event := listener.next_now()) is not None:  # it arrived in the meantime
                         break
                     await self._heard.wait()
                 return event
@@ -50,21 +50,21 @@ class AsyncListener:
         await self.close()
 
     async def close(self) -> None:
-        """End it; a task that waits on it gets Unavailable."""
+        """Close the listener. A task that waits on it gets Unavailable."""
         listener = await self._opened()
         listener.close()
 
     async def _opened(self) -> Listener:
         self._home.check()
         if self._listener is None:
-            wake = partial(_wake, self._home.loop, self._heard)  # which does not keep this alive
+            wake = partial(_wake, self._home.loop, self._heard)  # does not keep the listener alive
             opening = partial(self._events.listen, self._entities, self._timeout, wake)
             self._listener = await asyncio.to_thread(opening)
         return self._listener
 
 
 class AsyncEvents:
-    """The listeners of a process that belong to one event loop."""
+    """The listeners of one event loop in this process."""
 
     def __init__(self, events: Events) -> None:
         self._events = events
@@ -75,7 +75,7 @@ class AsyncEvents:
         return AsyncListener(self._events, self._home, entities, timeout)
 
     async def close(self) -> None:
-        """End all listeners."""
+        """Close all listeners."""
         await asyncio.to_thread(self._events.close)
 
 

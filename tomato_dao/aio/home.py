@@ -1,4 +1,4 @@
-"""The event loop and the process that something belongs to: elsewhere its use is an error, instead of a wait without an end."""
+"""Owner of an object: its event loop and process. Using the object elsewhere raises an error instead of hanging."""
 
 import asyncio
 from asyncio import get_running_loop
@@ -8,7 +8,7 @@ from ..server import fork
 
 
 class Home:
-    """The loop that runs where this is made, in this process."""
+    """The event loop that is running at its creation, in this process."""
 
     def __init__(self) -> None:
         self.loop = get_running_loop()
@@ -16,11 +16,11 @@ class Home:
         fork.watch(self)
 
     def after_fork_in_child(self) -> None:
-        """Remember that this is a child's copy."""
+        """Mark this as a child's copy."""
         self._forked = True
 
     def check(self) -> None:
-        """Raise WrongState where another loop runs, another thread's as well, or another process."""
+        """Raise WrongState in another event loop, thread or process."""
         if _running_loop() is self.loop and not self._forked:
             return
         if self._forked:

@@ -1,4 +1,4 @@
-"""Exclusive work for asyncio: the locks of tomato_dao/locks.py, each held for a task, and asked for in a thread."""
+"""Locks for asyncio: those of tomato_dao/locks.py, acquired in a thread on behalf of a task."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class AsyncLock:
-    """A lock that is held: what `async with db.exclusive(…) as lock` gives."""
+    """A held lock, returned by `async with db.exclusive(…) as lock`."""
 
     def __init__(self, locks: "AsyncLocks", lock: Lock) -> None:
         self.kind = lock.kind
@@ -33,22 +33,22 @@ class AsyncLock:
         return str(self._lock)
 
     async def check(self) -> None:
-        """Ask the server whether the lock is still held, before a step that can't be undone; LockLost where it isn't."""
+        """Raise LockLost unless the server confirms that the lock is still held. Use it before a step that cannot be undone."""
         _, cancelled = await self._locks.do(self._lock.check)
         if cancelled is not None:
             raise cancelled
 
 
 class AsyncLocks:
-    """The locks of a process, held for tasks of one event loop."""
+    """The locks of a process that are held by tasks of one event loop."""
 
     def __init__(self, locks: Locks) -> None:
         self._locks = locks
         self._home = Home()
-        self._thread = ThreadPoolExecutor(1, "tomato-dao-locks")  # one at a time asks anyway; it starts with the first lock
+        self._thread = ThreadPoolExecutor(1, "tomato-dao-locks")  # requests are sequential; starts with the first lock
 
     async def close(self) -> None:
-        """Free all locks: who waits for one gets Unavailable, who has one LockLost."""
+        """Release all locks. Tasks that wait for one get Unavailable, holders get LockLost."""
         await self.do(self._locks.close)
         self._thread.shutdown(wait=False)
 
@@ -67,7 +67,7 @@ class AsyncLocks:
                 if remaining <= 0:
                     waited = f" (waited {wait:g} s)" if wait else ""
                     raise Busy(f"{error}{waited}", entity=error.entity, key=error.key) from None
-            except Unavailable as error:  # a server that is full or not there is waited for
+            except Unavailable as error:  # retry while the server is full or unavailable
                 remaining = deadline - monotonic()
                 if remaining <= 0 or not passes(error):
                     raise
@@ -85,9 +85,9 @@ class AsyncLocks:
             raise cancelled
 
     async def do(self, function: Callable[[], Result]) -> tuple[Result, asyncio.CancelledError | None]:
-        """Call a function for this task in the thread; its result, and a cancellation that came before it had ended.
+        """Call a function in the thread on behalf of this task. Return its result, and a cancellation that came meanwhile.
 
-        What was asked of the server is not left half done: the time that it takes is a round trip's.
+        The function always runs to its end, so that no request is left half done. It takes one round trip.
         """
         context = copy_context()
         context.run(act_for, asyncio.current_task())

@@ -1,4 +1,4 @@
-"""The pool for asyncio: psycopg_pool's, with our queue in front of it, as tomato_dao/pool.py has one for threads."""
+"""The connection pool for asyncio: psycopg_pool behind our own queue, like tomato_dao/pool.py for threads."""
 
 import asyncio
 import logging
@@ -36,14 +36,14 @@ from .home import Home
 logger = logging.getLogger(__name__)
 
 _BACKOFF, _ASK, _ASK_WRITABLE, _PAUSE = 8, 2, 1, 0.5  # seconds, as in tomato_dao/pool.py
-_RECOVERING = 5  # seconds that a connection may take to be usable again after its task was cancelled
-_GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
-_SETTING_UP = 5  # seconds that a new session may take until it can be used
+_RECOVERING = 5  # seconds allowed for recovering a connection after its task was cancelled
+_GRACE = 0.5  # seconds beyond the caller's timeout, for a slow server
+_SETTING_UP = 5  # seconds allowed for setting up a new session
 _IDLE, _ACTIVE, _UNKNOWN = pq.TransactionStatus.IDLE, pq.TransactionStatus.ACTIVE, pq.TransactionStatus.UNKNOWN
 
 
 class _Inside:
-    """A transaction that a task is in: its connection, and None once it is over; children of the task have a copy of this."""
+    """A task's transaction: its connection, or None after its end. The task's children share this object."""
 
     __slots__ = ("connection", "task")
 
@@ -53,7 +53,7 @@ class _Inside:
 
 
 class _Local:
-    """Each task's own: the connection of the transaction that it is in, and the task that began it."""
+    """Task-local state: the connection of the current transaction, and the task that began it."""
 
     def __init__(self) -> None:
         self._inside: ContextVar[_Inside | None] = ContextVar("tomato_dao_transaction", default=None)
@@ -83,7 +83,7 @@ class _Local:
 
 
 class _Waiter:
-    """A place in the queue: what is given a connection, and until when it is waited for."""
+    """A place in the queue: the future that gets a connection, and its deadline."""
 
     __slots__ = ("deadline", "given")
 
@@ -93,15 +93,15 @@ class _Waiter:
 
 
 class AsyncPool:
-    """At most `size` connections for all tasks of an event loop; tasks are served in the order in which they came.
+    """A pool of at most `size` connections, shared by all tasks of an event loop. Waiting tasks are served in order.
 
-    Between two calls a connection stays here, or is handed over to the next task in our queue; psycopg_pool makes them and
-    replaces those that broke or are old. Where a task was cancelled, its connection is brought to a known state, or closed,
-    before it is anybody's again; until then it counts as taken.
+    psycopg_pool opens the connections and replaces broken and expired ones. A released connection stays idle here, or is handed
+    to the first task in the queue. After a task was cancelled, its connection is recovered or closed before its next use; until
+    then it counts as taken.
     """
 
     def __init__(self, opening: Opening) -> None:
-        """Make a pool that `open` opens, in the loop that runs now."""
+        """Create a pool for the running event loop. `open` opens it."""
         self.size = opening.size
         self.timeout = opening.timeout
         self._opening = opening
@@ -109,7 +109,7 @@ class AsyncPool:
         self._kwargs: dict[str, Any] = {}
         self._seeks_writable = ""
         self.local = _Local()
-        self.over = False  # closed, and the grace has passed: transactions must end
+        self.over = False  # the pool was closed and the grace period has passed: transactions must end
         self.counts = AllCounts()
         self._home = Home()
         self._loop = self._home.loop
@@ -117,8 +117,8 @@ class AsyncPool:
         self._all: WeakSet[AsyncQueryConnection] = WeakSet()
         self._idle: deque[AsyncQueryConnection] = deque()
         self._waiters: deque[_Waiter] = deque()
-        self._expiry: asyncio.TimerHandle | None = None  # of the first who waits too long
-        self._taken = 0  # from psycopg_pool, those that are coming included
+        self._expiry: asyncio.TimerHandle | None = None  # for the earliest deadline in the queue
+        self._taken = 0  # checked out of psycopg_pool, including those being opened
         self._coming = 0
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,7 +127,7 @@ class AsyncPool:
         fork.watch(self)
 
     async def open(self) -> None:
-        """Open the pool to a server that `Opening.examine` has found fit."""
+        """Open the pool. `Opening.examine` must have checked the server."""
         self._kwargs = self._opening.kwargs()
         self._seeks_writable = self._opening.seeks_writable
         self._pool = AsyncConnectionPool(
@@ -146,28 +146,28 @@ class AsyncPool:
         self._tidying = self._loop.create_task(_tidy(ref(self)), name=f"{self._name}-tidy")
 
     def after_fork_in_child(self) -> None:
-        """Leave the connections to the parent; a child opens a database of its own."""
+        """Leave the connections to the parent. A child has to open its own database."""
         for connection in self._all:
             connection.inherited = True
         fork.leave_to_parent(self._all)
 
     async def lease(self, timeout: float | None = None) -> AsyncQueryConnection:
-        """Return a connection for the caller alone, until `give_back`.
+        """Check out a connection for the caller alone, until `give_back`.
 
-        timeout: seconds to wait for one (default: the pool's). Raises Unavailable where none is free in time, WrongState in
+        timeout: seconds to wait for one (default: the pool's). Raises Unavailable if none becomes free in time, WrongState in
         another event loop.
         """
         try:
             if get_running_loop() is not self._loop:
                 self._home.check()
-        except RuntimeError:  # none runs, in a child
+        except RuntimeError:  # no loop runs in a child
             self._home.check()
         if self._idle:
             return self._idle.pop()
         return await self._wait(left(self.timeout if timeout is None else timeout))
 
     async def lease_live(self, timeout: float | None = None) -> AsyncQueryConnection:
-        """Return a connection as `lease` does, and none whose session's end has arrived: for what can't be run again."""
+        """Check out a connection like `lease`, but skip ended sessions: for statements that cannot be repeated."""
         connection = await self.lease(timeout)
         if not connection.has_ended():
             return connection
@@ -178,7 +178,7 @@ class AsyncPool:
         return connection
 
     def give_back(self, connection: AsyncQueryConnection) -> None:
-        """End a lease: hand the connection to the next task, keep it, or let psycopg_pool replace it."""
+        """Release a connection: hand it to the next task, keep it idle, or let psycopg_pool replace it."""
         status = connection.pgconn.transaction_status
         if connection.is_settling or (status != _UNKNOWN and (connection.is_dirty or status != _IDLE)):
             self._spawn(self._recover(connection))
@@ -197,7 +197,7 @@ class AsyncPool:
         self._return([connection])
 
     async def close(self, grace: float) -> None:
-        """Let what runs go on for `grace` seconds, cancel the rest, close all connections."""
+        """Close all connections. Running calls may finish within `grace` seconds, then they are cancelled."""
         self._home.check()
         await asyncio.shield(self._loop.create_task(self._close(grace)))
 
@@ -216,11 +216,11 @@ class AsyncPool:
         await self._cancel_all()
         if self._pool is not None:
             await self._pool.close()
-        while self._tasks:  # connections that come back
+        while self._tasks:  # connections being returned
             await asyncio.wait([*self._tasks])
 
     async def _cancel_all(self) -> None:
-        """Cancel what runs, all at once, and end the sessions that don't answer to it in time."""
+        """Cancel all running statements at once, and end the sessions that do not answer in time."""
         running = [c for c in self._at_work() if c.pgconn.transaction_status == _ACTIVE and not c.is_settling]
         deadline = monotonic() + _GRACE
         await asyncio.gather(*(c.cancel_safe(timeout=_GRACE) for c in running), return_exceptions=True)
@@ -231,7 +231,7 @@ class AsyncPool:
                 connection.end()
 
     async def _wait(self, timeout: float) -> AsyncQueryConnection:
-        """Join the queue; the counts of those who waited are the connection's own, which nobody else uses meanwhile."""
+        """Wait in the queue for a connection. The wait is added to the connection's counters."""
         if self._closing:
             raise Unavailable("the database is closed")
         waiting = len(self._waiters)
@@ -259,14 +259,14 @@ class AsyncPool:
         return connection
 
     def _expire_at(self, deadline: float) -> None:
-        """Have the queue looked through then, instead of having a timer for each task that waits."""
+        """Schedule `_expire` for a deadline: one timer serves all waiting tasks."""
         if self._expiry is not None:
             self._expiry.cancel()
         self._expires = deadline
         self._expiry = self._loop.call_later(max(deadline - monotonic(), 0), self._expire)
 
     def _expire(self) -> None:
-        """Turn those away who have waited for too long."""
+        """Reject the tasks whose deadline has passed."""
         self._expiry = None
         now = monotonic()
         for waiter in [waiter for waiter in self._waiters if waiter.deadline <= now]:
@@ -280,16 +280,16 @@ class AsyncPool:
             waiter.given.set_exception(refusal)
 
     def _turn_away(self, how: str) -> Unavailable:
-        """Count a task that gets no connection, and return its error."""
+        """Count a rejected task and return its error."""
         self.counts.turned_away += 1
         idle = list(self._idle)
         busy = [c for c in self._open_now() if c not in idle]
         return turned_away(how, self.size, busy, len(self._open_now()), len(self._waiters), self._name.refusal)
 
     def _grow(self) -> None:
-        """Ask for as many connections as there are tasks that wait, and room.
+        """Request a connection for each waiting task, up to the pool's size.
 
-        In tasks of their own: one that is cancelled while it waits inside psycopg_pool may lose a connection.
+        This runs in separate tasks, since a task that is cancelled while it waits inside psycopg_pool may lose a connection.
         """
         while self._coming < len(self._waiters) and self._taken < self.size and not self._closing:
             self._taken += 1
@@ -297,7 +297,7 @@ class AsyncPool:
             self._spawn(self._fetch())
 
     async def _fetch(self) -> None:
-        """Bring one more connection from psycopg_pool, for as long as somebody waits."""
+        """Check out one more connection from psycopg_pool, trying as long as a task waits."""
         assert self._pool is not None  # noqa: S101
         connection = None
         try:
@@ -319,12 +319,12 @@ class AsyncPool:
             self.give_back(connection)
 
     async def _recover(self, connection: AsyncQueryConnection) -> None:
-        """Bring a connection to a known state after its task was cancelled, and give it back; else close it."""
+        """Recover a connection after its task was cancelled, and release it. If that fails, close it."""
         try:
             async with asyncio.timeout(_RECOVERING):
                 await connection.settled()
                 if connection.is_in_block:
-                    connection.end()  # the end of its transaction() was cut short
+                    connection.end()  # the end of its transaction() was interrupted
                 elif connection.is_dirty:
                     await connection.clean()
                 elif connection.pgconn.transaction_status not in (_IDLE, _ACTIVE, _UNKNOWN):
@@ -345,17 +345,17 @@ class AsyncPool:
         return [connection for connection in self._all if not connection.closed]
 
     def observe(self, observer: Observer | None) -> None:
-        """Tell an observer of all calls, waits and transactions from now on, or nobody."""
+        """Report all further calls, waits and transactions to an observer; None ends that."""
         self._opening.observer = observer
         for connection in self._open_now():
             self._opening.watch(connection)
 
     def observed(self) -> AbstractContextManager[None]:
-        """Return what the observer looks on at a transaction with."""
+        """Return the observer's context manager for a transaction."""
         return self._opening.observed()
 
     def stats(self) -> PoolStats:
-        """Return the pool's figures now."""
+        """Return the pool's current statistics."""
         connections = len(self._open_now())
         waits, waited = self.counts.waits()
         kept = self._pool.get_stats()["pool_available"] if self._pool is not None else 0
@@ -363,7 +363,7 @@ class AsyncPool:
         return PoolStats(self.size, connections, idle, len(self._waiters), waits, waited, self.counts.turned_away)
 
     def _return(self, connections: Sequence[AsyncQueryConnection]) -> None:
-        """Give connections to psycopg_pool, which replaces the broken and old."""
+        """Return connections to psycopg_pool, which replaces broken and expired ones."""
         for connection in connections:
             self._spawn(self._put(connection))
 
@@ -376,7 +376,7 @@ class AsyncPool:
             self._grow()
 
     def _look_for_writable(self) -> None:
-        """Leave the server that turned read-only: close the idle sessions, and have new ones looked for elsewhere."""
+        """Leave a server that turned read-only: close idle sessions, so that new ones search for a writable server."""
         logger.warning("the pool of %s leaves a server that has become read-only, and looks for a writable one", self._name)
         self._kwargs["target_session_attrs"] = self._seeks_writable
         idle = [*self._idle]
@@ -386,14 +386,14 @@ class AsyncPool:
         self._return(idle)
 
     def return_idle(self, *, unused_since: float = inf) -> None:
-        """Give idle connections to psycopg_pool: those unused since a time of the monotonic clock (default: all)."""
+        """Return idle connections to psycopg_pool: those unused since a time of the monotonic clock (default: all)."""
         unused = []
         while self._idle and self._idle[0].used_at < unused_since:
             unused.append(self._idle.popleft())
         self._return(unused)
 
     def replace(self, connection: AsyncQueryConnection) -> None:
-        """Have psycopg_pool replace a connection, where it is idle."""
+        """Let psycopg_pool replace a connection if it is idle."""
         with suppress(ValueError):
             self._idle.remove(connection)
             self._return([connection])
@@ -407,7 +407,7 @@ class AsyncPool:
             with at_most(_SETTING_UP):
                 await self._set_up(connection)
         except BaseException:
-            connection.end()  # psycopg_pool forgets it, and the loop would keep it
+            connection.end()  # psycopg_pool drops it, but the loop would keep it alive
             raise
 
     async def _set_up(self, connection: AsyncQueryConnection) -> None:
@@ -428,20 +428,20 @@ class AsyncPool:
         self._opening.watch(connection)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something in a task of its own, which nobody cancels before the loop is closed."""
+        """Run a coroutine in a background task, which is not cancelled before the loop is closed."""
         task = self._loop.create_task(work, context=Context())  # without the caller's deadline and transaction
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
 def _forget(pool: "ref[AsyncPool]", connection: AsyncQueryConnection) -> None:
-    """Have a connection replaced that is lost while it is idle."""
+    """Replace a connection that was lost while idle."""
     if (found := pool()) is not None:
         found.replace(connection)
 
 
 async def _tidy(pool: "ref[AsyncPool]") -> None:
-    """Let psycopg_pool have what is unused, which closes what is too many; ends with the pool."""
+    """Return unused connections to psycopg_pool, which closes surplus ones, as long as the pool exists."""
     while True:
         await asyncio.sleep(IDLE_AFTER / 2)
         if (found := pool()) is None:

@@ -1,4 +1,4 @@
-"""Reads on standbys for asyncio: tomato_dao/replicas.py, with tasks where that one has threads."""
+"""Reads on standbys for asyncio, like tomato_dao/replicas.py, with tasks instead of threads."""
 
 import asyncio
 import logging
@@ -24,11 +24,11 @@ from .pool import AsyncPool
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _ASK = 0.2, 5.0, 0.001  # seconds, as in tomato_dao/replicas.py
-_ANSWER = 5  # seconds that a standby may take to tell how far it is
+_ANSWER = 5  # seconds allowed for a standby's answer about its position
 
 
 class _Replica:
-    """A standby: its pool while it is of use, and how far it is known to be."""
+    """A standby: its pool while it is in use, and its last known position."""
 
     def __init__(self, open_: Callable[[], Awaitable[AsyncPool]]) -> None:
         self.open = open_
@@ -37,19 +37,19 @@ class _Replica:
 
 
 class AsyncReplicas(Readings):
-    """The standbys of an AsyncDatabase; safe to share between the tasks of its event loop."""
+    """The standbys of an AsyncDatabase, shared by the tasks of its event loop."""
 
     def __init__(self, pools: Sequence[Callable[[], Awaitable[AsyncPool]]]) -> None:
         super().__init__()
         self._replicas = [_Replica(open_) for open_ in pools]
         self._turns = count()
-        self._out: dict[_Replica, asyncio.Task[None]] = {}  # those that a task opens anew
+        self._out: dict[_Replica, asyncio.Task[None]] = {}  # standbys that a task is opening again
         self._leaving: set[asyncio.Task[None]] = set()  # pools that are being closed
         self._closed = False
 
     @classmethod
     async def opened(cls, pools: Sequence[Callable[[], Awaitable[AsyncPool]]]) -> Self:
-        """Open a pool on each, all at once; one that is not of use now is tried again in the background."""
+        """Open a pool on each standby, concurrently. A standby that cannot be used now is tried again in the background."""
         made = cls(pools)
         try:
             for replica, is_open in zip(
@@ -72,7 +72,7 @@ class AsyncReplicas(Readings):
         await asyncio.gather(*out, *self._leaving, *(pool.close(grace) for pool in pools), return_exceptions=True)
 
     async def run(self, wait: float, after: Position, query: Query, values: Sequence[object]) -> object:
-        """Return a query's rows from a standby that is so far within so many seconds; UNSERVED where none is."""
+        """Return a query's rows from a standby that reaches the position in time, or UNSERVED if none does."""
         deadline = monotonic() + wait
         turn = next(self._turns)
         for n in range(len(self._replicas)):
@@ -95,7 +95,7 @@ class AsyncReplicas(Readings):
         try:
             if await self._is_so_far(replica, connection, after, deadline):
                 return await connection.run(query, values)
-        except psycopg.Error as error:  # a conflict with what is replayed, or its end; the primary tells where it is the call
+        except psycopg.Error as error:  # a conflict with replay, or the standby's end; a faulty call fails on the primary
             if (connection.ended(error) or connection.closed) and not isinstance(error, DeadlinePassed):
                 self._leave_out(replica, error)
         finally:
@@ -103,7 +103,7 @@ class AsyncReplicas(Readings):
         return UNSERVED
 
     async def _is_so_far(self, replica: _Replica, connection: AsyncQueryConnection, after: Position, deadline: float) -> bool:
-        """Wait until the standby has replayed a position, or the deadline."""
+        """Wait until the standby has replayed a position, at most until the deadline. Return whether it has."""
         while (known := replica.position) is None or not known.covers(after):
             try:
                 found = await _position(connection)
@@ -121,7 +121,7 @@ class AsyncReplicas(Readings):
         return True
 
     def _leave_out(self, replica: _Replica, why: object = None) -> None:
-        """Close a standby's pool, and open it again in the background."""
+        """Drop a standby: close its pool, and open it again in the background."""
         if replica in self._out or self._closed:
             return
         if why is not None:
@@ -144,7 +144,7 @@ class AsyncReplicas(Readings):
 
 
 async def _open(replica: _Replica) -> bool:
-    """Open a standby's pool; False where it can't be used now."""
+    """Open a standby's pool. Return False if the standby cannot be used now."""
     pool = None
     try:
         pool = await replica.open()
@@ -167,12 +167,12 @@ async def _open(replica: _Replica) -> bool:
 
 
 async def _position(connection: AsyncQueryConnection) -> Position | None:
-    """Return how far a standby has replayed; None where it is none any more. Raises TimeoutError where it does not answer."""
+    """Return the position that a standby has replayed, or None if it was promoted. Raises TimeoutError without an answer."""
     async with asyncio.timeout(_ANSWER):
         rows = await connection.run(OF_STANDBY, ())
     return Position.parse(rows[0]) if rows[0] else None
 
 
 def _spawned(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-    """Do something in a task of its own, without the caller's deadline, transaction and block of reads."""
+    """Run a coroutine in a background task, without the caller's deadline, transaction and block of reads."""
     return asyncio.get_running_loop().create_task(work, context=Context())

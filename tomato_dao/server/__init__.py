@@ -1,4 +1,4 @@
-"""The server: how it is reached, its schema version and capacity, sessions of our own, forks, notices, metrics.
+"""The server: connections to it, its schema version and capacity, sessions outside the pool, forks, notices, metrics.
 
-Knows nothing of ToMaTo.
+This package is independent of ToMaTo.
 """

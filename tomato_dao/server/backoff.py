@@ -1,15 +1,15 @@
-"""Pauses between the tries of what may succeed soon."""
+"""Pauses between attempts, with random exponential backoff."""
 
 from collections.abc import Iterator
 from random import uniform
 
 
 def pauses(first: float, longest: float) -> Iterator[float]:
-    """Yield pauses in seconds, without end: up to `first`, then up to twice as long each time, at most up to `longest`.
+    """Yield an endless series of pauses in seconds: up to `first`, then doubling each time, up to `longest`.
 
-    Each is random, from half of that to all of it, so that those who failed together do not try again together. The
-    caller waits, since some of them wait for an event that ends the pause. The library tenacity would do it too, but its
-    import takes 10 ms (stamina's 17) of the 50 ms that the import of tomato_dao may take.
+    Each pause is random, between half of that and all of it, so that callers that failed together do not retry together. The
+    caller does the waiting, since some callers wait for an event that ends the pause early. The library tenacity would do as
+    well, but its import takes 10 ms (stamina's 17) of the 50 ms that the import of tomato_dao may take.
     """
     while True:
         yield uniform(first / 2, first)  # noqa: S311 (no secret)

@@ -1,4 +1,4 @@
-"""The identity of callers: threads, and asyncio tasks within a thread."""
+"""Identity of the caller: its thread, or its asyncio task within a thread."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ _acting_for: ContextVar[object] = ContextVar("tomato_dao_acting_for", default=No
 
 
 def act_for(caller: object) -> None:
-    """Act for another caller from now on in this context, as a thread does that works for a task."""
+    """Act for another caller from now on in this context, as a thread that works for an asyncio task does."""
     _acting_for.set(caller)
 
 

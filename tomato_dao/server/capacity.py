@@ -8,7 +8,7 @@ import psycopg
 from ..errors import from_driver
 from .commands import command_line
 
-BESIDE = 2  # sessions that a process may have beside its pool: one for all of its locks, one for all of its listeners
+BESIDE = 2  # sessions of a process outside its pool: one for all its locks, one for all its listeners
 
 _FIGURES = """
 select
@@ -26,7 +26,7 @@ select
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """A server's max_connections, those of them that it reserves, and those that others hold."""
+    """A server's max_connections, the number that it reserves, and the number that others use."""
 
     allowed: int
     reserved: int
@@ -34,11 +34,14 @@ class Capacity:
 
     @property
     def room(self) -> int:
-        """Return how many more connections this process can have."""
+        """Return the number of connections that this process can open."""
         return max(self.allowed - self.reserved - self.others, 0)
 
     def shortage(self, size: int, beside: int = 0) -> str:
-        """Return why a pool of this size does not fit and what to do; empty if it fits. beside: sessions outside the pool."""
+        """Explain why a pool of this size does not fit and what to do, or return an empty string if it fits.
+
+        beside: the number of sessions outside the pool.
+        """
         if self.room >= size + beside:
             return ""
         more = f", with {beside} more sessions for locks and for listeners," if beside else ""
@@ -50,7 +53,7 @@ class Capacity:
 
 
 def capacity(connection: psycopg.Connection, ours: Sequence[int] = ()) -> Capacity:
-    """Return a server's figures. ours: the process ids of further sessions that belong to this process."""
+    """Return a server's capacity. ours: the process ids of further sessions that belong to this process."""
     try:
         (row,) = connection.execute(_FIGURES, {"ours": [*ours, connection.info.backend_pid]}).fetchall()
     except psycopg.Error as error:

@@ -1,9 +1,9 @@
-"""The commands that messages name: those of a checkout, or those of an installed package."""
+"""Commands named in messages: those of a checkout, or those of an installed package."""
 
 from pathlib import Path
 
 _BESIDE_PACKAGE = Path(__file__).parents[2]
-_TARGETS = {  # subcommands that a checkout has in its Makefile; it has the others in bin/
+_TARGETS = {  # subcommands that are targets of a checkout's Makefile; the others are in bin/
     "migrate": "migrate",
     "migrate --contract": "migrate CONTRACT=yes",
     "migrate new": "new-migration",
@@ -16,9 +16,9 @@ _TARGETS = {  # subcommands that a checkout has in its Makefile; it has the othe
 
 
 def command_line(subcommand: str) -> str:
-    """Return what the reader of a message types to run a subcommand of tomato-dao.
+    """Return the command line, for a message, that runs a subcommand of tomato-dao.
 
-    That is `make migrate` or `bin/dump` in a checkout, `tomato-dao migrate` or `tomato-dao dump` elsewhere.
+    Examples: `make migrate` or `bin/dump` in a checkout, `tomato-dao migrate` or `tomato-dao dump` elsewhere.
     """
     if checkout() is None:
         return f"tomato-dao {subcommand}"
@@ -27,6 +27,6 @@ def command_line(subcommand: str) -> str:
 
 
 def checkout() -> Path | None:
-    """Return the directory of the checkout that this package is part of; None for an installed package."""
+    """Return the directory of the checkout that contains this package, or None for an installed package."""
     is_checkout = (_BESIDE_PACKAGE / "Makefile").is_file() and (_BESIDE_PACKAGE / "db").is_dir()
     return _BESIDE_PACKAGE if is_checkout else None

@@ -1,4 +1,4 @@
-"""Outcomes of transactions whose COMMIT was sent, and whose answer never came."""
+"""Outcomes of transactions whose COMMIT was sent but never answered."""
 
 import logging
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from .session import CATALOG_PATH
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 10.0  # seconds for which the server is asked
-# Two servers, or one before and after a failover or a restore, may give the same id to two transactions: these differ in the
-# system's identifier or the timeline. After a crash a server may give an id once more, which nothing durable has: its
-# statistics begin anew then. A standby has no timeline of its own, and decides nothing.
+_PATIENCE = 10.0  # seconds for which the server is asked again
+# Two servers, or one server before and after a failover or a restore, may use the same transaction id twice. They differ in the
+# system identifier or the timeline. After a crash a server may reuse an id that nothing durable has; its statistics are reset
+# then. A standby has no timeline of its own and cannot decide about a commit.
 SERVER = b"""
 select
   s.system_identifier,
@@ -32,7 +32,7 @@ from pg_control_system() s
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server as it was at a moment of its own clock."""
+    """A server's identity at a time of its own clock."""
 
     system: int
     timeline: str
@@ -40,7 +40,7 @@ class Server:
 
 
 def server_of(connection: psycopg.Connection) -> Server | None:
-    """Return which server a session is of; None where it does not tell, or is a standby."""
+    """Return the identity of a session's server, or None if it is a standby or does not allow the query."""
     try:
         found = _look(connection, "infinity")
     except psycopg.Error:
@@ -49,10 +49,10 @@ def server_of(connection: psycopg.Connection) -> Server | None:
 
 
 def was_committed(url: str, server: Server | None, transaction: int, timeout: float) -> bool:
-    """Return whether a transaction was committed, from a new session of the same server.
+    """Find out, in a new session of the same server, whether a transaction was committed.
 
-    transaction: its id. timeout: seconds for which a server is waited for that is not there, or still at work on it (10 at
-    most, and a moment where the caller's deadline is over). Raises OutcomeUnknown where it can't be found out.
+    transaction: its id. timeout: seconds to wait for a server that is unavailable or still executing the transaction (at most
+    10, and only a moment if the caller's deadline has passed). Raises OutcomeUnknown if the outcome cannot be determined.
     """
     why = "the server cannot be identified"
     with ending(min(timeout, _PATIENCE)):
@@ -77,7 +77,7 @@ def was_committed(url: str, server: Server | None, transaction: int, timeout: fl
 
 
 def unknown(why: str, transaction: int | None = None) -> OutcomeUnknown:
-    """Return the error for a transaction of which is not known whether it was committed."""
+    """Return the error for a transaction with an unknown outcome."""
     ask = f"select pg_xact_status('{transaction}') shows it, on the same server; or " if transaction else ""
     return OutcomeUnknown(
         f"the answer to the commit was lost, so the transaction may or may not have been carried out ({why}): {ask}check "
@@ -91,14 +91,14 @@ def _look(connection: psycopg.Connection, since: str) -> tuple[Server, bool] | N
 
 
 def server_in(row: tuple[Any, ...] | None) -> tuple[Server, bool] | None:
-    """Return the server that a row of SERVER tells of, and whether its statistics began anew; None for a standby."""
+    """Return the server described by a row of SERVER, and whether its statistics were reset; None for a standby."""
     if row is None or row[1] is None:
         return None
     return Server(row[0], row[1], row[2]), bool(row[3])
 
 
 def _status(connection: psycopg.Connection, server: Server, transaction: int) -> bool | None:
-    """Return whether it was committed; None where it is not over, or another server is to take over first."""
+    """Return whether it was committed, or None while it is in progress or no primary has taken over yet."""
     found = _look(connection, server.at)
     if found is None:
         return None
@@ -107,7 +107,7 @@ def _status(connection: psycopg.Connection, server: Server, transaction: int) ->
         raise unknown("another server, or another timeline, has replaced it", transaction)
     try:
         row = connection.execute("select pg_xact_status(%s::text::xid8)", [str(transaction)]).fetchone()
-    except psycopg.errors.InvalidParameterValue:  # the id was never given to anything that a crash has left
+    except psycopg.errors.InvalidParameterValue:  # no transaction that survived the crash has this id
         return False
     status = row[0] if row else None
     if status == "in progress":

@@ -1,4 +1,4 @@
-"""Forked processes: inherited connections belong to the parent, so a child leaves them alone and opens its own."""
+"""Forked processes: inherited connections belong to the parent. A child does not use them and opens its own."""
 
 import os
 from collections.abc import Iterable
@@ -16,14 +16,15 @@ _known: WeakSet[_Inherited] = WeakSet()
 
 
 def watch(thing: _Inherited) -> None:
-    """Call the object's `after_fork_in_child` in every forked process, as long as the object exists."""
+    """Call the object's `after_fork_in_child` in every forked process while the object exists."""
     _known.add(thing)
 
 
 def leave_to_parent(connections: Iterable[psycopg.Connection | psycopg.AsyncConnection]) -> None:
     """Turn a child's copies of the connections' sockets into /dev/null.
 
-    So what libpq says when it ends them never reaches the server, and the parent's sessions end when the parent does.
+    So libpq's termination message never reaches the server when the child closes them, and the parent's sessions end when the
+    parent ends.
     """
     nowhere = os.open(os.devnull, os.O_RDWR)
     for connection in connections:

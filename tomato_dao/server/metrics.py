@@ -1,4 +1,4 @@
-"""Figures of a process's pool, and of those that hold its connections."""
+"""Statistics of a process's pool, and of the holders of its connections."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from .commands import command_line
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """Figures of a pool.
+    """Statistics of a pool.
 
-    size: the most connections that it may hold. connections, idle: how many it holds, and how many of these are idle.
-    waiting: tasks that wait now. waits, waited: tasks that had to wait so far, and their seconds in total. turned_away:
-    tasks that got no connection, after their timeout or because of `max_waiting`.
+    size: the maximum number of connections. connections, idle: the open connections, and those of them that are idle. waiting:
+    tasks that are waiting now. waits, waited: the number of tasks that had to wait so far, and their total seconds.
+    turned_away: the number of rejected tasks, after their timeout or because of `max_waiting`.
     """
 
     size: int
@@ -33,14 +33,14 @@ class PoolStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Figures of a Database since it was opened (in a forked process: since the fork); queries: by query name."""
+    """Statistics of a Database since it was opened (in a forked process: since the fork). queries: by query name."""
 
     pool: PoolStats
     queries: dict[str, QueryStats]
 
 
 def holders(connections: Iterable[QueryRunner]) -> str:
-    """Return what holds connections, longest first: " (hosts.update: 2, for up to 3.1 s; a transaction after …)"."""
+    """Describe the holders of connections, longest first: " (hosts.update: 2, for up to 3.1 s; a transaction after …)"."""
     now = monotonic()
     found: dict[str, list[float]] = {}
     for connection in connections:
@@ -51,10 +51,10 @@ def holders(connections: Iterable[QueryRunner]) -> str:
 
 
 def turned_away(how: str, size: int, busy: Sequence[QueryRunner], connections: int, waiting: int, refusal: str) -> Unavailable:
-    """Return the error of a task that gets no connection.
+    """Return the error of a rejected task.
 
-    how: why; busy: connections that are at work; connections: how many there are; waiting: how many tasks wait; refusal: what
-    the server says to a pool that asks for more.
+    how: the reason. busy: the connections in use. connections: the number of open connections. waiting: the number of waiting
+    tasks. refusal: the server's message if it refuses further connections.
     """
     some = f"all {size}" if len(busy) == size else f"{len(busy)} of at most {size}"
     advice = "enlarge the pool or shorten the tasks"

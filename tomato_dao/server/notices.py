@@ -1,4 +1,4 @@
-"""Notices of the server and messages of the driver, as one line each in the log."""
+"""Logging of the server's notices and the driver's messages, one line each."""
 
 import logging
 
@@ -11,15 +11,15 @@ logger = logging.getLogger(__name__)
 
 
 def log_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
-    """Write a notice or warning of the server to the log."""
+    """Log a notice or warning of the server."""
     level = logging.WARNING if diagnostic.severity_nonlocalized == "WARNING" else logging.INFO
     logger.log(level, "%s: %s", diagnostic.severity, one_line(diagnostic.message_primary))
 
 
 class PoolName(str):
-    """The name of a pool of ours, known by its type in what psycopg_pool logs.
+    """The name of one of our pools. Its type identifies our pools in psycopg_pool's log records.
 
-    refusal: what the driver said when it last could not connect; empty since a connection has come.
+    refusal: the driver's message of the last failed connection attempt, or empty after a successful one.
     """
 
     __slots__ = ("refusal",)
@@ -29,7 +29,7 @@ class PoolName(str):
 
 
 def retell(record: logging.LogRecord) -> bool:
-    """Drop or rewrite psycopg_pool's records of lost and refused connections, as a logging filter."""
+    """Drop or rewrite psycopg_pool's records of lost and refused connections (a logging filter)."""
     match record.args:
         case (QueryRunner(), *_):
             return False
@@ -37,7 +37,7 @@ def retell(record: logging.LogRecord) -> bool:
             if isinstance(error, psycopg.Error):
                 name.refusal = one_line(error)
                 logger.warning("the pool of %s got no connection and tries again: %s", name, name.refusal)
-            return False  # where it gives up, it is asked again all the same
+            return False  # our pool asks it again after it has given up
     return True
 
 

@@ -1,4 +1,4 @@
-"""Settings that a pool is opened with, and the look at the server before, the same for threads and tasks."""
+"""Settings of a pool, and the check of the server before it is opened. Shared by threads and asyncio tasks."""
 
 import logging
 from collections.abc import Sequence
@@ -17,17 +17,16 @@ from .probe import probe, seeks_writable, session_settings, takes_options
 
 logger = logging.getLogger(__name__)
 
-_GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
+_GRACE = 0.5  # seconds beyond the caller's timeout, for a slow server
 
 
 class Opening:
-    """The parameters of a pool, checked; `tomato_dao.connect` documents them and their errors.
+    """The checked parameters of a pool. `tomato_dao.connect` documents them and their errors.
 
-    worker: accept what `rolling.check_worker` does, not this code's schema only, and show the code's schema version.
-    migrations: the versions of those that the database has, instead of this code's. tokens: whether each commit brings its
-    position along.
-    max_waiting, slow: infinite where they are not limited. seeks_writable: the target_session_attrs by which a server is
-    looked for that can be written to, once `examine` was called.
+    worker: accept all schemas that `rolling.check_worker` accepts, not only this code's, and show the code's schema version.
+    migrations: the versions that the database must have instead of this code's. tokens: whether each commit returns its
+    position. max_waiting, slow: infinite if not limited. seeks_writable: the target_session_attrs that makes libpq search for a
+    writable server, set by `examine`.
     """
 
     def __init__(
@@ -64,10 +63,10 @@ class Opening:
         self._settings: dict[str, object] = {}
 
     def examine(self, timeout: float, patience: float | None = None) -> None:
-        """Look whether the server is there and fit; a warning tells of too few connections.
+        """Check that the server is available and suitable. Logs a warning if it has too few connections.
 
-        timeout: seconds for which a server that is full or not there is asked again. patience: seconds that all may take
-        (default: the same). Raises as `probe` does.
+        timeout: seconds to retry a server that is full or unavailable. patience: seconds for the whole check (default: the
+        same). Raises the errors of `probe`.
         """
         patience = timeout if patience is None else patience
         with at_most(patience + _GRACE), probe(self.url, timeout) as connection:
@@ -84,25 +83,25 @@ class Opening:
             poolers.check_statements(self._settings)
 
     def kwargs(self) -> dict[str, Any]:
-        """Return what psycopg's connections are opened with; to be changed by its pool alone."""
+        """Return the arguments of psycopg's connections. Only the pool may change the result."""
         kwargs = {**self._settings, "autocommit": True, "prepare_threshold": None}
         if self._worker:
             kwargs["application_name"] = rolling.marked(str(self._settings["application_name"]))
         return kwargs
 
     def watch(self, connection: QueryRunner) -> None:
-        """Have a connection's calls logged, explained and observed as it is asked for."""
+        """Apply the settings for logging, explaining and observing to a connection."""
         connection.watch(self.slow, self._explainer, self.observer)
 
     def waited(self, seconds: float) -> None:
-        """Tell the observer of a task that waited for a connection."""
+        """Report a task's wait for a connection to the observer."""
         if self.observer is not None:
             self.observer.waited(seconds)
 
     def observed(self) -> AbstractContextManager[None]:
-        """Return what the observer looks on at a transaction with."""
+        """Return the observer's context manager for a transaction."""
         return nullcontext() if self.observer is None else self.observer.transaction()
 
     def full(self, waiting: int) -> str:
-        """Return how a message tells of a queue that has as many as it may have."""
+        """Describe a full queue, for a message."""
         return f"the queue has {counted(waiting, 'task')} already, the limit"

@@ -1,4 +1,4 @@
-"""Objects in the schema that belong to other roles than its owner or the database's: they could shadow PostgreSQL's or ours."""
+"""Objects in the schema that belong to roles other than its owner and the database's. They could shadow our objects."""
 
 import psycopg
 
@@ -7,8 +7,8 @@ from ..printable import printable
 from .session import SCHEMA
 
 _SHOWN = 5
-# All types are exactly those of PostgreSQL's own functions and operators, so that this one can't be led astray by what it looks
-# for. Of superusers' objects there are none here, or they are trusted.
+# All argument types match PostgreSQL's own functions and operators exactly, so that planted objects cannot shadow those in this
+# query itself. Objects of superusers are trusted.
 _PLANTED = """
 select i.type, i.identity, r.rolname, o.rolname
 from pg_catalog.pg_shdepend s
@@ -33,12 +33,12 @@ order by s.classid, s.objid
 
 
 def planted(connection: psycopg.Connection) -> list[str]:
-    """Return the objects in the schema whose owners may act neither as its owner nor as the database's, each with its owner."""
+    """Return the objects, with their owners, whose owner may act neither as the schema's owner nor as the database's."""
     return [f"{kind} {identity} of {role}" for kind, identity, role, _ in _found(connection)]
 
 
 def advice(connection: psycopg.Connection) -> str:
-    """Return what to do about what is planted; empty where nothing is."""
+    """Return the remedy for planted objects, or an empty string if there are none."""
     found = _found(connection)
     roles = ", ".join(sorted({f'"{role}"' for *_, role, _ in found}))
     return f'drop them, or, if they are intended: reassign owned by {roles} to "{found[0][3]}"' if found else ""

@@ -1,4 +1,4 @@
-"""Poolers between this process and the server: whether there is one, and what it does not keep for a client."""
+"""Detection of poolers between this process and the server, and of the session state that they do not keep."""
 
 import logging
 import select
@@ -13,26 +13,26 @@ from ..printable import one_line
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 1000  # milliseconds that a session of the pooler is waited for: one that gives each client its own may have no more
-_TRIES = 5  # another client may be given the session
+_PATIENCE = 1000  # milliseconds to wait for a server session: a pooler in session mode may have none left
+_TRIES = 5  # another client may get the session
 _NAME = b"tomato_dao_probe"
 _ADVICE = "set DIRECT_DATABASE_URL, beside DATABASE_URL, to the server itself"
 
 
 class KeepsNoStatements(Unavailable):
-    """A pooler keeps no prepared statements, or takes no settings of a session."""
+    """A pooler keeps no prepared statements, or accepts no session settings."""
 
 
 def is_between(connection: psycopg.Connection) -> bool:
-    """Return whether a pooler answers, which tells its clients other process numbers than the server's."""
+    """Return whether a pooler answers. A pooler reports process ids other than the server's."""
     row = connection.execute("select pg_backend_pid()").fetchone()
     return row != (connection.info.backend_pid,)
 
 
 def check_statements(settings: Mapping[str, object]) -> None:
-    """Raise KeepsNoStatements where clients share sessions in which their prepared statements meet.
+    """Raise KeepsNoStatements if clients share sessions in which their prepared statements collide.
 
-    settings: of the connections that are to be used. A warning tells of settings that the pooler drops.
+    settings: the connection settings that will be used. Logs a warning about settings that the pooler drops.
     """
     with ExitStack() as stack:
         first, other = (stack.enter_context(closing(_opened(settings))) for _ in range(2))
@@ -50,7 +50,10 @@ def check_statements(settings: Mapping[str, object]) -> None:
 
 
 def check_session(connection: psycopg.Connection, another: Callable[[], psycopg.Connection], what: str) -> None:
-    """Raise Unavailable where a connection has no session of its own. another: opens one; what: what needs one: “listeners”."""
+    """Raise Unavailable if a connection shares its session with other clients.
+
+    another: a function that opens a connection. what: the feature that needs a session, for the message: “listeners”.
+    """
     if not is_between(connection):
         return
     with closing(another()) as other:
@@ -59,7 +62,7 @@ def check_session(connection: psycopg.Connection, another: Callable[[], psycopg.
 
 
 def warn_owner(connection: psycopg.Connection) -> None:
-    """Write a warning where what changes the schema comes by way of a pooler."""
+    """Log a warning if a change of the schema goes through a pooler."""
     if is_between(connection):
         logger.warning(
             "the connection goes through a pooler, whose time limits and session settings apply: set OWNER_DATABASE_URL to the "
@@ -77,7 +80,7 @@ def _opened(settings: Mapping[str, object]) -> psycopg.Connection:
 
 
 def _meets(first: psycopg.Connection, other: psycopg.Connection) -> bool:
-    """Return whether another connection gets the session that this one has had, and leave it in a transaction there."""
+    """Return whether another connection gets this one's session. That connection is left in a transaction."""
     for _ in range(_TRIES):
         mine = _ask(first, b"select pg_backend_pid()")
         theirs = _ask(other, b"begin; select pg_backend_pid()")
@@ -90,7 +93,7 @@ def _meets(first: psycopg.Connection, other: psycopg.Connection) -> bool:
 
 
 def _ask(connection: psycopg.Connection, statements: bytes) -> bytes | None:
-    """Return the value of the last of some statements; None where it has none, or no session comes in time."""
+    """Run statements and return the last one's value, or None if it has none or no session is available in time."""
     pgconn = connection.pgconn
     pgconn.send_query(statements)
     poll = select.poll()
@@ -108,6 +111,6 @@ def _ask(connection: psycopg.Connection, statements: bytes) -> bytes | None:
 
 
 def _tell_of_dropped(connection: psycopg.Connection, settings: Mapping[str, object]) -> None:
-    """Write a warning where the pooler has dropped the options of a session."""
+    """Log a warning if the pooler has dropped the options of a session."""
     if "options" in settings and _ask(connection, b"show jit") != b"off":
         logger.warning("the pooler drops session settings: those of the role apply, including its time limits")

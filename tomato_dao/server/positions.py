@@ -1,4 +1,4 @@
-"""Positions in the write-ahead log, as tokens that travel between processes: all that was committed before one was taken."""
+"""Positions in the write-ahead log, passed between processes as tokens. A position covers all earlier commits."""
 
 import re
 from dataclasses import dataclass, replace
@@ -13,8 +13,8 @@ from ..sql.query import Query
 from .session import ask
 
 _TOKEN = re.compile(r"([0-9A-F]{1,8})/([0-9A-F]{1,8})/([0-9A-F]{1,8})")
-# The position behind all that is committed now, of the primary. The name of a WAL file begins with the timeline, also before
-# the first checkpoint after a promotion.
+# The primary's position after all current commits. The name of a WAL file begins with the timeline, even before the first
+# checkpoint after a promotion.
 OF_PRIMARY = Query(
     name="positions.of_primary",
     parameters=(),
@@ -30,7 +30,7 @@ OF_PRIMARY = Query(
     sql_line=0,
     repeatable=True,
 )
-# A standby's timeline is that of its last restart point: behind after a promotion, and never ahead of what it replays.
+# A standby's timeline is that of its last restart point: it lags after a promotion, and is never ahead of the replay.
 OF_STANDBY = replace(
     OF_PRIMARY,
     name="positions.of_standby",
@@ -42,14 +42,14 @@ OF_STANDBY = replace(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A position of a timeline: its history since the last promotion; later ones are greater."""
+    """A position in a timeline. Later positions are greater."""
 
     timeline: int
     lsn: int
 
     @classmethod
     def parse(cls, text: object) -> Self:
-        """Return the position of a token. Raises InvalidValue where it is none."""
+        """Parse a token. Raises InvalidValue if it is malformed."""
         found = _TOKEN.fullmatch(text.upper()) if isinstance(text, str) else None
         if found is None:
             raise InvalidValue(f"{quoted(text)} is not a token: use the result of db.token()")
@@ -59,11 +59,11 @@ class Position:
         return f"{self.timeline:08X}/{self.lsn >> 32:X}/{self.lsn & 0xFFFFFFFF:X}"
 
     def covers(self, other: "Position") -> bool:
-        """Return whether all up to another position is there; of another timeline that can't be told."""
+        """Return whether another position is reached. Positions of another timeline never count as reached."""
         return self.timeline == other.timeline and self.lsn >= other.lsn
 
 
 def of_standby(connection: psycopg.Connection) -> Position | None:
-    """Return how far a standby has replayed; None where it is none any more."""
+    """Return the position that a standby has replayed, or None if it was promoted."""
     found = ask(connection, OF_STANDBY.sql.encode())
     return Position.parse(found.decode()) if found else None

@@ -1,4 +1,4 @@
-"""Connections outside the pool: addresses, settings, refusals, and the check that this code can use the server."""
+"""Connections outside the pool: addresses, settings, refusals, and the check that the server is suitable."""
 
 import logging
 import math
@@ -21,9 +21,9 @@ from .commands import command_line
 from .session import CATALOG_PATH, SCHEMA_PATH, Session, look_up_in
 
 OLDEST_SERVER = 150000
-CONNECT_TIMEOUT = 5  # seconds, for each address that a host name has
-# libpq tells no SQLSTATE of a connection that was refused, only words, in the server's language. So any refusal may pass that
-# is not known to be final, by libpq or by the words of a server that speaks English.
+CONNECT_TIMEOUT = 5  # seconds, for each address of a host name
+# libpq gives no SQLSTATE for a refused connection, only a message in the server's language. So every refusal counts as
+# temporary unless libpq or an English message of the server shows that it is final.
 _FINAL = re.compile(
     r"password authentication failed|authentication failed for user|no password supplied|pg_hba\.conf"
     r'|(database|role|user) ".*" does not exist|no such (database|user)|[Pp]ermission denied|not permitted to log in'
@@ -32,7 +32,7 @@ _FINAL = re.compile(
 )
 _FULL = "too many|connection slots"
 _TRANSIENT_STATES = ("53", "57P", "08")
-# Refusals of poolers, in English, of a connection that sets parameters at its start.
+# Poolers' English refusals of a connection with startup parameters.
 _TAKES_NO_OPTIONS = "unsupported startup parameter|support command-line options"
 logger = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ logger = logging.getLogger(__name__)
 def session_settings(
     url: str, application_name: str, statement_timeout: float | None, server_version: int = 0
 ) -> dict[str, object]:
-    """Return the settings of a pooled connection; without a timeout none that a pooler in transaction mode would refuse.
+    """Return the settings of a pooled connection. Without a timeout, a pooler in transaction mode accepts all of them.
 
-    server_version: as libpq tells it; some limits are known to later servers only.
+    server_version: libpq's number; some limits exist in later servers only.
     """
     if statement_timeout is None:
         settings = connection_settings(url, application_name)
@@ -50,7 +50,7 @@ def session_settings(
         if options := _given_options(conninfo_to_dict(url)):
             settings["options"] = options
         return settings
-    milliseconds = str(math.ceil(statement_timeout * 1000))  # 0 would be none
+    milliseconds = str(math.ceil(statement_timeout * 1000))  # 0 would mean no limit
     limits = {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
     if server_version >= 170000:
         limits["transaction_timeout"] = "0"
@@ -58,9 +58,9 @@ def session_settings(
 
 
 def connection_settings(url: str, application_name: str, limits: Mapping[str, str] = MappingProxyType({})) -> dict[str, object]:
-    """Return the settings that libpq is given for a URL: the URL's own settings win, but for those that all sessions pin.
+    """Return libpq's settings for a URL. The URL's own settings take precedence, except over pinned settings.
 
-    limits: settings that the URL's options may override. Raises InvalidValue, without the URL, where it isn't one.
+    limits: settings that the URL's options may override. Raises InvalidValue, without showing the URL, if it is malformed.
     """
     try:
         given = conninfo_to_dict(arguments.url(url))
@@ -86,9 +86,9 @@ def connection_settings(url: str, application_name: str, limits: Mapping[str, st
 
 
 def seeks_writable(settings: Mapping[str, object]) -> str:
-    """Return the target_session_attrs by which libpq looks for a server that can be written to; empty where it doesn't.
+    """Return the target_session_attrs that makes libpq search for a writable server, or an empty string.
 
-    It does where settings or environment ask for it, and among several hosts where they don't ask for another one.
+    libpq searches if settings or environment request it, and among several hosts unless they request another kind of server.
     """
     default = {option.keyword.decode(): option.val for option in pq.Conninfo.get_defaults() if option.val}
 
@@ -102,7 +102,7 @@ def seeks_writable(settings: Mapping[str, object]) -> str:
 
 
 def resolved(settings: Mapping[str, object]) -> dict[str, str]:
-    """Return what libpq makes of connection settings, by way of service files and PG* variables; no server is waited for."""
+    """Resolve connection settings through service files and PG* variables, as libpq does, without a connection."""
     pgconn = pq.PGconn.connect_start(make_conninfo(**settings).encode())  # type: ignore[arg-type]
     try:
         return {option.keyword.decode(): option.val.decode() for option in pgconn.info if option.val is not None}
@@ -111,12 +111,12 @@ def resolved(settings: Mapping[str, object]) -> dict[str, str]:
 
 
 def database_name(url: str) -> str:
-    """Return the name of the database that a URL means, which need not be there."""
+    """Return the name of a URL's database, which need not exist."""
     return resolved(connection_settings(url, "tomato-dao")).get("dbname", "")
 
 
 def _given_options(given: Mapping[str, object]) -> str:
-    """Return the user's own options: of the URL, else of its service, else of the environment."""
+    """Return the user's options: from the URL, else from its service, else from the environment."""
     if "options" in given:
         return str(given["options"])
     if "service" in given or "PGSERVICE" in os.environ:
@@ -127,15 +127,15 @@ def _given_options(given: Mapping[str, object]) -> str:
 def probe(
     url: str, timeout: float = 0, *, application_name: str = "tomato-dao", path: str = SCHEMA_PATH, primary_for: str = ""
 ) -> psycopg.Connection:
-    """Open a connection, outside the pool, to a server that this code can use.
+    """Open a connection outside the pool, and check that the server is suitable.
 
-    primary_for: what needs the primary, as “locks”: of several hosts one that can be written to is looked for, and Unavailable
-    is raised on a standby.
+    primary_for: the feature that needs the primary, such as “locks”: a writable server is searched among several hosts, and
+    Unavailable is raised on a standby.
 
-    timeout: seconds for which a server that has no connection free, or is not there (yet), is asked again. path: where it
-    looks names up (SCHEMA_PATH or CATALOG_PATH of tomato_dao.server.session). Raises
-    Unavailable where there is none, in one line that says which and what to do and never the password, and WrongSchema for
-    a server older than PostgreSQL 15 or another encoding than UTF8.
+    timeout: seconds to retry a server that is full or unavailable. path: the search_path (SCHEMA_PATH or CATALOG_PATH of
+    tomato_dao.server.session). Raises Unavailable if no connection is possible, with a message of one line that names the
+    server and the remedy and never the password; WrongSchema for a server older than PostgreSQL 15 or an encoding other than
+    UTF8.
     """
     settings = connection_settings(url, application_name)
     if primary_for and (attrs := seeks_writable(settings)):
@@ -153,7 +153,7 @@ def probe(
 
 
 def _refuse_standby(connection: psycopg.Connection, what: str) -> None:
-    """Raise Unavailable on a standby, where others than the primary's sessions would be met. what: what needs the primary."""
+    """Raise Unavailable on a standby, whose sessions are separate from the primary's. what: the feature, for the message."""
     try:
         (is_standby,) = connection.execute("select pg_is_in_recovery()").fetchone() or (False,)
     except psycopg.Error as error:
@@ -166,10 +166,9 @@ def _refuse_standby(connection: psycopg.Connection, what: str) -> None:
 
 
 def maintenance(url: str, timeout: float = 0) -> psycopg.Connection:
-    """Connect to the database “postgres” of a URL's server, where databases and roles are made, without time limits.
+    """Connect to the database “postgres” of a URL's server, to create databases and roles, without time limits.
 
-    It may have any encoding: only the encoding of the databases that are made there matters. timeout, Unavailable and
-    WrongSchema are those of `probe`.
+    Its encoding does not matter, since new databases get their own. timeout and errors are those of `probe`.
     """
     limits = {"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
     settings = {**connection_settings(url, "tomato-dao", limits), "dbname": "postgres"}
@@ -185,12 +184,12 @@ def maintenance(url: str, timeout: float = 0) -> psycopg.Connection:
 
 
 def takes_options(connection: psycopg.Connection) -> bool:
-    """Return whether the session has the settings with which it was to be opened: a pooler in transaction mode takes none."""
+    """Return whether the session has the requested settings. A pooler in transaction mode accepts none."""
     return "options" in connection.info.get_parameters()
 
 
 def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEMA_PATH) -> psycopg.Connection:
-    """Open a connection in autocommit mode; timeout, path and Unavailable are those of `probe`."""
+    """Open a connection in autocommit mode. timeout, path and Unavailable are those of `probe`."""
     deadline = monotonic() + timeout
     told = False
     for pause in pauses(0.1, 2):
@@ -204,7 +203,7 @@ def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEM
                 raise failed from error
         except psycopg.Error as error:
             raise from_driver(error) from error
-        except UnicodeError as error:  # from Python's look-up of a host whose name has an empty or too long part
+        except UnicodeError as error:  # from Python's lookup of a host name with an empty or too long label
             raise InvalidValue(f"can't connect to {_place(settings)}: the host name is unknown: {error}") from error
         if not told:
             logger.warning("%s (trying again for %g s)", failed, timeout)
@@ -214,7 +213,7 @@ def connect_to(settings: Mapping[str, object], timeout: float, path: str = SCHEM
 
 
 def _connected(settings: Mapping[str, object]) -> psycopg.Connection:
-    """Open a session with its settings; without options behind a pooler that takes none, where they are ours alone."""
+    """Open a session with its settings. If a pooler refuses the options and none are the user's, open it without them."""
     try:
         connection = Session.connect(autocommit=True, **settings)  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
@@ -228,9 +227,9 @@ def _connected(settings: Mapping[str, object]) -> psycopg.Connection:
 
 
 def passes(refusal: TomatoError) -> bool:
-    """Return whether a server that gave no connection may give one soon: it is full, starting, restarting or failing over.
+    """Return whether a refusal is temporary: the server is full, starting, restarting or failing over.
 
-    True for whatever is not known to be final.
+    Every refusal that is not known to be final counts as temporary.
     """
     error = refusal.__cause__
     return isinstance(error, psycopg.OperationalError) and _may_pass(error)
@@ -241,17 +240,17 @@ def _may_pass(error: psycopg.OperationalError) -> bool:
         return error.sqlstate.startswith(_TRANSIENT_STATES)
     if error.pgconn is not None and error.pgconn.needs_password:
         return False
-    first, *others = str(error).split("\n- ")  # where there are several, of all hosts that were tried
+    first, *others = str(error).split("\n- ")  # with several hosts, of all that were tried
     return any(not _FINAL.search(said) for said in others or [first])
 
 
 def is_full(refusal: TomatoError) -> bool:
-    """Return whether a server says, in English, that it gave no connection since it is at its limit."""
+    """Return whether the server refused a connection, in English, because its connection limit is reached."""
     return bool(re.search(_FULL, str(refusal)))
 
 
 def check_server(connection: psycopg.Connection) -> None:
-    """WrongSchema for a server that is too old."""
+    """Raise WrongSchema for a server that is too old."""
     version = connection.info.server_version
     if version < OLDEST_SERVER:
         raise WrongSchema(
@@ -269,7 +268,7 @@ def _check_encoding(connection: psycopg.Connection) -> None:
 
 
 def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError) -> Unavailable:
-    """One line: which server, what it said, what to do."""
+    """Return an error message of one line: the server, its message, and the remedy."""
     said = "; ".join(line.strip() for line in str(error).splitlines() if not line.startswith("\t"))
     if re.search(_FULL, said):
         advice = "it has reached its connection limit: use fewer worker processes or smaller pools"
@@ -299,7 +298,7 @@ def _unreachable(settings: Mapping[str, object], error: psycopg.OperationalError
 
 
 def _system_user() -> str:
-    """Return the operating system's name for who runs this, as libpq takes it."""
+    """Return the name of the operating system's user, which libpq uses by default."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -1,4 +1,4 @@
-"""`Database.stats()` for Prometheus, with the extra “prometheus”: `REGISTRY.register(StatsCollector(db))`."""
+"""Export of `Database.stats()` to Prometheus, with the extra “prometheus”: `REGISTRY.register(StatsCollector(db))`."""
 
 from collections.abc import Iterator
 from itertools import accumulate
@@ -16,13 +16,13 @@ class _HasStats(Protocol):
 
 
 class StatsCollector(Collector):
-    """Prometheus metrics of a Database, with names that begin with `tomato_dao`, read from `stats()` when collected."""
+    """A Prometheus collector that reads a Database's `stats()`. The metrics' names begin with `tomato_dao`."""
 
     def __init__(self, db: _HasStats) -> None:
         self._db = db
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics now."""
+        """Yield the current metrics."""
         stats = self._db.stats()
         pool = stats.pool
         yield GaugeMetricFamily("tomato_dao_pool_size", "Connections that the pool may hold", pool.size)

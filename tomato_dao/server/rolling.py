@@ -1,10 +1,12 @@
-"""Which schemas a worker may use beside its own: newer ones that still support it, and its own before a contract migration.
+"""Rolling upgrades: schemas that a worker may use beside its own.
 
-A migration made after the last release says in its header which older code goes on working after it: `-- compatible: VERSION`
+These are newer schemas that still support its code, and its own schema before a contract migration.
+
+A migration made after the last release declares in its header which older code still works after it: `-- compatible: VERSION`
 (code of that schema version and later) or `-- breaks: why` (only code that knows the migration). One that raises the oldest
-supported version is a *contract migration*: new code works before it and after it. It may name the backfill that has to be
-done before it, `-- backfill: NAME` of db/backfills. The database itself tells older code of the range, in a comment on
-schema_migrations: everybody can read that, only the owner can change it, backups keep it, and dumps leave it out.
+supported version is a *contract migration*: new code works before and after it. It may require a backfill of db/backfills to be
+finished first, `-- backfill: NAME`. The database stores the oldest supported version in a comment on schema_migrations:
+everybody can read it, only the owner can change it, backups keep it, and dumps omit it.
 """
 
 import logging
@@ -23,16 +25,16 @@ logger = logging.getLogger(__name__)
 _FIELD = re.compile(r"^-- (compatible|breaks|backfill): *(.*?) *$", re.MULTILINE)
 _OLDEST = re.compile(r"oldest supported schema version: (\d+)")
 _COMMENT = "select pg_catalog.obj_description(pg_catalog.to_regclass('schema_migrations')::oid, 'pg_class')"
-_LONGEST_NAME = 63  # bytes of an application_name; the server cuts off what is longer
-_told: set[tuple[str, str]] = set()  # databases, and the schema versions of which a warning was logged
+_LONGEST_NAME = 63  # maximum bytes of an application_name; the server truncates longer ones
+_told: set[tuple[str, str]] = set()  # databases, with the schema versions for which a warning was logged
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
     """A migration and its header.
 
-    compatible, breaks, backfill: the fields of the header, None where it lacks them. oldest: the oldest schema version whose
-    code works after it. is_contract: whether it raised that.
+    compatible, breaks, backfill: the fields of the header, or None. oldest: the oldest schema version whose code works after
+    it. is_contract: whether it raised that version.
     """
 
     path: Path
@@ -44,12 +46,12 @@ class Migration:
 
     @property
     def version(self) -> str:
-        """The version that its file name begins with."""
+        """The version, with which its file name begins."""
         return schema.version_of(self.path)
 
 
 def header(path: Path) -> dict[str, str]:
-    """Return the fields of a migration's header: comments before its first statement, after “-- migrate:up” as well."""
+    """Return the fields of a migration's header: the comments before its first statement, before or after “-- migrate:up”."""
     lines = path.read_text("utf-8").splitlines()
     end = next((n for n, line in enumerate(lines) if line.strip() and not line.startswith("--")), len(lines))
     return dict(_FIELD.findall("\n".join(lines[:end])))
@@ -58,7 +60,7 @@ def header(path: Path) -> dict[str, str]:
 def migrations(directory: Path | None = None) -> list[Migration]:
     """Return this code's migrations, or those of another directory, oldest first.
 
-    Those without a header are of the first release, which supports no older code.
+    Migrations without a header belong to the first release, which supports no older code.
     """
     found: list[Migration] = []
     oldest = ""
@@ -73,25 +75,25 @@ def migrations(directory: Path | None = None) -> list[Migration]:
 
 
 def oldest_supported(connection: psycopg.Connection) -> str | None:
-    """Return the oldest schema version whose code a database supports; None where it does not tell."""
+    """Return the oldest schema version whose code a database supports, or None if it is not recorded."""
     (comment,) = connection.execute(_COMMENT).fetchone() or (None,)
     found = _OLDEST.search(comment or "")
     return found[1] if found else None
 
 
 def comment_for(version: str) -> str:
-    """Return the statement by which a migration tells the oldest supported schema version."""
+    """Return the statement with which a migration records the oldest supported schema version."""
     return f"comment on table schema_migrations is 'oldest supported schema version: {version}';"
 
 
 def waits_for_contract(pending: Sequence[str]) -> bool:
-    """Return whether code can work on a database that lacks these of its migrations: all of them are contract migrations."""
+    """Return whether code can work without these of its migrations: all of them must be contract migrations."""
     contracts = {migration.version for migration in migrations() if migration.is_contract}
     return contracts.issuperset(pending)
 
 
 def check_worker(connection: psycopg.Connection) -> None:
-    """Raise WrongSchema unless a database's schema is one that this code's workers may use; warn once of a newer one."""
+    """Raise WrongSchema unless this code's workers may use a database's schema. Warn once about a newer schema."""
     have = schema.applied(connection)
     differs = schema.compare(have)
     if differs.unknown and not differs.unreleased and not differs.pending:
@@ -120,7 +122,7 @@ def _check_newer(connection: psycopg.Connection, theirs: str) -> None:
 
 
 def marked(application_name: str) -> str:
-    """Return the name under which the server shows a worker's sessions: it ends with the schema version of the code."""
+    """Return a worker's application_name, which ends with the schema version of its code."""
     mark = f"/{schema.known()[-1]}"
     while sum(len(character) for character in _shown(application_name)) > _LONGEST_NAME - len(mark):
         application_name = application_name[:-1]
@@ -128,12 +130,12 @@ def marked(application_name: str) -> str:
 
 
 def _shown(name: str) -> list[str]:
-    """Return the characters of a name as the server shows them: bytes beyond ASCII are escaped."""
+    """Return a name as the server shows it, with bytes beyond ASCII escaped."""
     return [chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in name.encode(errors="replace")]
 
 
 def older_workers(connection: psycopg.Connection, oldest: str) -> Iterator[str]:
-    """Yield a line for each kind of session, in a database, of workers whose code is older than a schema version."""
+    """Yield a line for each kind of session of workers whose code is older than a schema version."""
     found = connection.execute(
         """
         select a.application_name, count(*)

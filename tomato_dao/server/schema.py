@@ -1,4 +1,4 @@
-"""Which schema this code needs (its migrations), and whether a database has it."""
+"""The schema that this code needs, defined by its migrations, and the check that a database has it."""
 
 import hashlib
 import re
@@ -13,11 +13,11 @@ from ..sql import pins
 from .commands import command_line
 
 _PACKAGE = Path(__file__).parents[1]
-# A wheel carries db/ inside the package; in a checkout it stands beside it.
+# A wheel contains db/ inside the package; in a checkout it is beside the package.
 DB_DIR = _PACKAGE / "db" if (_PACKAGE / "db").is_dir() else _PACKAGE.parent / "db"
 
-_MIGRATION = re.compile(r"\d+_[a-z0-9_]+\.sql")  # as dbmate, and “migrate new”, name them
-# Ours is known by its hashes: other programs have tables of that name.
+_MIGRATION = re.compile(r"\d+_[a-z0-9_]+\.sql")  # the file names that dbmate and “migrate new” use
+# Our table is recognized by its column of hashes, since other programs have tables of this name.
 _ELSEWHERE = """
 select c.relnamespace::regnamespace::text
 from pg_class c
@@ -26,7 +26,7 @@ where c.relname = 'schema_migrations' and c.relkind = 'r'
 """
 
 
-# Reading a view, or a table with policies, would run what its owner has put there. (All types are PostgreSQL's own.)
+# Reading a view, or a table with policies, would run code of its owner. (All types are PostgreSQL's own.)
 _IS_PLAIN = """
 select c.relkind = 'r' and not c.relrowsecurity
 from pg_catalog.pg_class c
@@ -35,7 +35,7 @@ where c.oid = pg_catalog.to_regclass('schema_migrations')::oid
 
 
 def recreate() -> str:
-    """Return the advice for a database whose schema was never released."""
+    """Return the remedy for a database whose schema was never released."""
     return (
         f"recreate it: drop the database ({command_line('embedded remove')} removes the embedded server with all its data), "
         f"then run {command_line('migrate')}; to keep its rows, first write them with {command_line('dump')} of the tomato-dao "
@@ -44,17 +44,17 @@ def recreate() -> str:
 
 
 def invalid_index(name: str) -> str:
-    """Return what is wrong with an index that no query can use. name: quoted as SQL needs it."""
+    """Describe an invalid index. name: quoted for SQL."""
     return f"index {name} is invalid (an earlier build failed, or one is still running)"
 
 
 def drop_invalid_index(name: str) -> str:
-    """Return the advice for an invalid index: the migration that failed makes it anew."""
+    """Return the remedy for an invalid index: drop it, and the failed migration creates it again."""
     return f"if none is running, drop index concurrently {name}"
 
 
 def undo_edit() -> str:
-    """Return the advice for a migration that was edited after it was applied."""
+    """Return the remedy for a migration that was edited after it was applied."""
     return (
         f"restore the file, and make the change in a new migration ({command_line('migrate new')}); if the file "
         f"was never released, recreate the database instead ({command_line('embedded remove')} removes the embedded server "
@@ -64,10 +64,10 @@ def undo_edit() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Difference between the migrations of a database or a dump and from this code's: versions, oldest first.
+    """Differences between the migrations of a database or dump and this code's: versions, oldest first.
 
-    unknown: those that are not this code's. unreleased: of these, the ones of a schema that was never released. pending:
-    this code's that are missing.
+    unknown: versions that this code does not have. unreleased: those of them that belong to a schema that was never released.
+    pending: versions of this code that are missing.
     """
 
     unknown: list[str]
@@ -76,15 +76,15 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """True where nothing differs."""
+        """True if there is no difference."""
         return not self.unknown and not self.pending
 
 
 def compare(versions: Sequence[str]) -> Comparison:
-    """Compare versions of migrations with those of this code.
+    """Compare the versions of migrations with those of this code.
 
-    Released migrations stay, and later ones have later versions: an unknown version before this code's newest one was never
-    released, an unknown version after it is a newer tomato-dao's.
+    Released migrations are never removed, and later ones have later versions. So an unknown version before this code's newest
+    one was never released, and an unknown version after it belongs to a newer tomato-dao.
     """
     need = known()
     unknown = [version for version in versions if version not in need]
@@ -101,17 +101,17 @@ def known() -> list[str]:
 
 
 def version_of(path: Path) -> str:
-    """Return the version that a migration's file name begins with."""
+    """Return the version with which a migration's file name begins."""
     return path.name.partition("_")[0]
 
 
 def files(directory: Path | None = None) -> list[Path]:
-    """Return this code's migrations, oldest first, or those of another directory; what else lies there is none of ours."""
+    """Return this code's migrations, or those of another directory, oldest first. Other files are ignored."""
     return sorted(path for path in (directory or DB_DIR / "migrations").iterdir() if _MIGRATION.fullmatch(path.name))
 
 
 def strays(directory: Path) -> list[Path]:
-    """Return what lies among migrations and is none, but for hidden files: a copy, or one whose name is not a migration's."""
+    """Return the visible files among migrations that are none: copies, and files with another kind of name."""
     found = set(files(directory))
     return [path for path in sorted(directory.glob("[!.]*.sql")) if path not in found]
 
@@ -122,7 +122,7 @@ def file_hash(path: Path) -> str:
 
 
 def applied(connection: psycopg.Connection) -> list[str]:
-    """Return the versions of the migrations that a database has, oldest first; none where it was never migrated."""
+    """Return the versions of a database's applied migrations, oldest first. A database never migrated has none."""
     try:
         is_ours = connection.execute(_IS_PLAIN).fetchone()
         if is_ours is None:
@@ -143,7 +143,7 @@ def applied(connection: psycopg.Connection) -> list[str]:
 
 
 def _refuse_elsewhere(connection: psycopg.Connection) -> None:
-    """Raise WrongSchema if the tables are in another schema: sessions with another search_path may have put them there."""
+    """Raise WrongSchema if the tables are in another schema, created by sessions with another search_path."""
     if found := connection.execute(_ELSEWHERE).fetchone():
         raise WrongSchema(
             f"the tables of the database {connection.info.dbname} are in the schema {found[0]}, and tomato-dao only uses "
@@ -152,7 +152,7 @@ def _refuse_elsewhere(connection: psycopg.Connection) -> None:
 
 
 def refuse_unknown(versions: Sequence[str], database: str) -> None:
-    """Raise WrongSchema if a database has versions that are not this code's, saying whose they are and what to do."""
+    """Raise WrongSchema, with their origin and the remedy, if a database has versions that this code does not have."""
     differs = compare(versions)
     if strange := differs.unreleased:
         raise WrongSchema(f"the database {database} has a schema that was never released ({strange[0]} …): {recreate()}")
@@ -166,18 +166,18 @@ def refuse_unknown(versions: Sequence[str], database: str) -> None:
 def edited(connection: psycopg.Connection) -> list[str]:
     """Return the names of a database's migrations whose files have changed since they were applied.
 
-    Those that were applied without `migrate` have no hash, and are not compared.
+    Migrations that were applied without `migrate` have no hash and are not compared.
     """
     if not applied(connection):
         return []
-    # by way of jsonb, since a database of another schema may not have the column
+    # through jsonb, since a database of another schema may lack the column
     found = connection.execute("select m.version, pg_catalog.to_jsonb(m) ->> 'sha256' from schema_migrations m")
     hashes: dict[str, str | None] = dict(found.fetchall())
     return [path.stem for path in files() if hashes.get(version_of(path)) not in (None, file_hash(path))]
 
 
 def refuse_edited(connection: psycopg.Connection) -> None:
-    """Raise WrongSchema if migrations were edited after they were applied to a database, naming them."""
+    """Raise WrongSchema, with their names, if migrations were edited after they were applied to a database."""
     if names := edited(connection):
         raise WrongSchema(
             f"the database {connection.info.dbname}: {', '.join(names)} was edited after it was applied: {undo_edit()}"
@@ -185,9 +185,9 @@ def refuse_edited(connection: psycopg.Connection) -> None:
 
 
 def check(connection: psycopg.Connection, migrations: Sequence[str] | None = None) -> None:
-    """Raise WrongSchema where a database's migrations are not this code's, saying which and what to do.
+    """Raise WrongSchema, with the differences and the remedy, if a database's migrations are not this code's.
 
-    migrations: the versions that it has to have instead of this code's.
+    migrations: the versions that the database must have instead of this code's.
     """
     have, need = applied(connection), known()
     if migrations is not None:

@@ -1,4 +1,4 @@
-"""A session's own settings: where its names are looked up; and how one outside the pool is asked, for locks and LISTEN."""
+"""Sessions outside the pool, for locks and LISTEN: their search_path, and statements with a time limit."""
 
 import logging
 import select
@@ -12,52 +12,53 @@ from ..sql import pins
 from ..sql.pins import SCHEMA as SCHEMA
 from ..sql.timing import TimedConnection
 
-# The schema alone, whatever schema is named like the user; temporary objects, which could stand for those of the schema, last.
-# PostgreSQL's own come before all others by themselves.
+# Only our schema, without a schema named like the user. Temporary objects, which could shadow those of the schema, come last.
+# PostgreSQL's own schema implicitly comes first.
 SCHEMA_PATH = pins.PINNED["search_path"]
-# Nothing but PostgreSQL's own: for sessions of owners and superusers that look at what others may have made. In a path with the
-# schema, a function made there with the very types of a call would be taken before a more general one of PostgreSQL's.
+# Only PostgreSQL's own schema: for sessions of owners and superusers that inspect objects of others. With our schema in the
+# path, a function there with exactly a call's argument types would be preferred to PostgreSQL's more general one.
 CATALOG_PATH = "pg_catalog,pg_temp"
 
-_STEP = 0.1  # seconds between two looks at the clock
+_STEP = 0.1  # seconds between two checks of the clock
 
 
 class Session(TimedConnection):
-    """A connection of ours outside the pool."""
+    """A connection outside the pool."""
 
 
 def _is_no_echo(record: logging.LogRecord) -> bool:
-    """Drop psycopg's “error ignored …” of a connection of ours (a logging filter).
+    """Drop psycopg's “error ignored …” records of our connections (a logging filter).
 
-    psycopg writes it where a session is lost in a block that another error leaves already, which tells the same.
+    psycopg logs it if a session is lost while another error is already leaving the block, which reports the same problem.
     """
     if not isinstance(record.msg, str) or not record.msg.startswith("error ignored") or not isinstance(record.args, tuple):
         return True
-    connection = getattr(record.args[0], "connection", record.args[0])  # of a transaction, a COPY, or itself
+    connection = getattr(record.args[0], "connection", record.args[0])  # of a transaction or a COPY, or itself
     return not type(connection).__module__.startswith(__name__.partition(".")[0])
 
 
-for _name in ("psycopg", "psycopg.transaction"):  # a logger's filters don't see what its children log
+for _name in ("psycopg", "psycopg.transaction"):  # a logger's filters do not see the records of its children
     logging.getLogger(_name).addFilter(_is_no_echo)
 
 
 def look_up_in(connection: psycopg.Connection, path: str) -> None:
-    """Have a session look names up in SCHEMA_PATH or CATALOG_PATH, whatever user, database or URL say.
+    """Set a session's search_path to SCHEMA_PATH or CATALOG_PATH, regardless of user, database and URL.
 
-    Not by the connection's options, which a pooler refuses: behind one in transaction mode the roles have a path, too.
+    It is not set by the connection's options, which a pooler refuses. Behind a pooler in transaction mode, the roles set the
+    path.
     """
     connection.execute(f"set search_path = {path}".encode())
 
 
 class NoAnswer(psycopg.OperationalError):
-    """The server has not answered yet: the session is as it was, and the answer may come."""
+    """The server has not answered yet. The session is unchanged, and the answer may still arrive."""
 
 
 def ask(connection: psycopg.Connection, statements: bytes, seconds: float = 5) -> bytes | None:
-    """Run statements that don't wait, in one round trip; the last one's value. Any error ends the session.
+    """Run fast statements in one round trip and return the last one's value. Any error ends the session.
 
-    By libpq's simple protocol, since the other keeps a snapshot until the next statement of a transaction. seconds: how long
-    the answer is waited for; then the session is closed, and NoAnswer raised.
+    They use the simple query protocol, since the extended one keeps a snapshot until the next statement of a transaction.
+    seconds: time limit, after which the session is closed and NoAnswer is raised.
     """
     try:
         connection.pgconn.send_query(statements)
@@ -68,10 +69,10 @@ def ask(connection: psycopg.Connection, statements: bytes, seconds: float = 5) -
 
 
 def answer(connection: psycopg.Connection, seconds: float) -> bytes | None:
-    """Return the value that the last of the statements has given which were sent.
+    """Return the value of the last of the statements that were sent.
 
-    Raises NoAnswer after so many seconds, and what interrupts it: then the rest can be read later. psycopg's own wait would
-    cancel the statements, so that nobody knew what they have done.
+    Raises NoAnswer after *seconds*. After that, or after an interrupt, the rest can be read later. psycopg's own wait would
+    cancel the statements and leave their effect unknown.
     """
     deadline = monotonic() + seconds
     pgconn = connection.pgconn

@@ -1,7 +1,7 @@
-"""The database that a session has reached, in the form that each program needs to reach the same one.
+"""The database of an open session, in the form that each external program needs to connect to the same one.
 
-libpq, pg_dump, psql and dbmate each read URLs, service files and PG* variables in their own way. So a session is opened
-first, and child processes get its host, port, user and database, without the variables that could lead them elsewhere.
+libpq, pg_dump, psql and dbmate each read URLs, service files and PG* variables in their own way. So a session is opened first,
+and child processes get its host, port, user and database, without the variables that could select another database.
 """
 
 import os
@@ -14,8 +14,8 @@ from psycopg import pq
 
 from .probe import maintenance, takes_options
 
-# Names the database among all that there are: another server's has another system identifier. Where that is closed to us, the
-# server's start is the next best. db/guard asks the same.
+# Identifies the database globally: another server has another system identifier. If reading that is not permitted, the server's
+# start time replaces it. db/guard uses the same query.
 _IDENTITY: LiteralString = """
 select format('%s/%s/%s', {}, d.oid, d.datname) from pg_database d where d.datname = current_database()
 """
@@ -23,20 +23,20 @@ _SYSTEM: LiteralString = "(select c.system_identifier from pg_control_system() c
 _STARTED: LiteralString = "extract(epoch from pg_postmaster_start_time())"
 _MAY_HAVE_TEMPORARY_TABLES = "select has_database_privilege(current_database(), 'temporary')"
 _MAY_KNOW_SYSTEM = "select has_function_privilege('pg_control_system()', 'execute')"
-# Settings that have done their work once there is a session, and those that are the child's own.
+# Settings that only matter for opening a session, and those that the child process sets itself.
 _DONE = ("service", "servicefile", "target_session_attrs", "load_balance_hosts", "connect_timeout")
 _OWN = ("options", "application_name", "client_encoding", "password")
-# Parameters of a URL that lib/pq, which dbmate uses, reads as libpq does.
+# Parameters of a URL that dbmate's driver, lib/pq, interprets like libpq.
 _FOR_DBMATE = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A database as a session has reached it.
+    """The database of an open session.
 
-    settings: what libpq is to be given to reach it again, without the password. options: the session's, None where a pooler
-    takes none. encrypted: whether the session is. version: the server's, as libpq tells it. identity: which database of which
-    server it is, as `identity_of` tells. has_temporary_tables: whether its user may have some.
+    settings: libpq's settings for another connection, without the password. options: the session's options, or None if a pooler
+    accepts none. encrypted: whether the session is encrypted. version: libpq's number of the server's version. identity: the
+    result of `identity_of`. has_temporary_tables: whether the user may create temporary tables.
     """
 
     settings: dict[str, str]
@@ -53,14 +53,14 @@ class Target:
         return self.settings["dbname"]
 
     def url(self, database: str | None = None) -> str:
-        """Return a URL, with the password, of the database or of another one of the server: for this process alone."""
+        """Return a URL of the database, or of another one of the server, with the password: only for use in this process."""
         settings = {**self.settings, "dbname": database or self.database}
         if self.password:
             settings["password"] = self.password
         return f"postgresql://?{urlencode(settings, quote_via=quote)}"
 
     def environment(self, application_name: str) -> dict[str, str]:
-        """Return the environment of a child that uses libpq: this process's, with this database and no other."""
+        """Return the environment of a child process that uses libpq: this process's, with this database only."""
         variables = {option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar}
         told = {variables[name]: value for name, value in self.settings.items() if name in variables}
         told |= {"PGAPPNAME": application_name, "PGCLIENTENCODING": "UTF8", "PGCONNECT_TIMEOUT": "5"}
@@ -71,12 +71,12 @@ class Target:
         return {**_outside(), **told}
 
     def environment_for_dbmate(self, options: str) -> dict[str, str]:
-        """Return the environment of dbmate: a URL without the password, since dbmate passes it on as an argument.
+        """Return the environment of dbmate. Its URL has no password, since dbmate passes it on as an argument.
 
-        options: what PGOPTIONS adds to the session's settings.
+        options: additional settings for PGOPTIONS.
         """
         settings = {name: self.settings[name] for name in _FOR_DBMATE if name in self.settings}
-        if settings.get("sslmode") in ("prefer", "allow"):  # not every dbmate 2 knows these
+        if settings.get("sslmode") in ("prefer", "allow"):  # not every dbmate 2 supports these
             settings["sslmode"] = "require" if self.encrypted else "disable"
         host, port = self.settings["host"], self.settings["port"]
         user, name = quote(self.settings["user"], safe=""), quote(self.database, safe="")
@@ -85,7 +85,7 @@ class Target:
             place = ""
         else:
             if settings.get("sslmode") != "verify-full":
-                host = self.settings.get("hostaddr") or host  # a name may have several addresses
+                host = self.settings.get("hostaddr") or host  # a host name may have several addresses
             place = f"{f'[{host}]' if ':' in host else host}:{port}"
         url = f"postgres://{user}@{place}/{name}?{urlencode(settings, quote_via=quote)}"
         told = {"DATABASE_URL": url}
@@ -97,7 +97,7 @@ class Target:
 
 
 def target_of(connection: psycopg.Connection) -> Target:
-    """Return the database that a session is in."""
+    """Return the database of a session."""
     pgconn = connection.pgconn
     given = {option.keyword.decode(): option.val.decode() for option in pgconn.info if option.val is not None}
     settings = {name: value for name, value in given.items() if name not in (*_DONE, *_OWN)}
@@ -116,18 +116,18 @@ def target_of(connection: psycopg.Connection) -> Target:
 
 
 def identity_of(connection: psycopg.Connection) -> str:
-    """Return system identifier, number and name of the database that a session is in."""
+    """Return the system identifier, OID and name of a session's database."""
     may = connection.execute(_MAY_KNOW_SYSTEM).fetchone() == (True,)
     (identity,) = connection.execute(_IDENTITY.format(_SYSTEM if may else _STARTED)).fetchone() or ("",)
     return str(identity)
 
 
 def server_of(url: str) -> str:
-    """Return the URL of the server that a URL means, with its database “postgres”, whatever the environment says later."""
+    """Resolve a URL, independently of later changes of the environment, to the server's database “postgres”."""
     with maintenance(url) as connection:
         return target_of(connection).url()
 
 
 def _outside() -> dict[str, str]:
-    """Return this process's environment without what tells libpq, or dbmate, of a database."""
+    """Return this process's environment without the variables that select a database for libpq or dbmate."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DBMATE_", "DATABASE_URL"))}

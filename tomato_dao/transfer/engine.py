@@ -1,7 +1,7 @@
-"""Rows into tables, all or nothing: whatever yields blocks of rows can be loaded.
+"""Load rows into tables, all or nothing, from any source that yields blocks of rows.
 
-One transaction, in which nobody else sees the tables: our triggers are off, references (and indexes, where all rows come
-anew) are away and are built again from the rows, which checks them.
+A load is one transaction that locks the tables. Our triggers are disabled; foreign keys (and indexes, if all rows are replaced)
+are dropped and built again from the rows, which checks them.
 """
 
 import logging
@@ -33,10 +33,10 @@ from .report import Progress, Report
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 2  # seconds after which is told who holds the tables
-_PIECE = 8 << 20  # bytes, after which a COPY ends, what the server refuses is known, and whose rows are kept until then
+_PATIENCE = 2  # seconds after which the sessions that hold the tables are logged
+_PIECE = 8 << 20  # bytes of one COPY; its rows are kept until it ends, to find the row that the server refuses
 
-# Classes of SQLSTATEs for which no row is to blame: resources, conflicts, operators, the system.
+# SQLSTATE classes that are not caused by a row: resources, conflicts, operators, the system.
 _NO_ROWS_FAULT = ("40", "53", "57", "58")
 
 _SETTINGS = """
@@ -74,9 +74,9 @@ where l.relation = any(%s::regclass[]) and l.granted and l.pid <> pg_backend_pid
 class Block:
     """Some rows of a table, with values for `table.columns` in their order.
 
-    text: the rows as COPY's text format has them, in the order that they shall have, with newlines between. rows: how many.
-    line: which line of the file the first one is from; the others follow it. binary: where it is given, `text` has the rows in
-    COPY's binary format, made of these `lines`.
+    text: the rows in COPY's text format, in their final order, separated by newlines. rows: their number. line: the line of the
+    file with the first row; the others follow it. binary: if given, `text` has the rows in COPY's binary format, built from
+    these `lines`.
     """
 
     table: Table
@@ -100,14 +100,14 @@ def load_blocks(
     progress: Report | None = None,
     migrations: Sequence[str] | None = None,
 ) -> dict[str, int]:
-    """Load blocks, which are asked for with the database's tables, and return how many rows of each model came.
+    """Load blocks of rows and return the number of rows of each model.
 
-    The database must be empty, or else all its rows go (replace), or rows of the same key do (merge). migrations: the versions
-    of those that it has (default: this code's). Whatever `blocks`
-    raises leaves the database as it was.
+    blocks: a function that takes the database's tables and yields the blocks. If it raises, the database is unchanged. The
+    database must be empty, unless all its rows are removed (replace) or rows with the same key are replaced (merge).
+    migrations: the versions of the database's migrations (default: this code's).
 
-    Raises NotEmpty, NotAllowed where the user doesn't own the tables, WrongSchema, and for the rows' faults, with line
-    and record: InvalidValue, AlreadyExists for a key that is there twice, NotFound for a reference to nothing.
+    Raises NotEmpty, NotAllowed if the user does not own the tables, WrongSchema, and for invalid rows, with line and record:
+    InvalidValue, AlreadyExists for a duplicate key, NotFound for a reference to a missing row.
     """
     with db.connection() as connection:
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
@@ -128,7 +128,7 @@ def load_blocks(
 
 
 def refuse_rows(connection: psycopg.Connection, tables: Iterable[Table]) -> None:
-    """Raise NotEmpty where a table has rows, but for those that the schema brings."""
+    """Raise NotEmpty if a table has rows other than the defaults that the schema creates."""
     for table in tables:
         if table.has_defaults:
             continue
@@ -141,7 +141,7 @@ def refuse_rows(connection: psycopg.Connection, tables: Iterable[Table]) -> None
 
 
 def failure(error: psycopg.Error, connection: psycopg.Connection) -> TomatoError:
-    """Return the error of a load that the server ended for a reason of its own."""
+    """Return the error of a load that failed for a reason other than its rows."""
     if not isinstance(error, psycopg.errors.DiskFull):
         return from_driver(error)
     where = "" if connection.closed else f" {connection.info.dbname} on {connection.info.host}:{connection.info.port}"
@@ -150,7 +150,7 @@ def failure(error: psycopg.Error, connection: psycopg.Connection) -> TomatoError
 
 
 def owner_needed(error: psycopg.Error) -> NotAllowed:
-    """Return the error of a load by a user that may not."""
+    """Return the error of a load by a user without the owner's privileges."""
     return NotAllowed(f"{error.diag.message_primary}: a load must run as the owner of the tables; set OWNER_DATABASE_URL")
 
 
@@ -176,9 +176,10 @@ class _Load:
         self._references = catalog.references(connection)
 
     def _lock(self) -> None:
-        """Keep others from all tables, without a deadlock: with locks in hand no other is waited for long.
+        """Lock all tables exclusively, without deadlocks: while it holds locks, it waits only briefly for another.
 
-        Next time the one that was in use comes first: who works on several tables mostly begins with that one.
+        After a failure it releases all locks and begins with the table that was in use, since a session that works on several
+        tables usually locks that one first.
         """
         order = list(self.tables)
         patience = monotonic() + _PATIENCE
@@ -198,10 +199,10 @@ class _Load:
                 patience = inf
                 ((holders,),) = self._connection.execute(_HOLDERS, [self._quoted]).fetchall()
                 logger.warning("the load waits for other sessions' transactions: %s", one_line(holders))
-            sleep(pause)  # so that others come through
+            sleep(pause)  # so that other sessions can proceed
 
     def prepare(self) -> None:
-        """Append to a truncated table in the file's order, whatever space there was."""
+        """Truncate the tables, so that rows are appended in the file's order, and drop foreign keys and indexes."""
         if not self._merge:
             names = sql.SQL(", ").join(sql.Identifier(table.name) for table in self.tables if not table.has_defaults)
             self._connection.execute(sql.SQL("truncate {}").format(names))
@@ -222,12 +223,12 @@ class _Load:
                 pass
 
     def _copy_piece(self, table: Table, blocks: Iterator[Block], binary: BinaryRows | None) -> bool:
-        """One COPY, of blocks of one table in one format; whether there may be more of them."""
+        """Run one COPY with blocks of one table in one format. Return whether there may be more of them."""
         sent: list[Block] = []
         size = 0
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in (binary or table).columns)
-        # Nobody sees the rows before the load is over, so those of a table that was emptied need no look at who wrote them
-        # (PostgreSQL refuses that for partitions, and other servers' rows are theirs to judge).
+        # No other session sees the rows before the load ends, so those of a truncated table are written frozen (PostgreSQL
+        # refuses that for partitions, and distributed tables do not support it).
         options = sql.SQL("format {}, freeze {}").format(
             sql.SQL("binary" if binary else "text"),
             sql.SQL("false" if self._merge or table.members or table.distributed else "true"),
@@ -279,11 +280,11 @@ class _Load:
         self._rebuild.triggers_on()
 
     def _duplicate(self, part: Part) -> Exception | None:
-        table = self._by_name.get(part.table)  # none of a partition's own constraint
+        table = self._by_name.get(part.table)  # not a partition's own constraint
         return self._search.duplicate(table, part.columns) if table and part.columns else None
 
     def _merge_table(self, table: Table) -> None:
-        """Rows of the same key go, then all of the file's come: so values can change places."""
+        """Delete rows with the same key, then insert all of the file's, so that unique values can be exchanged between rows."""
         own, stage = sql.Identifier(table.name), staging(table)
         keys = [column.name for column in table.key]
         if twice := self._search.duplicate(table, keys):
@@ -304,7 +305,7 @@ class _Load:
             raise from_driver(error) from error
 
     def _restart_identities(self) -> None:
-        """Let new ids go on after the highest one; in a merge never back."""
+        """Restart identities after the highest id. In a merge they never go back."""
         for schema_name, name, tables, columns in self._connection.execute(_IDENTITIES, [self._quoted]).fetchall():
             sequence = sql.Identifier(schema_name, name)
             places = [
@@ -312,7 +313,7 @@ class _Load:
                 for table, column in zip(tables, columns, strict=True)
             ]
             highest = sql.SQL("select greatest({})").format(sql.SQL(", ").join(places))
-            # Not pg_sequence_last_value(): it gives null after a restart, so also after an earlier load.
+            # Not pg_sequence_last_value(): it returns null after a restart, and so after an earlier load.
             last = sql.SQL("select last_value - (not is_called)::int from {}").format(sequence)
             rows = [self._connection.execute(query).fetchone() for query in ([highest, last] if self._merge else [highest])]
             restart = 1 + max(row[0] or 0 for row in rows if row)

@@ -1,1 +1,1 @@
-"""The DAOs for asyncio, made from tomato_dao/dao; their queries return what has to be awaited."""
+"""The DAOs for asyncio, generated from tomato_dao/dao. Their queries return awaitables."""
