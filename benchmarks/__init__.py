@@ -1,1 +1,1 @@
-"""Measurements: what the layer costs, in figures that can be made again. `make bench` runs them."""
+"""Benchmarks of the layer. `make bench` and its relatives run them and write docs/benchmarks.md."""

@@ -1,4 +1,4 @@
-"""`make bench`: what an import of the package costs, and the round trips and time of the main calls."""
+"""`make bench`: the cost of importing the package, and the round trips and time of the main calls."""
 
 import os
 import statistics
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _imports() -> None:
-    """CPU time of importing tomato_dao, with all that `connect` needs, against that of what it is built on, interleaved."""
+    """Measure the CPU time of importing tomato_dao, with everything that `connect` needs, and of its dependencies alone."""
     base = "import psycopg, psycopg_pool, msgspec"
     seconds: dict[str, list[float]] = {base: [], f"{base}; from tomato_dao import connect": []}
     for _ in range(IMPORTS):
@@ -71,9 +71,9 @@ def _calls(db: Database) -> None:
 
 
 def _round_trips(db: Database, call: Callable[[], Any], *, fresh: bool) -> int:
-    """Count how often the server said that it is ready while a call ran, as libpq's own trace tells.
+    """Count the round trips of a call: the ReadyForQuery messages in libpq's trace.
 
-    fresh: on a connection that has prepared nothing yet.
+    fresh: use a connection without prepared statements.
     """
     with db.transaction(), db.connection() as connection, tempfile.TemporaryFile() as trace:
         if fresh:

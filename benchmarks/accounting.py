@@ -1,4 +1,4 @@
-"""`make bench-accounting`: a minute's accounting of a large testbed, and what Django's ORM takes for it, object by object."""
+"""`make bench-accounting`: a minute's accounting of a large testbed, compared with Django's ORM, object by object."""
 
 import argparse
 import time
@@ -15,9 +15,9 @@ from tomato_dao.rows import UsageRecord
 
 P = ParamSpec("P")
 T = TypeVar("T")
-NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)  # until when all is rolled up at first
+NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)  # everything before this time is rolled up in advance
 WINDOW = timedelta(minutes=5)
-FULL = 1000  # hosts; everything else in proportion
+FULL = 1000  # number of hosts; everything else is proportional to it
 
 # Each connection has two elements and a host connection; each element a host element, and every second one another.
 TESTBED = """
@@ -43,8 +43,8 @@ select 1 + c.id % {hosts}, c.id, c.id, 'bridge', 'started' from connections c;
 update connections c set host_connection1_id = hc.id from host_connections hc where hc.connection_id = c.id;
 """
 
-# As much as is kept of everything, in the order of time, as it would have come; the last three windows are still open for
-# users and organizations.
+# As many records as are kept, inserted in chronological order. For users and organizations the last three windows are not
+# rolled up yet.
 HISTORY = """
 alter table usage_records drop constraint usage_records_usage_id_fkey;
 insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def fill(db: Database, hosts: int) -> list[int]:
-    """Make the testbed with its history; the usage ids of its host components."""
+    """Create the testbed with its history. Return the usage ids of its host components."""
     values = {"hosts": hosts, "now": NOW.replace(tzinfo=None)}
     with db.connection() as connection:
         with connection.transaction():
@@ -106,7 +106,7 @@ def fill(db: Database, hosts: int) -> list[int]:
 
 
 def _measure(db: Database, url: str, components: list[int], sample: int) -> None:
-    """Windows until the hour is full, one for a few components, and one by Django."""
+    """Measure windows up to a full hour, one window of a few components, and one window with Django."""
     ours = (0.0, 0.0)
     for end in (NOW + n * WINDOW for n in range(1, 7)):
         print(f"\n{end:%H:%M}")
@@ -130,7 +130,7 @@ def _measure(db: Database, url: str, components: list[int], sample: int) -> None
     done, seconds = _timed(db.usage.aggregate, now=end)
     _row(f"aggregate: {done.written:,} records written", seconds)
     for n in range(1, 5):
-        db.usage.aggregate(now=end + n * WINDOW)  # so that nothing is left over from before
+        db.usage.aggregate(now=end + n * WINDOW)  # so that no earlier work is pending
     end += 5 * WINDOW
     db.usage.import_records(records(components, end), now=end)
     django = roll_up_by_object(url, sample, end)
@@ -140,7 +140,7 @@ def _measure(db: Database, url: str, components: list[int], sample: int) -> None
 
 
 def records(components: list[int], end: datetime) -> list[UsageRecord]:
-    """Return a new record of each component."""
+    """Return a new record for each component."""
     return [UsageRecord(usage_id, "5minutes", end - WINDOW, end, 5, 1e9, 1e10, 5e6, 12.5) for usage_id in components]
 
 

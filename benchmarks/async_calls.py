@@ -1,6 +1,6 @@
-"""The cost of an awaited call, against asyncpg: a part of `make bench-calls`, alone `python -m benchmarks.async_calls`.
+"""The cost of an awaited call, compared with asyncpg: part of `make bench-calls`, or `python -m benchmarks.async_calls`.
 
-All contestants share one event loop and have their turns in changing order, pinned to one CPU with the server; first in
+All contestants share one event loop and take turns in rotating order, pinned to one CPU together with the server: first in
 asyncio's loop, then in uvloop's.
 """
 
@@ -21,7 +21,7 @@ from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
 from tomato_dao.rows import Organization
 
-Calls = Callable[[int], Awaitable[None]]  # makes so many point reads, one after the other
+Calls = Callable[[int], Awaitable[None]]  # runs a number of point reads, one after the other
 
 OURS, BARE, POOL = "tomato_dao", "asyncpg, bare connection", "asyncpg, pool"
 TASKS, SIZE = 400, 8
@@ -30,7 +30,7 @@ SQL = f"select {COLUMNS} from organizations where name = $1"
 
 
 def compare(url: str, rounds: int) -> None:
-    """Print both loops' figures and what was to be reached; the database has the organization of benchmarks/contestants.py."""
+    """Print the results for both loops and the goals. The database must have the organization of benchmarks/contestants.py."""
     free = os.sched_getaffinity(0)
     for name, factory in (("asyncio", asyncio.new_event_loop), ("uvloop", uvloop.new_event_loop)):
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -50,7 +50,7 @@ def compare(url: str, rounds: int) -> None:
 
 
 async def _measure(url: str, rounds: int, cpu: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the median time of a call, in µs, and the median rate of many tasks, by contestant."""
+    """Return, by contestant, the median time of a call in µs and the median rate of many tasks."""
     db = await tomato_dao.connect_async(url, pool_size=SIZE)
     bare, pool = await connected_to_asyncpg(url, pooled=False), await connected_to_asyncpg(url, pooled=True)
 
@@ -66,7 +66,7 @@ async def _measure(url: str, rounds: int, cpu: int) -> tuple[dict[str, float], d
         return make
 
     turns: dict[str, Calls] = {OURS: ours, BARE: asyncpgs(bare.fetchrow), POOL: asyncpgs(pool.fetchrow)}
-    for name, calls in turns.items():  # to warm up: statements are prepared, pools filled
+    for name, calls in turns.items():  # warm-up: prepare statements and fill pools
         await calls(A_TURN)
         if name != BARE:
             await _together(calls)
@@ -92,7 +92,7 @@ async def _together(calls: Calls) -> None:
 
 
 def main() -> None:
-    """Measure on a database of their own."""
+    """Run the benchmark on a temporary database."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100, help="how often each contestant has its turn")
     rounds: int = parser.parse_args().rounds

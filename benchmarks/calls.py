@@ -1,7 +1,7 @@
-"""`make bench-calls`: what a call costs, against libpq alone, psycopg by hand and the libraries people use.
+"""`make bench-calls`: the cost of a call, compared with libpq alone, psycopg by hand and common libraries.
 
-All contestants do the same work on the same server in one interleaved run: every round gives each a few calls of each
-workload, in changing order. Pinned: client and server share one CPU, so that the figures are what the code costs.
+All contestants do the same work on the same server in one interleaved run: in every round each makes a few calls of each
+workload, in rotating order. Client and server are pinned to one CPU, so that the figures show the cost of the code.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from benchmarks.pinning import pin
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
 
-WORKLOADS = {"point": 100, "list": 20, "full": 5, "page": 1, "insert": 10, "batch": 1, "large batch": 1}  # calls a round
+WORKLOADS = {"point": 100, "list": 20, "full": 5, "page": 1, "insert": 10, "batch": 1, "large batch": 1}  # calls per round
 TITLES = {
     "point": "point read",
     "list": "50 rows",
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _fill(url: str) -> tuple[int, int]:
-    """A small testbed with usage records, and a topology of 30 elements that run on it; its id, and a usage id for batches."""
+    """Create a small testbed with usage records and a topology of 30 elements. Return its id and a usage id for batches."""
     with tomato_dao.connect(url) as db:
         for n in range(100):
             made = db.organizations.create(f"org{n}", description=f"number {n}", attrs={"n": n, "_note": "a note"})
@@ -121,12 +121,12 @@ where s.element_id = e.id
 
 
 def _measure(contestants: list[Contestant], rounds: int) -> Medians:
-    """Return the median time of a call, in µs, by contestant and workload."""
+    """Return the median time of a call in µs, by contestant and workload."""
     times: dict[tuple[str, str], list[float]] = {}
     turns = [(c, w) for c in contestants for w in WORKLOADS if w in c.calls]
     for contestant, workload in turns:
         for _ in range(10):
-            contestant.calls[workload]()  # to warm up: statements are prepared, caches filled
+            contestant.calls[workload]()  # warm-up: prepare statements and fill caches
     for _ in range(rounds):
         random.shuffle(turns)
         for contestant, workload in turns:
@@ -139,7 +139,7 @@ def _measure(contestants: list[Contestant], rounds: int) -> Medians:
 
 
 def _threads(contestants: list[Contestant]) -> dict[str, float]:
-    """Point reads a second of 25 threads over a pool of 8: the median of five interleaved runs."""
+    """Measure point reads per second of 25 threads over a pool of 8: the median of five interleaved runs."""
     rates: dict[str, list[float]] = {}
     for _ in range(5):
         for contestant in contestants:
@@ -180,7 +180,7 @@ def _print(contestants: list[Contestant], medians: Medians) -> None:
 
 
 def _goals(medians: Medians, threads: dict[str, float], chosen: float) -> None:
-    """Print what was to be reached, and what was."""
+    """Print the goals and the results."""
 
     def ratio(workload: str, peer: str) -> float:
         return medians[("tomato_dao", workload)] / medians[(peer, workload)]

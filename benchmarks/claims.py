@@ -1,7 +1,7 @@
-"""`make bench-claims`: what a claim takes while an old transaction keeps dead rows, and how 50 workers share the work.
+"""`make bench-claims`: the time of a claim while an old transaction keeps dead rows, and how 50 workers share work.
 
-Host elements are kept alive, as hourly refreshes of a testbed are; beside it, in the same database, jobs are fetched as
-procrastinate fetches them: the first of those to do, by priority and age, that no other job of the same lock hinders.
+Workers claim the hourly refreshes of host elements. In the same database, jobs are fetched with procrastinate's query: the
+first waiting job, by priority and age, that is not blocked by another job of the same lock.
 """
 
 import statistics
@@ -22,7 +22,7 @@ from tomato_dao.ops.urls import database_url
 
 ITEMS = 10_000
 DEAD = 400_000
-CLAIMS = 300  # that are timed; each is finished
+CLAIMS = 300  # number of timed claims, each of which is finished
 WORKERS, SECONDS = 50, 10
 LEASE = timedelta(minutes=5)
 
@@ -36,11 +36,11 @@ insert into host_elements (host_id, num, element_id, type, state, next_refresh_a
 select h.id, n, e.id, 'kvmqm', 'started', now() - interval '1 day' - n * interval '1 ms'
 from generate_series(1, {items}) n, hosts h, elements e;
 """
-# A row's life, again and again: it is claimed, and finished, and due later than all before; both are dead versions.
+# The repeated life cycle of a row: it is claimed, finished, and due again after all others. Each update leaves a dead version.
 CLAIMED = "update host_elements set refresh_lease_until = now() - interval '12 hours' + {n} * interval '1 s'"
 FINISHED = "update host_elements set next_refresh_at = refresh_lease_until, refresh_lease_until = null"
 
-# What procrastinate keeps of a job, as far as fetching needs it, and its index for that.
+# The columns of procrastinate's jobs that its fetch query needs, and their index.
 JOBS = """
 create table jobs (
   id bigint generated always as identity primary key, queue_name text not null, task_name text not null,
@@ -73,7 +73,7 @@ DEFER = "insert into jobs (queue_name, task_name) select 'default', 'refresh' fr
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Run the benchmark and print the table."""
     with scratch_database(database_url()) as url, connect(url, pool_size=WORKERS) as db:
         fill(url, ITEMS)
         with psycopg.connect(url, autocommit=True) as fetching:
@@ -128,7 +128,7 @@ def _p99(times: list[float]) -> float:
 
 @contextmanager
 def old_snapshot(url: str) -> Iterator[None]:
-    """Let another session see all rows as they are now, so that no dead one can be removed."""
+    """Keep a snapshot open in another session, so that dead rows cannot be removed."""
     with psycopg.connect(url) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.execute("select count(*) from host_elements")
@@ -136,20 +136,20 @@ def old_snapshot(url: str) -> Iterator[None]:
 
 
 def make_dead(url: str, items: int, dead: int) -> None:
-    """Let that many rows of both tables die, so many items again and again."""
+    """Create *count* dead rows in both tables by updating the same items repeatedly."""
     for n in range(dead // items // 2):
         _run(url, CLAIMED.format(n=n), FINISHED)
         _run(url, "update jobs set status = 'doing'", "delete from jobs", DEFER.format(items=items))
 
 
 def fill(url: str, items: int) -> None:
-    """Make that many due items of each kind."""
+    """Create due items of each kind."""
     _run(url, TESTBED.format(items=items), JOBS, DEFER.format(items=items))
     _run(url, "vacuum analyze")
 
 
 def _shares(db: Database) -> "Counter[int]":
-    """Return how many items each worker finishes, all at once for some seconds."""
+    """Return the number of items that each of the concurrent workers finishes within some seconds."""
     found: Counter[int] = Counter()
     until = monotonic() + SECONDS
     ready = threading.Barrier(WORKERS)

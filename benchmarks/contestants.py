@@ -1,6 +1,6 @@
-"""The contestants of benchmarks/calls.py: the same work by libpq alone, by hand, by libraries, and by this layer.
+"""The contestants of benchmarks/calls.py: the same work with libpq alone, psycopg by hand, libraries, and this layer.
 
-Each has a function per workload, as far as it has a natural way to do it; rows become typed objects, as users make them.
+Each has a function per workload that it supports naturally. Rows become typed objects, as in users' programs.
 """
 
 import asyncio
@@ -39,22 +39,22 @@ _moments = itertools.count(1)
 
 @dataclass
 class Contestant:
-    """A name and a function per workload: point, list, full, page, insert, batch, large batch."""
+    """A contestant: its name and a function per workload (point, list, full, page, insert, batch, large batch)."""
 
     name: str
     calls: dict[str, Callable[[], Any]]
     close: Callable[[], None]
-    many_threads: bool = False  # takes part in the run of 25 threads
-    many: Callable[[int], None] | None = field(default=None)  # runs n point reads by itself, concurrently (asyncio)
+    many_threads: bool = False  # whether it takes part in the run of 25 threads
+    many: Callable[[int], None] | None = field(default=None)  # runs n point reads concurrently (asyncio)
 
 
 def fresh_name() -> str:
-    """Return a name that no organization has yet."""
+    """Return an unused name of an organization."""
     return f"new{next(_numbers)}"
 
 
 def batch_rows(usage_id: int, rows: int) -> list[tuple[int, datetime, datetime, float, float, float, float, int, str]]:
-    """Usage records that are not there yet."""
+    """Return usage records that do not exist yet."""
     start = datetime(2001, 1, 1, tzinfo=UTC) + timedelta(days=7 * next(_moments))
     step = timedelta(minutes=1)
     return [
@@ -73,7 +73,7 @@ select * from unnest(
 
 
 def libpq(url: str, topology: int) -> Contestant:
-    """Return the floor: prepared statements through libpq's blocking call, nothing decoded."""
+    """Return the lower bound: prepared statements through libpq's blocking call, without decoding."""
     connection = psycopg.connect(url, autocommit=True)
     pgconn = connection.pgconn
     for name in ("organizations.get_by_name", "organizations.list", "topologies.list_full[id]", "organizations.create"):
@@ -99,7 +99,7 @@ def libpq(url: str, topology: int) -> Contestant:
 
 
 def by_hand(url: str, topology: int, usage_id: int, *, autocommit: bool) -> Contestant:
-    """Psycopg as its manual shows it: a pool, a cursor, class_row."""
+    """Return psycopg used as in its manual: a pool, a cursor, class_row."""
     pool = ConnectionPool(url, kwargs={"autocommit": autocommit}, min_size=1, max_size=8, open=True)
     insert = f"insert into organizations (name, attrs) values (%s, %s) returning {COLUMNS}"
 
@@ -108,7 +108,7 @@ def by_hand(url: str, topology: int, usage_id: int, *, autocommit: bool) -> Cont
             return cursor.execute(sql.encode(), values).fetchall()
 
     def full() -> object:
-        """One query per table, as one writes it by hand."""
+        """Load a topology with one query per table, as written by hand."""
         with pool.connection() as connection:
             parts: list[object] = []
             for sql, cls in (
@@ -145,7 +145,7 @@ def by_hand(url: str, topology: int, usage_id: int, *, autocommit: bool) -> Cont
 
 
 class ElementByHand(rows.Element, frozen=True):
-    """An element with what one joins to it by hand."""
+    """An element with the columns that a hand-written query joins."""
 
     host_element_attrs: rows.JsonObject | None
     host_name: str | None
@@ -185,7 +185,7 @@ order by c.id
 
 
 def with_aiosql(url: str) -> Contestant:
-    """Return the query files of this layer, read and run by aiosql."""
+    """Return aiosql with this layer's query files."""
     pool = ConnectionPool(url, kwargs={"autocommit": True}, min_size=1, max_size=8, open=True)
     path = schema.DB_DIR / "queries" / "organizations.sql"
     queries = aiosql.from_path(path, "psycopg", record_classes={"Organization": Organization})
@@ -206,7 +206,7 @@ def with_aiosql(url: str) -> Contestant:
 
 
 def traced(url: str) -> Contestant:
-    """Return this layer with a span and a measurement of each call, kept in memory."""
+    """Return this layer with OpenTelemetry: a span and a measurement of each call, kept in memory."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     metered = MeterProvider(metric_readers=[InMemoryMetricReader()])
@@ -245,7 +245,7 @@ def ours(url: str, topology: int, usage_id: int) -> Contestant:
 
 
 def _adhoc(sql: str) -> Any:
-    """Return a query that no DAO has."""
+    """Return a query that is not part of a DAO."""
     import tempfile
     from pathlib import Path
 
@@ -257,7 +257,7 @@ def _adhoc(sql: str) -> Any:
 
 
 def copy(url: str, usage_id: int) -> Contestant:
-    """COPY, for the batch only: what batches are measured by."""
+    """Return COPY, for batches only: the standard for their comparison."""
     connection = psycopg.connect(url, autocommit=True)
     columns = "usage_id, end_at, begin_at, memory, diskspace, traffic, cputime, measurements, type"
 
@@ -272,7 +272,7 @@ def copy(url: str, usage_id: int) -> Contestant:
 
 
 async def connected_to_asyncpg(url: str, *, pooled: bool) -> Any:
-    """Return a connection of asyncpg, or a pool of at most 8, whose JSON is decoded as ours is."""
+    """Return a connection of asyncpg, or a pool of at most 8, that decodes JSON like this layer."""
     settings = conninfo_to_dict(url)
     arguments: dict[str, Any] = {
         "host": settings.get("host"),
@@ -296,7 +296,7 @@ async def connected_to_asyncpg(url: str, *, pooled: bool) -> Any:
 
 
 def with_asyncpg(url: str, *, pooled: bool) -> Contestant:
-    """Asyncpg, on its own event loop: a bare connection, or its pool."""
+    """Return asyncpg on its own event loop: a bare connection, or its pool."""
     loop = asyncio.new_event_loop()
     source = loop.run_until_complete(connected_to_asyncpg(url, pooled=pooled))
 
@@ -327,7 +327,7 @@ def with_asyncpg(url: str, *, pooled: bool) -> Contestant:
 
 
 def all_of(url: str, topology: int, usage_id: int) -> list[Contestant]:
-    """All contestants on one database."""
+    """Return all contestants, connected to one database."""
     from benchmarks import orms
 
     return [

@@ -1,4 +1,4 @@
-"""The roll-up as a backend on Django's ORM does it: one object after the other, a query for each thing that it asks."""
+"""Rollup with Django's ORM: one object after the other, with a query for each lookup."""
 
 import time
 from datetime import datetime, timedelta
@@ -11,9 +11,9 @@ WINDOW = timedelta(minutes=5)
 
 
 def roll_up_by_object(url: str, sample: int, now: datetime) -> tuple[float, float]:
-    """Seconds that an element takes with a new record for each of its host components, and where nothing is new.
+    """Measure the seconds for an element with a new record of each host component, and without new records.
 
-    Each object is saved by itself, as Django does where nobody asks for a transaction.
+    Each object is saved by itself, which is Django's default without an explicit transaction.
     """
     set_up_django(url)
     from benchmarks import django_models as models
@@ -29,7 +29,7 @@ def roll_up_by_object(url: str, sample: int, now: datetime) -> tuple[float, floa
 
 
 def _roll_up(models: Any, element: Any, now: datetime) -> int:
-    """Bring the records of an element up to date; how many were written."""
+    """Update the records of an element. Return the number of written records."""
     records = models.UsageRecord.objects
     sources = {c.usage_id for c in models.HostElementUsage.objects.filter(element_id=element.id)}
     sources |= {c.usage_id for c in models.HostConnectionUsage.objects.filter(element_id=element.id)}
@@ -56,7 +56,7 @@ def _roll_up(models: Any, element: Any, now: datetime) -> int:
             written += 1
     for longer in ("hour", "day", "month", "year"):
         last = own.filter(type=longer).order_by("-end_at").first()
-        assert last.end_at + (last.end_at - last.begin_at) > now  # none is over
+        assert last.end_at + (last.end_at - last.begin_at) > now  # no period is complete
     if written:
         old = own.filter(type="5minutes").order_by("-end_at").values_list("end_at", flat=True)[KEPT["5minutes"] :]
         own.filter(type="5minutes", end_at__in=list(old)).delete()

@@ -1,4 +1,4 @@
-"""The tables of the benchmark as Django's unmanaged models; imported once Django's settings are made."""
+"""The tables of the benchmark as unmanaged Django models. Import it after Django is configured."""
 
 from django.db import models
 

@@ -1,4 +1,4 @@
-"""Django's dumpdata and loaddata over all tables, as unmanaged models: python -m benchmarks.django_tables URL dumpdata FILE."""
+"""Run Django's dumpdata or loaddata over all tables: python -m benchmarks.django_tables URL dumpdata FILE."""
 
 import sys
 from typing import Any
@@ -15,7 +15,7 @@ from tomato_dao.transfer.catalog import Column, Table
 
 
 def main() -> None:
-    """Dump the database of a URL into a file, or load that."""
+    """Dump the database of a URL into a file, or load the file."""
     url, command, file = sys.argv[1:]
     _configure(url)
     with psycopg.connect(url) as connection:
@@ -38,7 +38,7 @@ def _configure(url: str) -> None:
         USE_TZ=True,
     )
     django.setup()
-    # dumpdata passes over an app without a module of models.
+    # dumpdata skips an app without a models module.
     apps.get_app_config("benchmarks").models_module = sys.modules[__name__]
 
 

@@ -1,4 +1,4 @@
-"""`make bench-dump`: bin/dump and bin/load against psql, pg_restore, and Django's dumpdata and loaddata, interleaved."""
+"""`make bench-dump`: bin/dump and bin/load compared with psql, pg_restore, and Django's dumpdata and loaddata."""
 
 import argparse
 import filecmp
@@ -24,7 +24,7 @@ PROGRAMS = programs.binaries()
 BIN = Path(__file__).parents[1] / "bin"
 Found = dict[str, list[tuple[float, float]]]
 
-# Data for :records usage records, with as many per object as are kept, and all that they belong to.
+# Data with :records usage records, as many per object as are kept, and the objects that they belong to.
 DATA = """
 insert into usage_statistics (attrs) select '{}' from generate_series(1, %(records)s / 80);
 insert into organizations (name) select 'organization ' || n from generate_series(1, 20) n;
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def _fill(url: str, records: int) -> int:
-    """Make the data; how many rows there are."""
+    """Create the data. Return the number of rows."""
     with psycopg.connect(url, autocommit=True) as connection:
         psycopg.ClientCursor(connection).execute(DATA, {"records": records})
         connection.execute("vacuum analyze")
@@ -126,7 +126,7 @@ def _round(found: Found, source: str, target: str, server: str, directory: Path)
     assert filecmp.cmp(dump, directory / "two", shallow=False)
 
 
-# Ids can be given, references are looked at when all is there, and there are no triggers.
+# Allow explicit ids, check foreign keys at the end, and have no triggers.
 _AS_DJANGO_MAKES_TABLES = """
 do $$
 declare
@@ -149,7 +149,7 @@ end $$
 
 
 def _django(found: Found, source: str, rows: int, server: str, directory: Path, records: int) -> None:
-    """dumpdata of all, loaddata of a tenth; times are per row of the whole."""
+    """Measure dumpdata of all rows and loaddata of a tenth, with times scaled to all rows."""
     python = [sys.executable, "-m", "benchmarks.django_tables"]
     _time(found, "dumpdata", [*python, source, "dumpdata", str(directory / "all.json")])
     with scratch_database(server) as tenth, scratch_database(server) as target:
@@ -163,9 +163,9 @@ def _django(found: Found, source: str, rows: int, server: str, directory: Path, 
 
 
 def _time(found: Found, name: str, command: Sequence[str], url: str = "", output: Path = Path(os.devnull)) -> None:
-    """Run a command and note its seconds and its peak memory in MB (at least this process's own, which it begins as).
+    """Run a command and record its seconds and peak memory in MB (at least this process's, from which it is forked).
 
-    What was written before is on the disk by then, so that nobody waits for the others' files.
+    All earlier writes are flushed to disk first, so that no command waits for another one's files.
     """
     program = PROGRAMS / command[0] if command[0].startswith(("psql", "pg_")) else command[0]
     environment = {**os.environ, "PGOPTIONS": "-c client_min_messages=warning"}

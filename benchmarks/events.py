@@ -1,7 +1,7 @@
-"""`make bench-events`: commits a second of 8 writers that change elements' states, with the triggers that notify and without.
+"""`make bench-events`: commits per second of 8 writers that change elements' states, with and without notifying triggers.
 
-The server writes to its disk before it answers (fsync). The writers are pgbench, which comes with the embedded server. Each
-kind of trigger has its turn in each round.
+The server flushes each commit to disk (fsync). The writers are pgbench, which is part of the embedded server. The kinds of
+triggers take turns in each round.
 """
 
 import re
@@ -40,7 +40,7 @@ KINDS = {
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Run the benchmark and print the table."""
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
     with scratch_database(database_url()) as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute(TESTBED.encode())

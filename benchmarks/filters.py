@@ -1,7 +1,7 @@
-"""`make bench-filters`: what optional parameters and orders cost a call, and save a statement on a million rows.
+"""`make bench-filters`: the cost of optional parameters and orders per call, and their benefit on a million rows.
 
-The first compares a query that leaves parameters and the order open with the same query without choices, pinned to one CPU. The
-second compares its variants with one statement for all cases, “:x is null or x = :x”, as it is often written by hand.
+The first part compares a query with optional parameters and orders with the same query without choices, pinned to one CPU. The
+second part compares its variants with a single statement for all cases, “:x is null or x = :x”, as often written by hand.
 """
 
 import gc
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def per_call(db: Database, rounds: int = 600) -> tuple[float, float]:
-    """Return µs a call, static and with choices, for organizations called org0 to org99: medians of interleaved rounds."""
+    """Return the µs per call, static and with choices, for the organizations org0 to org99: medians of interleaved rounds."""
     query = _bound(ORGANIZATIONS, db, "organizations")
     static = partial(query.static, 10, "org5")
     chosen = partial(query.chosen, 10, name="org5", description=None, after_name=None, after_id=None, order="name")
@@ -129,10 +129,10 @@ def per_call(db: Database, rounds: int = 600) -> tuple[float, float]:
 
 
 def by_case(db: Database) -> list[tuple[str, float, float]]:
-    """Return, by what is read, ms of one statement for all cases and of the variant, each after ten calls without a filter.
+    """Return, for each read, the ms of the single statement and of the variant, each after ten calls without a filter.
 
-    From the sixth call on the server keeps one plan for all values, where it expects that to cost less than planning each call
-    and running it has. Of the days it does, as a plan for all values seems to leave few rows to be sorted; of the page not.
+    From the sixth call on the server uses a generic plan if it expects that to cost less than planning and running each call.
+    It does so for the read of days, since the generic plan seems to leave few rows to sort, but not for the page.
     """
     query = _bound(LISTS, db, "dumps")
     found = []
@@ -156,14 +156,14 @@ def by_case(db: Database) -> list[tuple[str, float, float]]:
 
 
 def _bound(text: str, db: Database, file: str) -> Any:
-    """Return the queries of a text as a DAO has them."""
+    """Return the queries of a text as functions, like those of a DAO."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, f"{file}.sql").write_text(text, "utf-8")
         return bound(load(Path(directory), rows.CLASSES), db._run, file)
 
 
 def _medians(calls: list[Callable[[], Any]], rounds: int, count: int) -> tuple[float, float]:
-    """Return the median time of a call in µs, of both."""
+    """Return the median time of a call in µs, for both."""
     times: dict[int, list[float]] = {0: [], 1: []}
     turns = [0, 1]
     for _ in range(rounds):

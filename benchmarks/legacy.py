@@ -1,4 +1,4 @@
-"""`make bench-legacy`: bin/load of an old dump, and of one ten times as large: seconds and the peak of its memory."""
+"""`make bench-legacy`: seconds and peak memory of bin/load for an old dump, and for one ten times as large."""
 
 import argparse
 import gzip
@@ -17,7 +17,7 @@ from tomato_dao.ops.urls import database_url
 
 BIN = Path(__file__).parents[1] / "bin"
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "legacy" / "medium.json.gz"
-# The fields that hold another record's pk, and those that must differ between two copies.
+# The fields with another record's pk, and the fields that must be unique.
 REFERENCES = frozenset(
     [
         "statistics", "usage", "monthly", "used", "organization", "totalUsage", "site", "quota", "set", "user", "permissions",
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def copied(records: list[dict[str, Any]], copies: int) -> Iterator[dict[str, Any]]:
-    """Yield the records as many times, each with pks and names of its own."""
+    """Yield *times* copies of the records, each with distinct pks and names."""
     step = 1 + max(r["pk"] for r in records if isinstance(r["pk"], int))
     for n in range(copies):
         for record in records:
@@ -83,7 +83,7 @@ def _own(model: str, name: str, value: Any, n: int, step: int) -> Any:
 
 
 def peak_of(pid: int) -> int:
-    """Return the most memory that a process had so far, in KiB; 0 where it is gone or the system doesn't tell."""
+    """Return a process's peak memory so far in KiB, or 0 if it has ended or the system does not report it."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The contestants that map objects: SQLAlchemy (Core and ORM) and Django's ORM, on the same tables."""
+"""The contestants with an ORM: SQLAlchemy (Core and ORM) and Django's ORM, on the same tables."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ def _engine(url: str) -> Any:
 
 
 def sqlalchemy_core(url: str) -> Contestant:
-    """SQLAlchemy's expression language, rows made into our dataclass."""
+    """Return SQLAlchemy Core, with rows converted to our dataclass."""
     engine = _engine(url)
     table = SaOrganization.__table__
 
@@ -109,7 +109,7 @@ def sqlalchemy_core(url: str) -> Contestant:
 
 
 def sqlalchemy_orm(url: str, topology: int) -> Contestant:
-    """SQLAlchemy's ORM, a session per call, selectinload for what hangs on a topology."""
+    """Return SQLAlchemy's ORM, with a session per call and selectinload for a topology's related objects."""
     engine = _engine(url)
     loads = [selectinload(part) for part in (SaTopology.elements, SaTopology.connections, SaTopology.permissions)]
 
@@ -138,7 +138,7 @@ def sqlalchemy_orm(url: str, topology: int) -> Contestant:
 
 
 def set_up_django(url: str) -> None:
-    """Make Django's settings for the database of a URL; only then its models can be imported."""
+    """Configure Django for the database of a URL. Its models can be imported after that."""
     settings = conninfo_to_dict(url)
     django_settings.configure(
         DATABASES={
@@ -159,7 +159,7 @@ def set_up_django(url: str) -> None:
 
 
 def django_orm(url: str, topology: int) -> Contestant:
-    """Django's ORM with its psycopg pool, prefetch_related for what hangs on a topology."""
+    """Return Django's ORM with its psycopg pool and prefetch_related for a topology's related objects."""
     set_up_django(url)
     from django.db import connection
 
@@ -175,7 +175,7 @@ def django_orm(url: str, topology: int) -> Contestant:
         return found, [list(getattr(found, name).all()) for name in ("elements", "connections", "permissions")]
 
     def page() -> Any:
-        """The newest 100 topologies with what a list page shows: six queries, none for each topology."""
+        """Read the newest 100 topologies with the data of a list page: six queries, none per topology."""
         found = list(
             models.Topology.objects.select_related("site")
             .prefetch_related("permissions__user", "elements", "connections")

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.page NAME…`: run benchmarks, and write what they print into their sections of docs/benchmarks.md.
+"""`python -m benchmarks.page NAME…`: run benchmarks and write their output into their sections of docs/benchmarks.md.
 
-Each section tells the day, the machine and the versions.
+Each section names the date, the machine and the versions.
 """
 
 import argparse
@@ -24,17 +24,17 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
 class _Tee(io.StringIO):
-    """Keeps what is printed, and prints it."""
+    """Output that is both printed and kept."""
 
     def write(self, text: str, /) -> int:
-        """Print, and keep."""
+        """Print a text and keep it."""
         sys.__stdout__.write(text)  # type: ignore[union-attr]
         sys.__stdout__.flush()  # type: ignore[union-attr]
         return super().write(text)
 
 
 def main() -> None:
-    """Run the benchmarks that the arguments name, with their defaults."""
+    """Run the benchmarks named by the arguments, with their default options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__)
     parser.add_argument("names", nargs="+", metavar="NAME", help="a module of benchmarks: calls, dump_load, …")
     for name in parser.parse_args().names:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def command_of(docstring: str) -> str:
-    """Return the command that a benchmark's docstring begins with. ValueError where it begins otherwise."""
+    """Return the command with which a benchmark's docstring begins. Raises ValueError without one."""
     found = re.match(r"`(make bench[a-z-]*)`", docstring)
     if found is None:
         raise ValueError("a benchmark's docstring begins with its command: `make bench-…`")
@@ -55,14 +55,14 @@ def command_of(docstring: str) -> str:
 
 
 def write(command: str, printed: str) -> None:
-    """Put what a command has printed into its section of the page; a Markdown table stays one, other text becomes a block."""
+    """Write a command's output into its section of the page. A Markdown table stays a table, other text becomes a block."""
     text = printed.strip("\n")
     told = text if "| --- |" in text else f"```text\n{text}\n```"
     PAGE.write_text(replaced(PAGE.read_text("utf-8"), command, f"{_where()}\n\n{told}"), "utf-8")
 
 
 def replaced(page: str, command: str, text: str) -> str:
-    """Return the page with another text in a command's section. ValueError where it has none."""
+    """Return the page with a command's section replaced. Raises ValueError if there is no such section."""
     begin, end = f"<!-- {command} -->\n", f"<!-- end of {command} -->\n"
     if page.count(begin) != 1 or page.count(end) != 1:
         raise ValueError(f"the page has no section between {begin.strip()} and {end.strip()}")
@@ -71,7 +71,7 @@ def replaced(page: str, command: str, text: str) -> str:
 
 
 def _where() -> str:
-    """Return the day, the machine and the versions."""
+    """Return the date, the machine and the versions."""
     found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
     machine = f"{os.cpu_count()} CPUs ({found[1] if found else platform.machine()})"
     with contextlib.closing(maintenance(database_url())) as server:

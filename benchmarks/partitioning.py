@@ -1,7 +1,7 @@
-"""`python -m benchmarks.partitioning`: WAL and time of a minute's accounting, with usage_records whole and partitioned by type.
+"""`python -m benchmarks.partitioning`: WAL and time of a minute's accounting, with and without partitioned usage_records.
 
-Both databases have the testbed of benchmarks.accounting and take turns; a checkpoint comes before each aggregate, so that its
-WAL holds each page that it changes.
+Both databases have the testbed of benchmarks.accounting and take turns. A checkpoint precedes each aggregate, so that its WAL
+contains a full image of each changed page.
 """
 
 import argparse
@@ -36,7 +36,7 @@ _FILE = "20261128150600_usage_records_and_sources.sql"
 class _Run:
     wal: float  # bytes
     seconds: float
-    cpu: float  # seconds of the server's process
+    cpu: float  # CPU seconds of the server process
 
 
 def main() -> None:
@@ -89,7 +89,7 @@ def _measured(server: psycopg.Connection, db: Database, components: list[int], n
     with db.connection() as connection:
         process = connection.info.backend_pid
         if n % 3 == 1:
-            connection.execute("vacuum usage_records")  # as autovacuum does
+            connection.execute("vacuum usage_records")  # like autovacuum
     server.execute("checkpoint")
     position, used, start = _position(server), _cpu(process), time.perf_counter()
     db.usage.aggregate(now=end + timedelta(seconds=30))

@@ -1,6 +1,6 @@
-"""`make bench-scale`: reads on a standby, a pooler in between and a failover.
+"""`make bench-scale`: reads on a standby, calls through a pooler, and a failover.
 
-A primary and its standby are made by the embedded server's own programs, on this machine, with their defaults.
+The primary and its standby run on this machine. They are created with the embedded server's programs and default settings.
 """
 
 import statistics
@@ -23,16 +23,16 @@ from tomato_dao import Database, TomatoError, connect
 from tomato_dao.ops.migrate import create_database, migrate
 
 NAME = "tomato"
-PAIRS, SLOW_PAIRS = 20_000, 1_000  # of a write and a read
+PAIRS, SLOW_PAIRS = 20_000, 1_000  # pairs of a write and a read
 CALLS = 1_000  # of a thread
-WRITES = 1_000  # without a token, and as many with each kind of it
+WRITES = 1_000  # writes without a token, and the same number with each kind of token
 MANY, MANY_CALLS, SESSIONS, ROUNDS = 400, 25, 20, 3
 
-Row = tuple[str, str, str]  # what is measured, the goal, the figure
+Row = tuple[str, str, str]  # the measured quantity, the goal, the result
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Run the benchmark and print the table."""
     with tempfile.TemporaryDirectory() as directory, primary_and_standby(Path(directory) / "primary", durable=True) as pair:
         url = pair.primary.url(NAME)
         create_database(url)
@@ -79,13 +79,13 @@ def _delay(pair: Pair, delay: str) -> None:
 
 
 def _in_threads(threads: int, work: Callable[[int], int]) -> int:
-    """Return the sum of what threads return, each given its number."""
+    """Call a function with its number in each thread, and return the sum of the results."""
     with ThreadPoolExecutor(threads) as pool:
         return sum(pool.map(work, range(threads)))
 
 
 def _pairs(db: Database, *, threads: int, pairs: int, wait: float) -> tuple[int, float]:
-    """Return how many reads did not see their thread's write before, and the share of the standby."""
+    """Return the number of reads that missed their thread's previous write, and the standby's share of the reads."""
 
     def work(number: int) -> int:
         stale, name = 0, f"org{number}"
@@ -121,7 +121,7 @@ def _mixed(db: Database) -> float:
 
 
 def _tokens(db: Database, plain: Database) -> list[Row]:
-    """Measure writes without a token, with the one that they bring along, and with one that is asked for, in turns."""
+    """Measure writes without a token, with the token that they return, and with a requested token, in turns."""
     rows = []
     for what, write in (("a write", _write), ("a transaction of a write", _write_in_transaction)):
         seconds: tuple[list[float], ...] = ([], [], [])
@@ -178,7 +178,7 @@ def _read(db: Database, number: int, errors: "Counter[str]") -> int:
 
 
 def _failover(pair: Pair) -> list[Row]:
-    """Kill the primary under four writers, with synchronous replication, and promote the standby."""
+    """Kill the primary while four writers work, with synchronous replication, and promote the standby."""
     pair.hear_all()
     both = pair.url(NAME, target_session_attrs="read-write")
     with connect(both, pool_size=4, timeout=60) as db, ThreadPoolExecutor(4) as threads:

@@ -1,8 +1,9 @@
-"""`make bench-year`: a simulated year of a testbed: sizes of tables, dead rows, WAL, and what calls take at its start and end.
+"""`make bench-year`: a simulated year of a testbed: table sizes, dead rows, WAL, and call times at its start and end.
 
-Each simulated hour hosts deliver a record of each component, and what is due is rolled up, pruned and counted; each day
-topologies come and go, links are measured, errors are reported. In place of autovacuum, which goes by the clock, a table is
-vacuumed at the end of a day where autovacuum would have done it. The first month fills what is kept; figures begin after it.
+In each simulated hour hosts deliver a record of each component, and due records are rolled up, pruned and counted. Each day
+topologies are created and removed, links are measured, and errors are reported. Instead of autovacuum, which depends on real
+time, tables are vacuumed at the end of a day if they exceed autovacuum's threshold. The first month fills the history; the
+figures begin after it.
 """
 
 import argparse
@@ -21,9 +22,9 @@ from tomato_dao.rows import LinkMeasurement
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MONTH = 30  # days
-LIVES = 7  # days of a topology
+LIVES = 7  # lifetime of a topology in days
 _MINUTE, _WINDOW = timedelta(minutes=1), timedelta(minutes=5)
-_RUNS = (1, 5, 9, 13, 17)  # minutes of an hour: at most a window apart, or the accounting would take the hour for an outage
+_RUNS = (1, 5, 9, 13, 17)  # minutes of an hour, at most a window apart: the accounting would treat longer gaps as an outage
 
 SIZES = """
 select c.relname, pg_total_relation_size(c.oid)::bigint, coalesce(s.n_live_tup, 0), coalesce(s.n_dead_tup, 0)
@@ -42,7 +43,7 @@ Sizes = dict[str, tuple[int, int, int]]
 
 
 def main() -> None:
-    """Simulate, and print the tables."""
+    """Run the simulation and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", type=int, default=5, help="how many; everything else in proportion (default: 5)")
     parser.add_argument("--days", type=int, default=365, help="how many days (default: 365)")
@@ -111,7 +112,7 @@ def _day(db: Database, components: list[int], day: int) -> None:
 
 
 def _calls(db: Database, component: int) -> dict[str, Callable[[], object]]:
-    """Return what is timed: reads and writes of all day."""
+    """Return the timed calls: everyday reads and writes."""
     return {
         "hosts.get_by_name": lambda: db.hosts.get_by_name("host1"),
         "usage.history": lambda: db.usage.history(component),

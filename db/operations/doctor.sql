@@ -1,7 +1,7 @@
 -- Queries of bin/doctor on the server's own views and catalogs.
 
 -- name: server()<!
--- The server and those of its settings that decide how it bears this load.
+-- Return the server's version and the settings that matter for this load.
 select
   current_setting('server_version') as version,
   extract(epoch from now() - pg_postmaster_start_time())::float8 as up_seconds,
@@ -25,7 +25,7 @@ from pg_settings d
 where d.name = 'default_transaction_read_only';
 
 -- name: sessions()
--- Sessions of all databases, by application and state.
+-- Count the sessions of all databases, by application and state.
 select
   coalesce(nullif(a.application_name, ''), '(no name)') as application,
   coalesce(a.state, '(hidden)') as state,
@@ -37,7 +37,7 @@ group by 1, 2
 order by 3 desc, 1, 2;
 
 -- name: roles(names)
--- Which of these roles there are, what of this database is not theirs, and whether they may create large objects.
+-- Return the roles that exist, objects of this database with other owners, and the right to create large objects.
 select
   r.rolname::text as name,
   r.rolsuper as superuser,
@@ -63,7 +63,7 @@ from pg_roles r
 where r.rolname = any(:names);
 
 -- name: privileges(app, reader)
--- Each privilege that one of the two has and should not have, or the other way round; none for what is no longer there.
+-- List the privileges that either role lacks or has in excess. Objects dropped meanwhile are omitted.
 with roles as (
   select r.oid, r.rolname::text as name, r.rolname = :app as writes
   from pg_roles r
@@ -152,7 +152,7 @@ where d.wanted and not d.had or not d.wanted and (d.had or d.had_of_columns)
 order by d.role, d.kind, d.object, d.privilege;
 
 -- name: transactions()
--- The transactions that are open in this database, oldest first.
+-- List the open transactions in this database, oldest first.
 select
   a.pid::int8 as pid,
   coalesce(nullif(a.application_name, ''), '(no name)') as application,
@@ -166,7 +166,7 @@ where a.datname = current_database() and a.xact_start is not null and a.pid <> p
 order by a.xact_start;
 
 -- name: locks_waited_for()
--- Sessions that wait for a lock in this database, and those that they wait for.
+-- List the sessions that wait for a lock in this database, and the sessions that block them.
 select
   a.pid::int8 as pid,
   coalesce(nullif(a.application_name, ''), '(no name)') as application,
@@ -187,8 +187,8 @@ where a.datname = current_database() and a.wait_event_type = 'Lock'
 order by a.state_change;
 
 -- name: tables()
--- The size of each table with its indexes, and its rows as they are estimated; of a partitioned one with its partitions. Sizes
--- beyond the hundred largest are estimates, too: to ask for the size of thousands of files takes seconds.
+-- List each table's size with its indexes (and partitions), and its estimated rows. Sizes beyond the hundred largest are
+-- estimates, too, since reading the size of thousands of files takes seconds.
 with sizes as (
   select
     c.oid, c.reloptions,
@@ -226,7 +226,7 @@ group by c.oid, c.relname
 order by 2 desc, 1;
 
 -- name: read_whole(times, size)
--- Tables that were read as a whole more often than so many times, and had more rows than so many then.
+-- List the tables with more than :times sequential scans that read more than :size rows on average.
 select quote_ident(c.relname) as name, s.times as whole_reads, s.read as rows_of_whole_reads
 from pg_class c
 cross join lateral (select pg_stat_get_numscans(c.oid) as times, pg_stat_get_tuples_returned(c.oid) as read) s
@@ -234,7 +234,8 @@ where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and s.times > 
 order by 3 desc, 1;
 
 -- name: unused_indexes()
--- Indexes that no query has used since statistics began and that keep no rule and serve no foreign key; small ones' size is estimated.
+-- List the indexes that no query has used since the last reset of statistics and that enforce no uniqueness and serve no
+-- foreign key. Sizes of small ones are estimates.
 select
   quote_ident(c.relname) as name,
   quote_ident(t.relname) as on_table,
@@ -250,7 +251,7 @@ where c.relnamespace = 'public'::regnamespace and c.relkind = 'i' and not x.indi
 order by 3 desc, 1;
 
 -- name: unindexed_foreign_keys()
--- Foreign keys without an index that begins with their columns: each removal of what they refer to reads the whole table.
+-- List the foreign keys without an index that begins with their columns: deleting a referenced row scans the whole table.
 select quote_ident(f.conname) as name, quote_ident(c.relname) as on_table
 from pg_constraint f
 inner join pg_class c on c.oid = f.conrelid
@@ -263,7 +264,7 @@ where f.contype = 'f' and f.conparentid = 0 and f.connamespace = 'public'::regna
 order by 1;
 
 -- name: invalid_indexes()
--- Indexes that no query can use: what “create index concurrently” left when it failed, or is at work on.
+-- List the invalid indexes: “create index concurrently” has failed, or is still running.
 select quote_ident(c.relname) as name, quote_ident(t.relname) as on_table
 from pg_index i
 inner join pg_class c on c.oid = i.indexrelid
@@ -272,7 +273,7 @@ where not i.indisvalid and c.relnamespace = 'public'::regnamespace
 order by 1;
 
 -- name: statistics()<!
--- Since when the server counts, and in which schema pg_stat_statements can be read here, or whether it can be installed.
+-- Return the last reset of statistics, and the schema of pg_stat_statements or whether it can be installed.
 select
   extract(epoch from now() - coalesce(d.stats_reset, pg_postmaster_start_time()))::float8 as seconds,
   (
@@ -288,7 +289,7 @@ from pg_stat_database d
 where d.datname = current_database();
 
 -- name: slowest(most)
--- The named queries that took the server the most time in all.
+-- List the named queries with the highest total execution time.
 select
   substring(s.query from '/\* ([a-z_]+\.[a-z0-9_]+) \*/') as name,
   sum(s.calls)::int8 as calls,
@@ -302,7 +303,7 @@ order by 3 desc
 limit :most;
 
 -- name: accounting()<!
--- How far usage is rolled up, which new records wait for that, and the run that is not finished, if there is one.
+-- Return the latest rolled-up window, the new records that wait for the rollup, and the unfinished run, if any.
 select
   (select p.settled_at at time zone 'UTC' from public.usage_progress p) as settled_at,
   (select count(*) from public.usage_arrivals a) as waiting,
@@ -316,7 +317,7 @@ from (values (1)) one (id)
 left join public.usage_run r on r.id = one.id;
 
 -- name: kept_databases()
--- The databases that restores of this one have kept, oldest first; their size where this user may know it.
+-- List the databases that restores of this one have kept, oldest first, with their size if the user may read it.
 select
   d.datname::text as name,
   extract(epoch from now() at time zone 'UTC' - to_timestamp(right(d.datname, 15), 'YYYYMMDD"T"HH24MISS')::timestamp)::float8 as seconds,

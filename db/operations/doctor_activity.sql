@@ -1,7 +1,7 @@
--- What bin/doctor --watch looks at, many times a second.
+-- Queries of bin/doctor --watch, which run several times a second.
 
 -- name: at_work()
--- The sessions of this database that are in a call or a transaction: which named query, and what it waits for.
+-- List the sessions of this database in a call or a transaction, with the named query and the wait event.
 select
   a.pid::int8 as pid,
   coalesce(substring(a.query from '/\* ([a-z_]+\.[a-z0-9_]+) \*/'), '(no named query)') as query,
@@ -13,7 +13,7 @@ where a.datname = current_database() and a.backend_type = 'client backend' and a
   and (a.state = 'active' or a.state like 'idle in transaction%');
 
 -- name: counters()<!
--- What the server has counted so far, for this database; the WAL of all.
+-- Return the server's counters for this database, and the WAL position of the whole server.
 select
   extract(epoch from clock_timestamp())::float8 as now,
   current_setting('server_version') as version,

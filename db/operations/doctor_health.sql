@@ -1,7 +1,7 @@
--- What bin/doctor looks at: the server's standbys, slots and archive, and its integrity.
+-- Queries of bin/doctor on standbys, replication slots, the WAL archive and the server's integrity.
 
 -- name: slots()
--- The replication slots, and how much WAL each keeps from being removed.
+-- List the replication slots, and the bytes of WAL that each retains.
 select
   s.slot_name::text as name,
   s.slot_type as type,
@@ -14,7 +14,7 @@ from pg_replication_slots s
 order by 5 desc nulls last, 1;
 
 -- name: standbys()
--- The standbys that are connected, and how far behind each is; null where this user may not know.
+-- List the connected standbys and their lag, or null if the user may not read it.
 select
   coalesce(nullif(r.application_name, ''), '(no name)') as application,
   r.state,
@@ -27,7 +27,7 @@ where r.state is distinct from 'backup'
 order by 4 desc nulls last, 1;
 
 -- name: standby()
--- No row on a primary: whether this standby gets WAL and replays it, and how old the last transaction is that it has replayed.
+-- Return this standby's state of WAL receipt and replay, and the age of the last replayed transaction; no row on a primary.
 select
   exists (select from pg_stat_wal_receiver w where w.pid is not null) as receives,
   pg_get_wal_replay_pause_state() as pause,
@@ -38,7 +38,7 @@ select
 where pg_is_in_recovery();
 
 -- name: archiver()<!
--- Whether WAL is archived, and whether the last attempt failed.
+-- Return the state of WAL archiving, and whether the last attempt failed.
 select
   current_setting('archive_mode') as mode,
   coalesce(nullif(current_setting('archive_command'), '(disabled)'), '') <> ''
@@ -50,7 +50,7 @@ select
 from pg_stat_archiver a;
 
 -- name: prepared_transactions()
--- Transactions of this database that were prepared for a two-phase commit, and are still open.
+-- List the open prepared transactions (two-phase commit) of this database.
 select
   p.gid as name,
   p.owner::text as owner,
@@ -60,14 +60,14 @@ where p.database = current_database()
 order by p.prepared;
 
 -- name: damaged()
--- Databases in which pages were read that did not have their checksum ('' are the objects that all share).
+-- List the databases with checksum failures ('' stands for shared objects).
 select coalesce(d.datname::text, '') as name, d.checksum_failures as pages
 from pg_stat_database d
 where d.checksum_failures > 0
 order by 1;
 
 -- name: collations()
--- Collations, in use here, whose rules are of another version now than when indexes were built: the database's own has no name.
+-- List the collations in use whose version has changed since indexes were built. The database's default has no name.
 select null as name, d.datcollversion as version, pg_database_collation_actual_version(d.oid) as here
 from pg_database d
 where d.datname = current_database() and d.datcollversion <> pg_database_collation_actual_version(d.oid)
@@ -82,13 +82,13 @@ where c.collversion <> pg_collation_actual_version(c.oid) and exists (
 order by 1 nulls first;
 
 -- name: cache()<!
--- Blocks of this database that were found in shared_buffers, and blocks that had to be read.
+-- Return the blocks of this database that were found in shared_buffers, and those that were read.
 select d.blks_hit as hit, d.blks_read as read, current_setting('shared_buffers') as shared_buffers
 from pg_stat_database d
 where d.datname = current_database();
 
 -- name: notifications()<!
--- The part of the queue of notifications that is full, and the listening session that may be what keeps it so.
+-- Return the used fraction of the notification queue, and the session that may prevent its cleanup.
 select
   pg_notification_queue_usage() as used,
   (
@@ -100,7 +100,7 @@ select
   ) as oldest;
 
 -- name: places()<!
--- The directories in which the server keeps data; null where this user may not know.
+-- List the server's data directories, or null if the user may not read them.
 select
   (select s.setting from pg_settings s where s.name = 'data_directory') as data,
   array(

@@ -1,7 +1,7 @@
--- What bin/doctor looks at: tables, indexes and constraints of the schema, and what wears them out.
+-- Queries of bin/doctor on tables, indexes and constraints: validity, bloat, sequences and transaction ids.
 
 -- name: constraints_not_valid()
--- Constraints that were added “not valid”, or that are not enforced: rows may break them.
+-- List the constraints that are “not valid” or not enforced, so that rows may violate them.
 select
   quote_ident(k.conname) as name,
   quote_ident(c.relname) as on_table,
@@ -12,7 +12,7 @@ where not k.convalidated and k.connamespace = 'public'::regnamespace
 order by 2, 1;
 
 -- name: disabled_triggers()
--- Triggers that don't fire for workers; those of foreign keys count too.
+-- List the triggers that do not fire for workers, including those of foreign keys.
 select
   quote_ident(c.relname) as on_table,
   array_agg(quote_ident(t.tgname) order by t.tgname) filter (where not t.tgisinternal) as names,
@@ -24,7 +24,7 @@ group by c.relname
 order by 1;
 
 -- name: sequences(most)
--- The sequences that have used the largest part of their numbers, or of those that fit into the column that they fill.
+-- List the sequences that have used the largest part of their range, or of their column's range.
 select s.name, s.on_column, s.last, s.most, (s.last - s.begin)::float8 / nullif(s.most - s.begin, 0)::float8 as used, s.sequences
 from (
   select
@@ -54,7 +54,7 @@ order by used desc nulls last, s.name
 limit :most;
 
 -- name: duplicate_indexes()
--- Indexes that another index of the table can stand for: it has the same columns, or begins with them.
+-- List the indexes that are redundant, since another index of the table has the same columns or begins with them.
 with indexes as (
   select
     c.oid, quote_ident(c.relname) as name, i.indrelid as table_oid, c.relam as method, i.indisunique as is_unique,
@@ -81,12 +81,12 @@ where
   and a.columns[a.keys : ] <@ b.columns
   and (a.keys = b.keys or (select m.amname from pg_am m where m.oid = a.method) = 'btree')
   and not a.is_rule and (not a.is_unique or b.is_unique and a.keys = b.keys)
-  -- of two that are the same, the one that was made later, unless the other keeps no rule and this one does
+  -- of two equal indexes, the newer one, unless only that one serves a constraint
   and (a.keys < b.keys or b.is_rule or b.is_unique and not a.is_unique or b.is_unique = a.is_unique and b.oid < a.oid)
 order by t.relname, a.name, b.keys;
 
 -- name: bloat(large)
--- Tables larger than so many bytes, and how large the rows that statistics know of would be without gaps. An estimate.
+-- List the tables larger than :large bytes, and the estimated size of their rows without bloat.
 select t.name, t.bytes, t.needed::int8 as needed
 from (
   select
@@ -111,7 +111,7 @@ from (
 order by t.bytes - t.needed desc;
 
 -- name: freezing()
--- How old the oldest transaction id and multixact id of each database are, and from when on autovacuum freezes rows for it.
+-- Return the age of each database's oldest transaction and multixact id, and the ages at which autovacuum freezes rows.
 select
   d.datname::text as name,
   age(d.datfrozenxid)::int8 as transactions,

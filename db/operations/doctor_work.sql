@@ -1,7 +1,7 @@
--- What bin/doctor looks at: the workers' own work, which the schema knows of.
+-- Queries of bin/doctor on the work of workers: leases.
 
 -- name: leases(grace, most)
--- Kinds of work with leases that ran out so many seconds ago and that nobody has taken up since: no more than so many of each.
+-- Count, for each kind of work, up to :most leases that expired more than :grace seconds ago and were not claimed again.
 select l.work, l.expired, extract(epoch from clock_timestamp() - l.oldest)::float8 as seconds
 from (
   select 'hosts: updates' as work, count(*) as expired, min(x.until) as oldest

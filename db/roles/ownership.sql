@@ -1,4 +1,5 @@
--- All that is in this database becomes tomato_owner's: “make roles” runs it, and a restore into a database that is tomato_owner's.
+-- Make tomato_owner the owner of this database and of everything in it. Run by “make roles”, and by a restore into a database
+-- of tomato_owner.
 
 do $$
 declare

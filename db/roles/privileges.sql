@@ -1,5 +1,5 @@
--- Privileges of tomato_app and tomato_reader in a database of tomato_owner, whatever was granted to them before. Besides
--- “make roles”, every migration and every restore of such a database ends with it, so that their order makes no difference.
+-- Set the privileges of tomato_app and tomato_reader in a database of tomato_owner, regardless of earlier grants. Run by “make
+-- roles”, and at the end of every migration and restore of such a database, so that their order makes no difference.
 
 do $$
 declare
@@ -9,7 +9,7 @@ begin
   execute format('revoke all on database %I from tomato_app, tomato_reader', current_database());
   execute format('grant connect on database %I to tomato_app, tomato_reader', current_database());
 
-  -- Only what is to be changed is locked.
+  -- Change only objects with wrong privileges, since each change locks its object.
   for command in
     select g.command
     from pg_class c
@@ -49,7 +49,7 @@ begin
     execute command;
   end loop;
 
-  -- Large objects are nobody's business here, and would fill the disk unseen. Only a superuser can forbid them.
+  -- Nothing here uses large objects, which could fill the disk unnoticed. Only a superuser can revoke their creation.
   if (select r.rolsuper from pg_roles r where r.rolname = current_user) then
     for command in
       select format('revoke execute on function %s from public', p.oid::regprocedure)
@@ -66,7 +66,7 @@ revoke create on schema public from public;
 revoke all on schema public from tomato_app, tomato_reader;
 grant usage on schema public to tomato_app, tomato_reader;
 
--- Privileges on what later migrations make: they run as the owner, whoever starts them.
+-- Privileges on objects of later migrations, which always run as tomato_owner.
 alter default privileges for role tomato_owner in schema public revoke all on tables from tomato_app, tomato_reader;
 alter default privileges for role tomato_owner in schema public revoke all on sequences from tomato_app, tomato_reader;
 alter default privileges for role tomato_owner in schema public

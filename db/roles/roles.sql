@@ -1,11 +1,10 @@
--- The roles of an installation; “make roles” runs it, as often as one likes, as a superuser or a user that may create roles.
--- Passwords are set apart: “\password tomato_app” in psql.
---
--- tomato_owner   owns the schema: migrations, load, restore; looks at all sessions for the doctor
--- tomato_app     what workers connect as: reads and writes rows (and draws ids), and nothing else
--- tomato_reader  reads: dump, statistics
+-- Create the roles of an installation. “make roles” runs it as a superuser or a user with createrole; it can be repeated. Set
+-- passwords separately, with “\password tomato_app” in psql.
+-- tomato_owner   owns the schema: migrations, load, restore; sees all sessions (for the doctor)
+-- tomato_app     the workers' role: reads and writes rows and uses sequences, nothing else
+-- tomato_reader  read-only: dump, statistics
 
--- Whatever others have made in the schema, no name here means it.
+-- Objects of other users in the schema must not shadow the names used here.
 set local search_path = pg_catalog, pg_temp;
 
 do $$
@@ -25,8 +24,8 @@ begin
     grant tomato_owner to current_user;
   end if;
 
-  -- Settings that pooled connections make themselves, for sessions that can't: behind a pooler, or by hand. Other values, which the
-  -- operator has given to a role, stay.
+  -- Default settings for sessions that do not set them themselves: behind a pooler, or in psql. Values that an operator has set
+  -- for a role are kept.
   for setting in
     select s.role, s.name, s.value
     from (
@@ -48,5 +47,5 @@ end;
 $$;
 
 
--- The owner may end the workers' sessions for a restore.
+-- Lets the owner end the workers' sessions during a restore.
 grant tomato_app, tomato_reader, pg_monitor to tomato_owner;
