@@ -119,7 +119,7 @@ _COMMITTING = Rules(
     homes=_HOMES,
     names=_NAMES,
     texts=[
-        ("The end of transactions of threads:", "The end of transactions of tasks:"),
+        ("The end of threads' transactions:", "The end of tasks' transactions:"),
         ("in this thread (or task of asyncio)", "in this task"),
         (_INTERRUPTED, ""),
         (

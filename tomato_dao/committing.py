@@ -1,4 +1,4 @@
-"""The end of transactions of threads: in time, and with the truth about a COMMIT whose answer was lost."""
+"""The end of threads' transactions: deadlines, and the outcome of a COMMIT whose answer was lost."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -63,14 +63,14 @@ class Committing:
             raise
 
     def _was_committed(self, connection: psycopg.Connection) -> bool:
-        """Return whether the transaction was committed whose COMMIT has raised an error. Raises OutcomeUnknown."""
+        """Find out whether a transaction was committed after its COMMIT raised an error. Raises OutcomeUnknown."""
         if not isinstance(connection, QueryConnection):
-            return False  # it is no connection of the pool
+            return False  # not a connection of the pool
         if connection.commit_state != "sent":
             return connection.commit_state == "done"
         connection.close()
         if connection.transaction_id == 0:
-            return False  # it has written nothing
+            return False  # the transaction has written nothing
         if connection.transaction_id is None:
             raise unknown("the session was lost before the server told the transaction's id")
         return was_committed(self._pool.url, connection.server, connection.transaction_id, self._pool.timeout)
@@ -78,7 +78,7 @@ class Committing:
 
 @contextmanager
 def ended_in_time(transaction: AbstractContextManager[psycopg.Transaction]) -> Iterator[None]:
-    """Run a transaction's block; what is left to do after an error has a moment, whatever the caller's deadline."""
+    """Run a transaction's block. The rollback after an error has some extra time beyond the caller's deadline."""
     transaction.__enter__()
     try:
         yield

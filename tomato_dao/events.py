@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 _ENTITIES = {"topologies": "topology", "elements": "element", "connections": "connection"}
 _LISTEN = b"set idle_session_timeout = 0; listen tomato_changes"
-_PAYLOAD = re.compile(rb"(topology|element|connection) (\d+) (state|deleted)")  # as the triggers write it
-_MOST_PENDING = 10_000  # events that wait for one listener
-_GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
-_ANSWER = 5.0  # seconds within which a new session must hear that it listens
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds, at most, before a lost connection is opened again
+_PAYLOAD = re.compile(rb"(topology|element|connection) (\d+) (state|deleted)")  # the format that the triggers write
+_MOST_PENDING = 10_000  # maximum number of unread events of a listener
+_GRACE = 0.5  # seconds beyond the caller's timeout, for a slow server
+_ANSWER = 5.0  # seconds within which the server must confirm LISTEN in a new session
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # maximum seconds before a lost connection is opened again
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ MISSED = Event(None, None, "missed")
 
 @dataclass(eq=False)
 class _Queue:
-    """The events that wait for a listener, of the entities that it listens for."""
+    """The unread events of a listener, and the entities that it listens for."""
 
     entities: frozenset[str]
     pending: deque[Event]
-    wake: Callable[[], None]  # called when there is something to be read
+    wake: Callable[[], None]  # called when there is an event to read
 
 
 class Listener:
@@ -104,7 +104,7 @@ class Listener:
 
 
 class Events:
-    """The listeners of a process, and the thread that reads for them while there are any; safe to share between threads."""
+    """The listeners of a process, and the thread that reads for them while there are any. Thread-safe."""
 
     def __init__(self, url: str, application_name: str, timeout: float = 30) -> None:
         self._url = url
@@ -115,11 +115,11 @@ class Events:
         fork.watch(self)
 
     def _start(self) -> None:
-        """Start without listeners: at first, and in a child after a fork."""
+        """Initialize the object without listeners: at first, and in a child after a fork."""
         self._guard = threading.Condition()
         self._queues: set[_Queue] = set()
         self._reader: _ListeningThread | None = None
-        self._opening = False  # a thread opens its session, without the guard
+        self._opening = False  # a thread is opening its session, without holding the guard
 
     def after_fork_in_child(self) -> None:
         """Leave the listeners to the parent."""
@@ -128,14 +128,14 @@ class Events:
         self._start()
 
     def close(self) -> None:
-        """End all listeners."""
+        """Close all listeners."""
         with self._guard:
             self._closed = True
             for queue in list(self._queues):
                 self.forget(queue)
 
     def listen(self, entities: Sequence[str], timeout: float | None, wake: Callable[[], None] = lambda: None) -> Listener:
-        """See `Database.listen`. wake: what is called, in another thread, whenever there is something to be read."""
+        """See `Database.listen`. wake: a function that is called, in another thread, whenever there is an event to read."""
         if not entities or not all(isinstance(name, str) and name in _ENTITIES for name in entities):
             raise InvalidValue(f"listen() takes one or more of {', '.join(_ENTITIES)}, not {quoted(entities)}")
         if timeout is not None:
@@ -146,7 +146,7 @@ class Events:
         return listener
 
     def _begin(self, queue: _Queue, timeout: float) -> None:
-        """Add a queue, and start the thread where there is none; a server that is full is waited for."""
+        """Add a queue, and start the thread if it is not running. Retries while the server is full."""
         deadline = monotonic() + timeout
         with self._guard:
             if not self._guard.wait_for(lambda: self._closed or not self._opening, timeout + _GRACE):
@@ -184,7 +184,7 @@ class Events:
         return reader
 
     def wait(self, queue: _Queue, timeout: float | None) -> Event | None:
-        """Return the next event of a listener; None where none comes in time."""
+        """Return the next event of a listener, or None if none arrives in time."""
         with self._guard:
             self._guard.wait_for(lambda: queue.pending or queue not in self._queues, timeout)
             if queue not in self._queues:
@@ -192,7 +192,7 @@ class Events:
             return queue.pending.popleft() if queue.pending else None
 
     def tell(self, event: Event) -> None:
-        """Give an event to all listeners that it concerns. A listener whose queue is full gets MISSED instead."""
+        """Add an event to the queues of all listeners for its entity. A full queue gets MISSED instead."""
         with self._guard:
             for queue in list(self._queues):
                 if event is MISSED or event.entity in queue.entities:
@@ -204,7 +204,7 @@ class Events:
             self._guard.notify_all()
 
     def forget(self, queue: _Queue) -> None:
-        """End a listener; with the last one the session."""
+        """Close a listener, and the session with the last one."""
         with self._guard:
             self._queues.discard(queue)
             self._guard.notify_all()
@@ -215,22 +215,22 @@ class Events:
 
 
 class _ListeningThread(threading.Thread):
-    """A thread that passes on its session's notifications, and opens a new session after a lost connection, until `end`."""
+    """A thread that forwards its session's notifications and replaces a lost session, until `end`."""
 
     def __init__(self, url: str, application_name: str, tell: Callable[[Event], None], timeout: float) -> None:
         super().__init__(name=application_name, daemon=True)
         self._url = url
         self._tell = tell
         self.connection = self._open(timeout)
-        self._end, self._ended = socket.socketpair()  # what can be waited for together with a connection
+        self._end, self._ended = socket.socketpair()  # can be waited for together with the connection
 
     def end(self) -> None:
-        """Make the thread end and close its session."""
-        self._end.shutdown(socket.SHUT_RDWR)  # a child's copy would outlive a mere close
+        """Stop the thread and close its session."""
+        self._end.shutdown(socket.SHUT_RDWR)  # a child's copy would survive a mere close
         self._end.close()
 
     def abandon(self) -> None:
-        """Close what it has opened, where it can't be started; where it was, `run` does."""
+        """Close the session if the thread could not be started; otherwise `run` does so."""
         self.end()
         if not self.is_alive():
             self._ended.close()
@@ -251,11 +251,11 @@ class _ListeningThread(threading.Thread):
                 self._tell(MISSED)
 
     def _read(self) -> None:
-        """Tell what comes, until the end. Raises psycopg.Error where the connection is lost."""
+        """Forward notifications until `end`. Raises psycopg.Error if the connection is lost."""
         pgconn = self.connection.pgconn
         while True:
             while heard := pgconn.notifies():
-                if said := _PAYLOAD.fullmatch(heard.extra):  # anybody may send anything
+                if said := _PAYLOAD.fullmatch(heard.extra):  # any role may send any payload
                     entity, id, change = said.groups()
                     self._tell(Event(entity.decode(), int(id), change.decode()))
             if self._ended.fileno() in _readable(self._ended, self.connection):
@@ -263,7 +263,7 @@ class _ListeningThread(threading.Thread):
             pgconn.consume_input()
 
     def _reopen(self) -> bool:
-        """Try until it works; False where the end comes first."""
+        """Open a new session, retrying until that works. Return False if `end` comes first."""
         for pause in pauses(_FIRST_PAUSE, _LONGEST_PAUSE):
             if _readable(self._ended, seconds=pause):
                 return False
@@ -285,7 +285,7 @@ class _ListeningThread(threading.Thread):
 
 
 def _readable(*files: socket.socket | psycopg.Connection, seconds: float | None = None) -> list[int]:
-    """Wait until some of them can be read from, or as long as said; their descriptors."""
+    """Wait until descriptors are readable or the timeout has passed, and return those that are."""
     poll = select.poll()
     for file in files:
         poll.register(file, select.POLLIN)

@@ -1,4 +1,4 @@
-"""Exclusive work across processes: advisory locks, all those of a process in one session outside the pool."""
+"""Exclusive work across processes: advisory locks. All locks of a process share one session outside the pool."""
 
 import threading
 from collections.abc import Iterator
@@ -20,29 +20,29 @@ from .sql.timing import at_most, ending, left
 
 Kind: TypeAlias = Literal["topology", "element", "connection"]
 
-# A lock's key is its kind, counted from 1, in front of an id of 60 bits. So no two locks share a key, and none has that of
-# migrations, or one of the small numbers and 32-bit hashes that other programs use in the same database.
+# A lock's key is the number of its kind, from 1, followed by an id of 60 bits. So no two locks share a key, and no key collides
+# with that of migrations, or with the small numbers and 32-bit hashes of other programs in the same database.
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 _ID_BITS = 60
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.25  # seconds between two tries
-_STEP = 0.2  # seconds for which an answer is waited for before other threads have their turn
-_GRACE = 0.5  # seconds beyond the caller's, for a server that is there and slow
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.25  # seconds between two attempts
+_STEP = 0.2  # seconds to wait for an answer before other threads get a turn
+_GRACE = 0.5  # seconds beyond the caller's timeout, for a slow server
 _PATIENCE = 5.0  # seconds without an answer after which the session counts as lost
 
-# The locks of a transaction can't be freed one by one, so these are the session's; yet they are taken in a transaction, which
-# stays open until the last is freed: for so long even a pooler in transaction mode leaves us the session. Being read
-# committed and asking for locks only, it has no snapshot: vacuum and create index concurrently don't wait for it. No time
-# limit may end it. Where our machine goes without a word, the server notices in half a minute.
+# Transaction-level locks cannot be released one by one, so these are session-level locks. They are acquired in a transaction
+# that stays open until the last one is released, so that even a pooler in transaction mode keeps the session for us. The
+# transaction is read committed and only requests locks, so it holds no snapshot: vacuum and create index concurrently do not
+# wait for it. No timeout may end it. If this machine vanishes, the server notices within half a minute.
 _BEGIN = (
     b"begin isolation level read committed; set local idle_in_transaction_session_timeout = 0;"
     b" set local tcp_keepalives_idle = 15; set local tcp_keepalives_interval = 5; set local tcp_keepalives_count = 3; "
 )
-_BEGIN_17 = _BEGIN + b"set local transaction_timeout = 0; "  # which PostgreSQL 17 brought
+_BEGIN_17 = _BEGIN + b"set local transaction_timeout = 0; "  # new in PostgreSQL 17
 
 
 class Lock:
-    """A lock that is held: the value of `with db.exclusive(…) as lock`."""
+    """A held lock, returned by `with db.exclusive(…) as lock`."""
 
     def __init__(self, locks: "Locks", kind: Kind, id: int) -> None:
         self.kind = kind
@@ -50,7 +50,7 @@ class Lock:
         self.key = (_KINDS.index(kind) + 1) << _ID_BITS | id
         self.thread = current_thread()
         self.task = current_task()
-        self.connection: psycopg.Connection | None = None  # whose session has the lock, or may have it
+        self.connection: psycopg.Connection | None = None  # their session has the lock, or may have it
         self._locks = locks
 
     def __str__(self) -> str:
@@ -65,9 +65,9 @@ class Lock:
 
 
 class _Question:
-    """A statement for the session of all locks, and what has become of it.
+    """A statement for the session of all locks, and its result.
 
-    begins: it needs the transaction. undo: what gives back what it has taken, where nobody waits for it any more.
+    begins: whether it needs the transaction. undo: the statement that releases what it acquired, if no caller waits any more.
     """
 
     __slots__ = ("answered", "at", "begins", "given_up", "statement", "undo", "value")
@@ -82,10 +82,10 @@ class _Question:
 
 
 class Locks:
-    """The locks of a process; safe to share between threads.
+    """The locks of a process. Thread-safe.
 
-    In a session locks are re-entrant, so threads take turns first: for each lock one has it, or asks the server for it. The
-    server is asked again and again and never waits, since others need the connection meanwhile.
+    Advisory locks are re-entrant within a session, so threads take turns first: one thread at a time holds a lock or requests
+    it from the server. Requests never wait on the server but are repeated, since other threads need the connection meanwhile.
     """
 
     def __init__(self, url: str, application_name: str) -> None:
@@ -96,12 +96,12 @@ class Locks:
         fork.watch(self)
 
     def _start(self) -> None:
-        """Start without locks: at first, and in a child after a fork."""
-        self._guard = threading.Condition()  # of what follows, the connection included
+        """Initialize the object without locks: at first, and in a child after a fork."""
+        self._guard = threading.Condition()  # guards the following attributes and the connection
         self._turns: dict[int, Lock] = {}
         self._connection: psycopg.Connection | None = None
-        self._opening = False  # a thread opens it, without the guard
-        self._asked: _Question | None = None  # which it has not answered yet
+        self._opening = False  # a thread is opening it, without holding the guard
+        self._asked: _Question | None = None  # not answered yet
 
     def after_fork_in_child(self) -> None:
         """Leave the locks to the parent."""
@@ -110,7 +110,7 @@ class Locks:
         self._start()
 
     def close(self) -> None:
-        """Free all locks: who waits for one gets Unavailable, who has one LockLost."""
+        """Release all locks. Threads that wait for one get Unavailable, holders get LockLost."""
         with self._guard:
             self._closed = True
             if self._connection is not None:
@@ -138,13 +138,13 @@ class Locks:
             try:
                 self._free(lock)
             except LockLost as lost:
-                if str(lost) != str(error):  # the block may have learnt it by itself
+                if str(lost) != str(error):  # the block may have noticed it already
                     error.add_note(str(lost))
             raise
         self._free(lock)
 
     def _own(self, lock: Lock) -> Lock | None:
-        """Return the lock of that key that the caller has; WrongState where another task of this thread has it."""
+        """Return the lock with this key that the caller holds. Raises WrongState if another task of this thread holds it."""
         with self._guard:
             outer = self._turns.get(lock.key)
         if outer is None or outer.thread != lock.thread:
@@ -155,9 +155,9 @@ class Locks:
         return outer
 
     def ask(self, lock: Lock, statement: bytes) -> bytes | None:
-        """Return a value from the lock's session; LockLost where it is over, or has not answered for _PATIENCE seconds.
+        """Return a value from the lock's session. Raises LockLost if it has ended, or did not answer for _PATIENCE seconds.
 
-        Raises Unavailable where the caller's own deadline comes first.
+        Raises Unavailable if the caller's own deadline comes first.
         """
         if lock.connection is None:
             raise _lost(lock)
@@ -191,7 +191,7 @@ class Locks:
                 self._guard.wait_for(lambda: self._closed, min(pause, remaining))
 
     def _try(self, lock: Lock, deadline: float) -> bool:
-        """Ask for the lock once; in a new session where the last one is over."""
+        """Request the lock once, in a new session if the last one has ended."""
         while True:
             connection, is_new = self._session(deadline)
             try:
@@ -204,7 +204,7 @@ class Locks:
                     raise from_driver(error) from error
 
     def _session(self, deadline: float) -> tuple[psycopg.Connection, bool]:
-        """Return the session of all locks, and whether it is new. One thread opens it, and others go on meanwhile."""
+        """Return the session of all locks, and whether it is new. One thread opens it without blocking the others."""
         with self._guard:
             waited = self._guard.wait_for(lambda: self._closed or not self._opening, max(deadline - monotonic(), 0) + _GRACE)
             if self._closed:
@@ -229,14 +229,14 @@ class Locks:
         return opened, True
 
     def _try_in(self, connection: psycopg.Connection, lock: Lock, seconds: float) -> bool:
-        lock.connection = connection  # beforehand, so that it is freed where an interrupt comes between
+        lock.connection = connection  # set in advance, so that an interrupt in between still releases it
         question = _Question(
             b"select pg_try_advisory_lock(%d)" % lock.key, begins=True, undo=b"select pg_advisory_unlock(%d)" % lock.key
         )
         try:
             taken = self._ask(connection, question, seconds) == b"t"
         except BaseException:
-            if not question.answered:  # what it takes yet is given back
+            if not question.answered:  # what it still acquires is released
                 lock.connection = None
             raise
         if not taken:
@@ -244,9 +244,9 @@ class Locks:
         return taken
 
     def _ask(self, connection: psycopg.Connection, question: "_Question", seconds: float) -> bytes | None:
-        """Return the answer to a question. Others go on meanwhile, and may read the answer for this thread.
+        """Return the answer to a question. Meanwhile other threads continue, and may read the answer for this one.
 
-        Raises NoAnswer, and psycopg.Error where the session is over. A session without an answer for _PATIENCE seconds is.
+        Raises NoAnswer, and psycopg.Error if the session has ended or did not answer for _PATIENCE seconds.
         """
         deadline = monotonic() + seconds
         try:
@@ -263,7 +263,7 @@ class Locks:
             question.given_up = not question.answered
 
     def _go_on(self, connection: psycopg.Connection, question: "_Question", seconds: float) -> None:
-        """Read the answer that is due, if one is, then ask, and read that answer; for as long as said."""
+        """Read the outstanding answer, if any, then send the question and read its answer, within the time limit."""
         with suppress(NoAnswer):
             if self._asked is not None:
                 self._read(connection, self._asked, seconds)
@@ -279,14 +279,14 @@ class Locks:
         question.at, self._asked = monotonic(), question
 
     def _read(self, connection: psycopg.Connection, question: "_Question", seconds: float) -> None:
-        """Read the answer that is due. What was taken for who has gone meanwhile is given back."""
+        """Read the outstanding answer. A lock that was acquired for a thread that no longer waits is released."""
         try:
             try:
                 question.value = answer(connection, seconds)
             except KeyboardInterrupt:
                 with suppress(NoAnswer):
                     if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                        question.value = answer(connection, _GRACE)  # it shall be known what was done
+                        question.value = answer(connection, _GRACE)  # the outcome must be known
                     question.answered, self._asked = True, None
                 raise
         except NoAnswer:
@@ -302,7 +302,7 @@ class Locks:
             self._read(connection, undo, seconds)
 
     def _free(self, lock: Lock) -> None:
-        """Give a lock back, and with the last one end the transaction; LockLost where it was gone."""
+        """Release a lock, and end the transaction with the last one. Raises LockLost if it was lost."""
         try:
             if lock.connection is not None:
                 with ending(_PATIENCE):

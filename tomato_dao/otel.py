@@ -1,6 +1,7 @@
 """OpenTelemetry, with the extra “otel”: `connect(tracer_provider=…)` or `tomato_dao.otel.instrument(db)`.
 
-They follow the semantic conventions for PostgreSQL clients. No values are told, and no statement unless that is asked for.
+Spans and metrics follow the semantic conventions for PostgreSQL clients. They never contain values, and statements only on
+request.
 """
 
 import re
@@ -25,12 +26,12 @@ from .sql.statements import QueryRunner
 
 Attributes = dict[str, str | int]
 
-LONG_WAIT = 0.01  # seconds that a task waits for a connection until that is worth a span
+LONG_WAIT = 0.01  # minimum seconds of a wait for a connection that gets a span
 _SYSTEM: Attributes = {"db.system.name": "postgresql"}
-_FAILED = Status(StatusCode.ERROR)  # without a description: a message may hold values
+_FAILED = Status(StatusCode.ERROR)  # without a description, since a message may contain values
 _TABLES = re.compile(r"\b(?:from|join|into|update|using)\s+(?:only\s+)?([a-z_]\w*)\b(?!\s*\()", re.IGNORECASE)
 _NAMED = re.compile(r"\b([a-z_]\w*)\s+as\s+(?:not\s+)?(?:materialized\s+)?\(", re.IGNORECASE)
-_NO_TABLES = {"lateral", "select", "unnest", "skip", "set", "of", "nowait"}  # words that may stand behind those
+_NO_TABLES = {"lateral", "select", "unnest", "skip", "set", "of", "nowait"}  # words that may follow those
 
 
 class _Instrumented(Protocol):
@@ -46,11 +47,11 @@ def instrument(
     meter_provider: metrics.MeterProvider | None = None,
     statements: bool = False,
 ) -> None:
-    """Give spans and metrics of a Database or AsyncDatabase from now on.
+    """Report spans and metrics of a Database or AsyncDatabase from now on.
 
-    tracer_provider, meter_provider: who gets them (default, where neither is named: OpenTelemetry's global ones). Where only
-    one is named, there are only spans, or only metrics. statements: whether spans have the statement's text, which never
-    holds values.
+    tracer_provider, meter_provider: the providers that receive them (default, if neither is given: OpenTelemetry's global
+    ones). With only one of them there are only spans, or only metrics. statements: whether spans have the statement's text,
+    which never contains values.
     """
     if tracer_provider is None and meter_provider is None:
         tracer_provider, meter_provider = trace.get_tracer_provider(), metrics.get_meter_provider()
@@ -64,12 +65,12 @@ def instrument(
 
 
 def uninstrument(db: _Instrumented) -> None:
-    """End the spans and metrics of a Database; what was read from a meter before stays."""
+    """Stop the spans and metrics of a Database. Values already read from a meter stay."""
     db.observe(None)
 
 
 class _Telemetry:
-    """Makes a span, and measures, of each call, each longer wait for a connection and each transaction."""
+    """Observer that creates a span and measurements for each call, longer wait for a connection, and transaction."""
 
     def __init__(self, tracer: trace.Tracer | None, instruments: "_Instruments | None", statements: bool) -> None:
         self._tracer = tracer
@@ -87,7 +88,7 @@ class _Telemetry:
             labels = labels | _failure(failed)
         if (instruments := self._instruments) is not None:
             instruments.duration.record(seconds, labels, parent)
-            if runner.pgconn.transaction_status == TransactionStatus.IDLE:  # else the transaction's is measured
+            if runner.pgconn.transaction_status == TransactionStatus.IDLE:  # otherwise the transaction's time is measured
                 instruments.use.record(seconds, instruments.pool, parent)
         if self._tracer is not None:
             if self._statements:
@@ -117,14 +118,14 @@ class _Telemetry:
 
     @contextmanager
     def _span(self, name: str) -> Iterator[None]:
-        """Have all calls in the block be part of a span."""
+        """Make all calls in the block children of a span."""
         if self._tracer is None:
             yield
             return
         with self._tracer.start_as_current_span(
             name,
             attributes=_SYSTEM,
-            record_exception=False,  # either would tell the error's message, with its values
+            record_exception=False,  # either would record the error's message with its values
             set_status_on_exception=False,
         ) as span:
             try:
@@ -152,7 +153,7 @@ class _Telemetry:
 
 
 class _Instruments:
-    """A meter's instruments: two histograms that calls fill, and what is asked of the pool when it is read."""
+    """A meter's instruments: two histograms filled by calls, and observable figures of the pool."""
 
     def __init__(self, db: _Instrumented, meter: metrics.Meter) -> None:
         self.pool: Attributes = {"db.client.connection.pool.name": "tomato-dao"}
@@ -161,7 +162,7 @@ class _Instruments:
         self.duration = meter.create_histogram("db.client.operation.duration", description="Duration of calls", **seconds)
         self.wait = meter.create_histogram(f"{name}.wait_time", description="Time that tasks waited", **seconds)
         self.use = meter.create_histogram(f"{name}.use_time", description="Time between a lease and its end", **seconds)
-        found = ref(db)  # which shall not stay open for its meter
+        found = ref(db)  # the meter must not keep the Database alive
 
         def asked(
             observe: Callable[[PoolStats], Iterable[tuple[int, Mapping[str, str | int]]]],
@@ -193,7 +194,7 @@ class _Instruments:
 
 
 def collection(sql: str) -> str | None:
-    """Return the table that a statement is about, if that is one; what it gives a name itself is none."""
+    """Return the table of a statement that uses exactly one, or None. Names of CTEs do not count."""
     without = re.sub(r"/\*.*?\*/|--[^\n]*", " ", sql, flags=re.DOTALL)
     own = {name.lower() for name in _NAMED.findall(without)} | _NO_TABLES
     tables = {name.lower() for name in _TABLES.findall(without)} - own
@@ -201,7 +202,7 @@ def collection(sql: str) -> str | None:
 
 
 def _failure(error: BaseException) -> Attributes:
-    """Return what is told of an error: the SQLSTATE, else its class, and nothing of its message."""
+    """Return the reported type of an error: its SQLSTATE, else its class, without its message."""
     state = next((e.sqlstate for e in (error, error.__cause__) if isinstance(e, psycopg.Error) and e.sqlstate), None)
     if state is None:
         return {"error.type": type(error).__qualname__}

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/committing.py by “make schema”; not to be edited.
-"""The end of transactions of tasks: in time, and with the truth about a COMMIT whose answer was lost."""
+"""The end of tasks' transactions: deadlines, and the outcome of a COMMIT whose answer was lost."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -56,16 +56,16 @@ class AsyncCommitting:
                 raise
 
     async def _was_committed(self, connection: psycopg.AsyncConnection) -> bool:
-        """Return whether the transaction was committed whose COMMIT has raised an error. Raises OutcomeUnknown."""
+        """Find out whether a transaction was committed after its COMMIT raised an error. Raises OutcomeUnknown."""
         if not isinstance(connection, AsyncQueryConnection):
-            return False  # it is no connection of the pool
+            return False  # not a connection of the pool
         with ending():  # its answer may be on its way
             await connection.wait_until_settled(deadline())
         if connection.commit_state != "sent":
             return connection.commit_state == "done"
         connection.end()
         if connection.transaction_id == 0:
-            return False  # it has written nothing
+            return False  # the transaction has written nothing
         if connection.transaction_id is None:
             raise unknown("the session was lost before the server told the transaction's id")
         return await was_committed(self._pool.url, connection.server, connection.transaction_id, self._pool.timeout)
@@ -73,7 +73,7 @@ class AsyncCommitting:
 
 @asynccontextmanager
 async def ended_in_time(transaction: AbstractAsyncContextManager[psycopg.AsyncTransaction]) -> AsyncIterator[None]:
-    """Run a transaction's block; what is left to do after an error has a moment, whatever the caller's deadline."""
+    """Run a transaction's block. The rollback after an error has some extra time beyond the caller's deadline."""
     await transaction.__aenter__()
     try:
         yield

@@ -1,7 +1,7 @@
-"""Everything out of a database and into one: the dump, its reader, and the engine that loads rows.
+"""Dumps and loads: the dump, its reader, and the engine that loads rows.
 
-dump.py writes what snapshot.py reads; load.py gives the blocks of reader.py to engine.py. Whatever else yields blocks (see
-`engine.Block`) can be loaded by the same engine.
+dump.py writes the lines that snapshot.py reads; load.py passes the blocks of reader.py to engine.py. The engine can load any
+other source that yields blocks (see `engine.Block`).
 """
 
 from ..dao import rules  # noqa: F401 (importing it registers the rules)

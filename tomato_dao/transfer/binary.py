@@ -1,7 +1,7 @@
-"""Lines of a dump become rows in COPY's binary format, where every value is a number of fixed width, a time or a word.
+"""Conversion of a dump's lines to COPY's binary format, for tables with only numbers of fixed width, times and words.
 
-msgspec reads such lines, and struct writes the rows, in less time than the regular expression needs, and the server reads a row
-in half the time. Whatever is not certainly the same in both formats is left to the text format.
+msgspec decodes such lines and struct packs the rows faster than the regular expression, and the server reads a row in half the
+time. Lines that might differ between the two formats are left to the text format.
 """
 
 import re
@@ -21,24 +21,24 @@ END = b"\xff\xff"
 _TYPES = {"h": int, "i": int, "q": int, "d": float, "instant": str, "word": str}
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_MOST = 1 << 20  # bytes of lines that become Python objects
-_KEPT = 10_000  # times and words whose bytes are kept
-_LONGEST = 60  # characters of a word
+_MOST = 1 << 20  # bytes of lines that are decoded at once
+_KEPT = 10_000  # number of times and words whose bytes are cached
+_LONGEST = 60  # maximum characters of a word
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?\+00:00").fullmatch
 _DELETED = (string.ascii_letters + string.digits + "_.+").encode()
-_ZEROS = b"0" * 30  # as a number begins that can be too small for the server
+_ZEROS = b"0" * 30  # the start of a number that may be too small for the server
 
 
 class BinaryRows:
-    """The lines of records of a table that `can_be_binary`, as COPY's binary format has them.
+    """Conversion of the lines of a table that `can_be_binary` to COPY's binary format.
 
-    columns: the order in which a row has the values, those of fixed width first. as_text: returns the rows of lines in COPY's
-    text format, for the message if one is refused.
+    columns: the order of a row's values, those of fixed width first. as_text: a function that returns the rows in COPY's text
+    format, for the message if one is refused.
     """
 
     def __init__(self, table: Table, as_text: Callable[[bytes], list[bytes]]) -> None:
         self.as_text = as_text
-        # Names of our own, since a column's can be a keyword of Python's.
+        # Generated names, since a column's name can be a Python keyword.
         places = {column: f"pk[{n}]" if len(table.key) > 1 else "pk" for n, column in enumerate(table.key)}
         places |= {column: f"fields.f{n}" for n, column in enumerate(table.fields)}
         names = {f"f{n}": column.name for n, column in enumerate(table.fields)}
@@ -60,11 +60,12 @@ class BinaryRows:
         self._shape = _line(table).translate(None, _DELETED)
 
     def rows(self, text: bytes) -> tuple[bytes, int] | None:
-        """Return the rows of several lines, each with its newline, and how many they are.
+        """Return the rows of several lines, each with its newline, and their number.
 
-        None where one is of another table, or not certainly right: with all letters and digits away, lines as a dump writes
-        them are the same. So no member is there twice, each record has its line, and no number is negative (msgspec takes minus
-        zero for zero) or has a negative exponent (it takes a number for zero that is too small for the server).
+        Returns None if a line is of another table or might be invalid. Without letters and digits, all lines that a dump writes
+        are equal. That comparison ensures that no member is duplicated, each record has its own line, and no number is negative
+        (msgspec reads minus zero as zero) or has a negative exponent (it reads a number as zero that is too small for the
+        server).
         """
         if len(text) > _MOST or _ZEROS in text:
             return None
@@ -80,7 +81,7 @@ class BinaryRows:
 
 
 def _line(table: Table) -> bytes:
-    """Return a line as a dump writes it, its numbers empty."""
+    """Return a dump's line with empty numbers."""
     examples = {"instant": b'"--T::+:"', "word": b'""'}
     key, fields = ([examples.get(column.wire, b"") for column in columns] for columns in (table.key, table.fields))
     pk = b",".join(key)
@@ -91,12 +92,12 @@ def _line(table: Table) -> bytes:
 
 
 def can_be_binary(table: Table) -> bool:
-    """Return whether all values of a table's records are there, and of types that are written here."""
+    """Return whether all columns of a table are not null and of types that this module supports."""
     return all(column.wire and not column.nullable and column.name.isidentifier() for column in table.columns)
 
 
 def _packer(columns: list[Column], places: dict[Column, str]) -> Callable[[list[Any]], list[bytes]]:
-    """Return a function that makes rows of records; as source text, since a loop over columns takes twice the time."""
+    """Compile a function that packs records into rows: a loop over columns takes twice as long."""
     form, values, words = ">h", [str(len(columns))], ""
     for column in columns:
         if column.wire == "word":
@@ -108,14 +109,14 @@ def _packer(columns: list[Column], places: dict[Column, str]) -> Callable[[list[
             form += f"i{column.wire}"
             values += [str(struct.calcsize(f">{column.wire}")), f"r.{places[column]}"]
     names = {"pack": struct.Struct(form).pack, "instants": _Kept(_instant), "words": _Kept(_word)}
-    made: Callable[[list[Any]], list[bytes]] = eval(  # noqa: S307 (nothing of it is anybody's text)
+    made: Callable[[list[Any]], list[bytes]] = eval(  # noqa: S307 (contains no foreign text)
         f"lambda records: [pack({', '.join(values)}){words} for r in records]", names
     )
     return made
 
 
 class _Kept(dict[str, bytes]):
-    """The bytes of strings that come again and again."""
+    """Cache of the bytes of repeated strings."""
 
     def __init__(self, make: Callable[[str], bytes]) -> None:
         self._make = make

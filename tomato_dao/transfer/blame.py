@@ -1,4 +1,4 @@
-"""Which records of the file the server's refusal is about: by line, model and pk."""
+"""Search for the records of a file that the server has refused, by line, model and pk."""
 
 import re
 from bisect import bisect_right
@@ -12,12 +12,12 @@ from ..errors import AlreadyExists, Call, InvalidValue, NotFound, TomatoError, f
 from ..printable import printable
 from .catalog import Reference, Rule, Table
 
-_SHOWN = 10  # faults of one kind
-_LONGEST = 60  # characters of a value
+_SHOWN = 10  # maximum faults of one kind in a message
+_LONGEST = 60  # maximum characters of a value
 
 
 class RowLines:
-    """Which line of the file the n-th row of a table came from; of a file as a dump writes it, one entry per table."""
+    """The line of the file of each table's n-th row. Consecutive lines share an entry: a dump has one per table."""
 
     def __init__(self) -> None:
         self._starts: dict[str, list[int]] = {}
@@ -25,7 +25,7 @@ class RowLines:
         self.counts: dict[str, int] = {}
 
     def add(self, table: str, rows: int, line: int) -> None:
-        """Note that the next rows of a table come from this line on."""
+        """Record that the next rows of a table start at this line."""
         start = self.counts.setdefault(table, 0)
         offsets = self._offsets.setdefault(table, [])
         if not offsets or offsets[-1] != line - start:
@@ -39,7 +39,7 @@ class RowLines:
 
 
 def row_refused(error: psycopg.Error, table: Table, rows: Sequence[bytes], lines: Sequence[int]) -> TomatoError:
-    """Find the rows that COPY refused."""
+    """Find the rows that COPY has refused."""
     found = re.search(rf'COPY "?{re.escape(table.name)}"?\D+(\d+)', (error.diag.context or "").replace("load_", ""))
     if found is None or not 0 < int(found[1]) <= len(rows):
         return from_driver(error, Call(table.model, "insert", (), {}))
@@ -52,7 +52,7 @@ def row_refused(error: psycopg.Error, table: Table, rows: Sequence[bytes], lines
 
 
 class Search:
-    """Looks, in a transaction that goes on to fail, for what a constraint refused."""
+    """Search for rows that violate a constraint, in a transaction that will fail."""
 
     def __init__(self, connection: psycopg.Connection, lines: RowLines, *, staged: bool) -> None:
         self._connection = connection
@@ -60,11 +60,11 @@ class Search:
         self._staged = staged
 
     def relation(self, table: Table) -> sql.Composable:
-        """Return the temporary table of the file's rows of a table, in its order."""
+        """Return the temporary table with the file's rows of a table, in the file's order."""
         return staging(table) if self._staged else sql.Identifier(table.name)
 
     def duplicate(self, table: Table, columns: Sequence[str]) -> AlreadyExists | None:
-        """Return the first record of the file that has the same values in these columns as an earlier one."""
+        """Return the first record of the file with the same values in these columns as an earlier one."""
         names = sql.SQL(", ").join(map(sql.Identifier, columns))
         if table.distributed and not self._staged:
             query = sql.SQL("select concat_ws(', ', {}) from {} group by {} having count(*) > 1 limit 1")
@@ -72,7 +72,7 @@ class Search:
             return AlreadyExists(f"{table.model} {row[0]}: it is there twice", entity=table.model, key=row[0]) if row else None
         query = sql.SQL(
             "select (array_agg(ctid order by ctid))[1], (array_agg(ctid order by ctid))[2], min(tableoid)::int8 from {}"
-            " where ({}) is not null group by {} having count(*) > 1 order by 2 limit 1"  # one key is in one partition
+            " where ({}) is not null group by {} having count(*) > 1 order by 2 limit 1"  # equal keys share a partition
         )
         row = self._row(query.format(self.relation(table), names, names))
         if row is None:
@@ -86,7 +86,7 @@ class Search:
         return AlreadyExists(f"{_at(line)}{table.model} {pk}: {said}", entity=table.model, key=pk)
 
     def taken(self, table: Table, columns: Sequence[str]) -> AlreadyExists | None:
-        """Return the first record of the file that has the same values in these columns as another one of the database."""
+        """Return the first record of the file with the same values in these columns as a row of the database."""
         same = sql.SQL(" and ").join(sql.SQL("t.{0} = s.{0}").format(sql.Identifier(column)) for column in columns)
         query = sql.SQL("select s.ctid, s.tableoid from {} s where exists (select from {} t where {}) order by 1 limit 1")
         row = self._row(query.format(self.relation(table), sql.Identifier(table.name), same))
@@ -97,7 +97,7 @@ class Search:
         return AlreadyExists(f"{_at(line)}{table.model} {pk}: {said}", entity=table.model, key=pk)
 
     def dangling(self, references: Iterable[Reference], tables: dict[str, Table]) -> NotFound | None:
-        """Return the references to nothing, in the file's order, as many as are worth showing."""
+        """Return references to missing rows in the file's order, up to the number that is worth showing."""
         found = [place for reference in references for place in self._dangling(reference, tables)]
         if not found:
             return None
@@ -132,7 +132,7 @@ class Search:
         ]
 
     def _far_dangling(self, table: Table, to: Table, reference: Reference) -> list[tuple[int | None, str]]:
-        """Look in a distributed table, whose rows Citus does not join with the coordinator's, and which keeps no order."""
+        """Search a distributed table. Citus does not join its rows with the coordinator's, and they have no order."""
         query = sql.SQL(
             "with named as materialized (select distinct t.{0} as value from {1} t) select n.value from named n"
             " where not exists (select from {2} r where r.{3} = n.value) order by 1 limit {4}"
@@ -146,7 +146,7 @@ class Search:
         ]
 
     def broken(self, table: Table, rule: Rule) -> InvalidValue | None:
-        """Return the error for the first rows that break a rule which a constraint trigger keeps at other times."""
+        """Return the error for the first rows that violate a rule that a constraint trigger normally enforces."""
         same = sql.SQL(" and ").join(sql.SQL("v.{0} = t.{0}").format(sql.Identifier(column.name)) for column in table.key)
         query = sql.SQL("select {}, {}, v.broken from {} t inner join {} v on {} order by t.ctid limit {}").format(
             sql.SQL("t.ctid") if not self._staged else self._staged_ctid(table),
@@ -166,7 +166,7 @@ class Search:
         return sql.SQL("(select s.ctid from {} s where {})").format(staging(table), same)
 
     def _place(self, table: Table, ctid: str, tableoid: int) -> tuple[int | None, str]:
-        """Return the line, where it is known, and the pk of a row of the file."""
+        """Return the pk and, if known, the line of a row of the file."""
         query = sql.SQL("select {} from {} t where t.ctid = {} and t.tableoid = {}").format(
             _pk(table, "t"), self.relation(table), ctid, tableoid
         )
@@ -174,7 +174,7 @@ class Search:
         return self._line(table, ctid), printable(pk, _LONGEST)
 
     def _line(self, table: Table, ctid: str) -> int | None:
-        """Return the line of a row; None in a partitioned or distributed table, which does not keep the order of all rows."""
+        """Return the line of a row, or None for partitioned and distributed tables, which do not keep the order of rows."""
         if (table.members or table.distributed) and not self._staged:
             return None
         (before,) = self._row(sql.SQL("select count(*) from {} where ctid < {}").format(self.relation(table), ctid)) or (0,)
@@ -189,7 +189,7 @@ def _at(line: int | None) -> str:
 
 
 def staging(table: Table) -> sql.Composable:
-    """Return the temporary table in which a merge collects the rows of a table."""
+    """Return the temporary table that collects a table's rows during a merge."""
     return sql.SQL("pg_temp.{}").format(sql.Identifier(f"load_{table.name}"))
 
 

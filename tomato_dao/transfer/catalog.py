@@ -1,4 +1,4 @@
-"""The tables as the server's catalog knows them: columns, keys, references, and the order in which they are dumped."""
+"""The tables in the server's catalog: columns, keys, references, and the order in which they are dumped."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from ..errors import WrongSchema, entity_of
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that has a value of its own; kind: integer, number, boolean, instant, json, array, or text for all others.
+    """A stored column. kind: integer, number, boolean, instant, json, array, or text for all others.
 
-    wire: how COPY's binary format has it, where that is used: a code of struct's, “instant” or “word”; else empty.
+    wire: its encoding in COPY's binary format, if that is supported: a code of struct, “instant” or “word”; else empty.
     """
 
     name: str
@@ -25,11 +25,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, the model that its records are of, and its key's columns before all others.
+    """A table, the model of its records, and its columns, those of the key first.
 
-    has_defaults: each column has a default, so that the schema brings a row of them; it counts as nothing (settings).
-    members: a partitioned table's partitions on all levels; leaves: where rows are stored, in their order. Both are quoted.
-    distributed: its rows are on other servers, by Citus.
+    has_defaults: all columns have defaults, so the schema creates a row of them, which does not count as content (settings).
+    members: a partitioned table's partitions of all levels. leaves: the partitions that store rows, in order. Both are quoted.
+    distributed: whether Citus stores its rows on other servers.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Table:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """All columns, in the order in which a record has them."""
+        """All columns, in a record's order."""
         return self.key + self.fields
 
     @property
     def name_quoted(self) -> str:
-        """The table's name as SQL needs it."""
+        """The table's name, quoted for SQL."""
         return sql.Identifier(self.name).as_string()
 
     @property
@@ -59,7 +59,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A foreign key: columns of a table that name a row of another by its columns."""
+    """A foreign key: columns of a table, and the columns of another table that they refer to."""
 
     name: str
     table: str
@@ -70,15 +70,15 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of a table's rows that a constraint trigger keeps; its view, of the same name, has the rows that break it."""
+    """A rule that a constraint trigger enforces. A view of the same name returns the rows that violate it."""
 
     table: str
     view: str
     message: str
 
 
-# Ours are the schema's tables that no extension brought, partitions with the table that they are of; which migrations there
-# are is the header's.
+# All tables of the schema except those of extensions; partitions belong to their table. Migrations are part of the header
+# instead.
 _IN_SCHEMA: LiteralString = """
   c.relnamespace = 'public'::regnamespace and c.relpersistence <> 't'
   and c.relname not in ('schema_migrations', 'migration_lock', 'usage_removed')
@@ -88,7 +88,7 @@ _IN_SCHEMA: LiteralString = """
 """
 _OURS: LiteralString = f"c.relkind in ('r', 'p') and not c.relispartition and {_IN_SCHEMA}"
 
-# Tables with rows that a dump could not read, or would leave out without a word, and why. The chunks of a hypertable inherit.
+# Tables with rows that a dump could not read or would silently omit, and the reason. Chunks of a hypertable inherit from it.
 _UNREADABLE: LiteralString = f"""
 with ours as materialized (
   select c.oid from pg_class c where {_OURS}
@@ -136,7 +136,7 @@ from pg_catalog.pg_dist_partition d
 join pg_class c on c.oid = d.logicalrelid
 order by 1
 """
-_FAR = ["usage_records", "usage_due", "usage_arrivals"]  # read last and in this order: the docstring of distributed.py says why
+_FAR = ["usage_records", "usage_due", "usage_arrivals"]  # read last and in this order: see distributed.py
 
 _LEAVES: LiteralString = f"""
 select
@@ -216,9 +216,9 @@ order by v.relname collate "C"
 
 
 def tables(connection: psycopg.Connection) -> list[Table]:
-    """All tables, so that references point backwards where they can.
+    """Return all tables, ordered so that references point backwards where possible.
 
-    Raises WrongSchema for one without a primary key, for two of one model, and for one whose rows can't be read exactly.
+    Raises WrongSchema for a table without a primary key, two tables of one model, or a table whose rows cannot be read exactly.
     """
     if found_unreadable := unreadable(connection):
         raise WrongSchema(
@@ -251,7 +251,7 @@ def tables(connection: psycopg.Connection) -> list[Table]:
 
 
 def unreadable(connection: psycopg.Connection) -> list[str]:
-    """Return the tables whose rows a dump can't read exactly, each with the reason: foreign and the like."""
+    """Return the tables whose rows a dump cannot read exactly, such as foreign tables, each with the reason."""
     found = connection.execute(_UNREADABLE).fetchall()
     reason = "is distributed: its rows are on other servers"
     found += [(quoted, reason) for _, quoted, is_known in _distributed(connection) if not is_known]
@@ -259,25 +259,25 @@ def unreadable(connection: psycopg.Connection) -> list[str]:
 
 
 def _distributed(connection: psycopg.Connection) -> list[tuple[str, str, bool]]:
-    """Return Citus's tables by name, also quoted, and whether they are known to be distributed; none without Citus."""
+    """Return Citus's tables by name, also quoted, and whether they are distributed; none without Citus."""
     if connection.execute("select to_regclass('pg_catalog.pg_dist_partition') is null").fetchone() == (True,):
         return []
     return connection.execute(_DISTRIBUTED, [_FAR]).fetchall()
 
 
 def references(connection: psycopg.Connection) -> list[Reference]:
-    """All foreign keys."""
+    """Return all foreign keys."""
     rows = connection.execute(_REFERENCES)
     return [Reference(name, table, tuple(own), to, tuple(others)) for name, table, to, own, others in rows]
 
 
 def rules(connection: psycopg.Connection) -> list[Rule]:
-    """Return the rules of constraint triggers that have a view of what breaks them."""
+    """Return the rules of constraint triggers that have a view of violations."""
     return [Rule(*row) for row in connection.execute(_RULES)]
 
 
 def _in_order(names: Iterable[str], found: Iterable[Reference]) -> list[str]:
-    """Referenced tables first; where they reference each other, next is the one with the fewest that are still to come."""
+    """Order tables, referenced ones first. Within a cycle, the table with the fewest open references comes next."""
     waits = {name: {r.to_table for r in found if r.table == name} - {name} for name in names}
     order: list[str] = []
     while waits:

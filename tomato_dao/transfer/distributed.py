@@ -1,13 +1,12 @@
-"""Tables that are distributed over several servers by Citus: what makes a dump of them, and a load into them, exact.
+"""Exact dumps of, and loads into, tables that Citus distributes over several servers.
 
-There is no snapshot of several servers. A dump of one moment comes about all the same:
+There is no snapshot of several servers. A dump is consistent nevertheless:
 
-- Runs of the accounting are kept out by their advisory lock, so that nothing but imports changes the distributed tables. These
-  only insert records, each with its arrival, on one worker.
-- The coordinator's snapshot is taken, and the commits that it has seen are waited for on the workers.
-- Records are read before arrivals: whatever record is there has its arrival, if it has not been taken up. An arrival may come
-  without its record, which the importer then brings again.
-- Records of identities that the snapshot does not know are left out.
+- An advisory lock keeps runs of the accounting out, so that only imports change the distributed tables. These only insert
+records, each with its arrival, on one worker. - After the coordinator's snapshot is taken, the dump waits until the workers
+have applied the commits that it sees. - Records are read before arrivals, so every record that is not yet rolled up has its
+arrival. An arrival may lack its record, which the importer then sends again. - Records of identities that the snapshot does not
+contain are omitted.
 """
 
 from collections.abc import Iterator
@@ -23,9 +22,9 @@ from ..errors import Unavailable
 from ..server.backoff import pauses
 from .catalog import Reference, Table
 
-KEY = "usage_id"  # by which all are distributed
-_ACCOUNTING = 504446936933  # of aggregate_usage, which a shared lock keeps from running
-_LOOKS = 120  # for prepared transactions to end, half a second between two
+KEY = "usage_id"  # the distribution column of all of them
+_ACCOUNTING = 504446936933  # the lock of aggregate_usage; a shared lock prevents runs
+_LOOKS = 120  # checks for the end of prepared transactions, every half second
 _PREPARED = """
 select success, result
 from run_command_on_workers($$
@@ -33,15 +32,15 @@ from run_command_on_workers($$
   where gid like 'citus\\_%' and database = current_database()
 $$)
 """
-# What a foreign key kept while the table was one server's: which rows of the identities are there.
+# The rule that a foreign key enforced on a single server: the identities that exist.
 _REFERENCES = {"usage_records": ("usage_id", "usage_statistics", "id")}
-# SET LOCAL reaches the workers, too, which write the lines.
+# SET LOCAL is propagated to the workers, which write the lines.
 SETTINGS: LiteralString = "set local citus.propagate_set_commands = 'local'"
 
 
 @contextmanager
 def without_accounting(connection: psycopg.Connection) -> Iterator[None]:
-    """Keep runs of the accounting from starting, once the one that is at work has ended; they return without having run."""
+    """Wait for the current run of the accounting, and prevent further ones, which return without having run."""
     connection.execute("select pg_advisory_lock_shared(%s)", [_ACCOUNTING])
     try:
         yield
@@ -51,7 +50,7 @@ def without_accounting(connection: psycopg.Connection) -> Iterator[None]:
 
 
 def await_commits(connection: psycopg.Connection) -> None:
-    """Wait until the workers have committed what the coordinator had. Raises Unavailable where they don't."""
+    """Wait until the workers have applied the coordinator's commits. Raises Unavailable if they do not."""
     first: set[str] | None = None
     for pause in islice(pauses(0.05, 0.5), _LOOKS):
         found: set[str] = set()
@@ -67,7 +66,7 @@ def await_commits(connection: psycopg.Connection) -> None:
 
 
 def known_rows(table: Table) -> sql.Composable:
-    """Return the condition for the rows of a distributed table, called t, that refer to something."""
+    """Return the condition for the rows of a distributed table, called t, whose references exist."""
     if table.name not in _REFERENCES:
         return sql.SQL("true")
     column, other, key = map(sql.Identifier, _REFERENCES[table.name])
@@ -75,12 +74,12 @@ def known_rows(table: Table) -> sql.Composable:
 
 
 def references(tables: list[Table]) -> list[Reference]:
-    """Return the foreign keys that distributed tables would have, and that are to be held against the rows by a query."""
+    """Return the foreign keys that distributed tables lack, and that a query has to check."""
     found = [(table.name, *_REFERENCES[table.name]) for table in tables if table.distributed and table.name in _REFERENCES]
     return [Reference("", name, (column,), other, (key,)) for name, column, other, key in found]
 
 
 def forget_notes(connection: psycopg.Connection) -> None:
-    """Empty the notes of what was removed, which a load replaces: an id may stand for something else now."""
+    """Delete the notes of removed objects, since after a load their ids may belong to other objects."""
     if connection.execute("select to_regclass('public.usage_removed') is not null").fetchone() == (True,):
         connection.execute("truncate public.usage_removed")

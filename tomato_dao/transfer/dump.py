@@ -17,8 +17,8 @@ from .catalog import Table
 from .report import Progress, Report, Summary
 
 FORMAT = 1
-LONGEST = 512 << 20  # bytes of a line
-_ENOUGH = 1 << 14  # bytes that are worth a write
+LONGEST = 512 << 20  # maximum bytes of a line
+_ENOUGH = 1 << 14  # minimum bytes of a write
 
 
 def dump(
@@ -56,7 +56,7 @@ def dump(
                     _check_length(lines)
                     body.write(lines.text)
                     counts[lines.table.model] += lines.rows
-                    del lines  # before there are others
+                    del lines  # released before the next lines are read
                 if progress:
                     progress(Progress("dumping", (n + 1) / len(found.pieces), body.size, sum(counts.values())))
         body.end(counts)
@@ -66,7 +66,7 @@ def dump(
 
 
 def header(tables: Sequence[Table]) -> bytes:
-    """Return the first record: what the dump holds, and of which schema."""
+    """Return the first record: the dump's models and schema."""
     versions = schema.known()
     fields = {
         "format": FORMAT,
@@ -78,7 +78,7 @@ def header(tables: Sequence[Table]) -> bytes:
 
 
 def described(tables: Sequence[Table]) -> dict[str, object]:
-    """Describe tables for a header; db/models.json tells it of this code's schema."""
+    """Describe tables for a header. db/models.json has the description of this code's schema."""
     return {
         "models": [table.model for table in tables],
         "keys": {table.model: [column.name for column in table.key] for table in tables},
@@ -89,7 +89,7 @@ def described(tables: Sequence[Table]) -> dict[str, object]:
 
 
 def trailer(counts: Mapping[str, int], sha256: str) -> bytes:
-    """Return the last record: how many there are, and the hash of every byte before its line."""
+    """Return the last record: the counts of records, and the hash of every byte before its line."""
     fields = {"rows": sum(counts.values()), "models": counts, "sha256": sha256}
     return msgspec.json.encode({"model": "dump.trailer", "fields": fields})
 
@@ -103,7 +103,7 @@ def _check_length(lines: snapshot.DumpedLines) -> None:
 
 
 class _Body:
-    """Writes and hashes in pieces that are worth it."""
+    """Output that is hashed and written in large pieces."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.size = 0

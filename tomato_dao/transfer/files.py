@@ -1,4 +1,4 @@
-"""Files of dumps: found, opened, compressed by its name and recognised by its first bytes; written whole or not at all."""
+"""Dump files: finding, opening, decompressing, recognising, and writing them completely or not at all."""
 
 import fcntl
 import gzip
@@ -21,12 +21,12 @@ from ..server import arguments
 from ..server.commands import command_line
 
 ENDINGS = ("", ".json", ".json.gz", ".json.zst")
-BACKUP = b"PGDMP"  # how a file in pg_dump's custom format begins
+BACKUP = b"PGDMP"  # the first bytes of pg_dump's custom format
 _BUFFER = 1 << 18
 COMPRESSED = _GZIP, _ZSTD = b"\x1f", b"\x28"
 _UTF8_MARK = b"\xef\xbb\xbf"
 _LONGEST_MARK = 8
-# First bytes of files that are not dumps, or that must be unpacked or converted first. The first match counts.
+# First bytes of files that are not dumps, or that must be unpacked or converted first. The first match applies.
 _OTHER_FORMATS = {
     b"PK": "it is a zip archive: unpack it first (unzip)",
     b"\xfd7zXZ\x00": "it is compressed by xz: unpack it first (xz -d)",
@@ -44,7 +44,7 @@ _ARRAY = re.compile(rb"^[ \t]*\[[ \t\r]*(?:\{|$)", re.MULTILINE)
 
 
 def find(name: str | os.PathLike[str]) -> Path:
-    """Return the file of that name, or of that name and an ending of a dump. NotFound where there is none."""
+    """Return the file with this name, or this name and a dump's ending. Raises NotFound."""
     path = Path(name)
     endings = ENDINGS[:1] if path.suffix in (".json", ".gz", ".zst") else ENDINGS
     candidates = [Path(os.fspath(name) + ending) for ending in endings]
@@ -60,7 +60,7 @@ def find(name: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Provide the file's bytes. Unavailable where it can't be opened."""
+    """Open a file for reading bytes. Raises Unavailable if it cannot be opened."""
     try:
         file = path.open("rb", buffering=_BUFFER)
     except OSError as error:
@@ -70,9 +70,9 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 class Source:
-    """Content of a file, decompressed, as chunks of bytes; its start can be looked at before.
+    """Content of a file, decompressed, as chunks of bytes. Its start can be inspected before.
 
-    part: tells which part of the file (0 to 1) has been read; None where that is unknown.
+    part: a function that returns the fraction of the file (0 to 1) that has been read, or None if that is unknown.
     """
 
     def __init__(self, file: IO[bytes], part: Callable[[], float | None]) -> None:
@@ -84,7 +84,7 @@ class Source:
         return self._chunks
 
     def recognise(self, judge: Callable[[bytes], bool | None]) -> bool:
-        """Return what `judge` says of the start, of which it is given more and more until that isn't None; at the end False."""
+        """Call `judge` with more and more of the start until its result is not None, and return it; False at the end."""
         start = b""
         verdict = None
         for chunk in self._chunks:
@@ -98,7 +98,7 @@ class Source:
 
 @contextmanager
 def source(file: str | os.PathLike[str] | IO[bytes] | Source) -> Iterator[Source]:
-    """Provide a file to read: of that name (also without its ending), or open already."""
+    """Provide a file to read: an open one, or one with this name (its ending may be omitted)."""
     if isinstance(file, Source):
         yield file
     elif not isinstance(file, str | os.PathLike) and hasattr(file, "read"):
@@ -111,9 +111,9 @@ def source(file: str | os.PathLike[str] | IO[bytes] | Source) -> Iterator[Source
 
 
 def chunks(file: IO[bytes]) -> Iterator[bytes]:
-    """Content of a file, decompressed where its first byte says so, without a mark of its encoding.
+    """Yield a file's content, decompressed if its first bytes show a compression, without a byte order mark.
 
-    Raises InvalidValue where that fails or it is of another format, Unavailable where reading does.
+    Raises InvalidValue if decompression fails or the format is another one, Unavailable if reading fails.
     """
     source = file if isinstance(file, io.BufferedReader) else io.BufferedReader(_Raw(file), _BUFFER)
     try:
@@ -123,7 +123,7 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
             text = gzip.GzipFile(fileobj=source)
         elif start == _ZSTD:
             text = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
-        # A read that is repeated until the buffer is full would not notice an interrupt that comes in between.
+        # A read that repeats until the buffer is full would not notice an interrupt in between.
         chunk = more = text.read1(_BUFFER)
         while more and len(chunk) < _LONGEST_MARK:
             more = text.read1(_BUFFER)
@@ -140,7 +140,7 @@ def chunks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _refuse_other_formats(start: bytes) -> None:
-    """Raise InvalidValue for the start of a file that is no dump, and that is known or has a dump further on."""
+    """Raise InvalidValue for the start of a known file format, or of a file with a dump further on."""
     if start.startswith(BACKUP):
         raise InvalidValue(f"it is a backup, not a dump: {command_line('restore')} restores it")
     for mark, said in _OTHER_FORMATS.items():
@@ -154,7 +154,7 @@ def _refuse_other_formats(start: bytes) -> None:
 
 
 class _Raw(io.RawIOBase):
-    """A stream that can only be read, made so that its start can be looked at."""
+    """A read-only stream, wrapped so that its start can be inspected."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -170,11 +170,11 @@ class _Raw(io.RawIOBase):
 
 @contextmanager
 def written(path: Path) -> Iterator[IO[bytes]]:
-    """Provide a file that is there, complete and on disk, once the block ends; compressed by its ending (.gz, .zst), mode 0600.
+    """Write a file that appears, complete and on disk, at the end of the block, with mode 0600.
 
-    Until then it has another name, which goes where the block fails; what processes that were killed have left of such a file
-    goes first. What is no regular file is written directly.
-    Unavailable where that fails.
+    It is compressed according to its ending (.gz, .zst). Until the end it has a temporary name, and it is removed if the block
+    fails. Leftovers of killed processes are removed first. Anything but a regular file is written directly. Raises Unavailable
+    if writing fails.
     """
     try:
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
@@ -210,7 +210,7 @@ def written(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def alone_in(directory: Path) -> Iterator[None]:
-    """Let nobody else begin a file or remove leftovers in a directory: a file that is not held yet would be taken for one."""
+    """Lock a directory against other processes that begin files or remove leftovers, which could remove a new file."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         hold(descriptor)
@@ -220,18 +220,18 @@ def alone_in(directory: Path) -> Iterator[None]:
 
 
 def hold(descriptor: int) -> None:
-    """Mark a file as in use for as long as it is open; wait for others who hold it."""
-    with suppress(OSError):  # some file systems have no locks; there, abandoned() finds none either
+    """Mark a file as in use while it is open. Waits for other holders."""
+    with suppress(OSError):  # on file systems without locks, abandoned() finds none either
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def abandoned(directory: Path, pattern: str) -> list[Path]:
-    """Return this user's files in a directory whose names match a regular expression and which nobody `hold`s."""
+    """Return this user's files in a directory whose names match a regular expression and that no process `hold`s."""
     found = []
     for path in directory.iterdir():
         if not re.fullmatch(pattern, path.name):
             continue
-        with suppress(OSError):  # locked, gone, not ours
+        with suppress(OSError):  # locked, removed, or another user's
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 status = os.fstat(descriptor)
@@ -245,7 +245,7 @@ def abandoned(directory: Path, pattern: str) -> list[Path]:
 
 @contextmanager
 def compressed(file: IO[bytes], ending: str) -> Iterator[Any]:
-    """Write to a file, compressed where the ending says so."""
+    """Write to a file, compressed according to its ending."""
     if ending == ".gz":
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as output:
             yield output

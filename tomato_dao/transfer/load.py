@@ -1,4 +1,4 @@
-"""The load: find and recognise a dump's file, and give it to the engine, or only check it."""
+"""The load: find and recognise a dump file, and pass it to the engine or only check it."""
 
 import os
 import time
@@ -72,9 +72,9 @@ def load(
 
 
 def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report | None = None) -> Summary:
-    """Read a dump and verify what needs no database: not whether keys are unique and references exist.
+    """Check a dump without a database. Unique keys and references are not checked.
 
-    Records are checked against this code's schema, those of an older schema against the dump's header. Raises the errors of
+    Records are checked against this code's schema, or, for an older schema, against the dump's header. Raises the errors of
     `load` for faults of the file.
     """
     start = time.monotonic()
@@ -90,15 +90,15 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
             size += len(block.text)
             if progress:
                 progress(Progress("checking", chunks.part(), size, sum(counts.values())))
-            del block  # before there is another
+            del block  # released before the next one
     return Summary(counts, time.monotonic() - start)
 
 
 def lacking(theirs: list[str]) -> list[str]:
-    """Return this code's migrations that a dump lacks, because it is of an older schema.
+    """Return this code's migrations that a dump of an older schema lacks.
 
-    None if it is of this code's schema, or of one before the first release, whose records are compared with the tables'
-    fields. Raises WrongSchema for a newer or an unreleased schema.
+    Returns None for a dump of this code's schema, or of one before the first release, whose records are compared with the
+    tables' fields. Raises WrongSchema for a newer or an unreleased schema.
     """
     ours = schema.known()
     if theirs and max(theirs) < ours[0]:
@@ -115,7 +115,7 @@ def lacking(theirs: list[str]) -> list[str]:
 
 
 def migrations_of(file: Source) -> list[str]:
-    """Return the migrations named in a dump's header, or none without such a header, and leave the file unread."""
+    """Return the migrations named in a dump's header, or none without a header. The file stays unread."""
     found: list[str] = []
 
     def judge(start: bytes) -> bool | None:

@@ -1,4 +1,4 @@
-"""A dump, read as a stream: its header, blocks of rows for the engine, and whether the trailer's counts and hash fit."""
+"""Reader of a dump as a stream: its header, blocks of rows for the engine, and the check of the trailer."""
 
 import codecs
 import hashlib
@@ -26,16 +26,16 @@ _PK = re.compile(rb'"pk": *(\[[^\]]{1,200}\]|"[^"]{1,60}"|[^]},"[]{1,60})').sear
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A dump's header: its migrations, and its tables as they were."""
+    """A dump's header: its migrations and its tables."""
 
     migrations: list[str]
     tables: list[Table]
 
 
 class DumpReader:
-    """The records of a dump, which is read once, from its beginning to its end.
+    """The records of a dump, read once from beginning to end.
 
-    Raises InvalidValue, with the line, where something is wrong, Unavailable where reading fails.
+    Raises InvalidValue, with the line, for an error in the file, and Unavailable if reading fails.
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
@@ -59,7 +59,7 @@ class DumpReader:
         self._texts = itertools.chain([rest] if rest else [], self._texts)
 
     def blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
-        """Yield the rows of these tables, in the file's order; once they have come, the file is complete and unchanged."""
+        """Yield the rows of these tables, in the file's order. Afterwards the file is known to be complete and unchanged."""
         all_records = {table.model: RecordReader(table) for table in tables}
         counts = dict.fromkeys(all_records, 0)
         records = next(iter(all_records.values()))
@@ -75,7 +75,7 @@ class DumpReader:
                 del block, text  # before there are others: they can be large
                 continue
             lines = text.split(b"\n")
-            del lines[-1]  # after the last newline there is nothing
+            del lines[-1]  # nothing follows the last newline
             rows: list[bytes] = []
             for n, line in enumerate(lines, first_line):
                 row = records.row(line)
@@ -104,7 +104,7 @@ class DumpReader:
         raise _cut(self._read)
 
     def _end(self, n: int, line: bytes, rest: list[bytes], counts: dict[str, int]) -> None:
-        """Check that the trailer says what has come, and that nothing comes after it."""
+        """Check the trailer's counts and hash, and that nothing follows it."""
         try:
             fields = msgspec.json.decode(line)["fields"]
             said, rows, sha256 = dict(fields["models"]), fields["rows"], fields["sha256"]
@@ -128,7 +128,7 @@ class DumpReader:
             raise _wrong(n + 1, "only “]” may follow the trailer") if rest else _cut(n)
 
     def _complete_lines(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield some lines at a time, each with its newline."""
+        """Yield several lines at a time, each with its newline."""
         rest = bytearray()
         for chunk in chunks:
             cut = chunk.rfind(b"\n") + 1
@@ -160,7 +160,7 @@ def _check_encoding(text: bytes, lines_before: int) -> None:
     decoder = codecs.getincrementaldecoder("utf-8")()
     for start in range(0, len(text), _SLICE):
         try:
-            decoder.decode(text[start : start + _SLICE])  # the last one ends with a newline, so with a whole character
+            decoder.decode(text[start : start + _SLICE])  # the last line ends with a newline, and so with a complete character
         except UnicodeDecodeError as error:
             line = lines_before + text.count(b"\n", 0, start + error.start) + 1
             raise _wrong(line, "it has bytes that are not valid UTF-8") from None
@@ -184,7 +184,7 @@ def _header(line: bytes) -> Header:
 
 
 def tables_of(described: dict[str, Any]) -> list[Table]:
-    """Return the tables that a header tells of. ValueError, TypeError, KeyError or AttributeError where it is damaged."""
+    """Return the tables of a header. Raises ValueError, TypeError, KeyError or AttributeError if it is damaged."""
     return [_table(model, described) for model in described["models"]]
 
 
@@ -201,7 +201,7 @@ def _column(name: str, kind: str) -> Column:
 
 
 def _model(n: int, line: bytes) -> str:
-    """Return the model of a line that is not as a dump writes it, or the first of its model."""
+    """Return the model of a line that is not in a dump's usual form or is the first of its model."""
     if model := model_of(line):
         return model
     try:
@@ -224,7 +224,7 @@ def _any_row(records: RecordReader, n: int, line: bytes) -> bytes:
 
 
 def _name(line: bytes) -> str:
-    """Return a record as messages name it, as far as it can be told without understanding it."""
+    """Name a record for a message, as far as possible without parsing it."""
     found = [match[1].decode(errors="replace") for find in (_MODEL, _PK) if (match := find(line))]
     return printable(" ".join(found)) + ": " if found else ""
 

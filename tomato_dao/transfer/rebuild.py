@@ -1,4 +1,4 @@
-"""Switching off, during a load, triggers, foreign keys, and, where all rows come anew, indexes and the constraints with one."""
+"""Removal of triggers, foreign keys and (if all rows are replaced) indexes and their constraints during a load."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .catalog import Table
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of the schema that is taken away and comes back as it was."""
+    """A part of the schema that is dropped and recreated."""
 
     table: str
     name: str
@@ -65,7 +65,7 @@ order by i.indrelid::regclass::text, i.indexrelid::regclass::text
 
 
 class Rebuild:
-    """Takes apart what would slow down or hinder a load, and puts it together again; all inside the caller's transaction."""
+    """Drops parts of the schema that would slow down a load, and recreates them, inside the caller's transaction."""
 
     def __init__(self, connection: psycopg.Connection, tables: Sequence[Table], *, keep_indexes: bool) -> None:
         self._connection = connection
@@ -77,18 +77,18 @@ class Rebuild:
         self.parts = [*([] if keep_indexes else [*self.constraints, *self._indexes]), *self._references]
 
     def take_apart(self) -> None:
-        """Triggers off; references, then indexes away."""
+        """Disable triggers, and drop foreign keys and indexes."""
         for part in reversed(self.parts):
             self._run(part.drop)
         for off, _ in self._triggers:
             self._run(off)
 
     def put_together(self, part: Part) -> None:
-        """Bring one part back. Raises the driver's error where the rows don't fit."""
+        """Recreate one part. Raises the driver's error if the rows violate it."""
         self._run(part.create)
 
     def triggers_on(self) -> None:
-        """Let the triggers be as they were."""
+        """Restore the state of the triggers."""
         for _, on in self._triggers:
             self._run(on)
 

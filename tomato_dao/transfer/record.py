@@ -1,7 +1,7 @@
-"""A dump's line becomes a row as COPY reads it; JSON travels as its text, so that no number changes.
+"""Conversion of a dump's lines to COPY's text format. JSON is kept as text, so that no number changes.
 
-Lines as a dump writes them are taken apart by one regular expression, many at once where they have nothing to be escaped; any
-other by the slower scanner, which says what is wrong.
+Lines in a dump's usual form are split by one regular expression, many at once if nothing needs escaping. Other lines are split
+by the slower scanner, which also finds errors.
 """
 
 import re
@@ -16,18 +16,18 @@ from .catalog import Column, Table
 from .scan import Span
 
 _NULL = rb"\N"
-_SMALL = 1 << 20  # bytes of JSON that may become Python objects
-_MOST_DIMENSIONS = 6  # of PostgreSQL's arrays
-_ODD = (b"\\", b"\t", b"\r")  # what COPY would read otherwise
+_SMALL = 1 << 20  # maximum bytes of JSON that is decoded
+_MOST_DIMENSIONS = 6  # maximum dimensions of PostgreSQL's arrays
+_ODD = (b"\\", b"\t", b"\r")  # characters with a special meaning in COPY
 _SPACES = bytes.maketrans(b"\t\r", b"  ")
 
 _INTEGER = rb"-?+(?!0[0-9])[0-9]{1,19}+"
 _NUMBER = rb"-?+(?!0[0-9])[0-9]++(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+"
 _STRING = rb'[^"\\\x00-\x1f]*+(?:\\["\\/bfnrtu][^"\\\x00-\x1f]*+)*+'
 _INSTANT = rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?+(?:\+00:00|Z|[-+][0-9]{2}:[0-9]{2})"
-_JSON = rb'(?:"[^"]*+"|.+?)'  # whether that is right shows when it is JSON: a line can be read in one way only
+_JSON = rb'(?:"[^"]*+"|.+?)'  # checked later as JSON: a line can be read in one way only
 
-# The group is what COPY is given.
+# The group is passed to COPY.
 _PATTERNS = {
     "integer": rb"(%b)" % _INTEGER,
     "number": rb"(%b)" % _NUMBER,
@@ -52,13 +52,13 @@ _MODEL = re.compile(rb'\{"model":"([^"\\]*+)"').match
 
 
 def model_of(line: bytes) -> str | None:
-    """Return the model of a line, where that stands first."""
+    """Return the model of a line, if that comes first."""
     found = _MODEL(line)
     return found[1].decode() if found else None
 
 
 def members(text: bytes, span: Span) -> dict[str, Span]:
-    """Return where in a text the values of an object's members stand. ValueError where it is none, or has one twice."""
+    """Return the positions of an object's values in a text. Raises ValueError for other JSON or a duplicate member."""
     found: dict[str, Span] = {}
     for key, value in scan.parts(text, span):
         name = scan.text_of(key) if key else ""
@@ -71,7 +71,7 @@ def members(text: bytes, span: Span) -> dict[str, Span]:
 
 
 class RecordReader:
-    """The lines of one table's records."""
+    """Conversion of the lines of one table's records."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -80,7 +80,7 @@ class RecordReader:
         self._find_all = re.compile(rb"^%b$" % _line(table, _pattern_with_null), re.MULTILINE).findall
         self._nullable = any(column.nullable for column in table.columns)
         self._odd = (*_ODD, b'"null') if self._nullable else _ODD
-        # Without nulls all lines are so many bytes longer than their rows.
+        # Without nulls all lines are longer than their rows by this number of bytes.
         self._longer = len(_line(table, lambda column: b'""' * _quoted(column), bytes)) - len(table.columns) + 1
         kinds = [column.kind for column in table.columns]
         self._texts = [n for n, kind in enumerate(kinds) if kind == "text"]
@@ -88,9 +88,9 @@ class RecordReader:
         self._arrays = [n for n, kind in enumerate(kinds) if kind == "array"]
 
     def rows(self, text: bytes) -> tuple[bytes, int] | None:
-        """Return the rows of several lines at once, for a third of the price, and how many; each line has its newline.
+        """Return the rows of several lines at once, at a third of the cost, and their number. Each line has its newline.
 
-        None where one is not so simple or of another table.
+        Returns None if a line is not simple enough or of another table.
         """
         if self._arrays or len(self.table.columns) == 1 or len(text) > _SMALL or any(odd in text for odd in self._odd):
             return None
@@ -106,15 +106,15 @@ class RecordReader:
         rows = b"\n".join(map(b"\t".join, found))
         if self._nullable:
             return rows.replace(b"\tnull", b"\t" + _NULL), len(found)
-        # The lengths add up only if no line was passed over, which is quicker than counting lines.
+        # The lengths only add up if no line was skipped. This is faster than counting lines.
         return (rows, len(found)) if len(text) == len(rows) + len(found) * self._longer + 1 else None
 
     def _each(self, text: bytes) -> list[bytes]:
-        """Return the rows of several lines that are right, whatever their order and space."""
+        """Return the rows of several valid lines, with members and white space in any order."""
         return [self.row(line) or self.any_row(line, line.rindex(b",")) for line in text.split(b"\n")[:-1]]
 
     def row(self, line: bytes) -> bytes | None:
-        """Return the row of a line as a dump writes it; None for any other."""
+        """Return the row of a line in a dump's usual form, or None for any other line."""
         found = self._match(line)
         if found is None:
             return None
@@ -137,9 +137,9 @@ class RecordReader:
         return values
 
     def any_row(self, line: bytes, end: int) -> bytes:
-        """Return the row of a line whose members have any order and space, and which ends before the comma at `end`.
+        """Return the row of a line with members and white space in any order, which ends before the comma at `end`.
 
-        ValueError says what is wrong with it.
+        Raises ValueError with the reason if the line is invalid.
         """
         record = members(line, (0, end))
         for name in ("pk", "fields"):
@@ -180,7 +180,7 @@ def _pattern(column: Column) -> bytes:
 
 
 def _pattern_with_null(column: Column) -> bytes:
-    """Return the same, but its group has the null, too; JSON's own null is left to who knows it from SQL's."""
+    """Extend a value's pattern by null. A jsonb null is left to the caller, which distinguishes it from SQL's null."""
     pattern = _PATTERNS[column.kind]
     if not column.nullable:
         return b"(?!null)" + pattern if column.kind == "json" else pattern
@@ -190,7 +190,7 @@ def _pattern_with_null(column: Column) -> bytes:
 
 
 def _value(column: Column, line: bytes, span: Span) -> bytes:
-    """Return a value, which is JSON, as COPY reads it. ValueError where it is of a wrong type."""
+    """Convert a JSON value for COPY. Raises ValueError if it has a wrong type."""
     begin, end = span
     if column.nullable and end - begin == 4 and line[begin:end] == b"null":
         return _NULL
@@ -209,14 +209,14 @@ def _value(column: Column, line: bytes, span: Span) -> bytes:
 
 
 def _check_json(value: bytes) -> None:
-    """ValueError where a text is not certainly JSON that PostgreSQL can store."""
+    """Raise ValueError if a text might not be JSON that PostgreSQL can store."""
     if len(value) > _SMALL or b"\\u0000" in value:
         raise ValueError("the scanner will tell")
     msgspec.json.decode(value)
 
 
 def _json(value: bytes) -> bytes:
-    """JSON as COPY reads it: tabs and returns can only be space between its parts."""
+    """Convert JSON for COPY. Tabs and carriage returns can only be white space between its parts."""
     if b"\t" in value or b"\r" in value:
         value = value.translate(_SPACES)
     return value.replace(b"\\", b"\\\\") if b"\\" in value else value
@@ -234,7 +234,7 @@ def _escaped(text: bytes) -> bytes:
 
 
 def _array(value: bytes) -> bytes:
-    """Return a JSON array as PostgreSQL's."""
+    """Convert a JSON array to PostgreSQL's format."""
     return _escaped(_literal(value))
 
 

@@ -1,4 +1,4 @@
-"""Reports of dumps and loads: how far it is, and what it carried."""
+"""Reports of dumps and loads: progress and summary."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ..sql.wording import counted
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Progress: what it is doing; which part of that is done (0 to 1; None: unknown); bytes and rows so far."""
+    """Progress: the current activity, the fraction of it that is done (0 to 1, or None), and the bytes and rows so far."""
 
     doing: str
     part: float | None
@@ -22,14 +22,14 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Rows per model, and how many seconds it took."""
+    """Summary: the rows of each model, and the duration in seconds."""
 
     models: dict[str, int]
     seconds: float
 
     @property
     def rows(self) -> int:
-        """Return the sum over all models."""
+        """Return the number of rows of all models."""
         return sum(self.models.values())
 
     def __str__(self) -> str:

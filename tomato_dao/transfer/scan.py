@@ -1,4 +1,4 @@
-"""JSON as its own text: the parts of an object or array, and whether all of it is JSON; numbers and nesting of any size."""
+"""Scanner that splits JSON text into parts and validates it, with numbers and nesting of any size."""
 
 import re
 
@@ -21,11 +21,11 @@ Span = tuple[int, int]
 
 
 def parts(text: bytes, span: Span | None = None) -> list[tuple[bytes, Span]]:
-    """Return the members of an object, or an array's elements with empty keys, with where their values stand; of a scalar none.
+    """Return the keys of an object (empty for an array's elements) with the positions of their values; none for a scalar.
 
-    span: where in the text it stands (default: it is all of the text). Values can be large, so they are not copied.
+    span: the position in the text (default: the whole text). Values can be large, so they are not copied.
 
-    Raises ValueError, with the column, where the text is not JSON or has characters that PostgreSQL can't store.
+    Raises ValueError, with the column, if the text is not JSON or has characters that PostgreSQL cannot store.
     """
     found = []
     open_marks = bytearray()
@@ -76,7 +76,7 @@ def parts(text: bytes, span: Span | None = None) -> list[tuple[bytes, Span]]:
 
 
 def text_of(string: bytes) -> str:
-    """Return the text of a JSON string. ValueError for U+0000 and half a surrogate pair, which PostgreSQL can't store."""
+    """Decode a JSON string. Raises ValueError for U+0000 and lone surrogates, which PostgreSQL cannot store."""
     try:
         text = msgspec.json.decode(string)
     except msgspec.DecodeError:

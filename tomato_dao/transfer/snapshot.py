@@ -1,6 +1,6 @@
-"""All rows of one moment, as the dump's lines in their physical order, over one connection or several of one snapshot.
+"""Snapshot of all rows, as the dump's lines in physical order, read over one or several connections.
 
-The server makes the lines and joins them, so that Python handles blocks of them.
+The server formats the lines and joins them, so that Python handles blocks of lines.
 """
 
 import struct
@@ -28,17 +28,17 @@ from ..transactions import Transactions
 from . import catalog, distributed, limits
 from .catalog import Column, Table
 
-_PIECE = 240  # pages that are read by one COPY
+_PIECE = 240  # pages per COPY
 _MESSAGE = 1 << 17  # bytes that are worth a message, while they take no more than so many pages:
 _MOST_PAGES = 3
-_AHEAD = 16 << 20  # bytes that all connections together read before their turn
-_LINES = 1 << 10  # bytes that some lines take beside their text
+_AHEAD = 16 << 20  # bytes that all connections together may read ahead
+_LINES = 1 << 10  # overhead of a block of lines in bytes
 
 _SIGNATURE = b"PGCOPY\n"
 _HEAD = 19  # bytes of a binary COPY's header
 _ROW = struct.Struct("!hiqi")  # two columns: eight bytes with a number of lines, and so many with their text
 
-# A value's JSON by its column's kind: its own text, where that is JSON, else to_json of what it is read from.
+# A value's JSON by its column's kind: its text if that is valid JSON, else the result of to_json.
 _JSON: dict[str, LiteralString] = {
     "integer": "t.{0}::text",
     "number": "case when abs(t.{0}) < 'Infinity' then t.{0}::text else to_json(t.{0})::text end",
@@ -62,7 +62,7 @@ set local row_security = off;
 set local datestyle = 'ISO'
 """
 
-# Columns whose check allows only some words, in which JSON has nothing to escape.
+# Columns with a check that only allows certain words, which need no escaping in JSON.
 _WORDS = r"""
 select c.relname, a.attname
 from pg_constraint k
@@ -84,7 +84,7 @@ from pg_class c where c.oid = any(%s::regclass[])
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Pages of a table, or of the partition `leaf` of it, or all of a distributed one; toasted: its rows can be large."""
+    """Pages of a table or of its partition `leaf`, or a whole distributed table. toasted: whether its rows can be large."""
 
     table: Table
     leaf: str
@@ -94,7 +94,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class DumpedLines:
-    """Some lines, each with “,” and a newline at its end."""
+    """Several lines, each ending with “,” and a newline."""
 
     table: Table
     text: memoryview
@@ -103,7 +103,7 @@ class DumpedLines:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The database at one moment: the tables, and their lines in pieces of about one size, each to be read after the other."""
+    """A snapshot of the database: its tables, and their lines in pieces of similar size, to be read in order."""
 
     tables: list[Table]
     pieces: Sequence[Iterator[DumpedLines]]
@@ -111,9 +111,9 @@ class Snapshot:
 
 @contextmanager
 def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
-    """Provide a snapshot that is read over at most `jobs` of the database's connections; workers go on writing meanwhile.
+    """Provide a snapshot that is read over at most `jobs` connections of the database. Workers can write meanwhile.
 
-    Raises WrongSchema where the schema is not the code's, Conflict where a migration waits.
+    Raises WrongSchema if the schema is not this code's, and Conflict if a migration waits for the tables.
     """
     with ExitStack() as stack:
         first = stack.enter_context(db.connection())
@@ -125,7 +125,7 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
         if is_distributed:
             stack.enter_context(distributed.without_accounting(first))
         stack.enter_context(_transaction(first, tables))
-        schema.check(first)  # its tables can't change any more
+        schema.check(first)  # its tables cannot change any more
         if is_distributed:
             distributed.await_commits(first)
         words = set(first.execute(_WORDS, [[table.name_quoted for table in tables]]))
@@ -135,7 +135,7 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
         if jobs > 1:
             (snapshot,) = first.execute("select pg_export_snapshot()").fetchone() or ("",)
             connections += [stack.enter_context(_joined(db, tables, snapshot)) for _ in range(jobs - 1)]
-        # Tables with large rows are read by the first connection alone: else each would hold some in memory.
+        # Only the first connection reads tables with large rows, since each connection would hold some in memory.
         turns = [0 if piece.toasted else n % jobs for n, piece in enumerate(pieces)]
         readers = []
         for n, connection in enumerate(connections):
@@ -148,9 +148,9 @@ def taken(db: Transactions, jobs: int) -> Iterator[Snapshot]:
 
 @contextmanager
 def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapshot: str | None = None) -> Iterator[None]:
-    """Provide a read-only transaction that holds all tables, locked before it looks at anything.
+    """Provide a read-only transaction that locks all tables before it takes its snapshot.
 
-    Whoever joins a snapshot doesn't wait for its locks: the one it would wait for waits for the first of us.
+    A connection that joins a snapshot does not wait for locks, since their holder may wait for the first connection.
     """
     connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
     with connection.transaction():
@@ -171,7 +171,7 @@ def _transaction(connection: psycopg.Connection, tables: Sequence[Table], snapsh
 
 @contextmanager
 def _joined(db: Transactions, tables: Sequence[Table], snapshot: str) -> Iterator[psycopg.Connection]:
-    """Another connection that sees what the first one sees."""
+    """Provide another connection with the first one's snapshot."""
     with db.connection() as connection, _transaction(connection, tables, snapshot):
         yield connection
 
@@ -188,10 +188,10 @@ def _pieces(connection: psycopg.Connection, tables: Sequence[Table]) -> list[Pie
 
 
 def _query(piece: Piece, line: sql.SQL, pages: int) -> sql.Composed:
-    """COPY of a piece: a row per record where rows can be large, else a row per block of so many pages."""
-    name = sql.SQL(piece.leaf)  # as the catalog quotes it
+    """Return the COPY of a piece: a row per record if rows can be large, else a row per block of pages."""
+    name = sql.SQL(piece.leaf)  # already quoted by the catalog
     first, end = sql.Literal(piece.first_page), sql.Literal(piece.first_page + _PIECE)
-    if piece.table.distributed:  # each row of the result has what a worker has under one key
+    if piece.table.distributed:  # each row of the result has a worker's rows of one key
         query = "select count(*), string_agg({}, '') from {} t where {} group by t.{}"
         key = sql.Identifier(distributed.KEY)
         lines = sql.SQL(query).format(line, name, distributed.known_rows(piece.table), key)
@@ -215,7 +215,7 @@ def _query(piece: Piece, line: sql.SQL, pages: int) -> sql.Composed:
 
 
 def _line(table: Table, words: Container[tuple[str, str]]) -> sql.Composable:
-    """Return a record's line, put together column by column, which costs the server less than row_to_json."""
+    """Return the expression of a record's line, built column by column, which costs the server less than row_to_json."""
     begin, end = ("[", "]") if len(table.key) > 1 else ("", "")
     parts: list[sql.Composable] = []
     before = f'{{"model":{msgspec.json.encode(table.model).decode()},"pk":{begin}'
@@ -230,7 +230,7 @@ def _line(table: Table, words: Container[tuple[str, str]]) -> sql.Composable:
         ]
         before = ","
     parts.append(sql.Literal("}},\n" if table.fields else before + "}},\n"))
-    while len(parts) > 1:  # joined in pairs, what is there already is copied seldom
+    while len(parts) > 1:  # joining in pairs copies partial results less often
         parts = [sql.SQL("({})").format(sql.SQL(" || ").join(parts[n : n + 2])) for n in range(0, len(parts), 2)]
     return parts[0]
 
@@ -241,7 +241,7 @@ def _value(table: Table, column: Column, words: Container[tuple[str, str]]) -> s
 
 
 class _SnapshotReader:
-    """Reads pieces over a connection, some bytes ahead of who takes them, whenever there is something to read."""
+    """Reads pieces over a connection as data arrive, up to some bytes ahead of the consumer."""
 
     def __init__(
         self, connection: psycopg.Connection, pieces: Sequence[Piece], words: Container[tuple[str, str]], most: int
@@ -253,23 +253,23 @@ class _SnapshotReader:
         self._awaited: Wait | None = None
 
     def start(self) -> None:
-        """Ask for the first piece."""
+        """Request the first piece."""
         self._awaited = next(self._reading, None)
 
     @property
     def socket(self) -> int:
-        """Return the socket that its connection reads."""
+        """Return the connection's socket."""
         return self._connection.pgconn.socket
 
     @property
     def events(self) -> int:
-        """Return what is awaited of the socket: nothing while there is enough."""
+        """Return the socket events to wait for; none while enough is read ahead."""
         if self._awaited is None or self._ahead >= self._most:
             return 0
         return (POLLIN if self._awaited & Wait.R else 0) | (POLLOUT if self._awaited & Wait.W else 0)
 
     def go_on(self, events: int) -> None:
-        """Read what came."""
+        """Read the available data."""
         ready = (Ready.R if events & ~POLLOUT else 0) | (Ready.W if events & POLLOUT else 0)
         try:
             self._awaited = self._reading.send(Ready(ready))
@@ -277,22 +277,22 @@ class _SnapshotReader:
             self._awaited = None
 
     def take(self) -> DumpedLines | None:
-        """Return what was found first: some lines, or None at a piece's end."""
+        """Return the next result: some lines, or None at the end of a piece."""
         lines = self.found.popleft()
         if lines:
             self._ahead -= len(lines.text) + _LINES
         return lines
 
     def stop(self) -> None:
-        """Nobody takes anything any more."""
+        """Stop reading, since no result is needed any more."""
         if self._connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
             self._connection.close()
 
     def _read(self, pieces: Sequence[Piece], words: Container[tuple[str, str]]) -> PQGen[None]:
-        """Find the lines of all pieces, with None after each.
+        """Yield the lines of all pieces, with None after each piece.
 
-        A message holds the lines of some pages: of how many is known once a piece of the table was read page by page, as
-        few compressed rows can make much text.
+        A message has the lines of several pages. Their number is determined by reading the table's first piece page by page,
+        since a few compressed rows can become much text.
         """
         pgconn = self._connection.pgconn
         for table, share in groupby(pieces, attrgetter("table")):
@@ -307,7 +307,7 @@ class _SnapshotReader:
                 while isinstance(data := (yield from copy_from(pgconn)), memoryview):
                     if data[: len(_SIGNATURE)] == _SIGNATURE:
                         data = data[_HEAD:]
-                    if len(data) > _ROW.size:  # less has a block without rows, and the end
+                    if len(data) > _ROW.size:  # a block without rows, or the end, is shorter
                         rows: int = _ROW.unpack_from(data)[2]
                         longest = max(longest, len(data))
                         self.found.append(DumpedLines(table, data[_ROW.size :], rows))
@@ -318,7 +318,7 @@ class _SnapshotReader:
 
 
 def _lines(reader: _SnapshotReader, readers: Sequence[_SnapshotReader]) -> Iterator[DumpedLines]:
-    """Yield the lines of a reader's next piece, while all of them go on."""
+    """Yield the lines of a reader's next piece, while all readers continue."""
     while True:
         sockets = poll()
         for each in readers:
