@@ -28,7 +28,7 @@ _WIDTH, _LINE, _GAP, _ACROSS, _MARGIN = 190, 16, 22, 110, 12
 _COLUMNS = """
 select
   c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-  coalesce(pg_get_expr(d.adbin, d.adrelid), case when a.attidentity <> '' then 'identity' end, ''),
+  coalesce(pg_get_expr(d.adbin, d.adrelid), case when a.attidentity <> '' then 'identity' end, ''), a.attgenerated <> '',
   (
     select f.relname from pg_constraint k inner join pg_class f on f.oid = k.confrelid
     where k.conrelid = c.oid and k.contype = 'f' and a.attnum = k.conkey[array_position(k.conkey, a.attnum)]
@@ -46,12 +46,16 @@ order by c.relname, a.attnum
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its type, whether it takes null, its default, the table that it refers to, whether it is in the key."""
+    """A column of a table.
+
+    default: SQL; of a generated column (is_generated) the expression. refers_to: the table of its foreign key.
+    """
 
     name: str
     type: str
     not_null: bool
     default: str
+    is_generated: bool
     refers_to: str | None
     in_key: bool
 
@@ -77,7 +81,9 @@ def page(columns: dict[str, list[Column]]) -> str:
         for c in own:
             key = " (key)" if c.in_key else ""
             refers = f"[{c.refers_to}](#{c.refers_to})" if c.refers_to else ""
-            default = f"`{c.default}`".replace("|", "\\|") if c.default else ""
+            default = f"`{' '.join(c.default.split())}`".replace("|", "\\|") if c.default else ""
+            if c.is_generated:
+                default = f"always {default}"
             lines.append(f"| {c.name}{key} | {c.type} | {'' if c.not_null else 'yes'} | {default} | {refers} |")
     return "\n".join(lines) + "\n"
 

@@ -36,6 +36,15 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), f"{path or page.name} has no heading #{anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: os.fspath(page.relative_to(CHECKOUT)))
+def test_rows_of_a_table_have_as_many_cells_as_its_head(page: Path) -> None:
+    text = re.sub(r"^( *)```.*?^\1```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        head, rule, *rows = [re.findall(r"(?<!\\)\|", line) for line in table.splitlines()]
+        assert {len(head)} == {len(line) for line in (rule, *rows)}, table.splitlines()[0]
+        assert all(line.endswith("|") for line in table.splitlines()), table.splitlines()[0]
+
+
 def test_every_page_is_in_a_table_of_contents() -> None:
     docs = CHECKOUT / "docs"
     found = {"index"}
