@@ -46,9 +46,12 @@ def _title(page: str, anchor: str | None) -> str:
     return (found or headings)[0]
 
 
-def _name_json(*given: object) -> tuple[str | None, str | None]:
-    """Show the type of a JSON object by its name, not by all that it may hold."""
+def _sign(*given: object) -> tuple[str | None, str | None]:
+    """Shorten a signature: JSON objects by the name of their type, classes that callers do not create without parameters."""
+    what, name, found = cast("tuple[str, str, object]", given[1:4])
     signature, returned = cast("tuple[str | None, str | None]", given[-2:])
+    if what == "class" and not hasattr(found, "__struct_fields__") and not name.endswith((".Event", ".StatsCollector")):
+        return "", None
     return _short(signature), _short(returned)
 
 
@@ -69,4 +72,4 @@ def _short(text: str | None) -> str | None:
 def setup(app: Sphinx) -> None:
     """Connect what changes docstrings and signatures on their way into the reference."""
     app.connect("autodoc-process-docstring", _link_pages)
-    app.connect("autodoc-process-signature", _name_json)
+    app.connect("autodoc-process-signature", _sign)
