@@ -11,6 +11,7 @@ from checks.mutants import python, sql
 from checks.mutants.mutant import named
 from checks.mutants.reach import reaching
 from checks.mutants.results import accepted
+from checks.mutants.settings import Settings
 from tests.conftest import CHECKOUT
 
 pytestmark = pytest.mark.slow
@@ -123,6 +124,12 @@ def test_a_survivor_is_not_accepted_without_a_reason(tiny: Path) -> None:
     with pytest.raises(ValueError, match="no reason stands below"):
         accepted(tiny / "tests" / "checks" / "mutants" / "accepted.txt")
     assert mutants(tiny).returncode == 2
+
+
+def test_accepted_survivors_are_still_mutants() -> None:
+    of_checkout = Settings.read(CHECKOUT)
+    names = {mutant.name for mutant in of_checkout.mutants(of_checkout.modules())}
+    assert [name for name in accepted(CHECKOUT / "tests/checks/mutants/accepted.txt") if name not in names] == []
 
 
 def test_names_stay_when_lines_move() -> None:
