@@ -1,4 +1,4 @@
-"""`tomato-dao backfill`: does a backfill of db/backfills, or lists them."""
+"""`tomato-dao backfill`: run a backfill of db/backfills, or list them."""
 
 import argparse
 from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
 """Backfills: fill the columns that an expand migration has added, in batches by key, while workers go on.
 
-A file of db/backfills has one statement, and comments before it that say which rows are still to be done:
+A file of db/backfills has one statement, preceded by comments that define the rows to be done:
 
     -- table: hosts
     -- key: id
@@ -33,7 +33,7 @@ BATCH = 1000
 PAUSE = 0.05
 _FIELD = re.compile(r"^-- (table|key|todo): *(.+?) *$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):(first|last)\b")
-_LOCK_TIMEOUT = "500ms"  # so that a batch which waits for rows or tables keeps no others waiting behind it
+_LOCK_TIMEOUT = "500ms"  # so that no other sessions queue behind a batch that waits for rows or tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def read(name: str) -> Backfill:
 
 
 def is_done(connection: psycopg.Connection, name: str) -> bool:
-    """Return whether a backfill has no rows left."""
+    """Return whether a backfill has no rows left to do."""
     return connection.execute(_select("select 1", read(name), sql.SQL("limit 1"))).fetchone() is None
 
 
@@ -89,7 +89,7 @@ def backfill(
     pause: float = PAUSE,
     progress: Report | None = None,
 ) -> int:
-    """Run a backfill, and return how many rows it has done.
+    """Run a backfill, and return the number of rows done.
 
     Args:
         connection: A connection of the tables' owner, in autocommit mode.
@@ -98,9 +98,8 @@ def backfill(
         pause: Seconds between two transactions.
         progress: A function that is called after each batch.
 
-    A batch that cannot lock its rows, or that is in a deadlock, is tried again. Raises WrongState if rows are left at the
-    end: code that does not know the new column goes on creating such rows, unless a trigger of the expand migration fills
-    it.
+    A batch that cannot lock its rows, or that runs into a deadlock, is retried. Raises WrongState if rows are left at the end:
+    code that does not know the new column keeps creating such rows, unless a trigger of the expand migration fills it.
     """
     found = read(name)
     try:
@@ -126,7 +125,7 @@ def backfill(
 
 
 def _patiently(connection: psycopg.Connection, found: Backfill, first: object, last: object) -> None:
-    """Run the statement for a range of keys, and again while it cannot lock its rows."""
+    """Run the statement for a range of keys, retrying while it cannot lock its rows."""
     for wait in pauses(0.1, 2):
         try:
             connection.execute(found.statement.encode(), {"first": first, "last": last})

@@ -27,7 +27,7 @@ from .cli import Parser
 from .private import make_private
 from .urls import owner_url
 
-KEPT = 5  # backups of a database
+KEPT = 5  # number of backups kept for each database
 _HOLDS_ROWS = """
 select exists (
   select from pg_class c
@@ -37,7 +37,7 @@ select exists (
     and pg_relation_size(c.oid) > 0
 )
 """
-# The owner of the schema, where this user may not read everything in it.
+# The owner of the schema, if this user may not read everything in it.
 _UNREADABLE = """
 select (
   select pg_get_userbyid(case n.nspowner when 'pg_database_owner'::regrole::oid then d.datdba else n.nspowner end)
@@ -59,9 +59,9 @@ where n.nspname = %s and exists (
 
 
 def back_up(url: str) -> Path:
-    """Back up a database and return the file; keep its 5 newest backups and remove leftovers of killed ones.
+    """Back up a database and return the file. Keeps its 5 newest backups, and removes leftovers of killed ones.
 
-    url: of a user who may read everything. Raises NotAllowed if the user may not, Unavailable if no pg_dump for the
+    url: the URL of a user who may read everything; otherwise raises NotAllowed. Raises Unavailable if no pg_dump for the
     server's version is found, and TomatoError with pg_dump's message if it fails.
     """
     with probe(url, path=CATALOG_PATH) as connection:
@@ -95,18 +95,18 @@ def back_up(url: str) -> Path:
 
 @contextmanager
 def _snapshot(connection: psycopg.Connection) -> Iterator[str]:
-    """Provide a snapshot for the block. pg_dump finds it in this database only, and fails in any other."""
+    """Export a snapshot for the block. pg_dump only finds it in this database, and fails in any other."""
     connection.isolation_level, connection.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
     with connection.transaction():
         limits.lift(connection)
         if distributed.distributed(connection):
-            distributed.stop_writers(connection)  # there is no snapshot of several servers
+            distributed.stop_writers(connection)  # several servers have no common snapshot
         (snapshot,) = connection.execute("select pg_export_snapshot()").fetchone() or ("",)
         yield snapshot
 
 
 def _place(database: str) -> Path:
-    """Return the file of a new backup; the directory is created if it does not exist."""
+    """Return the path of a new backup. The directory is created if it does not exist."""
     directory = backup_directory()
     try:
         make_private(directory)
@@ -122,7 +122,7 @@ def backups(database: str) -> list[Path]:
 
 
 def unfinished() -> list[Path]:
-    """Return the files that killed backups have left."""
+    """Return the leftover files of killed backups."""
     directory = backup_directory()
     return abandoned(directory, r".+-\d{8}T\d{6}\.\d{6}Z\.part") if directory.is_dir() else []
 
@@ -134,7 +134,7 @@ def backup_directory() -> Path:
 
 
 def holds_rows(connection: psycopg.Connection) -> bool:
-    """Return whether any table of the schema has, or has had, rows."""
+    """Return whether any table of the schema has or has had rows."""
     return connection.execute(_HOLDS_ROWS).fetchone() == (True,)
 
 
@@ -144,7 +144,7 @@ def run_program(name: str, target: Target, *arguments: str) -> None:
     The database is passed in the environment only, so that no password is in the list of processes.
     """
     command = [os.fspath(_program(name, target.version // 10000)), "--no-password", *arguments]
-    environment = {**target.environment(f"tomato-dao {name}"), "LC_ALL": "C"}  # its words are looked at
+    environment = {**target.environment(f"tomato-dao {name}"), "LC_ALL": "C"}  # its messages are parsed
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = one_line(done.stderr, 2000) or "it printed no message"
@@ -154,7 +154,7 @@ def run_program(name: str, target: Target, *arguments: str) -> None:
 
 
 def _program(name: str, version: int) -> Path:
-    """Return the program of the server's version, else a newer one: from PATH, from Debian's directory, or the embedded one."""
+    """Find the program of the server's version, else a newer one: on PATH, in Debian's directory, or the embedded one."""
     places = [*os.environ.get("PATH", os.defpath).split(os.pathsep), f"/usr/lib/postgresql/{version}/bin"]
     with suppress(Unavailable):
         places.append(os.fspath(programs.binaries()))

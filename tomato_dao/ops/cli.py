@@ -1,4 +1,4 @@
-"""Common parts of all commands: errors become one line and exit code 1, a closed pipe ends quietly; how figures are written."""
+"""Common parts of all commands: one line and exit code 1 for errors, quiet end for closed pipes, formatting of figures."""
 
 import argparse
 import codecs
@@ -19,7 +19,7 @@ from ..errors import TomatoError
 from ..printable import printable
 
 _IN_ASCII = {"→": "->", "“": '"', "”": '"', "…": "...", "–": "-", "—": "-", "’": "'", "⏎": "\\n", "×": "x", "≥": ">="}
-_PARAMETER = re.compile(r"\bwith (replace|skip_invalid|end_sessions)\b")  # in the library's words
+_PARAMETER = re.compile(r"\bwith (replace|skip_invalid|end_sessions)\b")  # the library's message
 
 
 def run_command(main: Callable[[], None], name: str) -> None:
@@ -29,7 +29,7 @@ def run_command(main: Callable[[], None], name: str) -> None:
     after SIGTERM or SIGHUP, and 2 (from argparse) for misuse. name: the command, with which the lines begin. A second
     interrupt ends the process at once.
     """
-    gc.freeze()  # what is imported stays: looking at it again and again would be a quarter of a short command
+    gc.freeze()  # imported objects stay alive: collecting them repeatedly would take a quarter of a short command's time
     gc.enable()
     try:
         _hear_signals()
@@ -37,7 +37,7 @@ def run_command(main: Callable[[], None], name: str) -> None:
         _print_anywhere()
         code = _outcome(main, name)
         if signal.getsignal(signal.SIGINT) is _interrupt:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done and told; Python's own end would show a trace
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is reported; Python's shutdown would show a traceback
     except KeyboardInterrupt as interrupt:
         print(f"{name}: {', '.join(['interrupted', *interrupt.args])}", file=sys.stderr)
         discard_output()
@@ -61,7 +61,7 @@ def _outcome(main: Callable[[], None], name: str) -> int:
         print(f"{name}: {said}", file=sys.stderr)
     except BrokenPipeError:
         discard_output()
-    except OSError as error:  # a full disk, or what can't be read
+    except OSError as error:  # a full disk, or an unreadable file
         what = error.filename or "reading or writing failed"
         print(f"{name}: {printable(what)}: {error.strerror}", file=sys.stderr)
         discard_output()
@@ -69,7 +69,7 @@ def _outcome(main: Callable[[], None], name: str) -> int:
 
 
 def discard_output() -> None:
-    """Let what is still to be printed, and can't be, go nowhere."""
+    """Discard buffered output that cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -79,16 +79,16 @@ def _hear_signals() -> None:
         signal.signal(signal.SIGINT, _interrupt)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _: sys.exit(128 + number))  # nothing half done stays
+            signal.signal(number, lambda number, _: sys.exit(128 + number))  # nothing is left half done
 
 
 def _interrupt(_: int, __: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # another one, while the first is told, shall show no trace
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one, while the first is reported, must not show a traceback
     raise KeyboardInterrupt
 
 
 def _unraisable(found: "sys.UnraisableHookArgs") -> None:
-    """Repeat an interrupt that came in a destructor or callback, where Python would only print it."""
+    """Raise an interrupt again that came in a destructor or callback, where Python would only print it."""
     if issubclass(found.exc_type, KeyboardInterrupt):
         signal.signal(signal.SIGINT, _interrupt)
         main = threading.main_thread().ident or 0
@@ -98,7 +98,7 @@ def _unraisable(found: "sys.UnraisableHookArgs") -> None:
 
 
 def _open_what_is_closed() -> None:
-    """Replace standard streams that are closed, so that no other file gets their numbers.
+    """Replace closed standard streams, so that no other file gets their descriptors.
 
     A closed stdin is empty, writing to a closed stdout fails, and messages to a closed stderr are lost.
     """
@@ -108,7 +108,7 @@ def _open_what_is_closed() -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of arguments whose errors are one line, whatever the arguments hold."""
+    """An argument parser whose error messages are one line, whatever the arguments contain."""
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error, and exit with 2."""
@@ -116,7 +116,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _print_anywhere() -> None:
-    """Let standard output and standard error take any text: what their encoding lacks is written in ASCII, or as “?”."""
+    """Make standard output and error accept any text. Characters missing from their encoding become ASCII or “?”."""
     codecs.register_error("in-ascii", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -124,7 +124,7 @@ def _print_anywhere() -> None:
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Replace the first character that can't be encoded; a byte of a file's name that was no text stays as it is."""
+    """Replace the first character that cannot be encoded. An undecodable byte of a file name stays unchanged."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
@@ -134,14 +134,14 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def file_name(text: str) -> str:
-    """Return an argument that names a file; an empty one, such as from an unset variable, is misuse."""
+    """Return an argument that names a file. An empty one, such as from an unset variable, is misuse."""
     if not text:
         raise argparse.ArgumentTypeError("the file name is empty")
     return text
 
 
 def period(text: str) -> timedelta:
-    """Return an argument that is a duration: a number and s, min, h or d."""
+    """Parse a duration: a number and s, min, h or d."""
     found = re.fullmatch(r"([0-9]{1,6})(s|min|h|d)", text)
     if not found or not int(found[1]):
         raise argparse.ArgumentTypeError(f"a duration must be a number and s, min, h or d, such as 36h, not {text!r}")
@@ -158,12 +158,12 @@ def interrupted_as(consequence: str) -> Iterator[None]:
 
 
 def megabytes(size: int) -> str:
-    """Return a size in a readable unit."""
+    """Format a size in a readable unit."""
     return f"{size / 1e6:,.1f} MB"
 
 
 def duration(seconds: float) -> str:
-    """Return a time span in a readable unit."""
+    """Format a duration in a readable unit."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

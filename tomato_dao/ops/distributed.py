@@ -1,6 +1,6 @@
-"""The distributed shape: usage records on several servers, by Citus, and what of the schema differs then.
+"""The distributed shape of the schema: usage records on several servers with Citus, and the resulting differences.
 
-docs/guides/scale.md tells operators of it. Three tables are distributed by usage_id and colocated; all others stay on the
+docs/guides/scale.md explains it to operators. Three tables are distributed by usage_id and colocated; all others stay on the
 coordinator.
 """
 
@@ -65,7 +65,7 @@ def has_citus(connection: psycopg.Connection) -> bool:
 
 
 def distributed(connection: psycopg.Connection) -> list[str]:
-    """Return which of TABLES are distributed, in their order; none where the database has no Citus."""
+    """Return those of TABLES that are distributed, in order; none without Citus."""
     if not has_citus(connection):
         return []
     found = {name for (name,) in connection.execute(_DISTRIBUTED, [list(TABLES)])}
@@ -73,10 +73,10 @@ def distributed(connection: psycopg.Connection) -> list[str]:
 
 
 def check_citus(connection: psycopg.Connection) -> list[str]:
-    """Return the workers as host:port.
+    """Check Citus and return its workers as host:port.
 
-    Raises WrongSchema without a Citus that fits, Unavailable where a worker does not answer, WrongState where there is none or
-    other tables are distributed.
+    Raises WrongSchema without a suitable version of Citus, Unavailable if a worker does not answer, and WrongState without
+    workers or if other tables are distributed.
     """
     database = printable(connection.info.dbname)
     if not has_citus(connection):
@@ -110,19 +110,19 @@ def check_citus(connection: psycopg.Connection) -> list[str]:
 
 
 def has_trigger(connection: psycopg.Connection) -> bool:
-    """Return whether the trigger stands in for the foreign key."""
+    """Return whether the trigger replaces the foreign key."""
     query = "select exists (select from pg_trigger where tgname = %s and tgrelid = 'usage_statistics'::regclass)"
     return connection.execute(query, [TRIGGER]).fetchone() == (True,)
 
 
 def stop_writers(connection: psycopg.Connection, mode: LiteralString = "share") -> None:
-    """Let the writers of usage records wait until the transaction ends; this takes no snapshot."""
+    """Block writers of usage records until the transaction ends, without taking a snapshot."""
     tables = ", ".join(f"public.{table}" for table in TABLES)
     connection.execute(f"lock table {tables} in {mode} mode".encode())
 
 
 def dump_options(connection: psycopg.Connection) -> list[str]:
-    """Return pg_dump's options that leave Citus out, which a backup is to be restored without."""
+    """Return pg_dump's options that omit Citus, so that a backup can be restored without it."""
     if not has_citus(connection):
         return []
     names = connection.execute("select extname from pg_extension where extname not like 'citus%' order by 1").fetchall()
@@ -130,9 +130,9 @@ def dump_options(connection: psycopg.Connection) -> list[str]:
 
 
 def bring_here(connection: psycopg.Connection) -> bool:
-    """Make a restored database, whose usage records were distributed, one of a single server; return whether they were.
+    """Convert a restored database with distributed usage records to a single server. Return whether it had them.
 
-    In the caller's transaction. Raises WrongSchema where it is not of this code's schema.
+    Runs in the caller's transaction. Raises WrongSchema if the schema is not this code's.
     """
     connection.execute("set local search_path = public, pg_temp")
     if has_citus(connection) or connection.execute("select to_regclass('usage_removed') is null").fetchone() == (True,):
@@ -145,15 +145,15 @@ def bring_here(connection: psycopg.Connection) -> bool:
 
 
 def validate_foreign_key(connection: psycopg.Connection) -> None:
-    """Hold all records against the foreign key, in the caller's transaction; what a removal missed goes first."""
+    """Validate the foreign key in the caller's transaction, after deleting the records of removed objects."""
     connection.execute(_ORPHANS)
     connection.execute(f"alter table usage_records validate constraint {FOREIGN_KEY}".encode())
 
 
 def install(connection: psycopg.Connection) -> None:
-    """Install the second versions of functions, in the caller's transaction.
+    """Install the distributed versions of the functions, in the caller's transaction.
 
-    The workers get those that queries call there: Citus sends them only what is made after its extension.
+    The workers get the functions that queries call there: Citus propagates only those created after its extension.
     """
     with _on_the_coordinator(connection):
         connection.execute(_second_versions().encode())
@@ -162,7 +162,7 @@ def install(connection: psycopg.Connection) -> None:
 
 
 def restore_functions(connection: psycopg.Connection) -> None:
-    """Bring back the functions as the schema has them, in the caller's transaction."""
+    """Restore the schema's versions of the functions, in the caller's transaction."""
     names = _names()
     with _on_the_coordinator(connection):
         for name in reversed(names):
@@ -173,7 +173,7 @@ def restore_functions(connection: psycopg.Connection) -> None:
 
 
 def replace_foreign_key(connection: psycopg.Connection) -> None:
-    """Let the records of removed objects go by a trigger, which a foreign key from distributed to local rows can't do."""
+    """Install the trigger that deletes the records of removed objects, since Citus has no such foreign key."""
     with _on_the_coordinator(connection):
         connection.execute(f"alter table usage_records drop constraint if exists {FOREIGN_KEY}".encode())
         connection.execute(_script("foreign_key").encode())
@@ -181,7 +181,7 @@ def replace_foreign_key(connection: psycopg.Connection) -> None:
 
 
 def restore_foreign_key(connection: psycopg.Connection) -> None:
-    """Put the foreign key in the place of the trigger, without looking at the rows that are there."""
+    """Replace the trigger by the foreign key, without validating existing rows."""
     with _on_the_coordinator(connection):
         connection.execute(f"drop trigger if exists {TRIGGER} on usage_statistics".encode())
         connection.execute("drop function if exists note_removed_usage()")
@@ -193,7 +193,7 @@ def restore_foreign_key(connection: psycopg.Connection) -> None:
 
 
 def has_foreign_key(connection: psycopg.Connection, *, validated: bool = False) -> bool:
-    """Return whether the foreign key is there, and if asked for, whether all rows were held against it."""
+    """Return whether the foreign key exists and, on request, whether it is validated."""
     query = """
     select exists (
       select from pg_constraint k
@@ -205,7 +205,7 @@ def has_foreign_key(connection: psycopg.Connection, *, validated: bool = False) 
 
 @contextmanager
 def _on_the_coordinator(connection: psycopg.Connection) -> Iterator[None]:
-    """Let the block change the coordinator's schema alone, as the owner of the tables."""
+    """Apply the block's schema changes to the coordinator only, as the owner of the tables."""
     owner, is_other = connection.execute(_OWNER).fetchone() or ("", False)
     connection.execute("set local citus.enable_ddl_propagation = off")
     connection.execute("set local client_min_messages = warning")
@@ -230,12 +230,12 @@ def _schema() -> str:
 
 
 def _names() -> list[str]:
-    """Return the functions that the second versions make or remove."""
+    """Return the functions that the distributed versions create or remove."""
     found = re.findall(r"^(?:create (?:or replace )?function|drop function if exists) (\w+)", _second_versions(), re.MULTILINE)
     return list(dict.fromkeys(found))
 
 
 def _first_versions() -> list[tuple[str, str]]:
-    """Return the name and the definition of each function of the schema, in an order in which they can be made."""
+    """Return the names and definitions of the schema's functions, in an order in which they can be created."""
     pattern = r"^CREATE FUNCTION public\.(\w+)\(.*?(?=^--\n-- Name: )"
     return [(found[1], found[0]) for found in re.finditer(pattern, _schema(), re.MULTILINE | re.DOTALL)]

@@ -16,19 +16,19 @@ from .examinations import ABSENT, BAD, NOTE, OK, UNKNOWN, Finding, examine
 from .urls import owner_url
 from .watch import watch
 
-_PATIENCE = 60  # seconds for all of it, whatever the server does
-JSON_VERSION = 1  # of the shape that --json prints: it changes where a key goes or gets another meaning, not where one is added
+_PATIENCE = 60  # seconds for the whole examination
+JSON_VERSION = 1  # version of the format of --json: raised if a key is removed or changes its meaning, not if one is added
 _SIGNS = {OK: "ok  ", NOTE: "note", BAD: "BAD ", UNKNOWN: "?   ", ABSENT: "–   "}
-# A monitoring plugin's exit codes and words: of the worst finding.
+# Exit codes and words of a monitoring plugin, by the worst finding.
 _STATES = {BAD: (2, "CRITICAL"), NOTE: (1, "WARNING"), UNKNOWN: (3, "UNKNOWN"), OK: (0, "OK")}
-_MOST = 20  # lines of details, and of advice, that a finding has on the page
+_MOST = 20  # maximum lines of details and of advice per finding on the page
 
 
 class _Parser(Parser):
     is_plugin = False
 
     def error(self, message: str) -> NoReturn:
-        """Exit with 2, or as a monitoring plugin with 3, where 2 would mean a problem of the database."""
+        """Exit with 2, or with 3 as a monitoring plugin, for which 2 means a problem of the database."""
         if self.is_plugin:
             print(f"TOMATO UNKNOWN - {printable(message, 1000)}")
             sys.exit(3)
@@ -76,11 +76,11 @@ def main(prog: str, arguments: Sequence[str]) -> None:
 
 
 def _examine(pool_size: int) -> tuple[str, list[Finding]]:
-    """Return the database's address and the findings; a single finding if it cannot be examined."""
+    """Return the database's address and the findings, or a single finding if it cannot be examined."""
     try:
-        with at_most(_PATIENCE), probe(owner_url()) as connection:  # see rows() for what it looks names up in
+        with at_most(_PATIENCE), probe(owner_url()) as connection:  # rows() sets the search_path of each query
             connection.execute("set statement_timeout = '30s'")
-            connection.execute("set lock_timeout = '1s'")  # the doctor does not wait in the queue that it is to tell of
+            connection.execute("set lock_timeout = '1s'")  # the doctor does not join the queue that it reports
             where = f"{connection.info.dbname} on {connection.info.host}:{connection.info.port}"
             findings = list(examine(connection, pool_size))
             if connection.closed:
@@ -90,7 +90,7 @@ def _examine(pool_size: int) -> tuple[str, list[Finding]]:
                 )
             return where, findings
     except TomatoError as error:
-        what, _, step = str(error).partition("; ")  # as our errors are written
+        what, _, step = str(error).partition("; ")  # in the style of our errors
         advice = [step] if step else []
         if not is_full(error):
             return "the database", [Finding("server", BAD, what, advice=advice)]
@@ -100,7 +100,7 @@ def _examine(pool_size: int) -> tuple[str, list[Finding]]:
 
 
 def worst_of(findings: Sequence[Finding]) -> str:
-    """Return the worst level, in the order of monitoring plugins; a missing optional part is no problem."""
+    """Return the worst level, in the order of monitoring plugins. A missing optional part is no problem."""
     levels = {finding.level for finding in findings}
     return next(level for level in _STATES if level in levels or level == OK)
 
@@ -113,7 +113,7 @@ def _print_json(where: str, findings: Sequence[Finding]) -> None:
 
 
 def _print_state(where: str, findings: Sequence[Finding]) -> int:
-    """Print what a monitoring plugin does, and return its exit code."""
+    """Print the output of a monitoring plugin and return its exit code."""
     worst = worst_of(findings)
     code, word = _STATES[worst]
     named = ", ".join(finding.topic for finding in findings if finding.level == worst)
@@ -128,7 +128,7 @@ def _print_state(where: str, findings: Sequence[Finding]) -> int:
 
 
 def _plain(text: str) -> str:
-    """Return text for a plugin's output, in which “|” starts the performance data."""
+    """Escape text for a plugin's output, in which “|” starts the performance data."""
     return printable(text.replace("|", "/"), 1000)
 
 

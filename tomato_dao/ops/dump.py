@@ -1,4 +1,4 @@
-"""`tomato-dao dump`: writes everything that is in the database."""
+"""`tomato-dao dump`: write all rows of the database to a file."""
 
 import argparse
 import os
@@ -55,7 +55,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
 
 
 def _pool(jobs: int) -> Pool:
-    """Open the pool, without prepared statements behind a pooler that keeps none; a dump needs none."""
+    """Open the pool. Behind a pooler that keeps no prepared statements, none are used; a dump needs none."""
     url = direct_database_url() or database_url()
     try:
         return Pool(url, size=jobs, application_name="tomato-dao dump")

@@ -29,19 +29,20 @@ from . import programs
 from .private import make_private
 from .programs import COPY, MAJOR, ROOT_HOME
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 (what is made there has a new name, which home/data tells)
-_ROOM = 2 << 30  # bytes that tests may need
+_MEMORY = Path("/dev/shm")  # noqa: S108 (directories there have new names, which home/data refers to)
+_ROOM = 2 << 30  # bytes for the data of tests
 _SOCKET_NAME = ".s.PGSQL.5432"
-_LONGEST_SOCKET = 107  # bytes of a Unix socket's path
-_START, _STOP = 60, 60  # seconds that a server may take for it
+_LONGEST_SOCKET = 107  # maximum bytes of a Unix socket's path
+_START, _STOP = 60, 60  # maximum seconds for starting and for stopping
 _LEFT_BEHIND = "pre-existing shared memory block"
 
 
 def start(data_dir: Path | None = None) -> str:
     """Return the URL of the server of a data directory; create and start it if needed.
 
-    data_dir: default: as `default_data_dir`. Data in `tests_dir()` are created anew at each start and never wait for the
-    disk. Raises WrongSchema if the data are of another major version, and Unavailable if the server does not start.
+    data_dir: the data directory (default: `default_data_dir()`). Data in `tests_dir()` are created anew at each start and never
+    wait for the disk. Raises WrongSchema if the data are of another major version, and Unavailable if the server does not
+    start.
     """
     server = _Server.of(data_dir)
     if server.running():
@@ -53,7 +54,7 @@ def start(data_dir: Path | None = None) -> str:
 
 @contextmanager
 def started_for_tests() -> Iterator[str]:
-    """Provide the URL of the server in `tests_dir()`, which processes share; the last one removes it with its data.
+    """Provide the URL of the server in `tests_dir()`, shared by processes. The last one removes the server and its data.
 
     Leftovers of killed processes are used or replaced by the next one.
     """
@@ -66,7 +67,7 @@ def started_for_tests() -> Iterator[str]:
         try:
             yield server.url()
         finally:
-            with server.lock(), suppress(BlockingIOError):  # others use it
+            with server.lock(), suppress(BlockingIOError):  # other processes use it
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 server.discard()
 
@@ -92,16 +93,16 @@ def remove(data_dir: Path | None = None) -> None:
     if server.user:
         with programs.copies_locked():
             left = list(ROOT_HOME.glob("*"))
-            if all(path.name.startswith(COPY) for path in left):  # no server is left that could need them
+            if all(path.name.startswith(COPY) for path in left):  # no remaining server needs them
                 for copy in left:
                     shutil.rmtree(copy)
-                with suppress(OSError):  # of another process, which begins to make a server of its own
+                with suppress(OSError):  # of another process that is creating its own server
                     ROOT_HOME.rmdir()
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """State of an embedded server. version: the major version of its data, None without data."""
+    """State of an embedded server. version: the major version of its data, or None without data."""
 
     running: bool
     version: str | None
@@ -129,19 +130,19 @@ def default_data_dir() -> Path:
         return Path(given) / "tomato-dao"
     try:
         return Path.home() / ".local" / "share" / "tomato-dao"
-    except RuntimeError as error:  # neither HOME nor an entry in passwd
+    except RuntimeError as error:  # without HOME and without an entry in passwd
         raise Unavailable("no home directory was found for the embedded server's data: set TOMATO_DATA_DIR") from error
 
 
 def tests_dir() -> Path:
-    """Return the data directory of the server that tests run on."""
+    """Return the data directory of the tests' server."""
     return default_data_dir() / "tests"
 
 
 @dataclass(frozen=True)
 class _Server:
-    home: Path  # holds data/ (of tests: or where in memory that is), run/ (log and socket) and lock
-    user: pwd.struct_passwd | None  # who runs it, where that is not this process's user
+    home: Path  # contains data/ (for tests: a link to memory, or its place), run/ (log and socket) and lock
+    user: pwd.struct_passwd | None  # the user of the server, if it is not this process's
     is_for_tests: bool
 
     @classmethod
@@ -174,22 +175,22 @@ class _Server:
         return False
 
     def socket_dir(self) -> Path:
-        """run/, or a short private directory where that path is too long, or too strange, for a socket."""
+        """Return run/, or a short private directory if that path is too long or unsuitable for a socket."""
         run = self.home / "run"
         if len(os.fsencode(run / _SOCKET_NAME)) <= _LONGEST_SOCKET and programs.PLAIN.fullmatch(os.fspath(run)):
-            return run  # libpq would take a comma for the end of a host, and more
+            return run  # libpq would interpret a comma and other characters
         return Path("/tmp") / f"tomato-dao-{os.geteuid()}-{_short(run)}"  # noqa: S108 (checked by _private)
 
     def url(self) -> str:
         place = f"host={quote(os.fspath(self.socket_dir()), safe='')}&port=5432"
-        return f"postgresql://tomato@/tomato?{place}&hostaddr="  # which PGHOSTADDR would be otherwise
+        return f"postgresql://tomato@/tomato?{place}&hostaddr="  # otherwise PGHOSTADDR would apply
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One process at a time starts or stops the server."""
+        """Lock the server, so that one process at a time starts or stops it."""
         try:
             make_private(self.home)
-            if self.user:  # who must enter it
+            if self.user:  # the server's user must be able to enter it
                 for directory in (ROOT_HOME, self.home):
                     directory.chmod(0o755)
             descriptor = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -205,7 +206,7 @@ class _Server:
             os.close(descriptor)
 
     def start(self) -> None:
-        """Start the server, unless it runs; one for tests starts empty."""
+        """Start the server unless it is running. A tests' server starts empty."""
         if self.running():
             return
         if self.is_for_tests:
@@ -214,7 +215,7 @@ class _Server:
         self.launch()
 
     def create(self) -> None:
-        """Make the data directory, complete or not at all; WrongSchema where it is of another major version."""
+        """Create the data directory, completely or not at all. Raises WrongSchema for data of another major version."""
         version = self.data / "PG_VERSION"
         if version.exists():
             found = version.read_text().strip()
@@ -235,7 +236,7 @@ class _Server:
         new.rename(self.data)
 
     def initdb(self, data: Path, *options: str) -> None:
-        """Fill a data directory; Unavailable, with what initdb said, where it fails."""
+        """Initialize a data directory. Raises Unavailable, with initdb's message, if that fails."""
         sync = ["--no-sync"] if self.is_for_tests else []
         done = programs.initdb(self.user, "-D", str(data), "-U", "tomato", "--auth=trust", "--no-instructions", *sync, *options)
         if done.returncode != 0:
@@ -244,7 +245,7 @@ class _Server:
 
     def launch(self) -> None:
         """Start the server and wait until it accepts connections."""
-        self.stop()  # one that runs without a socket, since somebody tidied it away
+        self.stop()  # a server without a socket, which a cleanup has removed
         run, sockets = self.home / "run", self.socket_dir()
         self._private(run)
         self._private(sockets)
@@ -252,7 +253,7 @@ class _Server:
             "listen_addresses=",
             f'unix_socket_directories="{sockets}"',
             "unix_socket_permissions=0700",
-            f"shared_buffers={32 if self.is_for_tests else 256}MB",  # small: forks are faster, and so is dropping a database
+            f"shared_buffers={32 if self.is_for_tests else 256}MB",  # small: makes forks and “drop database” faster
         ]
         if self.is_for_tests:
             settings += ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
@@ -264,13 +265,13 @@ class _Server:
             said = self._try_to_start(run / "log", options, deadline)
             if said is None:
                 return
-            # The sessions and the memory of a server that was killed may take a moment to go.
+            # The sessions and shared memory of a killed server may exist for another moment.
             if _LEFT_BEHIND not in said or monotonic() > deadline:
                 raise Unavailable(f"the embedded server did not start in {self.home}: {said or 'it printed no message'}")
             sleep(pause)
 
     def _try_to_start(self, log: Path, options: list[str], deadline: float) -> str | None:
-        """Start the server; None where it accepts connections, else the end of what it said."""
+        """Start the server. Return None once it accepts connections, else the end of its log."""
         before = log.stat().st_size if log.exists() else 0
         process = programs.start(self.user, log, "-D", str(self.data), *options)
         for pause in pauses(0.01, 0.1):
@@ -287,7 +288,7 @@ class _Server:
         raise AssertionError("waits until it returns")
 
     def stop(self) -> bool:
-        """Stop the server; False where none runs."""
+        """Stop the server. Return False if none is running."""
         process = self._process()
         if process is None:
             return False
@@ -300,7 +301,7 @@ class _Server:
         return True
 
     def discard(self) -> None:
-        """Remove the data and the socket, whatever state the server is in."""
+        """Remove the data and the socket, regardless of the server's state."""
         if process := self._process():
             os.kill(process, signal.SIGQUIT)
             _wait_until_gone(process, 10)
@@ -308,7 +309,7 @@ class _Server:
         shutil.rmtree(self.socket_dir(), ignore_errors=True)
 
     def forget(self, data: Path) -> None:
-        """Remove data, also where they are in memory; what is somebody else's there stays."""
+        """Remove the data, including those in memory, except another user's."""
         if data.is_symlink():
             if self._is_ours(data):
                 shutil.rmtree(data.resolve())
@@ -323,9 +324,9 @@ class _Server:
                 sockets.rmdir()
 
     def _process(self) -> int | None:
-        """Return the server's process; None where there is none, and what the last one has left is removed.
+        """Return the server's process, or None if there is none; then leftovers of the last one are removed.
 
-        Its number may be that of a zombie, where nobody reaps what was killed (a container's first process may not), or of
+        The recorded process id may belong to a zombie, if killed processes are not reaped (as in some containers), or to
         another program by now. PostgreSQL would take either for a running server.
         """
         file = self.data / "postmaster.pid"
@@ -344,13 +345,13 @@ class _Server:
         return self.user.pw_uid if self.user else os.geteuid()
 
     def _is_ours(self, data: Path) -> bool:
-        """Return whether data are the server's user's: in memory others could have put theirs at the place of lost ones."""
+        """Return whether data belong to the server's user. In memory, other users could have replaced lost data."""
         with suppress(OSError):
             return data.stat().st_uid == self._owner()
         return False
 
     def _put_in_memory(self, data: Path) -> None:
-        """Make an empty directory in memory, and data the link to it: to make a database is to make a thousand files."""
+        """Create an empty directory in memory and link data to it, since creating a database creates a thousand files."""
         place = tempfile.mkdtemp(prefix="tomato-dao-", dir=_MEMORY)
         data.symlink_to(place)
         if self.user:
@@ -358,11 +359,11 @@ class _Server:
                 os.lchown(path, self.user.pw_uid, self.user.pw_gid)
 
     def _private(self, directory: Path) -> None:
-        """Make a directory that only the server's user can enter; refuse one that is somebody else's."""
+        """Create a directory that only the server's user can enter. Refuse one of another user."""
         owner = self._owner()
         with suppress(FileExistsError):
             directory.mkdir(mode=0o700)
-            directory.chmod(0o700)  # whatever the umask is
+            directory.chmod(0o700)  # regardless of the umask
             if self.user:
                 os.chown(directory, self.user.pw_uid, self.user.pw_gid)
         found = directory.lstat()
@@ -373,7 +374,7 @@ class _Server:
 
 
 def _lives(process: int) -> bool:
-    """Return whether a process runs: one that was killed and is not reaped does not."""
+    """Return whether a process is running. A zombie is not."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -383,18 +384,18 @@ def _lives(process: int) -> bool:
     try:
         state = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except FileNotFoundError:
-        return not Path("/proc/self/stat").exists()  # other systems have no such files
+        return not Path("/proc/self/stat").exists()  # not available on other systems
     return state not in "ZX"
 
 
 def _works_in(process: int, data: Path) -> bool:
-    """Return whether a process may be the server of these data, in which it has its working directory."""
+    """Return whether a process may be the server of these data, which are its working directory."""
     try:
         return Path(f"/proc/{process}/cwd").readlink() == data.resolve()
     except FileNotFoundError:
         return True
     except OSError:
-        return False  # somebody else's
+        return False  # another user's process
 
 
 def _wait_until_gone(process: int, seconds: float) -> bool:
@@ -409,7 +410,7 @@ def _wait_until_gone(process: int, seconds: float) -> bool:
 
 
 def _has_room() -> bool:
-    """Return whether tests' data can be in memory."""
+    """Return whether there is room for the tests' data in memory."""
     with suppress(OSError):
         room = os.statvfs(_MEMORY)
         return os.access(_MEMORY, os.W_OK) and room.f_bavail * room.f_frsize >= _ROOM
@@ -417,5 +418,5 @@ def _has_room() -> bool:
 
 
 def _short(path: Path) -> str:
-    """Return a name that stands for a path."""
+    """Return a short name derived from a path."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]

@@ -36,7 +36,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     for name, summary in _ACTIONS.items():
         actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
     if arguments[:1] == ["psql"] and arguments[1:] not in (["-h"], ["--help"]):
-        _psql(arguments[1:])  # argparse would take psql's options for its own
+        _psql(arguments[1:])  # argparse would interpret psql's options
     action = parser.parse_args(arguments).action
     if action == "start":
         print(embedded.start())
@@ -52,7 +52,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
 
 
 def _print_status() -> bool:
-    """Print the server's state; return True if it is running."""
+    """Print the server's state. Return True if it is running."""
     status = embedded.status()
     if status.running:
         with maintenance(status.url) as connection:
@@ -70,18 +70,18 @@ def _print_status() -> bool:
 
 
 def _psql(arguments: Sequence[str]) -> None:
-    """Become a psql on the server's database; Unavailable where the embedded server comes without one."""
+    """Replace this process by psql on the server's database. Raises Unavailable if the embedded server has no psql."""
     url = embedded.start()
-    with probe(url) as connection:  # its error says what to do where there is no database yet
+    with probe(url) as connection:  # its error has the remedy if the database does not exist yet
         target = target_of(connection)
     psql = _own_psql() or programs.binaries() / "psql"
     if not os.access(psql, os.X_OK):
         raise Unavailable(f"the embedded server comes without psql; with one of your own: psql {shlex.quote(url)}")
-    os.execve(psql, [os.fspath(psql), *arguments], target.environment("psql"))  # noqa: S606 (no shell is meant)
+    os.execve(psql, [os.fspath(psql), *arguments], target.environment("psql"))  # noqa: S606 (without a shell on purpose)
 
 
 def _own_psql() -> Path | None:
-    """Return the user's psql, if it knows this version of PostgreSQL: the embedded server's has no line editing."""
+    """Return the user's psql if it supports this version of PostgreSQL, since the embedded one has no line editing."""
     psql = shutil.which("psql")
     if psql is None:
         return None

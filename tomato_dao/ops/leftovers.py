@@ -1,4 +1,4 @@
-"""Databases and files that killed processes have left. Those in use are locked, and locks end with their process."""
+"""Leftover databases and files of killed processes. Those in use are locked, and locks end with their process."""
 
 import re
 import secrets
@@ -7,7 +7,7 @@ from contextlib import suppress
 import psycopg
 from psycopg import sql
 
-SCRATCH = "tomato_scratch_"  # with which the names of scratch databases begin
+SCRATCH = "tomato_scratch_"  # the prefix of scratch databases' names
 _LOCKS = 0x6C656674  # "left", the first half of the locks' keys
 
 
@@ -17,17 +17,17 @@ def restored_as(name: str) -> str:
 
 
 def unfinished(name: str) -> str:
-    """Return a regular expression for the names that `restored_as` makes of a database's."""
+    """Return a regular expression for the names that `restored_as` returns for a database."""
     return f"^{re.escape(name)}_restore_[0-9a-f]{{8}}$"
 
 
 def claim(server: psycopg.Connection, name: str) -> None:
-    """Mark a database, which need not exist yet, as in use until a session of the database postgres ends."""
+    """Mark a database, which need not exist yet, as in use until this session of the database postgres ends."""
     server.execute("select pg_advisory_lock(%s, hashtext(%s))", [_LOCKS, name])
 
 
 def abandoned(server: psycopg.Connection, pattern: str) -> list[str]:
-    """Return the databases whose names match a regular expression, and that nobody has claimed or is connected to."""
+    """Return the databases that match a regular expression and are neither claimed nor in use."""
     found = server.execute(
         """
         select d.datname::text
@@ -45,7 +45,7 @@ def abandoned(server: psycopg.Connection, pattern: str) -> list[str]:
 
 
 def drop_abandoned(server: psycopg.Connection, pattern: str) -> None:
-    """Drop `abandoned` databases, in a session of the database postgres. Databases that this user may not drop stay."""
+    """Drop `abandoned` databases in a session of the database postgres, except those that this user may not drop."""
     for name in abandoned(server, pattern):
         if server.execute("select pg_try_advisory_lock(%s, hashtext(%s))", [_LOCKS, name]).fetchone() != (True,):
             continue

@@ -1,4 +1,4 @@
-"""`tomato-dao load`: loads what `tomato-dao dump` or the old backend wrote, all or nothing."""
+"""`tomato-dao load`: load a dump of `tomato-dao dump` or of the old backend, all or nothing."""
 
 import argparse
 import sys
@@ -79,7 +79,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
                 print(f"load: it has an older schema, and would be migrated by {_names(through)}", file=sys.stderr)
         elif _older(file):
             with interrupted_as(_NOTHING):
-                from .older import load_older  # measured: a fifth of the start
+                from .older import load_older  # imported here, since it takes a fifth of the start
 
                 summary = load_older(owner_url(), file, replace=options.replace, merge=options.merge, progress=progress)
         else:
@@ -89,7 +89,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
 
 
 def _older(file: Source) -> list[str]:
-    """Return the migrations that a dump of an older schema has to go through; none for any other file."""
+    """Return the migrations that a dump of an older schema needs; none for any other file."""
     migrations = migrations_of(file)
     return lacking(migrations) if migrations else []
 

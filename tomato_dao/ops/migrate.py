@@ -1,4 +1,4 @@
-"""Migrations: dbmate applies db/migrations, under a table lock, so that any number of processes may migrate at once."""
+"""Migrations: dbmate applies db/migrations while a table lock excludes other migrating processes."""
 
 import logging
 import os
@@ -36,9 +36,9 @@ from .urls import owner_url, owner_url_for
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 30  # seconds without the server's answer, after which it is given up; another's migration is waited for longer
-_GLANCE = "set local lock_timeout = '200ms'"  # a migration may hold what is looked at for as long as it takes
-# Advisory locks anybody can take. This one takes privileges on the table, which only its owner has.
+_PATIENCE = 30  # seconds to wait for the server's answer; another process's migration may take longer
+_GLANCE = "set local lock_timeout = '200ms'"  # a running migration may lock the table that is read
+# Any role can acquire advisory locks. This lock requires privileges on the table, which only its owner has.
 _LOCK = "lock table public.migration_lock in share update exclusive mode"
 _MAKE_LOCK = """
 do $$
@@ -58,7 +58,7 @@ begin
 end;
 $$
 """
-# The owner of the schema, now or once it is made, and whether this user may act as that role.
+# The owner of the schema (if necessary, the one that it will get), and whether this user may act as that role.
 _OWNER = """
 select r.rolname, pg_has_role(r.oid, 'member'), r.rolname = current_user
 from pg_roles r
@@ -74,7 +74,7 @@ set sha256 = f.sha256
 from unnest(%s::text[], %s::text[]) f (version, sha256)
 where m.version = f.version and m.sha256 is null
 """
-# The header is to be completed by who writes the migration; `make check` refuses it as it is.
+# The author of the migration completes the header; `make check` refuses an incomplete one.
 _TEMPLATE = """-- migrate:up
 -- compatible: {version} (older code that goes on working; otherwise: breaks: why, and backfill: NAME of db/backfills)
 
@@ -83,7 +83,7 @@ _TEMPLATE = """-- migrate:up
 
 """
 _HAS_HASHES = "select from pg_attribute where attrelid = to_regclass('schema_migrations') and attname = 'sha256'"
-# Invalid indexes: "create index concurrently" leaves one when it fails, and "if not exists" would take it for an index.
+# Invalid indexes: a failed "create index concurrently" leaves one, which "if not exists" would accept as the index.
 _INVALID = """
 select i.indexrelid::regclass::text
 from pg_index i
@@ -123,7 +123,7 @@ def migrate(url: str | None = None, timeout: float = 0, *, contract: bool = Fals
         with _migrating(url, timeout) as (connection, owner):
             before = _applied(connection)
             if schema.compare(before).equal:
-                return []  # the process that we waited for did it
+                return []  # another process has applied them meanwhile
             schema.refuse_unknown(before, connection.info.dbname)
             with connection.transaction(force_rollback=True):  # see _applied
                 schema.refuse_edited(connection)
@@ -137,9 +137,9 @@ def migrate(url: str | None = None, timeout: float = 0, *, contract: bool = Fals
 
 
 def _is_current(url: str, timeout: float) -> bool:
-    """Return whether a database has this code's schema; wait where a migration at work keeps that from being read.
+    """Return whether a database has this code's schema. Waits while a running migration locks the table of versions.
 
-    Raises as `migrate` does where the database must not be migrated.
+    Raises the errors of `migrate` if the database must not be migrated.
     """
     try:
         for patience in _tries(url, timeout):
@@ -159,7 +159,7 @@ def _is_current(url: str, timeout: float) -> bool:
 
 
 def migrate_for(url: str, timeout: float) -> None:
-    """Migrate the database of a worker's URL as its owner: with OWNER_DATABASE_URL, if it is set.
+    """Migrate the database of a worker's URL as its owner, with OWNER_DATABASE_URL if that is set.
 
     A newer schema that supports this code stays unchanged.
     """
@@ -192,13 +192,13 @@ def roll_back(url: str | None = None) -> str:
 
 
 class _LockSessionLostError(Unavailable):
-    """The session that keeps others from migrating was lost, while dbmate may have gone on."""
+    """The session with the migration lock was lost, while dbmate may have continued."""
 
 
 def _complete(url: str, timeout: float, before: list[str], lost: _LockSessionLostError) -> list[str]:
-    """Return the versions that were applied, if the lock's session was lost only after dbmate had applied all of them.
+    """Complete a migration whose lock session was lost after dbmate had applied all versions. Return these.
 
-    What is left to do behind dbmate is done then. Raises Unavailable with the schema's version otherwise.
+    The remaining steps after dbmate are done here. Otherwise raises Unavailable with the schema version.
     """
     with _migrating(url, timeout) as (connection, _):
         after = _applied(connection)
@@ -212,9 +212,9 @@ def _complete(url: str, timeout: float, before: list[str], lost: _LockSessionLos
 
 @contextmanager
 def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, str | None]]:
-    """Keep other processes from migrating; yield a connection with the lock, and the schema's owner if it is another.
+    """Acquire the migration lock. Yield its connection, and the schema's owner if that is another role.
 
-    It is a lock of the transaction, since a transaction pooler would lose one of the session.
+    The lock belongs to the transaction, since a pooler in transaction mode would lose a session's lock.
     """
     connection, is_locked = None, False
     try:
@@ -237,10 +237,10 @@ def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, s
 
 
 def _tries(url: str, timeout: float) -> Iterator[float]:
-    """Yield the seconds that a server at its limit is waited for, once for each try while another process migrates.
+    """Yield the seconds to wait for a full server, once for each attempt while another process migrates.
 
-    Who waits holds no connection between two tries, which are soon a second apart: on a small server the process that
-    migrates needs the connections and the processor.
+    No connection is held between attempts, which are soon a second apart: on a small server the migrating process needs the
+    connections and the CPU.
     """
     yield timeout
     logger.info("waiting for another process that migrates %s", printable(database_name(url)))
@@ -250,9 +250,9 @@ def _tries(url: str, timeout: float) -> Iterator[float]:
 
 
 def _lock(connection: psycopg.Connection, owner: str | None) -> bool:
-    """Prepare a transaction for migrating, and return whether it got the lock; the caller waits if another process has it."""
+    """Prepare a transaction for migrating. Return False if another process has the lock."""
     limits.lift(connection)
-    connection.execute(f"set local search_path = {SCHEMA_PATH}".encode())  # a pooler may change the session
+    connection.execute(f"set local search_path = {SCHEMA_PATH}".encode())  # a pooler may switch sessions between transactions
     if owner:
         connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
     if not _is_locked(connection):
@@ -274,7 +274,7 @@ def _owner(connection: psycopg.Connection) -> str | None:
 
 
 def make_migration_lock(connection: psycopg.Connection, owner: str | None = None) -> None:
-    """Create the table that migrating processes lock, unless it exists. owner: the role to own it, if it is another's."""
+    """Create the table that migrating processes lock, unless it exists. owner: its owner, if that is another role."""
     if _has_migration_lock(connection):
         return
     try:
@@ -283,7 +283,7 @@ def make_migration_lock(connection: psycopg.Connection, owner: str | None = None
                 connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
             connection.execute(_MAKE_LOCK)
     except (psycopg.errors.DuplicateTable, psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-        if not _has_migration_lock(connection):  # else another process has made it at the same time
+        if not _has_migration_lock(connection):  # otherwise another process has created it at the same time
             raise
 
 
@@ -292,12 +292,12 @@ def _has_migration_lock(connection: psycopg.Connection) -> bool:
 
 
 def lock_migrations(connection: psycopg.Connection) -> None:
-    """Wait until nobody migrates the database, and keep others from migrating until the transaction ends."""
+    """Wait for the migration lock and hold it until the transaction ends."""
     connection.execute(_LOCK)
 
 
 def _is_locked(connection: psycopg.Connection) -> bool:
-    """Try to lock the table until the transaction ends; return False where another process has done so."""
+    """Try to lock the table until the transaction ends. Return False if another process holds the lock."""
     try:
         with connection.transaction():
             connection.execute(f"{_LOCK} nowait")
@@ -307,18 +307,18 @@ def _is_locked(connection: psycopg.Connection) -> bool:
 
 
 def _applied(connection: psycopg.Connection) -> list[str]:
-    """Return what `schema.applied` does, and keep no lock.
+    """Return the result of `schema.applied` without keeping a lock.
 
-    The transaction goes on while dbmate works, and the first migration alters the table that was read. What is rolled back to
-    a savepoint gives its locks back.
+    The transaction stays open while dbmate works, and the first migration alters the table that was read. A rollback to a
+    savepoint releases its locks.
     """
     with connection.transaction(force_rollback=True):
         return schema.applied(connection)
 
 
 def _settle(connection: psycopg.Connection) -> None:
-    """Store the hashes of the files that dbmate has just applied, and make the functions and privileges fit what these made."""
-    if connection.execute(_HAS_HASHES).fetchone() is not None:  # the first migration makes the column
+    """Store the hashes of the files that dbmate has just applied, and update functions and privileges accordingly."""
+    if connection.execute(_HAS_HASHES).fetchone() is not None:  # the first migration creates the column
         paths = schema.files()
         connection.execute(_RECORD_HASHES, [[*map(schema.version_of, paths)], [*map(schema.file_hash, paths)]])
     restore_privileges(connection)
@@ -336,7 +336,7 @@ def _dbmate_with_backup(
     *,
     save: bool = True,
 ) -> None:
-    """Back up, then run dbmate's command for each step: up to a version, which is asked for when the one before is done."""
+    """Back up, then run dbmate's command for each step. Each step's target version is requested after the previous step."""
     if invalid := _invalid(connection):
         raise WrongState(f"nothing was migrated in {connection.info.dbname}: {invalid}")
     saved = None
@@ -353,7 +353,7 @@ def _dbmate_with_backup(
         for upto in steps:
             dbmate(target_of(connection), command, role=owner, upto=upto)
     except TomatoError as error:
-        with suppress(TomatoError, psycopg.Error), probe(url) as another:  # this one's transaction ends with a rollback
+        with suppress(TomatoError, psycopg.Error), probe(url) as another:  # this connection's transaction is rolled back
             _settle(another)
         way_back = (
             f"; the database before is in {saved}: “{command_line('restore')} {quote(str(saved))}” restores it" if saved else ""
@@ -363,7 +363,7 @@ def _dbmate_with_backup(
 
 
 def _how_far(url: str, connection: psycopg.Connection, before: list[str]) -> str:
-    """Return which schema version the database has after dbmate failed; on a new connection, if this one was lost as well."""
+    """Return the schema version after dbmate failed, read on a new connection if this one was lost as well."""
     try:
         return _stands(connection, before)
     except (TomatoError, psycopg.Error):
@@ -383,7 +383,7 @@ def _stands(connection: psycopg.Connection, before: list[str]) -> str:
 
 
 def _invalid(connection: psycopg.Connection) -> str:
-    """Return what failed index builds have left and what to do about it; empty if nothing is left."""
+    """Describe the invalid indexes of failed builds and the remedy, or return an empty string."""
     found = [f"{schema.invalid_index(name)}: {schema.drop_invalid_index(name)}" for (name,) in connection.execute(_INVALID)]
     return "; ".join([*found, f"then {command_line('migrate')}"]) if found else ""
 
@@ -397,9 +397,9 @@ def create_database(url: str, timeout: float = 0) -> None:
     try:
         connect_to(settings, 0).close()
         return
-    except Unavailable as error:  # the server, or the database, is not there, or closed to us: the maintenance database tells
+    except Unavailable as error:  # server or database is missing or closed: the next connection shows which
         if not timeout and isinstance(error.__cause__, psycopg.errors.ConnectionTimeout):
-            raise  # a server that never answers does so at no database
+            raise  # a server that does not answer has no database that does
     try:
         server = maintenance(url, timeout)
     except Unavailable as error:
@@ -410,14 +410,14 @@ def create_database(url: str, timeout: float = 0) -> None:
         if server.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
             _create(server, name)
         else:
-            connect_to(settings, timeout).close()  # unless another process has made it since, this tells what is wrong
+            connect_to(settings, timeout).close()  # raises the reason, unless another process has created it since
 
 
 def _create(server: psycopg.Connection, name: str) -> None:
     try:
         create_utf8(server, name)
     except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-        pass  # another process was first
+        pass  # another process has created it first
     except psycopg.errors.InsufficientPrivilege as error:
         user = server.info.user
         raise NotAllowed(
@@ -431,7 +431,7 @@ def _create(server: psycopg.Connection, name: str) -> None:
 
 
 def create_utf8(server: psycopg.Connection, name: str) -> None:
-    """Create an empty database encoded in UTF8, whatever the server's other databases are.
+    """Create an empty database encoded in UTF8, independent of the server's other databases.
 
     Its locale is the server's if that supports UTF8, else C.UTF-8, or C if the server's machine lacks that.
     """
@@ -461,7 +461,7 @@ def _status() -> None:
 
 
 def _new(name: str) -> Path:
-    """Create an empty migration with this name; it needs a checkout."""
+    """Create an empty migration with this name. Needs a checkout."""
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise InvalidValue(f"a migration's name must consist of a-z, 0-9 and _, such as host_owner, not {quoted(name)}")
     if checkout() is None:

@@ -1,4 +1,4 @@
-"""Loading a dump of an older schema: into a scratch database of that schema, which is then migrated."""
+"""Load of a dump of an older schema, through a scratch database of that schema, which is then migrated."""
 
 import os
 import threading
@@ -23,7 +23,7 @@ from .dbmate import dbmate
 from .migrate import migrate
 from .scratch import scratch_database
 
-_CHUNK = 1 << 18  # bytes that are read at once
+_CHUNK = 1 << 18  # bytes per read
 _NAME = "tomato-dao load"
 
 
@@ -37,12 +37,12 @@ def load_older(
 ) -> Summary:
     """Load a dump of an older schema, all or nothing, into a database with this code's schema.
 
-    The rows are loaded into a scratch database on the same server, which has the dump's schema. It is migrated, backfills
-    included, and its rows are then loaded in one transaction. It needs space for a copy of the rows, and a user who may
-    create databases. The scratch database is dropped at the end, or after a kill by the next process that creates one.
+    The rows are loaded into a scratch database with the dump's schema on the same server. It is migrated, including backfills,
+    and its rows are then loaded in one transaction. This needs space for a copy of the rows, and a user who may create
+    databases. The scratch database is dropped at the end, or, after a kill, by the next process that creates one.
 
-    url: of the tables' owner. replace, merge, progress and errors: as for `transfer.load.load`; NotAllowed also if the user
-    may not create databases.
+    url: the URL of the tables' owner. replace, merge, progress and errors: as for `transfer.load.load`; also raises NotAllowed
+    if the user may not create databases.
     """
     start = time.monotonic()
 
@@ -74,7 +74,7 @@ def load_older(
 
 @contextmanager
 def _scratch(url: str) -> Iterator[str]:
-    """Provide a scratch database. The error for a user who may not create one says what it is needed for."""
+    """Provide a scratch database. The error for a user who may not create one explains its purpose."""
     with ExitStack() as stack:
         try:
             scratch = stack.enter_context(scratch_database(url, migrated=False))
@@ -88,7 +88,7 @@ def _transactions(url: str, versions: Sequence[str] | None = None) -> Transactio
 
 
 def _migrate(url: str, progress: Report) -> None:
-    """Migrate a scratch database to this code's schema; backfills that contract migrations wait for are run."""
+    """Migrate a scratch database to this code's schema, and run the backfills that contract migrations require."""
     progress(Progress("migrating", None, 0, 0))
     with probe(url, application_name=_NAME) as connection:
         while migrate(url, save=False) or rollout.next_contract(connection):
@@ -99,7 +99,7 @@ def _migrate(url: str, progress: Report) -> None:
 
 
 def _carry(source: Transactions, target: Transactions, *, replace: bool, merge: bool, progress: Report) -> dict[str, int]:
-    """Copy the rows of one database into another, as a dump and load without a file."""
+    """Copy the rows of one database into another, by a dump and load without a file."""
     failures: list[BaseException] = []
     reading, writing = os.pipe()
 
@@ -108,8 +108,8 @@ def _carry(source: Transactions, target: Transactions, *, replace: bool, merge: 
             with os.fdopen(writing, "wb") as output:
                 dump(source, output)
         except BrokenPipeError:
-            pass  # the other side failed, and tells why
-        except BaseException as error:  # noqa: BLE001 (raised below, in the thread that waits)
+            pass  # the other side failed and reports the reason
+        except BaseException as error:  # noqa: BLE001 (raised below, in the waiting thread)
             failures.append(error)
 
     writer = threading.Thread(target=write, name="tomato-dao carry", daemon=True)

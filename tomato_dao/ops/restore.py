@@ -39,8 +39,8 @@ _WAS_DISTRIBUTED = (
     "usage records were on a cluster's workers when the backup was made, and are on this server now; to distribute them anew, "
     "add workers and run %s (docs/guides/scale.md)"
 )
-_PATIENCE_LOST = 10.0  # seconds for which a server is asked what became of the swap
-_PATIENCE = 3.0  # seconds; a server under load needs some of them to see that a client is gone
+_PATIENCE_LOST = 10.0  # seconds to find out the outcome of the swap
+_PATIENCE = 3.0  # seconds; a server under load takes some to notice that a client is gone
 _SESSIONS = """
 select coalesce(nullif(a.application_name, ''), 'without a name') as application, count(*) as sessions
 from pg_stat_activity a
@@ -110,8 +110,8 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
                 superuser = server.info.parameter_status("is_superuser") == "on"
                 options = [f"--dbname={make_conninfo(dbname=fresh)}"]
                 if not superuser:
-                    options.append("--no-owner")  # all becomes the user's own
-                # no other server has a database of this name
+                    options.append("--no-owner")  # the user becomes the owner of everything
+                # the name exists on no other server
                 with probe(with_database(url, fresh), path=CATALOG_PATH) as restored:
                     _fill(target_of(restored), *options, os.fspath(file.absolute()))
                     give_to_owner(restored)
@@ -129,7 +129,7 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
 
 
 def _fill(target: Target, *arguments: str) -> None:
-    """Run pg_restore. One error is accepted: that of a setting in a newer server's backup which an older server lacks."""
+    """Run pg_restore. One error is accepted: an older server does not know a setting in a newer server's backup."""
     try:
         run_program("pg_restore", target, "--exit-on-error", *arguments)
     except TomatoError as error:
@@ -155,7 +155,7 @@ def _check_is_backup(file: Path) -> None:
 
 
 def _refuse_while_connected(server: psycopg.Connection, name: str) -> None:
-    """Raise Busy if a database has sessions. Workers that have just stopped get a moment to end theirs."""
+    """Raise Busy if a database has sessions. Workers that are just stopping get a moment to end theirs."""
     deadline = monotonic() + _PATIENCE
     while found := server.execute(_SESSIONS, [name]).fetchall():
         if monotonic() < deadline:
@@ -186,7 +186,7 @@ def _create(server: psycopg.Connection, name: str, *, like: str) -> None:
 
 
 def _swap(url: str, server: psycopg.Connection, name: str, fresh: str, *, end_sessions: bool) -> str | None:
-    """Give the new database the name of the present one, and that one another name, in one transaction.
+    """Swap the databases in one transaction: rename the present one, and give its name to the new one.
 
     If the session is lost meanwhile, a new session finds out the outcome.
     """
@@ -195,7 +195,7 @@ def _swap(url: str, server: psycopg.Connection, name: str, fresh: str, *, end_se
         server.execute(rename.format(sql.Identifier(fresh), sql.Identifier(name)))
         return None
     kept = f"{name}_before_{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    _allow(server, name, "false")  # so that none comes back in between
+    _allow(server, name, "false")  # so that none reconnects in between
     try:
         if end_sessions:
             server.execute(_END_SESSIONS, [name])
@@ -217,7 +217,7 @@ def _swap(url: str, server: psycopg.Connection, name: str, fresh: str, *, end_se
 
 
 def _reopened(url: str, name: str, kept: str) -> bool:
-    """Return whether the databases were swapped, and allow sessions in the previous one again."""
+    """Allow sessions in the previous database again. Return whether the databases were swapped."""
     try:
         with maintenance(url, _PATIENCE_LOST) as server:
             swapped = _exists(server, kept)

@@ -27,14 +27,14 @@ OWNER, APP, READER = ROLES = ("tomato_owner", "tomato_app", "tomato_reader")
 def make_roles(url: str) -> None:
     """Create the roles of db/roles unless they exist, and grant them their privileges in a database; create it if needed.
 
-    url: of a superuser, or of a user who may create roles and owns the database. Raises NotAllowed for any other user, and
-    WrongSchema if the schema is newer than this code or has objects of other owners.
+    url: the URL of a superuser, or of a user who may create roles and owns the database. Raises NotAllowed for any other user,
+    and WrongSchema if the schema is newer than this code or has objects of other owners.
     """
     create_database(url)
     with probe(url) as connection:
         schema.refuse_unknown(schema.applied(connection), connection.info.dbname)  # its tables may need other privileges
     with probe(url, path=CATALOG_PATH) as connection:
-        refuse_planted(connection)  # all that is in the schema becomes the owner's
+        refuse_planted(connection)  # tomato_owner becomes the owner of all objects in the schema
         try:
             make_migration_lock(connection)
             _run_scripts(connection)
@@ -53,8 +53,8 @@ def make_roles(url: str) -> None:
 def _run_scripts(connection: psycopg.Connection) -> None:
     """Run the scripts of db/roles in one transaction.
 
-    Roles belong to the whole server. If another process creates them at the same time, this one fails once that has
-    committed, and succeeds when it is repeated.
+    Roles belong to the whole server. If another process creates them at the same time, this transaction fails when that one
+    commits, and is retried.
     """
     for pause in islice(pauses(0.1, 1), 5):
         try:
@@ -72,7 +72,7 @@ def _run_scripts(connection: psycopg.Connection) -> None:
 
 
 def _pin_settings(connection: psycopg.Connection) -> None:
-    """Give the roles the settings that sessions pin, since sessions behind a pooler cannot."""
+    """Set the pinned settings for the roles, since sessions behind a pooler cannot set them."""
     pin = sql.SQL("alter role {} set {} = {}")
     for role in map(sql.Identifier, ROLES):
         for name, value in pins.PINNED.items():

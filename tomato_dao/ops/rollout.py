@@ -1,4 +1,4 @@
-"""The order of a rolling deployment: expand migrations first, a contract migration when nothing needs what it removes."""
+"""Order of a rolling deployment: expand migrations first, and a contract migration once no worker needs the old schema."""
 
 import logging
 from collections.abc import Iterator
@@ -13,21 +13,21 @@ from . import backfills
 
 logger = logging.getLogger(__name__)
 
-STOPPED = 3  # the exit code of “migrate” where it stopped before a contract migration
+STOPPED = 3  # the exit code of “migrate” if it stopped before a contract migration
 
 
 def steps(connection: psycopg.Connection, *, contract: bool = False) -> Iterator[str]:
-    """Yield the versions up to which to migrate, one after the other, until all are applied or one has to wait.
+    """Yield the target versions of successive migration steps, until all are applied or one has to wait.
 
-    The caller applies each before asking for the next. A contract migration waits until its backfill is finished and,
-    unless `contract` is true, until no worker is connected whose code it no longer supports; a warning says so.
+    The caller applies each step before requesting the next. A contract migration waits until its backfill is finished and,
+    unless `contract` is true, until no worker is connected whose code it no longer supports. A warning gives the reason.
     """
     found = {migration.version: migration for migration in rolling.migrations()}
     before: list[str] | None = None
     while (pending := _pending(connection)) and pending != before:
         first, *others = (found[version] for version in pending)
         if pending == [*found]:
-            yield pending[-1]  # of a new database, which holds no rows, and which no worker can use
+            yield pending[-1]  # a new database has no rows, and no worker can use it
         elif first.is_contract and (reason := _obstacle(connection, first, contract=contract)):
             logger.warning("stopped before the contract migration %s: %s", first.path.stem, reason)
             return
@@ -45,12 +45,12 @@ def next_contract(connection: psycopg.Connection) -> Migration | None:
 
 
 def _pending(connection: psycopg.Connection) -> list[str]:
-    with connection.transaction(force_rollback=True):  # keep no lock: what is applied meanwhile alters these tables
+    with connection.transaction(force_rollback=True):  # keep no lock: migrations alter these tables meanwhile
         return schema.compare(schema.applied(connection)).pending
 
 
 def _obstacle(connection: psycopg.Connection, migration: Migration, *, contract: bool) -> str:
-    """Return why a contract migration has to wait and what to do; empty if it can be applied."""
+    """Return the reason why a contract migration has to wait and the remedy, or an empty string."""
     with connection.transaction(force_rollback=True):
         if migration.backfill and not backfills.is_done(connection, migration.backfill):
             return (

@@ -52,7 +52,7 @@ def with_database(url: str, name: str) -> str:
 
 
 def _copy_database(server: psycopg.Connection, name: str, template: str) -> None:
-    # Copying files takes a third of the time of logging every page, where no checkpoint has to wait for a disk.
+    # Copying files takes a third of the time of logging every page, unless a checkpoint has to wait for a disk.
     (is_synced,) = server.execute("select current_setting('fsync')::bool").fetchone() or (True,)
     copy = sql.SQL("create database {} template {} strategy {}")
     strategy = sql.SQL("wal_log" if is_synced else "file_copy")
@@ -63,7 +63,7 @@ def _copy_database(server: psycopg.Connection, name: str, template: str) -> None
 
 
 def _drop(server: psycopg.Connection, name: str, url: str) -> None:
-    """Drop a scratch database as `drop_database` does, by the session that made it where the server has not ended it since."""
+    """Drop a scratch database like `drop_database`, in the session that created it if that is still open."""
     try:
         _drop_with(server, name)
     except psycopg.OperationalError:

@@ -1,4 +1,4 @@
-"""`tomato-dao undistribute`: brings distributed usage records back to the coordinator."""
+"""`tomato-dao undistribute`: move distributed usage records back to the coordinator."""
 
 from collections.abc import Sequence
 from time import monotonic
@@ -19,7 +19,7 @@ from .distributed import TABLES
 from .migrate import make_migration_lock
 from .urls import owner_url
 
-# PostgreSQL 18 names what is not null; Citus builds each table anew under another name.
+# PostgreSQL 18 names not-null constraints; Citus rebuilds each table under another name.
 _NAMES = """
 select format('alter table %%s rename constraint %%I to %%I', c.oid::regclass, k.conname, n.named)
 from pg_constraint k
@@ -31,13 +31,13 @@ where k.contype = 'n' and c.oid = any(%s::regclass[]) and k.conname <> n.named
 
 
 def undistribute(url: str | None = None, *, dry_run: bool = False) -> list[str]:
-    """Bring distributed usage records back, and return what was done, or with dry_run what would be, a line for each step.
+    """Move distributed usage records back, and return a line for each step (with dry_run, each planned step).
 
-    url: the owner's (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). The schema is then
-    as the migrations made it. What was interrupted is taken up where it stopped.
+    url: the owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). Afterwards the schema is
+    that of the migrations. An interrupted run is continued.
 
-    Raises WrongState where nothing is distributed, WrongSchema where the schema is not this code's, Unavailable where a
-    worker does not answer, Busy where others keep the tables locked.
+    Raises WrongState if nothing is distributed, WrongSchema if the schema is not this code's, Unavailable if a worker does not
+    answer, and Busy if other sessions lock the tables.
     """
     with probe(url or owner_url(), application_name="tomato-dao undistribute") as connection:
         refuse_planted(connection)
@@ -55,7 +55,7 @@ def undistribute(url: str | None = None, *, dry_run: bool = False) -> list[str]:
             with connection.transaction():
                 begin(connection)
                 distributed.stop_writers(connection, "exclusive")
-                connection.execute("set local citus.multi_shard_modify_mode = sequential")  # or a transaction takes one table
+                connection.execute("set local citus.multi_shard_modify_mode = sequential")  # or one table per transaction
                 for table in reversed(there):
                     connection.execute("select undistribute_table(%s::regclass)", [table])
                 for (rename,) in connection.execute(_NAMES, [list(TABLES)]).fetchall():
@@ -72,7 +72,7 @@ def undistribute(url: str | None = None, *, dry_run: bool = False) -> list[str]:
 
 
 def _validate(connection: psycopg.Connection) -> None:
-    """Hold all records against the foreign key, while others write; what a removal missed goes first."""
+    """Validate the foreign key while others write, after deleting the records of removed objects."""
     with connection.transaction():
         limits.lift(connection)
         distributed.validate_foreign_key(connection)

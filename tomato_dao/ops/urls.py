@@ -1,13 +1,13 @@
-"""The database's URLs: what the environment says, else the embedded server's."""
+"""The database's URLs, from the environment or of the embedded server."""
 
 import os
 
 
 def database_url() -> str:
-    """Return the database's URL: DATABASE_URL, else that of the embedded server, which is started where it isn't running."""
+    """Return DATABASE_URL, else the URL of the embedded server, which is started if necessary."""
     if url := _named("DATABASE_URL"):
         return url
-    from . import embedded  # needs the extra of that name, and costs 5 ms
+    from . import embedded  # needs the extra “embedded”, and costs 5 ms
 
     return embedded.start()
 
@@ -28,5 +28,5 @@ def owner_url_for(url: str) -> str:
 
 
 def _named(variable: str) -> str | None:
-    """Return a URL of the environment, without the newline or blank that a file or a shell may have left around it."""
+    """Return a URL of the environment, without surrounding white space from a file or a shell."""
     return os.environ.get(variable, "").strip() or None

@@ -1,4 +1,4 @@
-"""`tomato-dao doctor --watch N`: a page every N seconds about the work of all workers and their waits."""
+"""`tomato-dao doctor --watch N`: print a page about the workers' calls and waits every N seconds."""
 
 import sys
 from collections import Counter
@@ -19,11 +19,11 @@ from .examinations import BAD, NOTE, examine
 from .examinations.findings import rows
 from .urls import owner_url
 
-_CLEAR = "\x1b[H\x1b[2J"  # of a terminal
-_LOOKS = 20  # a page, no more often than _SHORTEST
-_SHORTEST = 0.1  # seconds between two looks
-_EXAMINED = 10  # seconds for which the doctor's findings are shown
-_SHOWN = 15  # queries
+_CLEAR = "\x1b[H\x1b[2J"  # clears a terminal
+_LOOKS = 20  # samples per page, at intervals of at least _SHORTEST
+_SHORTEST = 0.1  # minimum seconds between two samples
+_EXAMINED = 10  # seconds after which the doctor's findings are refreshed
+_SHOWN = 15  # queries on a page
 
 
 def watch(seconds: float, pool_size: int) -> None:
@@ -43,7 +43,7 @@ def watch(seconds: float, pool_size: int) -> None:
 
 @dataclass(slots=True)
 class _Work:
-    """A query as it was seen at work: how often, its longest call, what it waited for."""
+    """Samples of a running query: their number, its longest call, and its waits."""
 
     seen: int = 0
     longest: float = 0
@@ -51,12 +51,12 @@ class _Work:
 
 
 def _pages(connection: psycopg.Connection, seconds: float, pool_size: int) -> Iterator[list[str]]:
-    """Look many times within each period, and make a page of what was seen."""
+    """Sample the sessions many times within each period, and yield a page of the results."""
     place = f"{connection.info.dbname} on {connection.info.host}:{connection.info.port}"
     examined, advised = 0.0, ""
     while True:
         if not examined or monotonic() > examined + _EXAMINED:
-            findings = list(examine(connection, pool_size, without=("queries",)))  # it has its own, of now
+            findings = list(examine(connection, pool_size, without=("queries",)))  # the page has its own, current ones
             levels = ((BAD, "to do"), (NOTE, "worth a look"))
             found = [(words, [f.topic for f in findings if f.level == level]) for level, words in levels]
             advised = "; ".join(f"{words}: {', '.join(topics)}" for words, topics in found if topics) or "all is well"
@@ -84,7 +84,7 @@ def _look(connection: psycopg.Connection, work: dict[str, _Work]) -> None:
 
 
 def _header(before: dict[str, Any], after: dict[str, Any], sessions: list[dict[str, Any]]) -> list[str]:
-    """Return the lines about the server as a whole: rates since the last page."""
+    """Return the lines about the whole server: rates since the last page."""
     passed = max(after["now"] - before["now"], 0.001)
     grown = {name: max(after[name] - before[name], 0) for name in ("transactions", "hit", "read", "rows_written")}
     blocks = grown["hit"] + grown["read"]
@@ -107,7 +107,7 @@ def _header(before: dict[str, Any], after: dict[str, Any], sessions: list[dict[s
 
 
 def _table(work: dict[str, _Work], looks: int) -> list[str]:
-    """Return the busiest queries: sessions at work on it on average, its longest call so far, and its waits."""
+    """Return the busiest queries, each with its average number of running sessions, longest call and waits."""
     if not work:
         return [f"no query was at work in {counted(looks, 'look')}"]
     busiest = sorted(work.items(), key=lambda item: (-item[1].seen, item[0]))[:_SHOWN]

@@ -1,4 +1,4 @@
-"""The doctor's examinations: each examination looks at one thing and says what it found and what to do."""
+"""The doctor's examinations. Each examines one topic and returns its findings with advice."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -55,7 +55,7 @@ def examinations(connection: psycopg.Connection, pool_size: int) -> dict[str, Ca
         "queries": lambda: queries(connection),
         "backup": lambda: backup(connection),
     }
-    with suppress(psycopg.Error):  # the others tell
+    with suppress(psycopg.Error):  # the others are shown
         if distributed.distributed(connection):
             found["cluster"] = lambda: cluster(connection)
     return found

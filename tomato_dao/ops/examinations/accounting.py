@@ -1,4 +1,4 @@
-"""Accounting: how far it has come, what waits for it, and a run that is not finished."""
+"""Accounting: the latest settled window, waiting records, and an unfinished run."""
 
 from datetime import UTC, datetime
 
@@ -8,8 +8,8 @@ from ...sql.wording import counted
 from ..cli import duration
 from .findings import NOTE, OK, Finding, rows
 
-LONG_UNSETTLED = 3600  # seconds since the end of the newest settled window, while records wait
-MANY_WAITING = 1200  # seconds for which a record of a host may wait until it is rolled up
+LONG_UNSETTLED = 3600  # seconds since the end of the newest settled window, if records wait
+MANY_WAITING = 1200  # seconds that a host's record may wait for the rollup
 _STEPS = {
     **dict.fromkeys(range(-5, -1), "looks for what an old installation left to be done, level {level} of 4"),
     -1: "looks for longer records that an old installation left to be built",

@@ -1,4 +1,4 @@
-"""Backups, and what restores and killed commands have left."""
+"""Backups, and leftovers of restores and killed commands."""
 
 import os
 import time
@@ -13,11 +13,11 @@ from ..backup import backup_directory, backups, unfinished
 from ..cli import duration, megabytes
 from .findings import NOTE, OK, Finding, rows
 
-OLD = 7 * 86400  # seconds, of a backup and of what a restore has kept
+OLD = 7 * 86400  # maximum age of a backup and of a kept database in seconds
 
 
 def backup(connection: psycopg.Connection) -> Finding:
-    """Examine the last backup's age, and what restores and killed commands have left."""
+    """Examine the last backup's age, and leftovers of restores and killed commands."""
     kept = rows(connection, "kept_databases")
     details = [
         f"{row['name']}, kept by a restore {duration(row['seconds'])} ago"

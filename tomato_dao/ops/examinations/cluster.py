@@ -1,4 +1,4 @@
-"""The workers of a Citus cluster, where usage records are distributed: whether they answer, and what is where."""
+"""The workers of a Citus cluster with distributed usage records: their availability and their share of the rows."""
 
 import psycopg
 
@@ -9,8 +9,8 @@ from .. import distributed
 from ..cli import megabytes
 from .findings import BAD, NOTE, OK, Finding
 
-UNEVEN = 1.5  # times as much on one worker as on another
-WORTH = 100_000_000  # bytes on a worker, below which nobody minds
+UNEVEN = 1.5  # ratio of the sizes on two workers
+WORTH = 100_000_000  # bytes on a worker below which the ratio does not matter
 
 _WORKERS = """
 select n.nodename || ':' || n.nodeport as worker, n.isactive, coalesce(a.success, false) as answers, a.result
@@ -26,7 +26,7 @@ where s.table_name = any(array['public.usage_records', 'public.usage_due', 'publ
 group by 1
 order by 1
 """
-# A second version is in PL/pgSQL, the schema's own in SQL.
+# A distributed version is in PL/pgSQL, the schema's own in SQL.
 _FIRST_VERSION = """
 select exists (
   select from pg_catalog.pg_proc p
@@ -37,7 +37,7 @@ select exists (
 
 
 def cluster(connection: psycopg.Connection) -> Finding:
-    """Examine the workers: those that don't answer, what is missing of the distributed shape, and whether sizes are even."""
+    """Examine workers that do not answer, missing parts of the distributed shape, and uneven sizes."""
     workers = connection.execute(_WORKERS).fetchall()
     details, advice = [], []
     for worker, is_active, answers, said in workers:

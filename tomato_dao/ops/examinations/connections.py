@@ -1,4 +1,4 @@
-"""The connection limit, and how it is raised."""
+"""The connection limit, and the steps to raise it."""
 
 import ipaddress
 from pathlib import Path
@@ -16,7 +16,7 @@ _SHARED_PER_CONNECTION = 50_000  # bytes of shared memory, measured with Postgre
 
 
 def connections(connection: psycopg.Connection, pool_size: int) -> Finding:
-    """Examine whether a worker process with a pool of *pool_size* connections, and those beside it, finds room."""
+    """Examine whether there is room for a worker process with a pool of *pool_size*, and its sessions outside the pool."""
     figures = capacity(connection)
     fit = figures.room // (pool_size + BESIDE)
     by_application: dict[str, list[str]] = {}
@@ -42,7 +42,7 @@ def connections(connection: psycopg.Connection, pool_size: int) -> Finding:
 
 
 def steps_for_more_connections(allowed: int, wanted: int, server: dict[str, Any], *, local: bool) -> list[str]:
-    """Return what an operator types so that a server allows so many connections, and what that costs."""
+    """Return the steps that raise max_connections to a number, and their cost."""
     cost = (wanted - allowed) * _SHARED_PER_CONNECTION
     steps = [
         "first try fewer worker processes, smaller pools or a pooler, which cost nothing; else, as a superuser in psql:",

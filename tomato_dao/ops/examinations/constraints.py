@@ -1,4 +1,4 @@
-"""Rules that the database does not hold any more: constraints not valid, triggers disabled, sequences near their end."""
+"""Rules that the database does not enforce: invalid constraints, disabled triggers, sequences near their end."""
 
 import psycopg
 
@@ -6,11 +6,11 @@ from ...sql.wording import counted
 from .findings import BAD, NOTE, OK, SHOWN, Finding, rows
 
 _OF_SMALLER_TYPES = (2**15 - 1, 2**31 - 1)
-NEARLY_USED, USED = 0.75, 0.9  # parts of a sequence's numbers
+NEARLY_USED, USED = 0.75, 0.9  # used fraction of a sequence's range
 
 
 def constraints(connection: psycopg.Connection) -> Finding:
-    """Examine whether all constraints hold for all rows, and all triggers fire."""
+    """Examine whether all constraints are validated and all triggers enabled."""
     loose, disabled = rows(connection, "storage.constraints_not_valid"), rows(connection, "storage.disabled_triggers")
     details = [
         f"{row['name']} on {row['on_table']} "
@@ -42,7 +42,7 @@ def constraints(connection: psycopg.Connection) -> Finding:
 
 
 def sequences(connection: psycopg.Connection) -> Finding:
-    """Examine how much of their numbers the sequences have used."""
+    """Examine the used fraction of each sequence's range."""
     found = rows(connection, "storage.sequences", SHOWN)
     full = [row for row in found if (row["used"] or 0) > NEARLY_USED]
     summary = counted(found[0]["sequences"] if found else 0, "sequence")

@@ -12,12 +12,12 @@ from ...sql import query_files
 
 _QUERIES = query_files.load(schema.DB_DIR / "operations")
 OK, NOTE, BAD, UNKNOWN, ABSENT = "ok", "note", "bad", "unknown", "absent"
-SHOWN = 8  # tables, or other things that there may be many of
+SHOWN = 8  # maximum number of listed tables or other objects
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of an examination: level ok, note, bad or unknown; a line; more lines; what to do; figures for machines."""
+    """Result of an examination: level (ok, note, bad or unknown), a line, details, advice, and figures for machines."""
 
     topic: str
     level: str
@@ -34,7 +34,7 @@ def rows(connection: psycopg.Connection, name: str, *values: object, path: str |
     """
     query = _QUERIES[f"doctor_{name}" if "." in name else f"doctor.{name}"]
     with (
-        connection.transaction(force_rollback=True),  # ends the path, also in a transaction of the caller's
+        connection.transaction(force_rollback=True),  # resets the path even within a caller's transaction
         psycopg.RawCursor(connection, row_factory=dict_row) as cursor,
     ):
         cursor.execute(f"set local search_path = {path or CATALOG_PATH}".encode())

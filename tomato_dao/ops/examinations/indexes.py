@@ -7,9 +7,9 @@ from ...server.commands import command_line
 from ..cli import duration, megabytes
 from .findings import BAD, NOTE, OK, Finding, rows
 
-LARGE = 10_000_000  # bytes of an index that nobody uses
-OFTEN_READ = 100, 10_000  # times that a table was read as a whole, and its rows
-LONG_ENOUGH = 7 * 86400  # seconds of statistics, after which such an index may go
+LARGE = 10_000_000  # bytes of an unused index
+OFTEN_READ = 100, 10_000  # sequential scans of a table, and its rows
+LONG_ENOUGH = 7 * 86400  # seconds of statistics after which an unused index is reported
 
 
 def indexes(connection: psycopg.Connection) -> Finding:

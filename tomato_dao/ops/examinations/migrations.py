@@ -1,4 +1,4 @@
-"""The schema's version, and objects in it that its owner did not make."""
+"""The schema version, and objects in the schema that belong to other roles."""
 
 import psycopg
 
@@ -12,8 +12,8 @@ from .findings import BAD, NOTE, OK, Finding
 
 
 def migrations(connection: psycopg.Connection) -> Finding:
-    """Examine which migrations the database has, and who made what is in the schema."""
-    if strange := planted(connection):  # before anything of the schema is read
+    """Examine the database's migrations, and the owners of objects in the schema."""
+    if strange := planted(connection):  # before any object of the schema is read
         summary = f"{counted(len(strange), 'object')} in {SCHEMA} that are not owned by the database's owner"
         return Finding("schema", BAD, summary, strange, [advice_on_planted(connection)], {"planted": strange})
     have = schema.applied(connection)

@@ -1,4 +1,4 @@
-"""The named queries that take the server the most time."""
+"""The named queries with the highest total execution time."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from ...server.session import CATALOG_PATH
 from ...sql.wording import counted
 from .findings import ABSENT, OK, Finding, rows
 
-_LENT = "tomato_doctor_lends"  # a schema that nobody ever sees
+_LENT = "tomato_doctor_lends"  # a schema that no other session sees
 _MOST = 10
 
 
 def queries(connection: psycopg.Connection) -> Finding:
-    """List the named queries that took the most time in total."""
+    """List the named queries with the highest total execution time."""
     (statistics,) = rows(connection, "statistics")
     if schema := statistics["statements_schema"]:
         found = _slowest(connection, schema)
@@ -36,10 +36,10 @@ def _slowest(connection: psycopg.Connection, schema: str) -> list[dict[str, Any]
 
 
 def _slowest_by_a_lent_extension(connection: psycopg.Connection) -> list[dict[str, Any]]:
-    """Query pg_stat_statements with an extension that exists in this transaction only.
+    """Query pg_stat_statements by an extension that is created in this transaction only.
 
-    The server counts in shared memory, for all databases. An extension that stays would be in each backup, and a server
-    without the library could not restore it.
+    The server collects its statistics in shared memory, for all databases. A permanent extension would be part of each backup,
+    and a server without the library could not restore it.
     """
     with connection.transaction(force_rollback=True):
         connection.execute(f"create schema {_LENT}".encode())

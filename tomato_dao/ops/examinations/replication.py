@@ -1,4 +1,4 @@
-"""Traffic out of the server: WAL to standbys, slots and the archive, and notifications to listeners."""
+"""Output of the server: WAL for standbys, slots and the archive, and notifications for listeners."""
 
 import psycopg
 
@@ -6,12 +6,12 @@ from ...sql.wording import counted
 from ..cli import duration, megabytes
 from .findings import BAD, NOTE, OK, Finding, rows
 
-LAG = 60  # seconds that a standby may be behind
-FULL, NEARLY_FULL = 0.5, 0.1  # parts of the queue of notifications
+LAG = 60  # maximum lag of a standby in seconds
+FULL, NEARLY_FULL = 0.5, 0.1  # used fraction of the notification queue
 
 
 def replication(connection: psycopg.Connection) -> Finding:
-    """Examine slots that hold WAL, and standbys that are behind; on a standby, whether it gets and replays WAL."""
+    """Examine slots that retain WAL and standbys that lag; on a standby, examine receipt and replay of WAL."""
     slots, standbys, here = (rows(connection, f"health.{name}") for name in ("slots", "standbys", "standby"))
     level, details, advice = OK, [], []
     for row in slots:
@@ -82,7 +82,7 @@ def archiving(connection: psycopg.Connection) -> Finding:
 
 
 def notifications(connection: psycopg.Connection) -> Finding:
-    """Examine the queue of notifications, which a session that listens in an open transaction keeps from being emptied."""
+    """Examine the notification queue, whose cleanup a listening session in an open transaction prevents."""
     (found,) = rows(connection, "health.notifications")
     full = found["used"] > NEARLY_FULL
     return Finding(

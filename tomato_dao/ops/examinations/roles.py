@@ -1,4 +1,4 @@
-"""The roles of least privilege."""
+"""The roles of db/roles and their privileges."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from .findings import BAD, NOTE, OK, SHOWN, Finding, rows
 
 
 def examine_roles(connection: psycopg.Connection) -> Finding:
-    """Examine whether the roles of db/roles have what they need in a database, and nothing else."""
+    """Examine whether the roles of db/roles have exactly the privileges that they need in a database."""
     found = {row["name"]: row for row in rows(connection, "roles", list(ROLES))}
     me = f"this is {connection.info.user}"
     if not found:
@@ -39,7 +39,7 @@ def examine_roles(connection: psycopg.Connection) -> Finding:
 
 
 def _told_privileges(differences: list[dict[str, Any]]) -> list[str]:
-    """Lines about privileges that roles lack, and about those that they should not have."""
+    """Return lines about privileges that roles lack or have in excess."""
     lacking: dict[tuple[str, str], set[str]] = {}
     excess: dict[tuple[str, str], list[str]] = {}
     for row in differences:

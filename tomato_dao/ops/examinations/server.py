@@ -6,12 +6,12 @@ from psycopg import sql
 from ..cli import duration
 from .findings import BAD, NOTE, OK, Finding, rows
 
-# The newest minor versions when this version of tomato-dao was made, in November 2026. Each corrects faults of the ones before.
+# The newest minor versions in November 2026, when this version of tomato-dao was released.
 NEWEST = {15: 19, 16: 15, 17: 11, 18: 6}
 
 
 def server(connection: psycopg.Connection) -> Finding:
-    """Examine the server's settings, and whether it can be written to."""
+    """Examine the server's settings, and whether it is writable."""
     (server,) = rows(connection, "server")
     wrong = [
         f"{name} is off: {why}"

@@ -1,4 +1,4 @@
-"""Wear of a database: old transaction ids, damaged pages, other collations, a full disk, a cold cache."""
+"""State of the storage: old transaction ids, damaged pages, changed collations, disk space, cache hits."""
 
 import os
 from typing import Any
@@ -11,14 +11,14 @@ from ..cli import megabytes
 from .connections import is_local
 from .findings import BAD, NOTE, OK, Finding, rows
 
-LAST_ID = 2**31  # age of the oldest id at which ids would repeat; the server refuses writes shortly before
-OVERDUE, DANGEROUS = 1.5, 0.6  # times the age at which autovacuum freezes; parts of LAST_ID
-FEW_HITS, ENOUGH_READS = 0.9, 100_000  # part of the blocks that were found in the cache; blocks that make a judgement fair
-LITTLE_SPACE, NO_SPACE = 0.15, 0.05  # parts of a file system that are free
+LAST_ID = 2**31  # age of the oldest id at which ids would wrap around; the server refuses writes shortly before
+OVERDUE, DANGEROUS = 1.5, 0.6  # multiple of the age at which autovacuum freezes; fraction of LAST_ID
+FEW_HITS, ENOUGH_READS = 0.9, 100_000  # fraction of blocks found in the cache; minimum number of blocks for a finding
+LITTLE_SPACE, NO_SPACE = 0.15, 0.05  # free fraction of a file system
 
 
 def freezing(connection: psycopg.Connection) -> Finding:
-    """Examine the age of transaction ids and multixact ids, in all databases: at the end of either, all writes stop."""
+    """Examine the age of transaction and multixact ids in all databases. Before either wraps around, writes stop."""
     found = rows(connection, "storage.freezing")
     kinds = (("transactions", "transaction ids"), ("multixacts", "multixact ids"))
     level, details, advice = OK, [], []
@@ -70,7 +70,7 @@ def integrity(connection: psycopg.Connection) -> Finding:
 
 
 def cache(connection: psycopg.Connection) -> Finding:
-    """Examine how many blocks were found in shared_buffers."""
+    """Examine the fraction of blocks found in shared_buffers."""
     (found,) = rows(connection, "health.cache")
     blocks = found["hit"] + found["read"]
     ratio = found["hit"] / blocks if blocks else 1.0
@@ -91,7 +91,7 @@ def cache(connection: psycopg.Connection) -> Finding:
 
 
 def disk(connection: psycopg.Connection) -> Finding:
-    """Examine the free space where the server keeps its data, if that is on this machine and may be looked at."""
+    """Examine the free disk space of the server's data, if that is on this machine and accessible."""
     (places,) = rows(connection, "health.places")
     if not is_local(connection) or not places["data"]:
         why = "this user may not see where the data are" if is_local(connection) else "the server is on another machine"

@@ -1,4 +1,4 @@
-"""Tables: their size, their dead rows, their statistics and their gaps."""
+"""Tables: size, dead rows, statistics and bloat."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from ...transfer import catalog
 from ..cli import megabytes
 from .findings import BAD, NOTE, OK, SHOWN, Finding, rows
 
-MANY_DEAD = 10_000  # rows that are dead, where they are more than a fifth
-# Rows that were written since the last analyze, where they are more than half of the rows; seconds since it. Autovacuum looks
-# every minute, and a table that is a queue changes wholly in each.
+MANY_DEAD = 10_000  # minimum number of dead rows, if they are more than a fifth
+# Minimum number of rows written since the last analyze, if they are more than half of the rows, and seconds since it.
+# Autovacuum runs every minute, and a table that serves as a queue changes completely in that time.
 MANY_CHANGED, LONG_AGO = 10_000, 600
-LARGE, GAPS = 10_000_000, 0.5  # bytes of a table whose gaps are estimated; part of it that gaps may be
+LARGE, GAPS = 10_000_000, 0.5  # minimum bytes of a table for an estimate of bloat; maximum fraction of bloat
 
 
 def tables(connection: psycopg.Connection) -> Finding:
-    """Examine the tables' sizes, dead rows, statistics and gaps, and whether a dump can hold all of them."""
+    """Examine the tables' sizes, dead rows, statistics and bloat, and whether a dump can contain all of them."""
     found, sizes = rows(connection, "tables"), rows(connection, "storage.bloat", LARGE)
     dead = [row for row in found if row["dead"] > MANY_DEAD and row["dead"] > 0.2 * (row["live"] + row["dead"])]
     stale = [row for row in found if _is_stale(row) and row not in dead]

@@ -1,16 +1,16 @@
-"""The workers' own work: leases that ran out."""
+"""The workers' own work: expired leases."""
 
 import psycopg
 
 from ..cli import duration
 from .findings import NOTE, OK, Finding, rows
 
-GRACE, MANY = 3600, 10  # seconds after a lease's end; leases of a kind
-COUNTED = 1000  # leases of a kind at most
+GRACE, MANY = 3600, 10  # seconds after a lease's end; number of expired leases of a kind that is reported
+COUNTED = 1000  # maximum number of leases counted per kind
 
 
 def leases(connection: psycopg.Connection) -> Finding:
-    """Examine whether work is claimed again after its lease ran out, because a worker died or did not finish it."""
+    """Examine whether work is claimed again after its lease has expired, since a worker died or did not finish it."""
     found = rows(connection, "work.leases", GRACE, COUNTED)
     piled = [row for row in found if row["expired"] >= MANY]
     return Finding(

@@ -1,4 +1,4 @@
-"""The old backend's dump: read (reader.py) into temporary tables, joined there into rows, held against the schema's rules.
+"""The old backend's dump: read into temporary tables, joined into rows there, and checked against the schema's rules.
 
-models.py says where each field goes, rows.py and values.py how its value is read; the SQL is in db/legacy.
+reader.py reads the file, models.py maps the fields, rows.py and values.py convert the values; the SQL is in db/legacy.
 """

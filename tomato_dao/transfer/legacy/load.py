@@ -54,7 +54,7 @@ def load_legacy(
         try:
             refuse_planted(connection)
             schema.check(connection)
-            # Its temporary tables come before those of the schema, and after PostgreSQL's own.
+            # In the search_path the temporary tables come after PostgreSQL's own objects and before the schema.
             connection.execute(f"set search_path = pg_temp, {SCHEMA}".encode())
             staging = Staging(connection, progress)
             staging.read(chunks)

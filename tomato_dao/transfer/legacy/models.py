@@ -1,4 +1,4 @@
-"""The old backend's models, schema 0038 (docs/moving-from-django.md): where each of their fields goes."""
+"""The old backend's models, schema 0038 (docs/moving-from-django.md), and the mapping of their fields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ LAST_MIGRATION = "0038_auto__add_field_errordump_timestamp"
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The temporary table that a model's records are read into (db/legacy/tables.sql), and field → column.
+    """A model's temporary table (db/legacy/tables.sql), and its columns by field.
 
-    attrs: what has a column of its own in the field attrs, likewise; the rest stays in attrs. None: there is no such field.
-    key: the column that the pk goes to.
+    attrs: the columns of keys in the field attrs; other keys stay in attrs. None: there is no field attrs. key: the column of
+    the pk.
     """
 
     table: str
@@ -183,7 +183,7 @@ MODELS = {
     MIGRATIONS: Model("old_migrations", _to("app_name", "migration", "applied"), key=None),
 }
 
-# A resource is the base of a record of another model, which its type tells: attrs are what the two have in common.
+# A resource is the base record of another model, named by its type. Both share the attrs.
 RESOURCES = {
     "template": Model("staged_templates", attrs=_to("label", "subtype", "restricted", "kblang", "torrent_data")),
     "profile": Model("staged_profiles", attrs=_to("label", "restricted", "ram", "cpus", "diskspace")),
@@ -192,7 +192,7 @@ RESOURCES = {
 }
 OTHER_RESOURCE = Model("old_resources", _to("type"))
 
-# Fields that the rows of several models have beside their own.
+# Additional fields shared by several models.
 _USES = ("memory", "diskspace", "traffic", "cputime")
 _PARTS = {
     APP + "usagerecord": [Model("", {f"usage.{use}": use for use in _USES})],
@@ -206,7 +206,7 @@ _PARTS = {
 
 
 def field_of(model: str, column: str) -> str:
-    """Return the field that a column's value came from, as the file names it."""
+    """Return the name of a column's field in the file."""
     for source in [MODELS[model], *_PARTS.get(model, [])] if model in MODELS else []:
         for name, to in source.fields.items():
             if to == column:

@@ -1,8 +1,8 @@
-"""The old dump as a stream: one JSON array of records, however it is laid out, read one record at a time.
+"""Reader of the old dump as a stream: a JSON array in any layout, read one record at a time.
 
-Not by ijson, which is faster (yajl2_c on a dump of 55 MB: 1.5 to 2.0 s against 2.6 s, 13 MB of memory against 35 MB with all
-of this package) but refuses the NaN and Infinity that Python writes, makes a lone surrogate “?” without a word, takes an
-object instead of the array for no records, and tells neither line and column nor the length of a record.
+It does not use ijson, which is faster (yajl2_c on a dump of 55 MB: 1.5 to 2.0 s instead of 2.6 s, 13 MB of memory instead of 35
+MB with all of this package) but refuses Python's NaN and Infinity, silently replaces a lone surrogate by “?”, treats an object
+instead of the array as no records, and reports neither line and column nor the length of a record.
 """
 
 import codecs
@@ -15,18 +15,18 @@ from typing import Any
 from ...errors import InvalidValue
 from ...sql.wording import counted
 
-LONGEST = 512 << 20  # characters of a record
-_LOOKED_AT = 64 << 20  # bytes in which the first record must name its model
+LONGEST = 512 << 20  # maximum characters of a record
+_LOOKED_AT = 64 << 20  # bytes within which the first record must name its model
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*"([^"]*)"')
-# The longest token that may be cut at the end of a chunk: a literal such as -Infinity, a pair of \uXXXX.
+# The longest token that may be truncated at the end of a chunk: a literal such as -Infinity, or a pair of \uXXXX.
 _LONGEST_TOKEN = 16
-_ENDS = re.compile(r"[,\]}]")  # what a token that is cut off doesn't have
+_ENDS = re.compile(r"[,\]}]")  # characters that follow a complete token
 
 
 @dataclass(slots=True)
 class Record:
-    """A record of the file; size: how many characters it has there."""
+    """A record of the file. size: its number of characters in the file."""
 
     model: str
     pk: Any
@@ -35,7 +35,7 @@ class Record:
 
 
 def is_legacy(start: bytes) -> bool | None:
-    """Return whether a file that starts so is an old dump: its first model has the app's name; None where more must be seen."""
+    """Return whether the start of a file is an old dump's: the first model is of the app. None: more text is needed."""
     if not re.match(rb"\s*(\[\s*(\{|$)|$)", start):
         return False
     if found := _MODEL.search(start):
@@ -44,18 +44,18 @@ def is_legacy(start: bytes) -> bool | None:
 
 
 class LegacyRecords(Iterator[Record]):
-    """The records of a file, whose bytes come in chunks. Raises InvalidValue, with the place, where it is no old dump."""
+    """The records of a file, given as chunks of bytes. Raises InvalidValue, with the place, if it is no old dump."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
         self._scan = json.JSONDecoder().raw_decode
-        self._text = ""  # what was read and not yet given away, from _at on
+        self._text = ""  # text that was read and, from _at on, not yet returned
         self._at = 0
-        self._lines = 1  # the line in which _text begins
-        self._column = 1  # and the column in it
+        self._lines = 1  # the line of the start of _text
+        self._column = 1  # and its column
         self._count = 0
-        self.size = 0  # bytes read
+        self.size = 0  # bytes read so far
 
     def __next__(self) -> Record:
         """Return the next record."""
@@ -78,7 +78,7 @@ class LegacyRecords(Iterator[Record]):
         raise StopIteration
 
     def _mark(self, *, peek: bool = False) -> str:
-        """Return the next character that is no space; empty at the file's end."""
+        """Return the next character that is not white space, or an empty string at the end of the file."""
         while True:
             found = _SPACE.match(self._text, self._at)
             self._at = found.end() if found else self._at
@@ -115,7 +115,7 @@ class LegacyRecords(Iterator[Record]):
         return Record(model, pk, fields, size)
 
     def _more(self, least: int = 0) -> bool:
-        """Read on, as much as a record has already so that a long one isn't tried too often; False at the file's end."""
+        """Read more, doubling the text so that a long record is not parsed too often. Return False at the end of the file."""
         if len(self._text) - self._at > LONGEST:
             raise self._wrong(f"the record is longer than {LONGEST >> 20} MiB")
         pieces, length = [self._text[self._at :]], 0
@@ -136,7 +136,7 @@ class LegacyRecords(Iterator[Record]):
         return length > 0
 
     def _move(self, to: int) -> None:
-        """Forget the text up to there, but not which line and column it reached."""
+        """Drop the text up to a position, and update line and column."""
         if newlines := self._text.count("\n", 0, to):
             self._lines += newlines
             self._column = to - self._text.rindex("\n", 0, to)

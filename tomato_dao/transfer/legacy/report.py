@@ -1,4 +1,4 @@
-"""Reports on the records of an old dump, and on what in it breaks a rule."""
+"""Reports on the records of an old dump and their violations of rules."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from ..report import Summary
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A value that the schema has no place for, and the rule that says so; field as the file names it."""
+    """A value that the schema refuses, and the violated rule. field: its name in the file."""
 
     model: str
     pk: str
@@ -29,7 +29,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """A value of a record that is loaded as another one, and why; became is “null”, “left out” or the value."""
+    """A value that is loaded as another one, and the reason. became: “null”, “left out” or the new value."""
 
     model: str
     pk: str
@@ -41,7 +41,7 @@ class Mended:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Records of a model that were dropped for one reason, and for which field's sake, if any; pks is a JSON array."""
+    """Records of a model that were dropped for one reason, and the field that caused it, if any. pks: a JSON array."""
 
     model: str
     field: str
@@ -51,13 +51,13 @@ class Drop:
 
     @property
     def why(self) -> str:
-        """Field and reason."""
+        """The field and the reason."""
         return f"{self.field}: {self.reason}" if self.field else self.reason
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A record that went into another one of its model, and what it said differently, by column."""
+    """A record that was merged into another one of its model, and its differing values by column."""
 
     model: str
     pk: str
@@ -67,10 +67,10 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class LegacySummary(Summary):
-    """Summary of a load of an old dump: per model, read = models (those loaded) + merged + dropped.
+    """Summary of a load of an old dump. For each model, read = models (loaded records) + merged + dropped.
 
-    refused: what breaks a rule. mended: values that are loaded as others, since nothing else could be made of them. Where what
-    is invalid isn't skipped, refused is all that there is to tell.
+    refused: violations of rules. mended: values that are loaded as other values, since they could not be kept. Unless invalid
+    records are skipped, only refused is filled.
     """
 
     read: dict[str, int] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class LegacySummary(Summary):
     mended: list[Mended] = field(default_factory=list)
 
     def dropped(self, model: str) -> int:
-        """Return how many records of a model were dropped."""
+        """Return the number of dropped records of a model."""
         return sum(drop.records for drop in self.drops if drop.model == model)
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ class LegacySummary(Summary):
         return "\n".join([head, *lines])
 
     def as_json(self) -> bytes:
-        """All of it, for people and programs."""
+        """Return everything, for people and programs."""
         models = {
             model: {
                 "read": read,
@@ -132,7 +132,7 @@ class LegacySummary(Summary):
 
 
 class InvalidRecords(InvalidValue):
-    """An old dump has records that can't be loaded without loss; `summary.refused` lists them all."""
+    """An old dump has records that cannot be loaded without loss; `summary.refused` lists them all."""
 
     def __init__(self, summary: LegacySummary) -> None:
         super().__init__(
@@ -142,7 +142,7 @@ class InvalidRecords(InvalidValue):
         self.summary = summary
 
     def __str__(self) -> str:
-        """Return the message, and each refusal on a line of its own."""
+        """Return the message, and each refusal on a separate line."""
         return "\n  ".join([super().__str__(), *map(str, self.summary.refused)])
 
 

@@ -1,4 +1,4 @@
-"""A record of the old dump becomes a row of the temporary table that its model is read into, or an offence."""
+"""Conversion of the old dump's records to rows of their model's temporary table, or to offences (violations of rules)."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,18 +12,18 @@ from .reader import Record
 from .values import READERS, json_or_text, parse, written
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-_SHOWN = 200  # characters of an offending value
+_SHOWN = 200  # maximum characters of an offending value
 
 Reader = Callable[[Any], object]
-# Told of an offence: field, value, rule, and what it costs.
+# Callback for an offence: field, value, rule and cost.
 Refuse = Callable[[str, object, object, "Cost"], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Cost of going on without a value: a record, a value, or a part, which the record that it is for looks after.
+    """Cost of dropping a value: the record, only the value, or a part, which is decided by the record that uses it.
 
-    became: what is there instead. reset: the column that must still be given that.
+    became: the replacement. reset: the column that must still be set to it.
     """
 
     costs: str
@@ -37,9 +37,9 @@ LEFT_OUT = Cost("value", "left out")
 
 @dataclass(frozen=True, slots=True)
 class StagedColumn:
-    """A temporary table's column: its type; whether the schema's own is nullable; what is there where nothing is said.
+    """A temporary table's column: its type, whether the schema's column is nullable, and its default.
 
-    in_schema: the table's rows go into one of the schema's tables as they are.
+    in_schema: whether the table's rows are stored in one of the schema's tables unchanged.
     """
 
     type: str
@@ -49,7 +49,7 @@ class StagedColumn:
 
     @property
     def read(self) -> Reader:
-        """Return how a value is read for this column; of times 0 is never, where that may be."""
+        """Convert a value for this column. In a nullable column of times, 0 means never."""
         read = READERS[self.type]
         if self.type != "instant" or not self.nullable:
             return read
@@ -62,13 +62,13 @@ class StagedColumn:
 
     @property
     def absent(self) -> str | None:
-        """Return what an attribute that is not there, or null, becomes."""
+        """Return the value for a missing or null attribute."""
         if self.default is not None or self.nullable:
             return self.default
         return {"text": "", "jsonb": "null"}.get(self.type)
 
     def cost(self, name: str) -> Cost:
-        """Return what it costs to go on without a value for this column, of that name, which is null then."""
+        """Return the cost of dropping this column's value, which becomes null."""
         if self.nullable:
             return Cost("value", "null")
         if self.default is not None:
@@ -77,7 +77,7 @@ class StagedColumn:
 
 
 class Rows:
-    """Conversion of one model's records to rows, which have a value per column."""
+    """Conversion of one model's records to rows."""
 
     def __init__(self, model: Model, columns: Mapping[str, StagedColumn]) -> None:
         self.table = model.table
@@ -96,7 +96,7 @@ class Rows:
         self._names = model.fields.keys() | (set() if model.attrs is None else {"attrs"})
 
     def row(self, record: Record, refuse: Refuse) -> list[object] | None:
-        """Return the row, with null for what is refused; None where the record has no pk that it could be told by."""
+        """Return the row, with null for refused values, or None for a record without a usable pk."""
         try:
             pk = self._key(record.pk)
         except ValueError as error:
@@ -125,7 +125,7 @@ class Rows:
         return row
 
     def _of_attrs(self, own: list[tuple[str, Reader, str | None]], text: object, refuse: Refuse) -> list[object]:
-        """Return the values of the columns that come from attrs, and the JSON text of the rest."""
+        """Return the values of the columns from attrs, and the JSON text of the remaining attrs."""
         if text is None or text in ("", "{}"):
             return [*(absent for _, _, absent in own), "{}"]
         try:
@@ -157,7 +157,7 @@ class Rows:
 
 
 def _taken(attrs: dict[str, Any], path: str) -> Any:
-    """Take a value out of attrs; an object on the way to it goes when it is empty."""
+    """Remove a value from attrs, together with enclosing objects that become empty."""
     outer, _, name = path.rpartition(".")
     if not outer:
         return attrs.pop(name, None)
@@ -173,14 +173,14 @@ def _taken(attrs: dict[str, Any], path: str) -> Any:
 
 
 def sendable(text: str) -> str:
-    """Return a text of the file as the server takes it: U+0000 and lone surrogates as JSON writes them."""
+    """Make a text of the file acceptable for the server: U+0000 and lone surrogates are escaped as in JSON."""
     if text.isascii() and "\0" not in text:
         return text
     return "".join(json.dumps(c)[1:-1] if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def shown(value: object) -> str:
-    """Return a value as messages show it: as JSON, and not too long."""
+    """Format a value for messages: as JSON of limited length."""
     try:
         text = written(value)
     except ValueError:

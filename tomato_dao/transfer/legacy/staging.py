@@ -1,4 +1,4 @@
-"""The temporary tables of an old dump: filled, joined, judged, and read again as the rows of the schema's tables."""
+"""Temporary tables of an old dump: filled, joined, checked, and read back as rows of the schema's tables."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,19 +21,19 @@ from .report import Drop, LegacySummary, Mended, Merge, Refusal
 from .rows import RECORD, Cost, Rows, StagedColumn, sendable, shown
 
 _SQL = schema.DB_DIR / "legacy"
-_PIECE = 8 << 20  # characters of records that are gathered before they go to the server
+_PIECE = 8 << 20  # characters of records per write to the server
 _ROWS = 5000  # of a block
 
 
 class Staging:
-    """An old dump on a connection of its own, whose temporary tables end with it."""
+    """An old dump in temporary tables on a separate connection, which are dropped with it."""
 
     def __init__(self, connection: psycopg.Connection[Any], progress: Report | None) -> None:
         self._connection = connection
         self._progress = progress
         self._read: Counter[str] = Counter()
         self._size = 0
-        self._versions: set[str] = set()  # schema versions that the dump names
+        self._versions: set[str] = set()  # schema versions named in the dump
         for setting in ("statement_timeout = 0", "work_mem = '64MB'"):
             connection.execute(sql.SQL("set ") + sql.SQL(setting))
         self._run("tables")
@@ -46,7 +46,7 @@ class Staging:
         self._other_resource = Rows(OTHER_RESOURCE, tables[OTHER_RESOURCE.table])
 
     def read(self, chunks: Source) -> None:
-        """Copy the file's records into the temporary tables. Raises WrongSchema where they are not of schema 0038."""
+        """Copy the file's records into the temporary tables. Raises WrongSchema if they are not of schema 0038."""
         records = LegacyRecords(chunks)
         gathered: dict[Rows, list[Sequence[object]]] = {}
         offences: list[Sequence[object]] = []
@@ -109,13 +109,13 @@ class Staging:
             raise WrongSchema(f"the old dump is of schema {printable(last, 80)}, but {LAST_MIGRATION} is needed: {what}")
 
     def join(self) -> None:
-        """Make rows of the records."""
+        """Join the records into rows."""
         self._tell("joining")
         self._run("rules")
         self._run("join")
 
     def judge(self, *, skip_invalid: bool) -> list[Refusal]:
-        """Return what in the file breaks a rule; where that is to be skipped, it is dropped with all that depends on it."""
+        """Return the file's violations of rules. If they are to be skipped, drop them with everything that depends on them."""
         self._tell("checking")
         found = self._find_offences(1)
         refused = self._refused()
@@ -127,16 +127,16 @@ class Staging:
         return refused
 
     def extend_timeouts(self, period: timedelta) -> None:
-        """Let no topology time out before a period from now."""
+        """Postpone all topology timeouts to at least a period from now."""
         self._connection.execute("select pg_temp.extend_timeouts(%s)", [period])
 
     def settle(self) -> None:
-        """Tell what becomes of every record, and complete those that are loaded."""
+        """Determine the fate of every record, and complete the loaded ones."""
         self._run("fates")
         self._run("identities")
 
     def blocks(self, tables: Sequence[Table]) -> Iterator[Block]:
-        """Yield the rows of these tables, in the order of their keys."""
+        """Yield the rows of these tables, ordered by their keys."""
         for table in tables:
             if self._one("select to_regclass(%s) is null", "pg_temp.staged_" + table.name):
                 continue
@@ -156,7 +156,7 @@ class Staging:
                 yield Block(table, b"\n".join(rows), len(rows), 0)
 
     def summary(self, refused: list[Refusal], seconds: float) -> LegacySummary:
-        """Return what became of the records, once it is settled."""
+        """Return the summary of all records, after `settle`."""
         fates = self._connection.execute("select model, fate, records from counts").fetchall()
         drops = self._connection.execute(
             "select model, columns, reason, meaning, records, pks from drops order by model, reason, columns"
@@ -188,7 +188,7 @@ class Staging:
         return bool(self._one("select exists (select from offences where round = %s)", this_round))
 
     def _refused(self) -> list[Refusal]:
-        """Return what in the file breaks a rule."""
+        """Return the file's violations of rules."""
         rows = self._connection.execute("select model, pk, columns, value, rule, meaning from listed where round = 1")
         return [
             Refusal(model, pk, _fields(model, columns), value, _worded(rule, meaning))
@@ -196,7 +196,7 @@ class Staging:
         ]
 
     def _mended(self) -> list[Mended]:
-        """Return what is loaded with another value than the file's."""
+        """Return the values that are loaded differently from the file."""
         rows = self._connection.execute("select model, pk, columns, value, became, reason, meaning from mended")
         return [
             Mended(model, pk, _fields(model, columns), value, became, _worded(reason, meaning))
@@ -220,5 +220,5 @@ def _fields(model: str, columns: Sequence[str] | None) -> str:
 
 
 def _worded(rule: str, meaning: str | None = None) -> str:
-    """Return a rule for people: constraints are told by what they check."""
+    """Describe a rule for people. Constraints are described by their condition."""
     return rule_of(rule) or meaning or rule

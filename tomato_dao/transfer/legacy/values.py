@@ -1,4 +1,4 @@
-"""Reading a value of the old dump for a column of a given type. What can't be read without loss is a ValueError."""
+"""Conversion of the old dump's values for columns of a given type. ValueError for a value that would lose information."""
 
 import json
 import math
@@ -12,18 +12,18 @@ import msgspec
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*|NaN|-?Infinity")
-_SAFE_LENGTH = 7  # characters of a number that no jsonb refuses
-_LARGEST_EXPONENT = 131071  # that a jsonb number may have
+_SAFE_LENGTH = 7  # maximum characters of a number that jsonb certainly accepts
+_LARGEST_EXPONENT = 131071  # maximum exponent of a jsonb number
 
 
 class Number(str):
-    """A JSON number as it is written."""
+    """The text of a JSON number."""
 
     __slots__ = ()
 
 
 def parse(text: object) -> Any:
-    """Return a JSON text, its numbers as they are written, NaN and Infinity as strings; the empty text is an empty object."""
+    """Parse JSON, keeping the text of numbers. NaN and Infinity become strings, an empty text an empty object."""
     if not isinstance(text, str):
         raise ValueError("must be a string that holds JSON")
     if text == "":
@@ -43,7 +43,7 @@ def _as_written(number: str) -> Number:
 
 
 def written(value: Any) -> str:
-    """Return the JSON text of what was parsed. ValueError for what jsonb refuses."""
+    """Return the JSON text of a parsed value. Raises ValueError for a value that jsonb refuses."""
     try:
         text = _ENCODER.encode(value)
     except UnicodeEncodeError:
@@ -63,7 +63,7 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_verbatim)
 
 
 def json_or_text(value: object) -> str:
-    """JSON text, or any other text as a JSON string."""
+    """Return a JSON text unchanged, and any other text as a JSON string."""
     if not isinstance(value, str):
         raise ValueError("must be a string")
     try:
