@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -15,6 +16,10 @@ from tests.helpers.storm import APPLICATION, NAMES, SIZE, Storm, calm
 from tomato_dao import AsyncDatabase, Unavailable, WrongState, connect_async
 
 pytestmark = pytest.mark.slow
+AT_WORK: LiteralString = (
+    "select exists (select " + BACKENDS + " and state = 'active' and wait_event in ('PgSleep', 'ClientRead')"
+    " and query ~ 'pg_sleep|from stdin')"
+)
 Begin = Callable[[AsyncDatabase], Awaitable[object]]
 
 
@@ -70,7 +75,8 @@ def test_a_cancelled_statement_is_cancelled_at_the_server_and_its_connection_use
             before = server.execute("select pid " + BACKENDS, ["one"]).fetchall()
             task = asyncio.ensure_future(begin(db))
             await active(db)
-            await asyncio.sleep(0.02)
+            while server.execute(AT_WORK, ["one"]).fetchone() != (True,):  # a cancel that comes before the statement is lost
+                await asyncio.sleep(0.005)
             for _ in range(times):
                 task.cancel()
                 await asyncio.sleep(0)
