@@ -31,7 +31,7 @@ demo: setup ## import topologies from 50 threads, change and export them (TOPOLO
 	@$(PY) -m demo "$(TOPOLOGIES)"
 
 test: .venv/dev ## run the tests, on the server of DATABASE_URL, else on one of their own
-	@$(PY) -m pytest -n 2 --dist worksteal -m "not long"
+	@$(PY) -m pytest -n 4 --dist worksteal -m "not long"
 
 test-fast: .venv/dev ## run the tests that are quick, in under a minute
 	@$(PY) -m pytest -n 2 --dist worksteal -m "not slow and not long"
