@@ -20,7 +20,8 @@ from tests.helpers.pooler_cases import pgbouncer
 from tests.helpers.standby_cases import Pair, primary_and_standby, until
 from tests.standby.test_promotion import Writer, wait_for_writes
 from tomato_dao import Database, TomatoError, connect
-from tomato_dao.ops.migrate import create_database, migrate
+from tomato_dao.ops.databases import create_database
+from tomato_dao.ops.migrate import migrate
 
 NAME = "tomato"
 PAIRS, SLOW_PAIRS = 20_000, 1_000  # pairs of a write and a read

@@ -14,7 +14,8 @@ from tomato_dao import NotAllowed
 from tomato_dao.database import QUERIES
 from tomato_dao.errors import TomatoError
 from tomato_dao.ops import embedded, roles
-from tomato_dao.ops.migrate import create_database, migrate
+from tomato_dao.ops.databases import create_database
+from tomato_dao.ops.migrate import migrate
 from tomato_dao.ops.scratch import drop_database, with_database
 from tomato_dao.sql.query import Query
 from tomato_dao.sql.statements import QueryConnection

@@ -17,7 +17,8 @@ from tests.chaos.faults import Faults
 from tests.chaos.history import Result
 from tests.chaos.proxy import Proxy
 from tests.helpers.standby_cases import Pair, primary_and_standby
-from tomato_dao.ops.migrate import create_database, migrate
+from tomato_dao.ops.databases import create_database
+from tomato_dao.ops.migrate import migrate
 
 NAME = "tomato"
 

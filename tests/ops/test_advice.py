@@ -19,7 +19,7 @@ from tests.helpers.transfer_cases import by_hand, organization
 from tomato_dao import Database, NotAllowed, TomatoError, Unavailable, connect
 from tomato_dao.ops import embedded
 from tomato_dao.ops.backup import back_up
-from tomato_dao.ops.migrate import create_database
+from tomato_dao.ops.databases import create_database
 from tomato_dao.ops.private import make_private
 from tomato_dao.ops.scratch import with_database
 from tomato_dao.server.probe import probe

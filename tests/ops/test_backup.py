@@ -22,9 +22,9 @@ from tests.ops.test_commands import run
 from tomato_dao import Busy, Database, InvalidValue, NotFound, TomatoError, Unavailable
 from tomato_dao.ops import backup
 from tomato_dao.ops import restore as restoring
+from tomato_dao.ops.databases import create_database
 from tomato_dao.ops.examinations import Finding, examine
 from tomato_dao.ops.leftovers import SCRATCH, claim, restored_as
-from tomato_dao.ops.migrate import create_database
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.roles import make_roles
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database

@@ -16,9 +16,9 @@ from tests.conftest import CHECKOUT
 from tests.ops.test_commands import run
 from tomato_dao import NotAllowed, connect
 from tomato_dao.ops import roles
+from tomato_dao.ops.databases import create_database
 from tomato_dao.ops.doctor import worst_of
 from tomato_dao.ops.examinations import Finding
-from tomato_dao.ops.migrate import create_database
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 from tomato_dao.server import schema
 

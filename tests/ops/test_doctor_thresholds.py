@@ -15,9 +15,9 @@ from psycopg.conninfo import make_conninfo
 
 from tests.helpers.dao_cases import BLOCKED, until
 from tomato_dao.ops.backup import back_up
+from tomato_dao.ops.databases import create_database
 from tomato_dao.ops.examinations import Finding, examine, examine_roles, findings
 from tomato_dao.ops.examinations.indexes import LARGE
-from tomato_dao.ops.migrate import create_database
 from tomato_dao.ops.roles import ROLES, make_roles
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 from tomato_dao.server.capacity import BESIDE

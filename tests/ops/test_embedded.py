@@ -20,7 +20,7 @@ import pytest
 from tests.conftest import CHECKOUT
 from tomato_dao import Unavailable, WrongSchema
 from tomato_dao.ops import embedded, embedded_command, programs
-from tomato_dao.ops.migrate import create_database
+from tomato_dao.ops.databases import create_database
 
 pytestmark = pytest.mark.slow
 

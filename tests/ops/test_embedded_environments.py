@@ -20,7 +20,7 @@ import pytest
 from tests.ops.test_embedded import answers
 from tomato_dao import Unavailable
 from tomato_dao.ops import embedded, programs
-from tomato_dao.ops.migrate import create_database
+from tomato_dao.ops.databases import create_database
 
 pytestmark = pytest.mark.slow
 

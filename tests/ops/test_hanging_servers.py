@@ -9,8 +9,7 @@ import pytest
 from tests.helpers.dao_cases import until
 from tests.helpers.hanging_cases import proxy, within
 from tomato_dao import TomatoError, Unavailable, migrate
-from tomato_dao.ops import doctor
-from tomato_dao.ops import migrate as migrating
+from tomato_dao.ops import doctor, migration_lock
 from tomato_dao.ops.scratch import scratch_database
 
 pytestmark = pytest.mark.slow
@@ -32,7 +31,7 @@ def test_the_doctor_ends_where_the_server_answers_nothing(
 def test_the_lock_of_migrations_is_not_waited_for_without_an_end(
     tomato_server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrating, "_PATIENCE", 0.5)
+    monkeypatch.setattr(migration_lock, "_PATIENCE", 0.5)
     with scratch_database(tomato_server_url, migrated=False) as url, psycopg.connect(url) as other:
         other.execute("create table public.migration_lock ()")  # and does not commit, as if it hung
         with within(2), pytest.raises(Unavailable, match=r"no answer within 0\.5 s"):

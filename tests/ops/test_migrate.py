@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.helpers.session_cases import LOCKS
 from tests.ops.test_commands import run
 from tests.server.test_schema import catalog
 from tomato_dao import InvalidValue, TomatoError, Unavailable, WrongSchema, WrongState, connect
-from tomato_dao.ops import backup, migrate
+from tomato_dao.ops import backup, databases, migrate, migration_lock
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 from tomato_dao.server import probe as probe_module
@@ -73,16 +73,15 @@ def test_a_database_that_another_process_makes_at_the_same_moment_is_used(
 ) -> None:
     url = with_database(tomato_server_url, f"tomato_made_meanwhile_{token_hex(6)}")
 
-    def connect_to(settings: Mapping[str, object], timeout: float) -> psycopg.Connection:
+    def maintenance(url: str, timeout: float) -> psycopg.Connection:
         """Connect; between the look for the database and the look into the list of all, another process makes it."""
-        if settings["dbname"] == "postgres":
-            monkeypatch.undo()
-            migrate.create_database(url)
-        return probe_module.connect_to(settings, timeout)
+        monkeypatch.undo()
+        databases.create_database(url)
+        return probe_module.maintenance(url, timeout)
 
-    monkeypatch.setattr(migrate, "connect_to", connect_to)
+    monkeypatch.setattr(databases, "maintenance", maintenance)
     try:
-        migrate.create_database(url)
+        databases.create_database(url)
         with psycopg.connect(url) as connection:
             assert connection.info.dbname.startswith("tomato_made_meanwhile_")
     finally:
@@ -106,7 +105,7 @@ def test_processes_that_make_the_lock_at_once_all_find_it(tomato_server_url: str
 
         def make(connection: psycopg.Connection) -> None:
             together.wait()
-            migrate.make_migration_lock(connection)
+            migration_lock.make_migration_lock(connection)
 
         for _ in range(25):  # PostgreSQL refuses it in three ways, by how far the other process is
             list(threads.map(make, connections))
@@ -123,7 +122,7 @@ def test_a_type_in_the_place_of_the_lock_is_told(tomato_server_url: str) -> None
 
 def test_a_process_waits_while_another_migrates(tomato_url: str, next_migration: Path, server: psycopg.Connection) -> None:
     with server.transaction():
-        migrate.lock_migrations(server)
+        migration_lock.lock_migrations(server)
         applied: list[str] = []
         other = threading.Thread(target=lambda: applied.extend(migrate.migrate(tomato_url)))
         other.start()
@@ -139,10 +138,10 @@ def test_processes_that_migrate_at_once_make_one_backup(
 ) -> None:
     server.execute("insert into organizations (name) values ('uni')")
     told_to_wait = threading.Semaphore(0)
-    monkeypatch.setattr(migrate.logger, "info", lambda *_: told_to_wait.release())
+    monkeypatch.setattr(migration_lock.logger, "info", lambda *_: told_to_wait.release())
     with ThreadPoolExecutor(3) as threads:
         with server.transaction():
-            migrate.lock_migrations(server)
+            migration_lock.lock_migrations(server)
             calls = [threads.submit(migrate.migrate, tomato_url) for _ in range(3)]
             assert all(told_to_wait.acquire(timeout=60) for _ in calls)
         applied = [call.result(60) for call in calls]
@@ -154,10 +153,10 @@ def test_a_process_that_waits_for_a_migration_holds_no_connection(
     tomato_url: str, next_migration: Path, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = threading.Event()
-    monkeypatch.setattr(migrate.logger, "info", lambda *_: told.set())
+    monkeypatch.setattr(migration_lock.logger, "info", lambda *_: told.set())
     with ThreadPoolExecutor(1) as threads, psycopg.connect(tomato_url, autocommit=True) as watcher:
         with server.transaction():
-            migrate.lock_migrations(server)
+            migration_lock.lock_migrations(server)
             server.execute("lock table schema_migrations")  # as the migration does that alters it
             call = threads.submit(migrate.migrate, tomato_url)
             assert told.wait(60)
@@ -213,11 +212,11 @@ def test_a_database_of_an_unknown_schema_stays_as_it_is(
 def test_the_lock_works_through_a_pooler(tomato_url: str, next_migration: Path, server: psycopg.Connection) -> None:
     with pgbouncer(tomato_url) as pooled:
         assert migrate.migrate(pooled) == [NEXT.partition("_")[0]]
-        with migrate._migrating(pooled, 0), probe(pooled) as other:
+        with migration_lock.migrating(pooled, 0), probe(pooled) as other:
             other.execute("select 1")  # the pooler could give the session of the one that migrates to another
             assert server.execute(HELD).fetchone() == (1,)
             with other.transaction():
-                assert not migrate._is_locked(other)
+                assert not migration_lock.is_locked(other)
 
 
 def test_the_lock_does_not_keep_an_index_from_being_built_concurrently(tomato_url: str, next_migration: Path) -> None:

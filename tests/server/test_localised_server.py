@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from tomato_dao import Unavailable
-from tomato_dao.ops.migrate import create_database
+from tomato_dao.ops.databases import create_database
 from tomato_dao.ops.scratch import with_database
 from tomato_dao.server.probe import probe
 

@@ -15,7 +15,8 @@ from tests.helpers.async_bridge import bridged
 from tests.helpers.session_cases import names
 from tests.helpers.standby_cases import Pair, primary_and_standby, until
 from tomato_dao import Database, OutcomeUnknown, connect
-from tomato_dao.ops.migrate import create_database, migrate
+from tomato_dao.ops.databases import create_database
+from tomato_dao.ops.migrate import migrate
 
 pytestmark = pytest.mark.slow
 NAME = "tomato"

@@ -13,7 +13,8 @@ import pytest
 
 from tests.helpers.standby_cases import Pair, primary_and_standby
 from tomato_dao import Database, LockLost, TomatoError, connect
-from tomato_dao.ops.migrate import create_database, migrate
+from tomato_dao.ops.databases import create_database
+from tomato_dao.ops.migrate import migrate
 
 pytestmark = pytest.mark.slow
 NAME = "tomato"

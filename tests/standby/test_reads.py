@@ -14,7 +14,8 @@ from tests.fixtures.loops import Run
 from tests.helpers.async_bridge import bridged
 from tests.helpers.standby_cases import Pair, primary_and_standby, until
 from tomato_dao import Database, InvalidValue, WrongState, connect, connect_async
-from tomato_dao.ops.migrate import create_database, migrate
+from tomato_dao.ops.databases import create_database
+from tomato_dao.ops.migrate import migrate
 from tomato_dao.rows import Organization
 from tomato_dao.server.positions import Position
 

@@ -11,7 +11,8 @@ from tests.helpers.standby_cases import Pair, primary_and_standby
 from tests.helpers.transfer_cases import dumped
 from tests.ops.test_doctor import doctor
 from tomato_dao import NotAllowed, Unavailable, WrongSchema, connect
-from tomato_dao.ops.migrate import create_database, migrate
+from tomato_dao.ops.databases import create_database
+from tomato_dao.ops.migrate import migrate
 
 pytestmark = pytest.mark.slow
 NAME = "tomato"

@@ -16,7 +16,7 @@ from ..transfer import limits
 from . import distributed
 from .cli import Parser, duration, interrupted_as, megabytes
 from .distributed import FOREIGN_KEY, KEY, TABLES
-from .migrate import lock_migrations, make_migration_lock
+from .migration_lock import lock_migrations, make_migration_lock
 from .urls import owner_url
 
 _SHARDS = 32

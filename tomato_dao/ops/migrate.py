@@ -4,70 +4,35 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from shlex import quote
-from time import sleep
 
 import psycopg
-from psycopg import sql
 
-from ..errors import Busy, InvalidValue, NotAllowed, NotFound, TomatoError, Unavailable, WrongSchema, WrongState, from_driver
+from ..errors import Busy, InvalidValue, NotFound, TomatoError, Unavailable, WrongSchema, WrongState, from_driver
 from ..printable import printable, quoted
 from ..server import arguments, rolling, schema
-from ..server.backoff import pauses
 from ..server.commands import checkout, command_line
 from ..server.planted import refuse_planted
 from ..server.poolers import warn_owner
-from ..server.probe import connect_to, connection_settings, database_name, maintenance, passes, probe
-from ..server.session import SCHEMA_PATH
+from ..server.probe import database_name, probe
 from ..server.target import target_of
-from ..sql.timing import at_most
-from ..transfer import limits
 from . import distributed, rollout
 from .backup import back_up, holds_rows
 from .cli import Parser, interrupted_as
+from .databases import create_database
 from .dbmate import dbmate
+from .migration_lock import LockSessionLostError, migrating, tries
 from .privileges import restore_privileges
 from .urls import owner_url, owner_url_for
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE = 30  # seconds to wait for the server's answer; another process's migration may take longer
 _GLANCE = "set local lock_timeout = '200ms'"  # a running migration may lock the table that is read
-# Any role can acquire advisory locks. This lock requires privileges on the table, which only its owner has.
-_LOCK = "lock table public.migration_lock in share update exclusive mode"
-_MAKE_LOCK = """
-do $$
-declare
-  grantee text;
-begin
-  create table public.migration_lock ();
-  comment on table public.migration_lock is 'Locked, in share update exclusive mode, by the process that migrates.';
-  for grantee in
-    select case when x.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(x.grantee)) end
-    from pg_class c
-    cross join aclexplode(c.relacl) x
-    where c.oid = 'public.migration_lock'::regclass and x.grantee <> c.relowner
-  loop
-    execute format('revoke all on public.migration_lock from %s', grantee); -- what new tables are given by default
-  end loop;
-end;
-$$
-"""
-# The owner of the schema (if necessary, the one that it will get), and whether this user may act as that role.
-_OWNER = """
-select r.rolname, pg_has_role(r.oid, 'member'), r.rolname = current_user
-from pg_roles r
-where r.oid = coalesce(
-  (select c.relowner from pg_class c where c.oid = to_regclass('schema_migrations')),
-  (select nullif(n.nspowner, 'pg_database_owner'::regrole) from pg_namespace n where n.nspname = 'public'),
-  (select d.datdba from pg_database d where d.datname = current_database())
-)
-"""
 _RECORD_HASHES = """
 update schema_migrations m
 set sha256 = f.sha256
@@ -120,7 +85,7 @@ def migrate(url: str | None = None, timeout: float = 0, *, contract: bool = Fals
         return []
     before: list[str] = []
     try:
-        with _migrating(url, timeout) as (connection, owner):
+        with migrating(url, timeout) as (connection, owner):
             before = _applied(connection)
             if schema.compare(before).equal:
                 return []  # another process has applied them meanwhile
@@ -132,7 +97,7 @@ def migrate(url: str | None = None, timeout: float = 0, *, contract: bool = Fals
                 return []
             _dbmate_with_backup(url, connection, owner, "migrate", chain([first], steps), save=save)
             return [version for version in schema.applied(connection) if version not in before]
-    except _LockSessionLostError as lost:
+    except LockSessionLostError as lost:
         return _complete(url, timeout, before, lost)
 
 
@@ -142,7 +107,7 @@ def _is_current(url: str, timeout: float) -> bool:
     Raises the errors of `migrate` if the database must not be migrated.
     """
     try:
-        for patience in _tries(url, timeout):
+        for patience in tries(url, timeout):
             with probe(url, patience) as connection, suppress(Busy), connection.transaction():
                 connection.execute(_GLANCE)
                 refuse_planted(connection)
@@ -182,7 +147,7 @@ def roll_back(url: str | None = None) -> str:
     Raises NotFound if no migration is applied, and WrongSchema if the schema is newer or was never released.
     """
     url = url or owner_url()
-    with _migrating(url, 0) as (connection, owner):
+    with migrating(url, 0) as (connection, owner):
         applied = _applied(connection)
         if not applied:
             raise NotFound(f"the database {connection.info.dbname} has no migration to undo")
@@ -191,16 +156,12 @@ def roll_back(url: str | None = None) -> str:
         return applied[-1]
 
 
-class _LockSessionLostError(Unavailable):
-    """The session with the migration lock was lost, while dbmate may have continued."""
-
-
-def _complete(url: str, timeout: float, before: list[str], lost: _LockSessionLostError) -> list[str]:
+def _complete(url: str, timeout: float, before: list[str], lost: LockSessionLostError) -> list[str]:
     """Complete a migration whose lock session was lost after dbmate had applied all versions. Return these.
 
     The remaining steps after dbmate are done here. Otherwise raises Unavailable with the schema version.
     """
-    with _migrating(url, timeout) as (connection, _):
+    with migrating(url, timeout) as (connection, _):
         after = _applied(connection)
         if schema.compare(after).equal:
             logger.warning("%s; all is applied nevertheless", lost)
@@ -208,102 +169,6 @@ def _complete(url: str, timeout: float, before: list[str], lost: _LockSessionLos
             return [version for version in after if version not in before]
     stands = "the schema is as it was" if after == before else f"the schema is at {after[-1]}"
     raise Unavailable(f"{lost}; {stands}: {command_line('migrate')} goes on from there") from lost
-
-
-@contextmanager
-def _migrating(url: str, timeout: float) -> Iterator[tuple[psycopg.Connection, str | None]]:
-    """Acquire the migration lock. Yield its connection, and the schema's owner if that is another role.
-
-    The lock belongs to the transaction, since a pooler in transaction mode would lose a session's lock.
-    """
-    connection, is_locked = None, False
-    try:
-        for patience in _tries(url, timeout):
-            with probe(url, patience) as connection:
-                with at_most(_PATIENCE):
-                    owner = _owner(connection)
-                    make_migration_lock(connection, owner)
-                with connection.transaction():
-                    with at_most(_PATIENCE):
-                        is_locked = _lock(connection, owner)
-                    if is_locked:
-                        yield connection, owner
-                        return
-    except psycopg.Error as error:
-        told = from_driver(error)
-        if is_locked and connection is not None and connection.broken:
-            raise _LockSessionLostError(f"the session that keeps others from migrating was lost: {told}") from error
-        raise told from error
-
-
-def _tries(url: str, timeout: float) -> Iterator[float]:
-    """Yield the seconds to wait for a full server, once for each attempt while another process migrates.
-
-    No connection is held between attempts, which are soon a second apart: on a small server the migrating process needs the
-    connections and the CPU.
-    """
-    yield timeout
-    logger.info("waiting for another process that migrates %s", printable(database_name(url)))
-    for pause in pauses(0.1, 1):
-        sleep(pause)
-        yield max(timeout, _PATIENCE)
-
-
-def _lock(connection: psycopg.Connection, owner: str | None) -> bool:
-    """Prepare a transaction for migrating. Return False if another process has the lock."""
-    limits.lift(connection)
-    connection.execute(f"set local search_path = {SCHEMA_PATH}".encode())  # a pooler may switch sessions between transactions
-    if owner:
-        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
-    if not _is_locked(connection):
-        return False
-    with connection.transaction(force_rollback=True):  # see _applied
-        refuse_planted(connection)
-    return True
-
-
-def _owner(connection: psycopg.Connection) -> str | None:
-    """Return the role that owns the schema, or None if it is this user. Raises NotAllowed if the user may not act as it."""
-    ((owner, may, is_owner),) = connection.execute(_OWNER).fetchall()
-    if not may:
-        raise NotAllowed(
-            f"the user {connection.info.user} may not migrate the database {connection.info.dbname}: "
-            f"name its owner, {owner}, in OWNER_DATABASE_URL"
-        )
-    return None if is_owner else str(owner)
-
-
-def make_migration_lock(connection: psycopg.Connection, owner: str | None = None) -> None:
-    """Create the table that migrating processes lock, unless it exists. owner: its owner, if that is another role."""
-    if _has_migration_lock(connection):
-        return
-    try:
-        with connection.transaction():
-            if owner:
-                connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner)))
-            connection.execute(_MAKE_LOCK)
-    except (psycopg.errors.DuplicateTable, psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-        if not _has_migration_lock(connection):  # otherwise another process has created it at the same time
-            raise
-
-
-def _has_migration_lock(connection: psycopg.Connection) -> bool:
-    return connection.execute("select to_regclass('public.migration_lock') is not null").fetchone() == (True,)
-
-
-def lock_migrations(connection: psycopg.Connection) -> None:
-    """Wait for the migration lock and hold it until the transaction ends."""
-    connection.execute(_LOCK)
-
-
-def _is_locked(connection: psycopg.Connection) -> bool:
-    """Try to lock the table until the transaction ends. Return False if another process holds the lock."""
-    try:
-        with connection.transaction():
-            connection.execute(f"{_LOCK} nowait")
-    except psycopg.errors.LockNotAvailable:
-        return False
-    return True
 
 
 def _applied(connection: psycopg.Connection) -> list[str]:
@@ -386,63 +251,6 @@ def _invalid(connection: psycopg.Connection) -> str:
     """Describe the invalid indexes of failed builds and the remedy, or return an empty string."""
     found = [f"{schema.invalid_index(name)}: {schema.drop_invalid_index(name)}" for (name,) in connection.execute(_INVALID)]
     return "; ".join([*found, f"then {command_line('migrate')}"]) if found else ""
-
-
-def create_database(url: str, timeout: float = 0) -> None:
-    """Create the database of a URL, encoded in UTF8, unless it exists. timeout: seconds to wait for a server.
-
-    Raises NotAllowed if the user may not create it, and Unavailable if creating it fails otherwise.
-    """
-    settings = connection_settings(url, "tomato-dao migrate")
-    try:
-        connect_to(settings, 0).close()
-        return
-    except Unavailable as error:  # server or database is missing or closed: the next connection shows which
-        if not timeout and isinstance(error.__cause__, psycopg.errors.ConnectionTimeout):
-            raise  # a server that does not answer has no database that does
-    try:
-        server = maintenance(url, timeout)
-    except Unavailable as error:
-        connect_to(settings, 0 if passes(error) else timeout).close()
-        return
-    name = database_name(url)
-    with server:
-        if server.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
-            _create(server, name)
-        else:
-            connect_to(settings, timeout).close()  # raises the reason, unless another process has created it since
-
-
-def _create(server: psycopg.Connection, name: str) -> None:
-    try:
-        create_utf8(server, name)
-    except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-        pass  # another process has created it first
-    except psycopg.errors.InsufficientPrivilege as error:
-        user = server.info.user
-        raise NotAllowed(
-            f"the database {name} does not exist, and the user {user} may not create databases; a superuser (postgres) can, in "
-            f'psql: create database "{name}" owner "{user}" encoding \'UTF8\' template template0; or allow it to the '
-            f'user: alter role "{user}" createdb'
-        ) from error
-    except psycopg.Error as error:
-        said = error.diag.message_primary
-        raise Unavailable(f"the database {name} does not exist and cannot be created: {said}") from error
-
-
-def create_utf8(server: psycopg.Connection, name: str) -> None:
-    """Create an empty database encoded in UTF8, independent of the server's other databases.
-
-    Its locale is the server's if that supports UTF8, else C.UTF-8, or C if the server's machine lacks that.
-    """
-    create = sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name))
-    try:
-        server.execute(create)
-    except psycopg.errors.InvalidParameterValue:  # encoding and locale do not match
-        try:
-            server.execute(create + sql.SQL(" locale 'C.UTF-8'"))
-        except psycopg.errors.WrongObjectType:
-            server.execute(create + sql.SQL(" locale 'C'"))
 
 
 def _status() -> None:

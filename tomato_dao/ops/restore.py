@@ -26,9 +26,9 @@ from ..transfer.files import BACKUP, COMPRESSED, opened
 from . import distributed
 from .backup import run_program
 from .cli import Parser, file_name
+from .databases import create_utf8
 from .examinations import OK, examine_roles
 from .leftovers import claim, drop_abandoned, restored_as, unfinished
-from .migrate import create_utf8
 from .privileges import give_to_owner
 from .scratch import drop_database, with_database
 from .urls import owner_url

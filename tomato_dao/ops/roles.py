@@ -17,7 +17,8 @@ from ..server.session import CATALOG_PATH
 from ..sql import pins
 from ..transfer import limits
 from .cli import Parser
-from .migrate import create_database, lock_migrations, make_migration_lock
+from .databases import create_database
+from .migration_lock import lock_migrations, make_migration_lock
 from .privileges import script
 from .urls import owner_url
 

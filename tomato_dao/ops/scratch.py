@@ -11,8 +11,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ..errors import Unavailable
 from ..server.probe import maintenance
+from .databases import create_database
 from .leftovers import SCRATCH, claim, drop_abandoned
-from .migrate import create_database, migrate
+from .migrate import migrate
 
 
 @contextmanager

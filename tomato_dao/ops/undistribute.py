@@ -16,7 +16,7 @@ from . import distributed
 from .cli import Parser, duration, interrupted_as
 from .distribute import begin, busy, size
 from .distributed import TABLES
-from .migrate import make_migration_lock
+from .migration_lock import make_migration_lock
 from .urls import owner_url
 
 # PostgreSQL 18 names not-null constraints; Citus rebuilds each table under another name.
