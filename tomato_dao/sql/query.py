@@ -1,7 +1,7 @@
 """A named query, as its file declares it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ class Query:
     row", "plan", "twice", "repeatable", "writes"), used by the checks; sql: the text sent to the server; verb: its first word;
     repeatable: whether a call may be repeated if its session has ended and the server may have executed it; choices: optional
     parameters and orders, in which case sql has all lines and the variants are run; lines: for a variant, the line number in
-    the file of each line of its sql.
+    the file of each line of its sql; reads_only: whether it was proved to be read-only, computed once since each call asks.
     """
 
     name: str
@@ -42,16 +42,15 @@ class Query:
     repeatable: bool
     choices: "Choices | None" = None
     lines: tuple[int, ...] = ()
+    reads_only: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reads_only", self.repeatable and "repeatable" not in self.claims)
 
     @property
     def base(self) -> str:
         """The name of a variant's query; for any other query, its own name."""
         return self.name.partition("[")[0]
-
-    @property
-    def reads_only(self) -> bool:
-        """True if the query was proved to be read-only."""
-        return self.repeatable and "repeatable" not in self.claims
 
     @property
     def file(self) -> str:
