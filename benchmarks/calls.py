@@ -43,29 +43,36 @@ def main() -> None:
     """Print the tables and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100, help="how often each contestant has its turn")
-    rounds: int = parser.parse_args().rounds
+    parser.add_argument("--only", nargs="+", choices=WORKLOADS, help="measure these workloads, pinned, and nothing else")
+    options = parser.parse_args()
+    rounds: int = options.rounds
     with scratch_database(database_url()) as url:
         topology, usage_id = _fill(url)
         contestants = all_of(url, topology, usage_id)
+        if options.only:
+            contestants = [c for c in contestants if not c.calls.keys().isdisjoint(options.only)]
         gc.collect()
         gc.freeze()
         free = os.sched_getaffinity(0)
         print("µs a call, pinned to one CPU (client and server)")
         pin(url, {min(free)})
-        pinned = _measure(contestants, rounds)
+        pinned = _measure(contestants, rounds, options.only or list(WORKLOADS))
         _print(contestants, pinned)
+        if options.only:
+            return
         threads_pinned = _threads(contestants)
         with tomato_dao.connect(url) as db:
             static, chosen = per_call(db)
         pin(url, free)
         print("\nµs a call, not pinned")
-        _print(contestants, _measure(contestants, rounds // 3))
+        _print(contestants, _measure(contestants, rounds // 3, list(WORKLOADS)))
         threads_free = _threads(contestants)
         print(f"\npoint reads a second by {THREADS} threads (asyncpg: tasks) over 8 connections")
         for name in threads_pinned:
             print(f"  {name:<36}{threads_pinned[name]:>10,.0f} pinned{threads_free[name]:>10,.0f} not pinned")
         _goals(pinned, threads_pinned, chosen / static)
-        _draw(contestants, pinned)
+        if rounds == parser.get_default("rounds"):
+            _draw(contestants, pinned)
         for contestant in contestants:
             contestant.close()
         async_calls.compare(url, rounds)
@@ -120,10 +127,10 @@ where s.element_id = e.id
 """
 
 
-def _measure(contestants: list[Contestant], rounds: int) -> Medians:
+def _measure(contestants: list[Contestant], rounds: int, workloads: list[str]) -> Medians:
     """Return the median time of a call in µs, by contestant and workload."""
     times: dict[tuple[str, str], list[float]] = {}
-    turns = [(c, w) for c in contestants for w in WORKLOADS if w in c.calls]
+    turns = [(c, w) for c in contestants for w in workloads if w in c.calls]
     for contestant, workload in turns:
         for _ in range(10):
             contestant.calls[workload]()  # warm-up: prepare statements and fill caches
@@ -173,8 +180,8 @@ def _print(contestants: list[Contestant], medians: Medians) -> None:
     for contestant in contestants:
         cells = ""
         for workload in TITLES:
-            found, mine = medians.get((contestant.name, workload)), medians[("tomato_dao", workload)]
-            cells += f"{'':>20}" if found is None else f"{found:>11,.1f} ({found / mine:5.2f})"
+            found, mine = medians.get((contestant.name, workload)), medians.get(("tomato_dao", workload))
+            cells += f"{'':>20}" if found is None or mine is None else f"{found:>11,.1f} ({found / mine:5.2f})"
         print(f"  {contestant.name:<36}{cells}")
     print("  (in brackets: the ratio to tomato_dao)")
 

@@ -341,6 +341,6 @@ def all_of(url: str, topology: int, usage_id: int) -> list[Contestant]:
         with_asyncpg(url, pooled=True),
         orms.sqlalchemy_core(url),
         orms.sqlalchemy_orm(url, topology),
-        orms.django_orm(url, topology),
+        *orms.django_orm(url, topology),
         copy(url, usage_id),
     ]

@@ -158,10 +158,11 @@ def set_up_django(url: str) -> None:
     django.setup()
 
 
-def django_orm(url: str, topology: int) -> Contestant:
-    """Return Django's ORM with its psycopg pool and prefetch_related for a topology's related objects."""
+def django_orm(url: str, topology: int) -> list[Contestant]:
+    """Return Django's ORM with prefetch_related for related objects, and its list page again with only() what is shown."""
     set_up_django(url)
     from django.db import connection
+    from django.db.models import Prefetch
 
     from benchmarks import django_models as models
 
@@ -174,11 +175,11 @@ def django_orm(url: str, topology: int) -> Contestant:
         found = models.Topology.objects.prefetch_related(*prefetch).get(id=topology)
         return found, [list(getattr(found, name).all()) for name in ("elements", "connections", "permissions")]
 
-    def page() -> Any:
+    def shown(*prefetched: Any) -> Any:
         """Read the newest 100 topologies with the data of a list page: six queries, none per topology."""
         found = list(
             models.Topology.objects.select_related("site")
-            .prefetch_related("permissions__user", "elements", "connections")
+            .prefetch_related("permissions__user", *prefetched)
             .order_by("-id")[:100]
         )
         latest = (
@@ -187,22 +188,28 @@ def django_orm(url: str, topology: int) -> Contestant:
             .distinct("usage_id")
         )
         usage = {record.usage_id: record for record in latest}
-        return [
-            (
-                t, usage.get(t.usage_id), [(p.role, p.user.name) for p in t.permissions.all()],
-                {e.state for e in t.elements.all()}, [e.id for e in t.elements.all()], [c.id for c in t.connections.all()],
-            )
-            for t in found
-        ]  # fmt: skip
+        page = []
+        for t in found:
+            elements = t.elements.all()
+            permissions = [(p.role, p.user.name) for p in t.permissions.all()]
+            states, element_ids = {e.state for e in elements}, [e.id for e in elements]
+            page.append((t, usage.get(t.usage_id), permissions, states, element_ids, [c.id for c in t.connections.all()]))
+        return page
 
-    return Contestant(
+    only_shown = (
+        Prefetch("elements", models.Element.objects.only("topology_id", "state")),
+        Prefetch("connections", models.Connection.objects.only("topology_id")),
+    )
+
+    whole = Contestant(
         "Django ORM",
         {
             "point": lambda: models.Organization.objects.get(name=NAME),
             "list": lambda: list(models.Organization.objects.filter(id__gt=0).order_by("id")[:50]),
             "full": full,
-            "page": page,
+            "page": lambda: shown("elements", "connections"),
             "insert": lambda: models.Organization.objects.create(name=fresh_name(), attrs={"a": 1}),
         },
         connection.close,
     )
+    return [whole, Contestant("Django ORM, only()", {"page": lambda: shown(*only_shown)}, connection.close)]
