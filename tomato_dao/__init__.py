@@ -3,8 +3,8 @@
 import _signal  # type: ignore[import-not-found] # built in, as sys is: while signal is imported, an interrupt may come
 import sys
 
-# A command must not show a trace where it is interrupted while it is imported: until run_command hears of interrupts, they end
-# it. While Python looks for the module that it was told to run, its own name for that is -m.
+# A command must not show a traceback if it is interrupted during its imports: until run_command handles interrupts, they end it
+# immediately. While Python searches for the module to run, sys.argv[0] is -m.
 _program = (getattr(sys, "argv", None) or [""])[0]
 if _program == "-m":
     _program = "".join(sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1]) if "-m" in sys.orig_argv else ""

@@ -1,4 +1,4 @@
-"""`connect()` and `connect_async()`: find the database, migrate it where that is asked for, and open a Database on it."""
+"""`connect()` and `connect_async()`: find the database, migrate it on request, and open a Database on it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .aio.database import AsyncDatabase
 
 
-_PATIENCE = 2  # seconds for which a standby is waited for at first
+_PATIENCE = 2  # seconds to wait for a standby at first
 
 
 def connect(
@@ -47,13 +47,12 @@ def connect(
     With a newer schema that supports this code, a warning is logged once. See docs/guides/connecting.md.
 
     Args:
-        url: A PostgreSQL URL (default: DATABASE_URL, else the embedded server). DIRECT_DATABASE_URL, used with
-            DATABASE_URL, names the server itself for `exclusive` and `listen` where DATABASE_URL leads to a pooler in
-            transaction mode.
-        pool_size: The most connections that this process holds.
-        timeout: Seconds that a call waits for a connection. Also the seconds to wait for a server that is full, starting or
+        url: A PostgreSQL URL (default: DATABASE_URL, else the embedded server). DIRECT_DATABASE_URL, used with DATABASE_URL,
+        names the server itself for `exclusive` and `listen` if DATABASE_URL is a pooler in transaction mode. pool_size: The
+        maximum number of connections of this process. timeout: Seconds that a call waits for a connection. Also the seconds to
+        wait for a server that is full, starting or
             out of reach, here and later.
-        max_waiting: The most calls that wait at once; further ones are refused immediately (default: no limit).
+        max_waiting: The maximum number of waiting calls; further ones are rejected immediately (default: no limit).
         statement_timeout: Seconds that a statement may run and a transaction may be idle (0: no limit).
         application_name: The name that the server shows for this process, followed by “/” and the code's schema version.
         prepare: Use prepared statements. Use False behind a transaction pooler that cannot keep them; the role's statement
@@ -65,8 +64,8 @@ def connect(
         meter_provider: An OpenTelemetry provider that receives metrics (default: none); needs the extra “otel”.
         migrate: Bring the schema up to date first, as the user of OWNER_DATABASE_URL if it is set. Any number of processes
             may do so at once. A contract migration that cannot be applied yet stays pending.
-        replicas: URLs of standbys that serve `reads()`; each gets a pool of its own of the same size.
-        tokens: Have each write bring the position along that `token(own=True)` returns (default: only with replicas).
+        replicas: URLs of standbys that serve `reads()`; each gets a separate pool of the same size.
+        tokens: Let each write return the position that `token(own=True)` needs (default: only with replicas).
 
     Raises:
         InvalidValue: A parameter is invalid.
@@ -163,7 +162,7 @@ def connect_async(
 
 
 def _urls(url: str | None) -> tuple[str, str]:
-    """Return the URL of the database, and that of the server itself where a pooler is in between."""
+    """Return the URL of the database, and that of the server itself if there is a pooler."""
     if url is not None:
         url = arguments.url(url)
     direct_url = url or direct_database_url()

@@ -236,7 +236,7 @@ def from_driver(error: psycopg.Error, call: Call | None = None, *, moved: bool =
 def _from_constraint(
     kind: type[TomatoError], state: str, diag: psycopg.errors.Diagnostic, said: str, call: Call
 ) -> TomatoError:
-    """Return the error for a violated constraint. Constraints are named table_column_kind, so their names tell the column."""
+    """Return the error for a violated constraint. Their names, table_column_kind, contain the column."""
     constraint, table = diag.constraint_name or "", diag.table_name or ""
     entity = call.entity or entity_of(table)
     column = constraint.removeprefix(f"{table}_")

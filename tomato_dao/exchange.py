@@ -1,4 +1,4 @@
-"""The frontend's format of a topology, version 3: what an import must be, and what an export leaves out."""
+"""The frontend's format of a topology, version 3: the check of imports, and the keys that exports omit."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from .printable import printable, quoted
 from .rows import ExportedTopology, Json, JsonIn, JsonObject
 
 VERSION = 3
-# docs/domain.md#import-and-export: what an export leaves out at any depth …
+# Keys that an export omits at any depth (docs/domain.md#import-and-export), …
 LEFT_OUT = frozenset(
     [
         "usage",
@@ -49,7 +49,7 @@ LEFT_OUT = frozenset(
 # … of elements, and of the topology's attrs.
 LEFT_OUT_OF_ELEMENTS = frozenset({"children", "connection"})
 LEFT_OUT_OF_TOPOLOGY = frozenset({"_initialized"})
-# docs/domain.md#topologies: what may stand alone, and what parent the others have.
+# Types without a parent, and the parents of the others (docs/domain.md#topologies).
 _ALONE = frozenset({"kvmqm", "openvz", "repy", "tinc_vpn", "external_network"})
 _PARENTS = {
     "kvmqm_interface": "kvmqm",
@@ -59,7 +59,7 @@ _PARENTS = {
     "external_network_endpoint": "external_network",
     "udp_endpoint": None,
 }
-# The attributes that frontends expect of an element, and their values where it has none.
+# The attributes that frontends expect of an element, and their defaults.
 _EXPECTED: dict[str, JsonObject] = {
     "kvmqm": {"site": None},
     "openvz": {"site": None},
@@ -84,7 +84,7 @@ class ParsedTopology:
 
 
 def parse(export: Json | bytes) -> ParsedTopology:
-    """Check an export, as JSON text or parsed; InvalidValue, with the place, where it is wrong."""
+    """Check an export, given as JSON text or parsed. Raises InvalidValue, with the place of the fault."""
     document = _decode(export) if isinstance(export, str | bytes) else export
     root = _object(document, "the export")
     version = _object(root.get("file_information"), "file_information").get("version")
@@ -107,9 +107,9 @@ def parse(export: Json | bytes) -> ParsedTopology:
 
 
 def build(topology: ExportedTopology) -> JsonObject:
-    """Return the export of a topology, without what is left out at any depth.
+    """Return the export of a topology, without the omitted keys.
 
-    Raises InvalidValue where it is nested too deeply.
+    Raises InvalidValue if it is nested too deeply.
     """
     try:
         return _built(topology)
@@ -177,7 +177,7 @@ def _connections(topology: JsonObject, types: dict[Json, str], reported: list[st
 
 
 def _items(topology: JsonObject, key: str, reported: list[str], known: set[str]) -> list[tuple[str, JsonObject]]:
-    """Return the objects of a list, with their places; keys that mean nothing here are reported."""
+    """Return the objects of a list with their places. Unknown keys are reported."""
     found = topology.get(key, [])
     if not isinstance(found, list):
         raise _wrong(f"topology.{key}", f"must be a list, not {_kind(found)}")

@@ -138,7 +138,7 @@ class Transactions(Committing):
                 self._pool.local.connection = self._pool.local.task = None
 
     def _note_writes(self, connection: QueryConnection | None) -> None:
-        """Note what was written on a connection (None: anything may have been); a Database with tokens overrides it."""
+        """Record the writes on a connection (None: they are unknown). A Database with tokens overrides this method."""
 
     def _inside(self) -> QueryConnection | None:
         """Return the connection of the caller's transaction, or None outside of one.

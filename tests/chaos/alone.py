@@ -1,4 +1,4 @@
-"""What one alone may have: locks, leases, and connections of the pool."""
+"""Work with exclusive resources: locks, leases, and connections of the pool."""
 
 import random
 from datetime import timedelta

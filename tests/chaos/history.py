@@ -53,7 +53,7 @@ class Call:
 
 @dataclass
 class Result:
-    """What a process saw: its calls, the events that it heard, how many reads standbys have served, and what went wrong."""
+    """A process's history: its calls, the events that it received, the reads served by standbys, and its errors."""
 
     calls: list[Call] = field(default_factory=list)
     heard: list[tuple[float, str, int | None]] = field(default_factory=list)

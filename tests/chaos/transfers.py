@@ -28,7 +28,7 @@ Rows = dict[str, dict[str, Any]]  # by model and key
 
 @dataclass
 class Fuzz:
-    """What loads of mutants have led to."""
+    """Results of loads of mutants."""
 
     seen: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)

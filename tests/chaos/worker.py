@@ -15,7 +15,7 @@ _PATIENCE = 60  # seconds after the storm within which every call must have retu
 
 
 class Worker:
-    """What the threads of a process share.
+    """State shared by the threads of a process.
 
     deadlines: bound half of the calls of threads by `db.timeout()`.
     """

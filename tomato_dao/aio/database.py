@@ -152,8 +152,8 @@ class AsyncDatabase(AsyncTransactions):
         """Listen for state changes, and for deletions of topologies, once the loop or `async with` has begun.
 
         A statement or transaction sends one `Event` per topology, entity and change, when it commits. If events may have
-        been missed, after a lost connection or with 10,000 events unread, an event with the change "missed" says so. A
-        listener needs a session of its own: see DIRECT_DATABASE_URL and docs/guides/events.md.
+        been missed, after a lost connection or with 10,000 events unread, an event with the change "missed" says so. A listener
+        needs its own session: see DIRECT_DATABASE_URL and docs/guides/events.md.
 
         Args:
             entities: One or more of "topologies", "elements", "connections".
@@ -175,9 +175,9 @@ class AsyncDatabase(AsyncTransactions):
     async def token(self, *, own: bool = False) -> str:
         """Return a token for everything committed so far, to be given to `reads(after=…)` in this or another process.
 
-        Costs one round trip. With own=True the token covers what was written through this Database. Where the Database has
-        replicas, or `connect(tokens=True)`, each write brings its position along, so such a token costs no round trip, except
-        for the first one, and after `connection()` or a write whose answer was lost.
+        Costs one round trip. With own=True the token covers the writes of this Database. With replicas, or
+        `connect(tokens=True)`, each write returns its position, so such a token costs no round trip, except for the first one,
+        and after `connection()` or a write whose answer was lost.
 
         Raises WrongState inside `transaction()`, which is not committed yet, and Unavailable.
         """

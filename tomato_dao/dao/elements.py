@@ -189,8 +189,8 @@ def _of_list(n: int, error: TomatoError) -> TomatoError:
 def _fits(detail: str, topology_id: int, element: NewElement) -> bool:
     """Return whether the server refused this element: its detail shows the row or key in any language.
 
-    SQL does not tell which of many rows is refused unless rows are inserted one by one, which takes 184 ms for 500 rows
-    instead of 62. A function in the schema that searches after a failure would be longer than this.
+    SQL does not show which of many rows is refused unless rows are inserted one by one, which takes 184 ms for 500 rows instead
+    of 62. A function in the schema that searches after a failure would be longer than this.
     """
     type, parent = element["type"], element.get("parent_id")
     state = _abbreviated(element.get("state", "created"))

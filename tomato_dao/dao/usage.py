@@ -118,7 +118,7 @@ def _check(record: UsageRecord) -> None:
     """Raise InvalidValue if a host cannot have measured that record (comparisons with NaN are false)."""
     r = row_of(UsageRecord, "usage", record)
     amounts = (r.measurements, r.memory, r.diskspace, r.traffic, r.cputime)
-    with suppress(TypeError):  # from a comparison with what is no number or time
+    with suppress(TypeError):  # from a comparison with a value that is no number or time
         if r.type == "5minutes" and r.begin_at <= r.end_at and all(0 <= amount < inf for amount in amounts):
             return
     rule = "a record must be of type 5minutes, end after it begins, and have finite values of 0 or more"

@@ -8,7 +8,7 @@ from .people import Contact, TopologyContact
 
 
 class HostUpdateClaim(Row, frozen=True):
-    """A host to be asked for its info; claimed until lease_until."""
+    """A host whose info is to be requested; claimed until lease_until."""
 
     id: int
     name: str

@@ -22,7 +22,7 @@ class ErrorGroup(Row, frozen=True):
 
 
 class ErrorGroupSummary(ErrorGroup, frozen=True):
-    """A kind of error: how often it occurred (dropped dumps included), and what the remaining dumps say.
+    """A kind of error: its number of occurrences (including dropped dumps), and a summary of the remaining dumps.
 
     last_at: None if no dump is left. sources, origins, versions, descriptions: distinct values. data_available: whether any
     dump has data.

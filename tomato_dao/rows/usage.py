@@ -67,7 +67,7 @@ class AggregatedUsage(Row, frozen=True):
 class LinkMeasurement(Row, frozen=True):
     """Quality between two sites from begin_at to end_at: loss a fraction, delays in seconds, one way.
 
-    In what is read site_a_id is the lower of the two.
+    In results site_a_id is the lower of the two.
     """
 
     site_a_id: int

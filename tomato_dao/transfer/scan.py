@@ -14,7 +14,7 @@ _TOKEN = re.compile(
 ).match
 _SPACE = re.compile(rb"[ \t\r\n]*+").match
 _STRING, _SCALAR, _MARK = 1, 2, 3
-_VALUE, _FIRST_VALUE, _KEY, _FIRST_KEY, _COLON, _AFTER = range(6)  # what comes next; first: or the end of what has just begun
+_VALUE, _FIRST_VALUE, _KEY, _FIRST_KEY, _COLON, _AFTER = range(6)  # expected next; first: or the end of what has begun
 
 
 Span = tuple[int, int]

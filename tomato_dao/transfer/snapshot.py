@@ -29,14 +29,14 @@ from . import catalog, distributed, limits
 from .catalog import Column, Table
 
 _PIECE = 240  # pages per COPY
-_MESSAGE = 1 << 17  # bytes that are worth a message, while they take no more than so many pages:
+_MESSAGE = 1 << 17  # minimum bytes of a message, as long as they take no more than this number of pages:
 _MOST_PAGES = 3
 _AHEAD = 16 << 20  # bytes that all connections together may read ahead
 _LINES = 1 << 10  # overhead of a block of lines in bytes
 
 _SIGNATURE = b"PGCOPY\n"
 _HEAD = 19  # bytes of a binary COPY's header
-_ROW = struct.Struct("!hiqi")  # two columns: eight bytes with a number of lines, and so many with their text
+_ROW = struct.Struct("!hiqi")  # two columns: eight bytes with the number of lines, and their text
 
 # A value's JSON by its column's kind: its text if that is valid JSON, else the result of to_json.
 _JSON: dict[str, LiteralString] = {

@@ -133,7 +133,7 @@ class AsyncHosts:
         started_at: datetime | None = None,
         limit: int = 100,
     ) -> Sequence[HostCandidate]:
-        """Return the `limit` best hosts without problems that support everything asked for, best first.
+        """Return the `limit` best hosts without problems that support all requested types and kinds, best first.
 
         docs/domain.md#host-selection explains the score.
 
