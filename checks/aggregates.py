@@ -1,15 +1,15 @@
-"""Nullability of aggregates and window functions: which of their arguments decide."""
+"""Nullability of aggregates and window functions: the arguments that decide it."""
 
 from .node_tree import Node
 from .query_tree import QueryTree
 from .total import NEVER_NULL, OF_A_GROUP, OF_A_GROUPS_VALUES
 
-# FrameOptions with which a frame may lack its own row: it ends before, begins after, or excludes it.
+# FrameOptions of frames that may lack their own row: they end before, begin after, or exclude it.
 _WITHOUT_OWN_ROW = 0x1000 | 0x2000 | 0x8000 | 0x10000
 
 
 def deciding_values(tree: QueryTree, expr: Node) -> list[Node] | bool | None:
-    """Return the arguments that decide whether an aggregate or a window function can be null; else the answer itself."""
+    """Return the arguments that decide whether an aggregate or window function can be null, or the answer itself."""
     name = tree.function(expr)
     if name in NEVER_NULL:
         return False
@@ -29,7 +29,7 @@ def values(expr: Node) -> list[Node]:
 
 
 def _is_of_a_group(tree: QueryTree) -> bool:
-    """Return whether each group has a row; without GROUP BY, and in the empty grouping set, it may have none."""
+    """Return whether each group has a row. Without GROUP BY, and in the empty grouping set, it may have none."""
     return tree.node.has("groupClause") and not tree.node.has("groupingSets")
 
 

@@ -1,8 +1,8 @@
-"""The Python API against the last release's: griffe tells what would break callers.
+"""Comparison of the Python API with the last release's, by griffe, to find changes that break callers.
 
-checks/api/VERSION.json keeps what a release's modules say: their code without the bodies of functions, and the names that
-docs/reference/api.md lists, which are the API. A breakage that is meant, and announced as CONTRIBUTING.md has it, stands in
-checks/api/accepted.txt, a line each.
+checks/api/VERSION.json has the code of a release's modules without the bodies of functions, and the names listed in
+docs/reference/api.md, which are the API. Intended breakages, announced as CONTRIBUTING.md describes, are listed in
+checks/api/accepted.txt, one per line.
 """
 
 import argparse
@@ -25,14 +25,14 @@ DIRECTORY = Path(__file__).with_name("api")
 ACCEPTED = "accepted.txt"
 _PACKAGE = Path(tomato_dao.__file__).parent
 _PAGE = _PACKAGE.parent / "docs" / "reference" / "api.md"
-# Folders of modules that no caller imports, but for the functions that the package gives by its own name.
+# Folders of modules that callers do not import, except for the functions that the package exports.
 _INNER, _CALLED = ("sql", "ops", "examinations", "legacy"), ("__init__.py", "migrate.py", "load.py")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LISTED = re.compile(r"auto(?:function|class|exception|module|data)::\s*(tomato_dao[\w.]*)")
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The API of a release. names: what the reference lists. modules: path to the text that remains of the module."""
+    """The API of a release. names: the names listed in the reference. modules: the stripped text of each module, by path."""
 
     version: str
     names: list[str]
@@ -49,7 +49,7 @@ def snapshot() -> Snapshot:
 
 
 def stripped(source: str) -> str:
-    """Return a module's code without docstrings and without the bodies of functions, but for what __init__ assigns."""
+    """Return a module's code without docstrings and bodies of functions, except for the assignments in __init__."""
     return ast.unparse(_Stripper().visit(ast.parse(source))) + "\n"
 
 
@@ -63,7 +63,7 @@ class _Stripper(ast.NodeTransformer):
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
         is_all = [ast.unparse(target) for target in node.targets] == ["__all__"]
-        return None if is_all else node  # for griffe all would be private that it leaves out; the reference says what is public
+        return None if is_all else node  # the reference, not __all__, defines the public names
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -71,8 +71,8 @@ class _Stripper(ast.NodeTransformer):
 
 
 def breakages(base: Snapshot) -> Iterator[str]:
-    """Yield what of a release's API is no more as it was, a line each."""
-    import griffe  # 0.3 s, for which a checkout without releases has no use
+    """Yield the incompatible changes of a release's API, a line each."""
+    import griffe  # 0.3 s that a checkout without releases saves
 
     with tempfile.TemporaryDirectory(prefix="tomato-dao-api-") as directory:
         for name, text in base.modules.items():
@@ -94,7 +94,7 @@ def breakages(base: Snapshot) -> Iterator[str]:
 
 
 def _canonical(package: Any, name: str) -> str:
-    """Return the path of what a name of the reference means, where it is defined."""
+    """Return the path of the definition of a name in the reference."""
     found = package
     for part in name.split(".")[1:]:
         found = found.members[part]
@@ -103,7 +103,7 @@ def _canonical(package: Any, name: str) -> str:
 
 
 def _is_listed(path: str, names: list[str]) -> bool:
-    """Return whether a path is a name of the reference, or of a part of one that has no underscore."""
+    """Return whether a path is a name of the reference, or a public part of one."""
     for name in names:
         if path == name or path.startswith(f"{name}."):
             return not any(part.startswith("_") for part in path.removeprefix(name).split("."))
@@ -116,7 +116,7 @@ def _line(path: str, explained: str) -> str:
 
 
 def versions(directory: Path = DIRECTORY) -> list[str]:
-    """Return the versions whose snapshots there are, oldest first."""
+    """Return the versions with snapshots, oldest first."""
     found = [path.stem for path in directory.glob("[0-9]*.json")] if directory.is_dir() else []
     return sorted(found, key=lambda version: [int(part) if part.isdigit() else 0 for part in version.split(".")])
 
@@ -136,7 +136,7 @@ def read(version: str, directory: Path = DIRECTORY) -> Snapshot:
 
 
 def findings(directory: Path = DIRECTORY) -> list[str]:
-    """Return what breaks callers of the last release, but for what is accepted, and what is accepted for no reason."""
+    """Return the changes that break callers of the last release and are not accepted, and needless acceptances."""
     if not (released := versions(directory)):
         return []
     found = list(breakages(read(released[-1], directory)))

@@ -1,6 +1,6 @@
-"""The asynchronous face: tomato_dao/aio, as far as it is the other one's source with “await” in it (docs/decisions/asyncio.md).
+"""Generator of the asynchronous face, tomato_dao/aio, from the synchronous source (docs/decisions/asyncio.md).
 
-`make schema` writes the files, `make check` says whether they are up to date.
+`make schema` writes the files, `make check` checks that they are up to date.
 """
 
 import argparse
@@ -26,7 +26,7 @@ _QUERY = r"self\._(q|exchange)\.\w+"
 
 
 def made() -> dict[Path, str]:
-    """Return the text of each file that is made."""
+    """Return the text of each generated file."""
     rough = {path: f"# Generated from {name} by “make schema”; not to be edited.\n{text}" for path, name, text in _rough()}
     return _tidy(rough) | {TARGET / "dao" / "faces.pyi": _faces()}
 
@@ -101,7 +101,7 @@ _NAMES = {
     "psycopg.Connection": "psycopg.AsyncConnection",
 }
 
-# A cancelled task has no time to find out what became of its COMMIT.
+# A cancelled task has no time to find out the outcome of its COMMIT.
 _INTERRUPTED = """\
         except KeyboardInterrupt as interrupt:
             try:
@@ -214,14 +214,14 @@ def _classes(path: Path) -> list[str]:
 
 
 def _faces() -> str:
-    """Return the types of the queries as they are awaited."""
+    """Return the types of the queries for asyncio."""
     text = (PACKAGE / "dao" / "faces.pyi").read_text("utf-8")
     text = text.replace("    def ", "    async def ").replace("from ..", "from ...")
     return re.sub(r"^class (?=\w+Queries)", "class Async", text, flags=re.MULTILINE)
 
 
 def _tidy(texts: dict[Path, str]) -> dict[Path, str]:
-    """Return the texts formatted, with their imports sorted and what they do not use left out."""
+    """Return the texts formatted, with sorted imports and without unused ones."""
     with tempfile.TemporaryDirectory() as directory:
         places = {path: Path(directory, path.relative_to(TARGET)) for path in texts}
         for path, place in places.items():
@@ -253,7 +253,7 @@ def main() -> None:
 
 
 def _is_made(path: Path) -> bool:
-    """Return whether a file says in its first line that it was made."""
+    """Return whether a file's first line says that it is generated."""
     return path.suffix in (".py", ".pyi") and path.read_text("utf-8").startswith("# Generated from ")
 
 

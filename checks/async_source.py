@@ -1,6 +1,6 @@
-"""Source that waits, made into source that awaits: edits at the places that the syntax tree tells, so that all else stays.
+"""Conversion of synchronous source to asyncio, by edits at positions of the syntax tree, so that all other text stays.
 
-What has to be awaited is said by patterns of calls, since no type checker is asked; mypy and pyright then check what was made.
+Patterns define the awaited calls, since no type checker is involved; mypy and pyright check the result.
 """
 
 import ast
@@ -16,10 +16,10 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 class Rules:
     """Rules for one file.
 
-    package, target: the packages of the file and of what is made of it. homes: the modules of names that are elsewhere then.
-    awaited, managers: patterns of the functions, as “self._q.get”, whose calls are awaited or give an asynchronous context
-    manager. names: what a name becomes. texts: replacements of text, before all else; each has to be there. drop: names at the
-    top of the module that are left out; keep: the only ones that are taken (default: all).
+    package, target: the packages of the file and of the result. homes: the modules of names that are defined elsewhere in the
+    result. awaited, managers: patterns of the functions, such as “self._q.get”, whose calls are awaited or return an
+    asynchronous context manager. names: replacements of names. texts: replacements of text, which are made first and must all
+    be found. drop: top-level names that are omitted; keep: the only ones that are kept (default: all).
     """
 
     package: str
@@ -34,7 +34,7 @@ class Rules:
 
 
 class _Edits:
-    """Replacements in a text by places of the syntax tree: lines from 1, columns in bytes."""
+    """Replacements in a text by positions of the syntax tree: lines from 1, columns in bytes."""
 
     def __init__(self, text: str) -> None:
         self._bytes = text.encode()
@@ -69,7 +69,7 @@ class _Edits:
 
 
 def asynchronous(source: str, rules: Rules) -> str:
-    """Return the source with what `rules` say awaited. Raises ValueError where something can't be, or a text isn't there."""
+    """Convert source by the rules. Raises ValueError for code that cannot be converted, or a missing text."""
     for old, new in rules.texts:
         if old not in source:
             raise ValueError(f"this text is not there any more: {old!r}")
@@ -99,7 +99,7 @@ class _Maker:
         return self._edits.text()
 
     def _is_taken(self, node: ast.stmt) -> bool:
-        """Return whether a statement at the top of the module is to be there."""
+        """Return whether a top-level statement is kept."""
         if isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node):
             return True
         targets = node.targets if isinstance(node, ast.Assign) else [node]
@@ -141,11 +141,11 @@ class _Maker:
                 pass
 
     def _is_annotation(self, node: ast.Constant) -> bool:
-        """Return whether a text is a name of a class: the only texts of one line that a name of ours may stand in."""
+        """Return whether a string is the name of a class. Our names occur in no other strings of one line."""
         return re.fullmatch(r"[A-Z]\w+", str(node.value)) is not None
 
     def _name_function(self, node: ast.FunctionDef) -> None:
-        """Rename what an asynchronous function is decorated with and returns, and __enter__ and __exit__."""
+        """Rename an asynchronous function's decorators and return type, and __enter__ and __exit__."""
         returned = [node.returns.value] if isinstance(node.returns, ast.Subscript) else []
         for expression in (*node.decorator_list, *returned):
             if name := _PAIRS.get(_name(expression)):
@@ -156,7 +156,7 @@ class _Maker:
 
     def _await(self, node: ast.Call) -> None:
         parent = self._parents[node]
-        if isinstance(parent, ast.Lambda):  # which returns what is awaited
+        if isinstance(parent, ast.Lambda):  # it returns the awaitable
             return
         self._edits.before(node, "(await " if isinstance(parent, ast.Attribute | ast.Subscript) else "await ")
         if isinstance(parent, ast.Attribute | ast.Subscript):
@@ -164,7 +164,7 @@ class _Maker:
             self._edits.replace(end, end, ")")
 
     def _with(self, node: ast.With) -> None:
-        """Make `async with` of asynchronous managers, inside a `with` of the others that stand before them."""
+        """Convert asynchronous managers to `async with`, inside a `with` of the managers before them."""
         is_async = [self._is_manager(item.context_expr) for item in node.items]
         if not any(is_async):
             return
@@ -180,7 +180,7 @@ class _Maker:
         self._edits.indent(node.body[0].lineno, _last(node.body[-1]))
 
     def _import(self, node: ast.ImportFrom) -> None:
-        """Import each name from where it is for what was made: by its own name, from `homes`, else from where it was."""
+        """Import each name from its module for the result: from `homes`, else from its old module."""
         package = self._rules.package.split(".")
         module = ".".join([*package[: len(package) + 1 - node.level], node.module or ""]) if node.level else str(node.module)
         lines = []
@@ -188,12 +188,12 @@ class _Maker:
             name = self._rules.names.get(alias.name, alias.name)
             home = self._rules.homes.get(name, module.rstrip("."))
             lines.append(f"from {self._relative(home)} import {name}{f' as {alias.asname}' if alias.asname else ''}")
-            if alias.name in _PAIRS:  # either or both, as functions need it; what is not used is left out later
+            if alias.name in _PAIRS:  # either or both, as needed; unused imports are removed later
                 lines.append(f"from {home} import {_PAIRS[alias.name]}")
         self._edits.replace(*self._edits.span(node), f"\n{' ' * node.col_offset}".join(lines))
 
     def _relative(self, module: str) -> str:
-        """Return how the package that is made names a module: from the package that both are in, where there is one."""
+        """Return a module's name relative to the generated package, if they share a package."""
         target, parts = self._rules.target.split("."), module.split(".")
         shared = 0
         while shared < min(len(target), len(parts)) and target[shared] == parts[shared]:
@@ -201,7 +201,7 @@ class _Maker:
         return f"{'.' * (len(target) - shared + 1)}{'.'.join(parts[shared:])}" if shared else module
 
     def _each(self, node: ast.YieldFrom) -> None:
-        """Yield one after the other: an asynchronous generator knows no `yield from`."""
+        """Convert `yield from`, which asynchronous generators lack, to a loop."""
         start, end = self._edits.span(node)
         inside = " " * (node.col_offset + 4)
         self._edits.replace(start, self._edits.span(node.value)[0], "for one in ")
@@ -215,13 +215,13 @@ class _Maker:
         return self._awaited.fullmatch(name) is not None or self._is_own(node, name)
 
     def _is_own(self, node: ast.AST, name: str) -> bool:
-        """Return whether a call is one of a method of the same class that is asynchronous."""
+        """Return whether a call is of an asynchronous method of the same class."""
         while node in self._parents and not isinstance(node, ast.ClassDef):
             node = self._parents[node]
         return name.startswith("self.") and name[5:] in self._own.get(node, ())
 
     def _find_own_methods(self) -> None:
-        """Note, by class, the methods that are asynchronous, since they await something or another of them."""
+        """Collect, by class, the methods that are asynchronous because they await something or each other."""
         found: dict[ast.AST, set[str]] | None = None
         while found != self._own:
             self._own = found or {}
@@ -232,7 +232,7 @@ class _Maker:
             }
 
     def _is_async(self, function: ast.FunctionDef) -> bool:
-        """Return whether something is awaited in a function itself."""
+        """Return whether a function itself awaits something."""
         return any(
             (isinstance(node, ast.Call) and self._is_awaited(node))
             or (isinstance(node, ast.With) and any(self._is_manager(item.context_expr) for item in node.items))
@@ -246,7 +246,7 @@ def _manages(function: ast.FunctionDef) -> bool:
 
 
 def _inside(function: ast.AST) -> Iterator[ast.AST]:
-    """Yield what stands in a function, but not in functions inside it."""
+    """Yield the nodes of a function, without those of nested functions."""
     for node in ast.iter_child_nodes(function):
         if not isinstance(node, ast.Lambda | Function):
             yield node
@@ -254,7 +254,7 @@ def _inside(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def _last(node: ast.expr | ast.stmt | ast.alias | ast.arg) -> int:
-    """Return the last line of a node, which whatever was parsed has."""
+    """Return the last line of a node."""
     return node.end_lineno or node.lineno
 
 
@@ -263,7 +263,7 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _name(node: ast.AST) -> str:
-    """Return the dotted name of what is called, “self._q.get”; empty for anything else."""
+    """Return the dotted name of a called function, “self._q.get”, or an empty string."""
     match node:
         case ast.Name():
             return node.id

@@ -1,7 +1,7 @@
 """Refusals of older code beyond its queries' types: rules, keys and triggers that the older schema did not have.
 
-Two means: the catalogs of both schemas are compared, and rows of the testbed are written once more as older code would. Where
-neither tells that older code is safe, it counts as broken: a check that is not implied by the older one, for example.
+The catalogs of both schemas are compared, and rows of the testbed are written again as older code would. If neither proves that
+older code is safe, it counts as broken: for example, by a check that is not implied by the older one.
 """
 
 import re
@@ -24,7 +24,7 @@ _RAISES = re.compile(r"\braise\s+(?!(?:notice|warning|info|log|debug)\b)", re.IG
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A refusal of older code; topic: the table or query that it is about."""
+    """A refusal of older code. topic: the table or query concerned."""
 
     topic: str
     message: str
@@ -34,7 +34,7 @@ class Break:
 
 
 def breaks(base: State, after: State, written: Writes, connection: psycopg.Connection) -> Iterator[Break]:
-    """Yield what the schema of a connection, as `after` tells of it, refuses of code of the schema `base`."""
+    """Yield the refusals of code of the schema `base` by a connection's schema, described by `after`."""
     for name, was in base.tables.items():
         if (now := after.tables.get(name)) is None or now == was:
             continue
@@ -68,7 +68,7 @@ def _columns(table: str, was: Table, now: Table, written: Writes) -> Iterator[Br
 
 
 def _holds(now: str, was: str) -> bool:
-    """Return whether a type holds all values of another one, as far as it is known to."""
+    """Return whether a type is known to hold all values of another one."""
     for order in _WIDER:
         if now in order and was in order and order[now] >= order[was]:
             return True
@@ -98,7 +98,7 @@ def _constraints(table: str, was: Table, now: Table, connection: psycopg.Connect
     for name, found in was.constraints.items():
         if found.kind == "u" and not any(other.kind == "u" and _covers(other, found) for other in now.constraints.values()):
             yield Break(table, f"the key {name} is gone: older code counts on it to refuse duplicates")
-    for name, found in now.constraints.items():  # of columns that older code knows nothing of, and leaves to their defaults
+    for name, found in now.constraints.items():  # of columns that older code does not know, and leaves to their defaults
         new = found.columns and not _used(found) & was.columns.keys()
         if (
             found.kind in "ux"
@@ -109,7 +109,7 @@ def _constraints(table: str, was: Table, now: Table, connection: psycopg.Connect
 
 
 def _used(found: Constraint) -> set[str]:
-    """Return the columns of a constraint; of an index on expressions also those in them, among other words."""
+    """Return the columns of a constraint. For an index on expressions, these are all words in them."""
     return {*found.columns, *(words_of([found.text]) if found.text.startswith("CREATE ") else ())}
 
 
@@ -123,7 +123,7 @@ def _plain(text: str) -> str:
 
 
 def _covers(key: Constraint, other: Constraint) -> bool:
-    """Return whether a key ensures what another one does: it is of the same columns, or some of them, and of all rows."""
+    """Return whether a key implies another one: it has the same columns, or some of them, and covers all rows."""
     if _plain(key.text) == _plain(other.text):
         return True
     partial = " WHERE " in key.text or "(" in re.sub(r"^.*?\(", "", key.text, count=1).rpartition(")")[0]
@@ -141,7 +141,7 @@ def _same_reference(was: Table, found: Constraint) -> bool:
 
 
 def _implied(was: Table, found: Constraint, connection: psycopg.Connection) -> bool:
-    """Return whether the older checks of a table imply a new one, as PostgreSQL proves it for partial indexes."""
+    """Return whether the older checks of a table imply a new one, by PostgreSQL's proof for partial indexes."""
     old = [_condition(check.text) for check in was.constraints.values() if check.kind == "c"]
     new = _condition(found.text)
     nullable = any(not was.columns[column].not_null for column in found.columns if column in was.columns)
@@ -181,7 +181,7 @@ def _triggers(table: str, was: Table, now: Table) -> Iterator[Break]:
 
 
 def _references(base: State, after: State, written: Writes) -> Iterator[Break]:
-    """Yield foreign keys that keep older code from deleting rows."""
+    """Yield foreign keys that prevent older code from deleting rows."""
     deleted = set(written.deletes)
     while more := {
         name
@@ -204,7 +204,7 @@ def _references(base: State, after: State, written: Writes) -> Iterator[Break]:
 
 
 def _bodies(base: State, after: State) -> Iterator[Break]:
-    """Yield functions of triggers that name a column which their table has no more."""
+    """Yield trigger functions that refer to a dropped column of their table."""
     for name, table in after.tables.items():
         if (was := base.tables.get(name)) is None:
             continue
@@ -216,7 +216,7 @@ def _bodies(base: State, after: State) -> Iterator[Break]:
 
 
 def lets_pass(was: Table, now: Table) -> bool:
-    """Return whether new triggers of a table, by the text of their functions, let every row pass."""
+    """Return whether new triggers of a table let every row pass, by the text of their functions."""
     before = [(name, found) for name, found in now.triggers.items() if " BEFORE " in found[0] and "FOR EACH ROW" in found[0]]
     new = [found[1] for name, found in before if was.triggers.get(name) != found]
     return not any(re.search(r"\breturn\s+null\b", source, re.IGNORECASE) for source in new)
@@ -226,7 +226,7 @@ Outcomes = dict[tuple[str, str], str]
 
 
 def outcomes(connection: psycopg.Connection, base: State, tables: set[str]) -> Outcomes:
-    """Write a row of each table once more as older code would, undo it, and return what the server said to each try."""
+    """Write a row of each table again as older code would, undo it, and return the server's answers."""
     found: Outcomes = {}
     for name in sorted(tables & base.tables.keys()):
         here = {
@@ -256,7 +256,7 @@ def outcomes(connection: psycopg.Connection, base: State, tables: set[str]) -> O
 
 
 def refused(before: Outcomes, after: Outcomes) -> Iterator[Break]:
-    """Yield what the server refuses after a change and did not before."""
+    """Yield the writes that the server refuses after a change but accepted before."""
     for (table, what), said in after.items():
         was = before.get((table, what))
         if was is not None and said != was and not said.startswith(("ok", "57014")) and said[:5] != was[:5]:
@@ -277,5 +277,5 @@ def _outcome(connection: psycopg.Connection, statement: sql.Composed) -> str:
 
 
 def changes_meaning(up: str) -> bool:
-    """Return whether a migration changes what rows, views or functions mean, which no comparison of schemas can tell."""
+    """Return whether a migration changes the meaning of rows, views or functions, which schemas do not show."""
     return bool(words_of([up]) & {"update", "delete", "insert", "view", "function", "procedure", "trigger"})

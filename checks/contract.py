@@ -1,7 +1,7 @@
-"""`make check-queries`: the contract between db/queries, rows, the DAOs and the schema, each held against the others.
+"""`make check-queries`: the contract between db/queries, row classes, DAOs and the schema.
 
-Every query is prepared on the embedded server, against the migrations' schema. What differs is told as a compiler would, all
-at once: file, line, query, what is declared and what the server says.
+Every query is prepared on the embedded server with the migrations' schema. All differences are reported at once, in the format
+of compilers: file, line, query, the declaration and the server's description.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _PACKAGE = Path(__file__).parents[1] / "tomato_dao"
 
 
 def findings(queries: Sequence[Described | Refused]) -> list[str]:
-    """Return what is wrong, a line each: in the queries as they were described, in their rows, and in who uses them."""
+    """Return the faults of described queries, their row classes and their uses, a line each."""
     found: list[str] = []
     used = uses.used(_PACKAGE)
     for q in queries:
@@ -40,12 +40,12 @@ def findings(queries: Sequence[Described | Refused]) -> list[str]:
 
 
 def check(q: Described | Refused) -> list[str]:
-    """Return what is wrong with a query: with its suffix, its verb, its columns against its record class, and its claims."""
+    """Return the faults of a query: of its suffix, its verb, its columns and its claims."""
     return [q.message] if isinstance(q, Refused) else [*_statement(q), *_columns(q)]
 
 
 def _statement(q: Described) -> Iterator[str]:
-    """Return what does not fit the query's suffix, and types that Python has no class for."""
+    """Return mismatches with the query's suffix, and types without a Python class."""
     query, kind = q.query, q.query.kind
     names = ", ".join(column.name for column in q.columns)
     if kind == "!" and q.columns:
@@ -70,7 +70,7 @@ def _statement(q: Described) -> Iterator[str]:
 
 
 def _changes(q: Described) -> Iterator[str]:
-    """Return what does not fit the query's text: one that is not proved to read only is not run again where a session ends."""
+    """Return mismatches with the query's text: a query without a proof of reading only is never repeated."""
     claims = q.query.claims
     said = ", ".join(f"“{claim}”" for claim in ("repeatable", "writes") if claim in claims)
     if said and not q.changes:
@@ -88,7 +88,7 @@ def _untold(q: Described) -> Iterator[str]:
 
 
 def _columns(q: Described) -> Iterator[str]:
-    """Return what does not fit the record class, or what is said to be null or not."""
+    """Return mismatches with the record class, or with the declared nullability."""
     query = q.query
     not_null = query.not_null
     known = {column.name: column.can_be_null for column in q.columns}
@@ -114,7 +114,7 @@ def _columns(q: Described) -> Iterator[str]:
 
 
 def _twice(q: Described) -> Iterator[str]:
-    """Columns that have a name twice, or hold one and the same column; as a rule, one of the two is another's place."""
+    """Return columns with duplicate names or contents: usually one of them belongs to another column."""
     names = [column.name for column in q.columns]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"it returns two columns called {name}"
@@ -126,7 +126,7 @@ def _twice(q: Described) -> Iterator[str]:
 
 
 def _same(columns: Sequence[ResultColumn]) -> Iterator[str]:
-    """Pairs of columns that are one and the same, also in JSON rows."""
+    """Return pairs of identical columns, also in JSON rows."""
     for n, column in enumerate(columns):
         for before, other in enumerate(columns[:n]):
             if column.source and column.source == other.source:
@@ -135,13 +135,13 @@ def _same(columns: Sequence[ResultColumn]) -> Iterator[str]:
 
 
 def made_faces(queries: Sequence[Described | Refused]) -> str | None:
-    """Return the text of faces.pyi; None where a query can't be told, for which there is a finding then."""
+    """Return the text of faces.pyi, or None if a query cannot be described, which is a finding."""
     described = [q for q in queries if isinstance(q, Described) and not [*_untold(q)] and (q.columns or q.query.kind == "!")]
     return faces.faces(described) if len(described) == len(queries) else None
 
 
 def made_marks(queries: Sequence[Described | Refused]) -> str:
-    """Return the text of db/queries/read_only.txt: the queries that are proved to read only, which may be run again."""
+    """Return the text of db/queries/read_only.txt: the queries that are proved to be read-only and may be repeated."""
     proved = sorted((q.query.name, fingerprint(q.query.sql)) for q in queries if isinstance(q, Described) and not q.changes)
     return "# Proved to read only, each with the fingerprint of its text. Made by make schema.\n" + "".join(
         f"{name} {mark}\n" for name, mark in proved
@@ -149,7 +149,7 @@ def made_marks(queries: Sequence[Described | Refused]) -> str:
 
 
 def type_errors(made: str | None) -> list[str]:
-    """Return mypy's findings in the DAOs, checked with this text of faces.pyi (None: with the file)."""
+    """Return mypy's findings in the DAOs for a text of faces.pyi (None: the existing file)."""
     package = _PACKAGE.name  # relative, so that mypy's cache serves any checkout
     with tempfile.TemporaryDirectory() as directory:
         fresh = Path(directory, "faces.pyi")

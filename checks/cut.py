@@ -1,7 +1,7 @@
-"""`make release-files`: what a release leaves for later ones, of the version in tomato_dao/__init__.py.
+"""`make release-files`: write the files that later releases are checked against, for the current version.
 
-That is its contract (db/releases), its API (checks/api), the hashes of its migrations (db/migrations/released.sha256), and a
-dump with every table and odd values (tests/data), which later releases go on loading.
+These are its contract (db/releases), its API (checks/api), the hashes of its migrations (db/migrations/released.sha256), and a
+dump with every table and unusual values (tests/data), which later releases must load.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from .row_classes import short
 KEPT = schema.DB_DIR.parent / "tests" / "data"
 _FEW = 100  # topologies
 
-# Of the testbed's rows those go that break a rule; the tables that it leaves empty get some, and values that are hard to carry.
+# Remove the testbed's rows that violate rules, and add rows to its empty tables, and values that are difficult to transfer.
 _ODD = r"""
 delete from connections c where c.id in (select b.id from connections_two_ends b);
 update elements set connection_id = null where connection_id not in (select c.id from connections c);
@@ -55,7 +55,7 @@ where id = (select min(h.id) from hosts h);
 
 
 def freeze(directory: Path) -> list[str]:
-    """Append the hashes of the migrations that are new to a directory's list of released ones; return their names."""
+    """Append the hashes of new migrations to a directory's list of released ones. Return their names."""
     file = directory / migration_lint.RELEASED
     listed = {line.split()[-1] for line in file.read_text("utf-8").splitlines() if line and not line.startswith("#")}
     new = [path for path in schema.files(directory) if path.name not in listed]
@@ -65,7 +65,7 @@ def freeze(directory: Path) -> list[str]:
 
 
 def keep_dump(version: str, directory: Path = KEPT) -> Path:
-    """Write the dump that later releases load, and return its file. Raises WrongState where a table would be empty in it."""
+    """Write the dump that later releases load, and return its file. Raises WrongState if a table is empty."""
     directory.mkdir(exist_ok=True)
     file = directory / f"dump-{version}.json.zst"
     with embedded.started_for_tests() as server_url, scratch_database(server_url) as url:

@@ -1,4 +1,4 @@
-"""Named queries as the server describes them: types of parameters and columns, and which columns can be null."""
+"""The server's description of named queries: types of parameters and columns, and nullability."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ class ResultColumn:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A query as the server sees it; of a query with variants, what holds for all of them.
+    """The server's description of a query; for a query with variants, the properties common to all.
 
     parameters: their types. changes: what it may do beside reading; empty: it only reads. orders: what is wrong with the
     orders that its callers may continue after a row.
@@ -63,7 +63,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A query that the server refuses: the line of its file, and why."""
+    """A query that the server refuses: the line in its file, and the reason."""
 
     query: Query
     line: int
@@ -117,9 +117,9 @@ def _undone(connection: psycopg.Connection) -> Iterator[None]:
 
 
 def _unfit_orders(connection: psycopg.Connection, catalog: Catalog, types: _Types, query: Query) -> Iterator[str]:
-    """Return what is wrong with orders that are continued after a row: nulls, and rows that stand at the same place.
+    """Return the faults of orders that are continued after a row: nulls, and equal rows.
 
-    Pages would leave out such rows, or the rest of them.
+    Pages would omit such rows, or the rest of them.
     """
     if not query.choices:
         return
@@ -142,7 +142,7 @@ def _unfit_orders(connection: psycopg.Connection, catalog: Catalog, types: _Type
 
 
 def _together(query: Query, variants: Sequence[Described]) -> Described | Refused:
-    """Return what holds for all variants of a query, which must take and return the same."""
+    """Combine the descriptions of a query's variants, which must have the same parameters and columns."""
     first = variants[0]
     parameters: dict[str, str] = {}
     for variant in variants:
@@ -167,7 +167,7 @@ def _listed(columns: Sequence[ResultColumn]) -> str:
 
 
 def _any(columns: Sequence[ResultColumn]) -> ResultColumn:
-    """Return what holds for a column in all variants: it can be null where it can in one."""
+    """Combine a column's properties in all variants: it can be null if it can be null in one."""
     first = columns[0]
     parts = [column.parts for column in columns]
     has_parts = all(part is not None and len(part) == len(parts[0] or ()) for part in parts)

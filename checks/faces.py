@@ -1,4 +1,4 @@
-"""tomato_dao/dao/faces.pyi: what each named query takes and returns, as the server tells, for type checkers and editors."""
+"""Generator of tomato_dao/dao/faces.pyi: the types of each named query, for type checkers and editors."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -12,7 +12,7 @@ from .described import Described
 
 FACES_FILE = Path(dao.__file__).with_name("faces.pyi")
 
-# The classes of Python for the server's types; of an array, for what it holds.
+# The Python classes of the server's types; for an array, of its elements.
 PYTHON: dict[str, type] = {
     "bool": bool, "int2": int, "int4": int, "int8": int, "float4": float, "float8": float, "text": str, "varchar": str,
     "name": str, "bytea": bytes, "uuid": UUID, "date": date, "timestamptz": datetime, "interval": timedelta,
@@ -21,7 +21,7 @@ JSON = {"json", "jsonb"}
 
 
 def is_known(type_: str) -> bool:
-    """Return whether there is a class for a type of the server."""
+    """Return whether a server type has a Python class."""
     return type_.removesuffix("[]") in PYTHON.keys() | JSON
 
 
@@ -65,7 +65,7 @@ def _method(described: Described) -> str:
 
 
 def _given(query: Query, name: str, type_: str) -> str:
-    """Return the annotation of a parameter; of an optional one None leaves it out, so that Null asks for a null."""
+    """Return the annotation of a parameter. None omits an optional one, so Null stands for null."""
     given = _annotation(type_, json="rows.JsonIn", array="Sequence")
     is_optional = query.choices is not None and name in query.choices.optional
     if name in query.nullable and given.endswith("]"):  # of an array: what it holds

@@ -1,4 +1,4 @@
-"""The headers of migrations: which older code goes on working after each, said once and by the rules."""
+"""Check of the headers of migrations, which declare the older code that still works."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from tomato_dao.server.rolling import Migration
 
 
 def header_faults(found: Sequence[Migration], released: Sequence[str]) -> Iterator[str]:
-    """Yield what is wrong with the headers of migrations that came after the first release, a line each."""
+    """Yield the faults of headers of migrations after the first release, a line each."""
     versions = [migration.version for migration in found]
     for migration in found:
         if migration.path.name in released:

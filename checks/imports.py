@@ -1,4 +1,4 @@
-"""The picture of who imports whom, docs/imports.svg, drawn from the code; import-linter holds the rule itself."""
+"""Generator of the picture of imports, docs/imports.svg, from the code. import-linter enforces the rule."""
 
 import argparse
 from pathlib import Path
@@ -29,7 +29,7 @@ _DOMAIN = ("dao", "patches, exchange", "rows")
 
 
 def arrows() -> set[tuple[str, str]]:
-    """Return who imports whom, by the names of boxes; what follows from other arrows is left out."""
+    """Return the imports between boxes, by name. Arrows that follow from others are omitted."""
     graph = grimp.build_graph("tomato_dao", "checks", exclude_type_checking_imports=True, cache_dir=None)
     found = set()
     for importer in graph.modules:
@@ -63,7 +63,7 @@ def _follows(arrow: tuple[str, str], arrows: set[tuple[str, str]]) -> bool:
 
 
 def picture() -> str:
-    """Return the graph as SVG: each box stands above all that it imports, and an arrow points at what is imported."""
+    """Return the graph as SVG. Each box is above the boxes that it imports, and arrows point to imported boxes."""
     found = arrows()
     names = {name for arrow in found for name in arrow}
     rank: dict[str, int] = {}

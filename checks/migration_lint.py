@@ -1,8 +1,8 @@
 """Checks of the migrations: released ones are frozen, and squawk lints all of them.
 
-squawk finds long locks, rewrites of tables, indexes that are not made concurrently. Only the way up is looked at: the way down
-is for development, and drops things by its nature. A line `-- squawk-ignore rule` before a statement says that it is meant; let
-a comment say why.
+squawk finds long locks, rewrites of tables, and indexes that are not created concurrently. Only the way up is checked: the way
+down is for development, and naturally drops objects. A line `-- squawk-ignore rule` before a statement accepts it; add a
+comment with the reason.
 """
 
 import json
@@ -25,8 +25,8 @@ RELEASED = "released.sha256"
 def unfrozen(directory: Path) -> list[str]:
     """Return the faults of a directory's migrations against its list of released ones, a line each.
 
-    The list is as sha256sum writes it. Databases have applied what is in it: such a file can't change or go, and a file that
-    comes before one of them would be applied after it there.
+    The list has the format of sha256sum. Databases have applied the listed files: these must not change or be removed, and a
+    new file that sorts before one of them would be applied after it there.
     """
     list_file = directory / RELEASED
     lines = [line.split() for line in list_file.read_text("utf-8").splitlines() if line and not line.startswith("#")]
@@ -49,7 +49,7 @@ def unfrozen(directory: Path) -> list[str]:
 
 
 def misnamed(directory: Path) -> list[str]:
-    """Return what lies among a directory's migrations and is none, and migrations of one version, a line each."""
+    """Return the files among migrations that are none, and migrations with the same version, a line each."""
     files = schema.files(directory)
     versions = [schema.version_of(path) for path in files]
     wrong = [
@@ -62,9 +62,9 @@ def misnamed(directory: Path) -> list[str]:
 
 
 def headers(directory: Path) -> list[str]:
-    """Return what is wrong with the headers of a directory's migrations that are not released, a line each.
+    """Return the faults of headers of unreleased migrations in a directory, a line each.
 
-    Those of the first release need none.
+    Migrations of the first release need no header.
     """
     released = _listed(directory)
     return list(header_faults(rolling.migrations(directory), released)) if released else []
@@ -76,7 +76,7 @@ def _listed(directory: Path) -> list[str]:
 
 
 def findings(file: Path) -> list[str]:
-    """Return what squawk has to say about a migration, a line each."""
+    """Return squawk's findings on a migration, a line each."""
     up, _, _ = file.read_text("utf-8").partition("\n-- migrate:down")
     alone = ["--no-assume-in-transaction"] if "transaction:false" in up.partition("\n")[0] else []
     program = os.fspath(Path(sys.executable).with_name("squawk"))

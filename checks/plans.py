@@ -1,6 +1,6 @@
-"""`make check-plans`: how the server would run each query on a large testbed, kept as text in tests/plans.
+"""`make check-plans`: the server's plan of each query on a large testbed, kept as text in tests/plans.
 
-tests/plans/data.sql makes the testbed. Plans are generic ones, as prepared statements have.
+tests/plans/data.sql fills the testbed. Plans are generic, like those of prepared statements.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from .row_classes import short
 
 PLANS = schema.DB_DIR.parent / "tests" / "plans"
 FULL_SIZE = 100_000  # topologies
-_LARGE = 20  # a table is large that has a row for so many topologies, but at least _FEW
+_LARGE = 20  # a table is large if it has a row per this number of topologies, and at least _FEW
 _FEW = 1000
-_PAGE = 100  # rows that may always be read or sorted
+_PAGE = 100  # number of rows that may always be read or sorted
 _READS_ALL = {"Sort", "Aggregate", "Hash", "Materialize"}  # before they give their first row
 
 Plan = TypedDict(
@@ -47,16 +47,16 @@ Plan = TypedDict(
 
 @contextmanager
 def testbed(size: int) -> Iterator[psycopg.Connection]:
-    """A connection to a database of its own with that many topologies, and all else in proportion."""
+    """Provide a connection to a new database with a number of topologies, and everything else in proportion."""
     with schema_connection() as connection:
         fill(connection, size, (PLANS / "data.sql").read_text("utf-8"))
         yield connection
 
 
 def fill(connection: psycopg.Connection, size: int, data: str) -> None:
-    """Make a testbed of an empty database, by the SQL of tests/plans/data.sql or of a release's.
+    """Fill an empty database with the testbed, by the SQL of tests/plans/data.sql or of a release.
 
-    As a dump is restored: triggers and foreign keys are off, indexes are made afterwards.
+    As in a restore, triggers and foreign keys are disabled, and indexes are created afterwards.
     """
     for statement in (
         f"set plans.topologies = {size}",
@@ -73,7 +73,7 @@ def fill(connection: psycopg.Connection, size: int, data: str) -> None:
 
 
 def findings(connection: psycopg.Connection, queries: Sequence[Query], size: int) -> Iterator[str]:
-    """Return what the plans read or sort beyond need, a line each, unless the query says why that is right."""
+    """Return needless reads and sorts in the plans, a line each, unless the query gives a reason."""
     large = _large(connection, size)
     for query in queries:
         found = [(variant.name, what) for variant in query.variants() for what in _found(connection, variant, large)]
@@ -84,7 +84,7 @@ def findings(connection: psycopg.Connection, queries: Sequence[Query], size: int
 
 
 def wasteful(connection: psycopg.Connection, query: Query, size: int) -> list[str]:
-    """Return what the plan of one statement reads or sorts beyond need, without the numbers of rows."""
+    """Return needless reads and sorts in the plan of one statement, without the numbers of rows."""
     found = _found(connection, query, _large(connection, size))
     return list(
         dict.fromkeys(re.sub(r"\d+ rows", "rows", re.sub(r", of which \d+", ", of which fewer", what)) for what in found)
@@ -97,7 +97,7 @@ def _large(connection: psycopg.Connection, size: int) -> set[str]:
 
 
 def text(connection: psycopg.Connection, query: Query) -> str:
-    """Return a query's generic plan without what changes from run to run; of variants the plan of each, below its name."""
+    """Return a query's generic plan without details that vary between runs; for variants, each plan below its name."""
     plans = []
     for variant in query.variants():
         rows = connection.execute(f"explain (generic_plan, costs off) {variant.sql}".encode())
@@ -106,7 +106,7 @@ def text(connection: psycopg.Connection, query: Query) -> str:
 
 
 def _found(connection: psycopg.Connection, query: Query, large: set[str]) -> dict[str, None]:
-    """Return what the plan of one statement reads or sorts beyond need."""
+    """Return needless reads and sorts in the plan of one statement."""
     return dict.fromkeys(_wasteful(_plan(connection, query), large))
 
 
@@ -117,7 +117,7 @@ def _plan(connection: psycopg.Connection, query: Query) -> Plan:
 
 
 def _wasteful(plan: Plan, large: set[str], taken: float | None = None, share: float = 1) -> Iterator[str]:
-    """Return what a node and those below it read or sort too much.
+    """Return needless reads and sorts of a node and its children.
 
     taken: how many rows a limit above takes, None where all are; share: of the rows that this node could give.
     """
@@ -165,7 +165,7 @@ def main() -> None:
 
 
 def _changes(made: dict[Path, str], *, write: bool) -> Iterator[str]:
-    """Write the plans, or tell how they differ from those that were kept."""
+    """Write the plans, or report their differences from the stored ones."""
     for file in sorted({*made, *PLANS.glob("*.txt")}):
         before = file.read_text("utf-8") if file.exists() else ""
         after = made.get(file, "")

@@ -1,4 +1,4 @@
-"""Proof that a query only reads: nothing in it, nor in what it calls and looks at, changes or locks a thing."""
+"""Proof that a query only reads: neither it nor the functions and views that it uses change or lock anything."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from .node_tree import Node, RteKind, parse_all
 from .query_tree import DELETE, INSERT, MERGE, SELECT, UPDATE
 
 _COMMANDS = {UPDATE: "update", INSERT: "insert", DELETE: "delete", MERGE: "merge"}
-# Volatile functions of the server that change nothing.
+# Volatile functions of the server without side effects.
 _HARMLESS = {
     "clock_timestamp", "currval", "gen_random_uuid", "lastval", "random", "random_normal", "timeofday", "uuidv4", "uuidv7",
 }  # fmt: skip
@@ -16,7 +16,7 @@ _OPERATORS = ("eqop", "sortop")
 
 
 def changes(catalog: Catalog, query: Node) -> list[str]:
-    """Return what a query does or may do beside reading, "calls nextval"; nothing where it is proved to read only."""
+    """Return the possible side effects of a query, such as "calls nextval"; none if it is proved to be read-only."""
     return sorted(set(_changes(catalog, query, set())))
 
 

@@ -1,8 +1,8 @@
-"""The contract of a release, kept in db/releases: what it promises to its callers and to its database.
+"""The contract of a release, stored in db/releases: its promises to callers and its requirements of the database.
 
-The contract has each query (a statement for each variant) with the types of its parameters and columns, what can be null, how
-many rows it returns and what its plan reads beyond need; the hashes of the migrations; and the testbed's SQL. So a later
-schema is held against the code of the release without that code.
+The contract has each query (a statement for each variant) with the types of its parameters and columns, their nullability, its
+number of rows and needless reads in its plan; the hashes of the migrations; and the testbed's SQL. So a later schema can be
+checked against the release without its code.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -96,7 +96,7 @@ class Release(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A difference that keeps a statement of a release from working as it did: its name, its place, the difference."""
+    """A difference that breaks a release's statement: its name, its place, and the difference."""
 
     name: str
     statement: Statement
@@ -174,7 +174,7 @@ def versions(directory: Path = DIRECTORY) -> list[str]:
 def differences(
     connection: psycopg.Connection, statements: Mapping[str, Statement], size: int, *, plans: bool = True
 ) -> Iterator[Difference]:
-    """Yield what keeps statements from working on a database as they were promised to."""
+    """Yield differences that break the promises of statements on a database."""
     queries = [statement.query(name) for name, statement in statements.items()]
     for described in describe(connection, queries):
         name = described.query.name
@@ -228,7 +228,7 @@ def _parts(before: Sequence[Part], after: Sequence[Part], where: str) -> Iterato
 
 
 def _python(type_: str) -> object:
-    """Return what stands for a type in Python: older code does not mind another one that has the same."""
+    """Return the Python class of a type. Older code accepts another type with the same class."""
     inner = type_.removesuffix("[]")
     return ("json" if inner in JSON else PYTHON.get(inner, inner)), inner != type_
 

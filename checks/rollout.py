@@ -1,4 +1,4 @@
-"""`make check-rollout BASE=1.0.0`: hold this schema against older code, and new code against the schema where it may start.
+"""`make check-rollout BASE=1.0.0`: check this schema with older code, and new code with the schemas where it may start.
 
 BASE is a release of db/releases, or a git ref, whose contract is made with its own checks. A testbed of the base's schema is
 made on the tests' embedded server, and the migrations that are new are applied to it one after another. After each, the base's
@@ -59,13 +59,13 @@ class Rollout:
     known: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        """Read the schema that the base's code knows."""
+        """Read the schema of the base's code."""
         self.schema = state(self.connection)
         self.writes = writes(statement.sql for statement in self.base.queries.values())
         self.outcomes = outcomes(self.connection, self.schema, set(self.schema.tables))
 
     def broken(self) -> list[Break]:
-        """Return what the database's schema breaks of the base's code and was not told before."""
+        """Return the new breakages of the base's code by the database's schema."""
         now = state(self.connection)
         changed = self.schema.changed(now)
         statements = self.base.only(changed)
@@ -81,7 +81,7 @@ class Rollout:
         return fresh
 
     def _lets_pass(self, statement: Statement, now: State) -> bool:
-        """Return whether the rows that a statement inserts come into being, whatever new triggers there are.
+        """Return whether the rows of a statement are inserted in spite of new triggers.
 
         The proof that a row is always returned ends where a trigger may leave it out.
         """
@@ -93,7 +93,7 @@ class Rollout:
 
 
 def findings(rollout: Rollout, migration: Migration) -> Iterator[str]:
-    """Yield what is not true in the header of a migration that was just applied, a line each, as a compiler does."""
+    """Yield false claims in the header of a migration that was just applied, a line each."""
     place = f"{os.path.relpath(migration.path)}:{header_line(migration.path)}"
     found = rollout.broken()
     base = rollout.base.schema_version
@@ -109,7 +109,7 @@ def findings(rollout: Rollout, migration: Migration) -> Iterator[str]:
 
 
 def upward(path: Path) -> str:
-    """Return the statements of a migration's way up, without comments."""
+    """Return the statements of a migration's way up without comments."""
     up = path.read_text("utf-8").partition("\n-- migrate:down")[0]
     return "\n".join(line for line in up.splitlines() if not line.startswith("--"))
 

@@ -1,4 +1,4 @@
-"""Row classes against the columns that queries return: their order, types, and what can be null."""
+"""Check of row classes against the columns of queries: order, types and nullability."""
 
 import inspect
 import os
@@ -17,13 +17,13 @@ from tomato_dao.sql.rows import Row
 from . import faces
 from .described import Described, ResultColumn
 
-# The types whose values in a JSON row become what they are in a column.
+# The types whose values are the same in a JSON row and in a column.
 _SCALARS_IN_JSON = {"bool", "int2", "int4", "int8", "float4", "float8", "text", "varchar", "name"}
 _IN_JSON = {*_SCALARS_IN_JSON, *(f"{type_}[]" for type_ in _SCALARS_IN_JSON), *faces.JSON, "timestamptz"}
 
 
 def check_row(columns: Sequence[ResultColumn], record: type, not_null: Set[str]) -> Iterator[str]:
-    """Return what does not fit a record class: its fields, their order, and each of them."""
+    """Return mismatches with a record class: its fields, their order and types."""
     declared = {field.name: (n, field.type) for n, field in enumerate(fields(record))}
     names = [column.name for column in columns]
     if missing := [name for name in declared if name not in names]:
@@ -40,7 +40,7 @@ def check_row(columns: Sequence[ResultColumn], record: type, not_null: Set[str])
 
 
 def _field(column: ResultColumn, annotation: object, where: str, not_null: Set[str] = frozenset()) -> Iterator[str]:
-    """Return what does not fit one field of a record class; the parts of a JSON row are held against its class."""
+    """Return mismatches with one field of a record class. The parts of a JSON row are checked against its class."""
     inner, optional = _without_none(annotation)
     where = f"{where}: {_text(annotation)}"
     if not column.name and column.type not in _IN_JSON:
@@ -64,7 +64,7 @@ def _field(column: ResultColumn, annotation: object, where: str, not_null: Set[s
 
 
 def _parts(column: ResultColumn, parts: Sequence[ResultColumn], record: type) -> Iterator[str]:
-    """Return what does not fit the class of the JSON row, or rows, that a column is."""
+    """Return mismatches with the class of a column's JSON row or rows."""
     declared = fields(record)
     if len(declared) != len(parts):
         yield f"{_place(record)} declares {len(declared)} fields; {column.name}'s JSON rows have {len(parts)}"
@@ -74,7 +74,7 @@ def _parts(column: ResultColumn, parts: Sequence[ResultColumn], record: type) ->
 
 
 def check_elements(column: ResultColumn, declared: str) -> Iterator[str]:
-    """Return what is wrong where what an array, or a list of rows, holds is declared never to be null."""
+    """Return faults of arrays, or lists of rows, whose elements are declared as not null."""
     if column.can_hold_null is not False:
         name = column.name or "it"
         said = f"says that {name} can" if column.can_hold_null else f"can't know whether {name} can"
@@ -82,7 +82,7 @@ def check_elements(column: ResultColumn, declared: str) -> Iterator[str]:
 
 
 def check_nullability(column: ResultColumn, declared: str) -> Iterator[str]:
-    """Return what is wrong where a column is declared never to be null."""
+    """Return faults of columns that are declared as not null."""
     name = column.name or "it"
     if column.can_be_null:
         yield f"{declared}; the server says that {name} can be null"
@@ -91,7 +91,7 @@ def check_nullability(column: ResultColumn, declared: str) -> Iterator[str]:
 
 
 def needlessly_optional(queries: Sequence[Described]) -> Iterator[str]:
-    """Fields that are declared to be possibly None, where no query can return them so."""
+    """Return fields that are declared as optional although no query returns null for them."""
     returned: dict[tuple[type, str], set[bool | None]] = {}
 
     def note(columns: Sequence[ResultColumn], record: type, not_null: Set[str]) -> None:
@@ -113,7 +113,7 @@ def needlessly_optional(queries: Sequence[Described]) -> Iterator[str]:
 
 
 def _fits(type_: str, declared: object) -> bool:
-    """Return whether a class takes what the server's type becomes."""
+    """Return whether a class accepts the Python class of a server type."""
     element = type_.removesuffix("[]")
     if element != type_:
         return get_origin(declared) is list and _fits(element, get_args(declared)[0])
@@ -123,7 +123,7 @@ def _fits(type_: str, declared: object) -> bool:
 
 
 def _without_none(annotation: object) -> tuple[object, bool]:
-    """Return an annotation without “| None”, and whether it had that."""
+    """Return an annotation without “| None”, and whether it had one."""
     parts = get_args(annotation)
     if annotation == rows.Json:
         return annotation, True
@@ -156,5 +156,5 @@ def _place(record: type, field: str = "") -> str:
 
 
 def short(path: Path) -> str:
-    """Return a path as one would type it here."""
+    """Return a path relative to the current directory."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,4 +1,4 @@
-"""Files made from the migrations: db/schema.sql for people, and db/models.json, with which dumps are checked.
+"""Generator of files from the migrations: db/schema.sql for people, and db/models.json for checks of dumps.
 
 The first is what dbmate dumps with the embedded server's own pg_dump; the second describes the models as a header does, so
 that a dump is checked without a database.
@@ -29,7 +29,7 @@ SCHEMA_FILE, MODELS_FILE = schema.DB_DIR / "schema.sql", schema.DB_DIR / "models
 
 
 def made() -> dict[Path, str]:
-    """Return what the files have to hold, from a database of the tests' embedded server that has all migrations."""
+    """Return the contents of the files, from a migrated database on the tests' embedded server."""
     with (
         embedded.started_for_tests() as server_url,
         scratch_database(server_url) as url,

@@ -1,4 +1,4 @@
-"""The schema for readers, made from a live database: the picture docs/schema.svg and the page docs/reference/tables.md."""
+"""Generator of the picture docs/schema.svg and the page docs/reference/tables.md from a live database."""
 
 import argparse
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from tomato_dao.ops.scratch import scratch_database
 DOCS = Path(__file__).parents[1] / "docs"
 PICTURE, PAGE = DOCS / "schema.svg", DOCS / "reference" / "tables.md"
 
-# The picture's columns from left to right, each from top to bottom; a table that is not named goes to the end of the last.
+# The picture's columns from left to right, each from top to bottom. Other tables are added to the last one.
 _GRID = (
     ("organizations", "users", "quotas", "topology_permissions", "tasks", "key_values"),
     ("sites", "topologies", "elements", "connections", "link_measurements"),
     ("hosts", "host_elements", "host_connections", "network_instances", "templates_on_hosts", "error_groups", "error_dumps"),
     ("networks", "templates", "profiles", "usage_statistics", "usage_records", "usage_arrivals", "usage_due", "usage_progress"),
 )
-_HUB = "usage_statistics"  # nearly every table refers to it: its lines would hide all others
+_HUB = "usage_statistics"  # nearly every table refers to it, so its lines would hide all others
 _WIDTH, _LINE, _GAP, _ACROSS, _MARGIN = 190, 16, 22, 110, 12
 
 _COLUMNS = """
@@ -61,7 +61,7 @@ class Column:
 
 
 def tables() -> dict[str, list[Column]]:
-    """Return the columns of every table of a database that has all migrations."""
+    """Return the columns of every table of a migrated database."""
     found: dict[str, list[Column]] = {}
     with scratch_database(embedded.start()) as url, psycopg.connect(url) as connection:
         for table, *column in connection.execute(_COLUMNS):

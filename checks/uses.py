@@ -1,4 +1,4 @@
-"""Which named queries the DAOs use, as their source says: `self._q.get(…)` in a class that was bound to a file of queries."""
+"""The named queries that the DAOs use, found in their source: `self._q.get(…)` in a class bound to a query file."""
 
 import ast
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def used(package: Path) -> set[str]:
-    """Return the names of the queries that some class of a package calls, "hosts.get"."""
+    """Return the names of the queries, such as "hosts.get", that a package's classes call."""
     trees = [ast.parse(path.read_text("utf-8"), str(path)) for path in sorted(package.rglob("*.py"))]
     classes = {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     return {
@@ -18,7 +18,7 @@ def used(package: Path) -> set[str]:
 
 
 def _bindings(cls: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> Iterator[tuple[tuple[str, str], str]]:
-    """Return what a class binds, as database.py does: the attribute (of which class) that holds the queries of a file."""
+    """Return the bindings in database.py: the attribute, and its class, with the queries of a file."""
     for node in ast.walk(cls):
         if isinstance(node, ast.Assign) and (file := _bound(node.value)) and (name := _own(node.targets[0])):
             yield (cls.name, name), file

@@ -1,4 +1,4 @@
-"""Writes of statements, read from their text: the columns they insert, and the tables they delete from."""
+"""Writes of statements, parsed from their text: inserted and updated columns, and tables with deletes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from pglast.visitors import Visitor
 
 @dataclass(slots=True)
 class Writes:
-    """Tables with the sets of columns that inserts name, columns that updates set, and tables that deletes name."""
+    """Tables with the column sets of inserts, the columns set by updates, and the tables of deletes."""
 
     inserts: dict[str, list[frozenset[str]]] = field(default_factory=dict)
     deletes: set[str] = field(default_factory=set)
 
 
 def writes(statements: Iterable[str]) -> Writes:
-    """Return what statements write."""
+    """Return the writes of statements."""
     found = Writes()
     for sql in statements:
         inserts, deletes = _of(sql)

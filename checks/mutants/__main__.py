@@ -1,4 +1,4 @@
-"""`python -m checks.mutants [MODULE …]`: change the product, one small thing at a time, and tell what no test notices."""
+"""`python -m checks.mutants [MODULE …]`: change the product in small ways and report changes that no test notices."""
 
 import argparse
 import random
@@ -20,7 +20,7 @@ _ACCEPTED = Path("tests", "checks", "mutants", "accepted.txt")
 
 
 def main() -> int:
-    """0 where all that was tried was killed or is accepted, 1 where not, 2 for misuse."""
+    """Return 0 if all tried mutants are killed or accepted, else 1, or 2 for misuse."""
     arguments = _parser().parse_args()
     root = arguments.root.resolve()
     settings = Settings.read(root, arguments.config)

@@ -1,4 +1,4 @@
-"""Copies of the tree that mutants are applied to: each with an environment, a process that forks, and a database server."""
+"""Copies of the tree for mutants: each with an environment, a forking process, and a database server."""
 
 import json
 import os
@@ -32,11 +32,11 @@ _SLACK = 30.0  # seconds after its time limit in which a child must have been en
 
 
 class Stopped(Exception):
-    """The run's time is over, or a copy's process has ended."""
+    """The run's time has passed, or a copy's process has ended."""
 
 
 class Copy:
-    """A copy of the tree, on which one thing is done at a time."""
+    """A copy of the tree, used for one task at a time."""
 
     def __init__(self, settings: Settings, place: Path) -> None:
         self.settings = settings
@@ -88,7 +88,7 @@ class Copy:
         return line
 
     def close(self) -> None:
-        """End what was started, and remove the copy."""
+        """End the copy's processes and remove it."""
         self.stop()
         self._zygote.wait()
         if self._server:
@@ -99,11 +99,11 @@ class Copy:
             shutil.rmtree(old, ignore_errors=True)
 
     def stop(self) -> None:
-        """End what is being done; from another thread."""
+        """End the current task, from another thread."""
         self._zygote.terminate()
 
     def ask(self, timeout: float, **request: Any) -> tuple[int | None, Any, str]:
-        """Have a child do something: its exit code (None: too late), its result and the end of what it printed."""
+        """Run a request in a child. Return its exit code (None: timeout), its result and the end of its output."""
         result, output = self._results / "result.json", self._results / "output"
         result.unlink(missing_ok=True)
         request |= {"result": str(result), "output": str(output), "timeout": timeout}
@@ -118,7 +118,7 @@ class Copy:
         return code, json.loads(result.read_text()) if result.exists() else None, printed
 
     def call(self, name: str, *arguments: object) -> str:
-        """Have a child call a function of the database module; what it said was wrong, if anything."""
+        """Call a function of the database module in a child. Return its error message, if any."""
         code, result, printed = self.ask(60, call=f"{self.settings.database}:{name}", arguments=arguments)
         return str(result) if code == 0 else printed[-2000:] or "no answer"
 
@@ -128,7 +128,7 @@ class Copy:
         return self.ask(timeout, tests=["-x", *tests], plugins=plugins)
 
     def record(self, file: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """Run a file of tests: outcome and seconds of each test, the lines it runs and the queries."""
+        """Run a file of tests. Return outcome, seconds, executed lines and queries of each test."""
         from . import recording
 
         data, config, queries = (self._results / name for name in ("coverage", "coveragerc", "queries.json"))
@@ -145,7 +145,7 @@ class Copy:
         return tests, recording.lines(data, self.place), ran
 
     def apply(self, mutant: Mutant | None, path: str, text: str) -> None:
-        """Write a file with a mutant, or as it was. Its time differs from any before, so that no compiled form is used."""
+        """Write a file with a mutant or its original text, with a new modification time, so that no stale bytecode is used."""
         file = self.place / path
         file.write_text(mutant.apply(text) if mutant else text, "utf-8")
         self._clock += 10

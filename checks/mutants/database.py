@@ -1,6 +1,6 @@
-"""The databases of a mutation run, in a copy of the tree: one server for all runs of tests, one migrated template for most.
+"""The databases of a mutation run in a copy of the tree: one server for all test runs, one template for most.
 
-Tests that start neither spend their seconds on themselves. A changed migration gets a template of its own.
+So tests do not spend their time on starting a server and migrating. A changed migration gets its own template.
 """
 
 import sys
@@ -46,7 +46,7 @@ def make_template(url: str, name: str) -> None:
 
 
 def probe_migration(url: str) -> str:
-    """Make a template from this copy's changed migrations; what was wrong, or nothing."""
+    """Create a template from this copy's changed migrations. Return the error message, if any."""
     try:
         make_template(url, OWN_TEMPLATE)
     except (TomatoError, psycopg.Error) as error:
@@ -55,14 +55,14 @@ def probe_migration(url: str) -> str:
 
 
 def probe_query(url: str, name: str) -> str:
-    """Prepare a changed query; what was wrong, or nothing."""
+    """Prepare a changed query. Return the error message, if any."""
     with psycopg.connect(with_database(url, TEMPLATE)) as connection:
         results = (connection.pgconn.prepare(b"", variant.sql.encode()) for variant in QUERIES[name].variants())
         return next((said.decode(errors="replace") for result in results if (said := result.error_message)), "")
 
 
 def tidy(url: str) -> str:
-    """Drop the databases that runs left which were ended from outside."""
+    """Drop the leftover databases of killed runs."""
     with psycopg.connect(with_database(url, "postgres"), autocommit=True) as server:
         left = server.execute("select datname from pg_database where starts_with(datname, 'tomato_')").fetchall()
         for (name,) in left:
@@ -73,14 +73,14 @@ def tidy(url: str) -> str:
 
 
 class Template:
-    """A plugin of pytest that gives tests a template that is there already."""
+    """A pytest plugin that provides an existing template to tests."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Come after the plugin whose fixture this stands in for."""
+        """Run after the plugin whose fixture this one replaces."""
         name = self._name
 
         class Fixture:
@@ -92,7 +92,7 @@ class Template:
 
 
 class QueriesRun(Queries):
-    """A plugin of pytest that notes which test runs which named query."""
+    """A pytest plugin that records the named queries of each test."""
 
     def __init__(self, result: str) -> None:
         super().__init__(result)

@@ -1,5 +1,5 @@
--- The columns of the temporary tables: type, whether the schema's own is nullable, and the expression of its default; and
--- whether the table is the schema's own.
+-- The columns of the temporary tables: type, whether the schema's column is nullable, the expression of its default, and
+-- whether the table exists in the schema.
 select
   s.relname as staged, a.attname as name, format_type(a.atttypid, a.atttypmod) as type,
   coalesce(not r.attnotnull, s.relname = 'old_element_parts') as nullable,

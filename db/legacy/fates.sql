@@ -2,7 +2,7 @@
 
 create temp table fates (model text, pk text, fate text, reason text, columns text []);
 
--- A usage identity is somebody's, or it goes, and its records with it: removed objects left theirs behind.
+-- Usage identities without an object are dropped together with their records: removed objects left theirs behind.
 create temp table nobodys as
 select u.id from staged_usage_statistics u
 where not exists (select from identities i where i.usage_id = u.id);
@@ -101,13 +101,13 @@ left join (select distinct l.rule, l.meaning from listed l) m on m.rule = f.reas
 where f.fate = 'dropped'
 group by f.model, f.columns, f.reason, m.meaning;
 
--- Records that are loaded with other values than the file's.
+-- Values that are loaded differently from the file.
 create temp view mended (model, pk, columns, value, became, reason, meaning) as
 select m.model, m.pk, m.columns, m.value, m.became, m.reason, m.meaning
 from (
   select
     l.model, l.pk, l.columns, l.value, l.became,
-    -- a reference to what was dropped breaks no rule of its own
+    -- a reference to a dropped record does not violate a rule by itself
     case when l.round > 1 and l.rule like '%\_fkey' then l.meaning else l.rule end as reason, l.meaning
   from listed l
   where l.costs = 'value'

@@ -1,4 +1,5 @@
--- Components without a usage identity get one, so that their use is accounted for. It is no record of the file: it has no pk.
+-- Components without a usage identity get one, so that their use is accounted for. It has no pk, since it is no record of the
+-- file.
 
 do $$
 declare

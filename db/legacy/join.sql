@@ -1,5 +1,5 @@
--- Records that belong together become rows; what can't be joined is an offence. Nothing is dropped here yet but records of
--- a pk that is there twice, so that only what is wrong with the file itself comes to light.
+-- Join records that belong together into rows. A record that cannot be joined is an offence. Nothing is dropped here except
+-- records with a duplicate pk, so that only faults of the file itself are reported.
 
 do $$
 declare
@@ -60,7 +60,7 @@ from old_usage_records r
 left join old_usages u on u.id = r.usage;
 analyze staged_usage_records;
 
--- The end of the latest rollup of the old installation. It is no record of the file: it has no pk.
+-- The end of the old installation's latest rollup. It has no pk, since it is no record of the file.
 insert into staged_usage_progress (settled_at)
 select max(r.end_at)
 from staged_usage_records r
@@ -83,7 +83,8 @@ inner join staged_users u on u.quota = q.id
 left join old_usages mu on mu.id = q.monthly
 left join old_usages uu on uu.id = q.used;
 
--- The old backend subtracted what is free of memory and disk even from what was less: heavy users have used less than nothing.
+-- The old backend subtracted the free allowance of memory and disk even from smaller values, so heavy users can have a negative
+-- use.
 insert into readings (model, pk, columns, value, became, reason)
 select q.model, q.pk, array[f.name], f.used::text, '0', 'the usage is negative'
 from staged_quotas q
@@ -243,7 +244,7 @@ set type = h.type
 from staged_host_connections h
 where h.id = coalesce(c.host_connection1_id, c.host_connection2_id) and h.type <> '';
 
--- templates and profiles of one tech and name: the first stays, references to the others go to it
+-- duplicate templates and profiles (same tech and name): keep the first, and redirect references to it
 
 create temp table kept_templates as
 select t.id, min(t.id) over (partition by t.tech, t.name) as kept_id from staged_templates t
@@ -278,7 +279,7 @@ from kept_profiles k where k.id = e.profile_id and k.id <> k.kept_id;
 update staged_templates_on_hosts h set template_id = k.kept_id
 from kept_templates k where k.id = h.template_id and k.id <> k.kept_id;
 
--- … and of what is then said twice about a host, the latest counts.
+-- … and of the resulting duplicate rows of a host, keep the latest.
 with ordered as (
   select
     h.pk, h.ready, h.changed_at,
@@ -309,7 +310,7 @@ update staged_link_measurements
 set site_a_id = site_b_id, site_b_id = site_a_id
 where site_a_id > site_b_id;
 
--- A value that a part lost is not listed once more for its record.
+-- A value that a part lost is not listed again for its record.
 insert into offences (model, pk, columns, value, rule, round, costs)
 select distinct p.whole_model, p.whole_pk, array['pk'], p.pk, format('its %s lost a value', p.model), 2, 'part'
 from parts p

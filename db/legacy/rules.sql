@@ -1,20 +1,20 @@
--- Offences against the schema's own rules, read from its catalogue.
+-- Violations of the schema's own rules, which are read from the catalog.
 
--- The fields in which a record differs from the one that it is merged into.
+-- Return the fields in which a record differs from the one that it is merged into.
 create function pg_temp.difference(merged jsonb, kept jsonb) returns jsonb language sql as $$
   select coalesce(jsonb_object_agg(m.key, m.value), '{}')
   from jsonb_each(merged) m
   where m.key not in ('id', 'pk') and m.value is distinct from kept -> m.key;
 $$;
 
--- A staged table's part in the schema: the table that its rows are for.
+-- The staged tables, and the schema's tables for their rows.
 create temp view targets (target, staged) as
 select t.oid, s.relname
 from pg_class s
 inner join pg_class t on 'staged_' || t.relname = s.relname and t.relnamespace <> pg_my_temp_schema()
 where s.relnamespace = pg_my_temp_schema();
 
--- The schema's columns that can do without the value they are given: they may be null, or have a default.
+-- The schema's columns whose values can be dropped: they are nullable or have a default.
 create temp view mendable (target, attnum, name, instead) as
 select a.attrelid, a.attnum, a.attname, case when a.attnotnull then pg_get_expr(d.adbin, d.adrelid) else 'null' end
 from targets t
@@ -22,8 +22,8 @@ inner join pg_attribute a on a.attrelid = t.target and a.attnum > 0 and not a.at
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where d.adbin is not null or not a.attnotnull;
 
--- The schema's constraints, each with a query for the records that break it. What has its default already, or is null, can't
--- be mended by it.
+-- The schema's constraints, each with a query for the records that violate it. A value that already is its default, or null,
+-- cannot be replaced by it.
 create temp view rules (search) as
 select
   format(
@@ -65,7 +65,7 @@ select
         where (%5$s) is not null and not exists (select from %6$I r where (%7$s) = (%5$s))
       $sql$,
       n.reference, k.conname,
-      -- what was never there, and not only dropped, takes nothing along
+      -- only a dropped record, not one that never existed, takes others along
       case when n.is_nullable then case k.confdeltype when 'c' then '$1 = 1' else 'true' end else 'false' end,
       t.staged, n.list, r.staged, n.referenced
     )
@@ -94,7 +94,7 @@ cross join lateral (
     array_agg(a.attname order by u.n) as columns,
     string_agg('s.' || quote_ident(a.attname), ', ' order by u.n) as list,
     string_agg('r.' || quote_ident(f.attname), ', ' order by u.n) as referenced,
-    -- the column that names the one thing, where others only make sure that it fits
+    -- the column with the reference itself; the others only ensure consistency
     min(a.attname) filter (where f.attname in ('id', 'group_id')) as reference,
     case k.contype
       when 'f' then bool_and(not a.attnotnull) filter (where f.attname in ('id', 'group_id'))
@@ -129,7 +129,7 @@ select t.model, t.pk, t.usage_id from staged_host_elements t
 union all
 select t.model, t.pk, t.usage_id from staged_host_connections t;
 
--- Adds what breaks the schema's rules to the offences.
+-- Add the violations of the schema's rules to the offences.
 create function pg_temp.find_offences(this_round integer) returns void language plpgsql as $$
 declare
   search text;
@@ -147,7 +147,7 @@ begin
 end;
 $$;
 
--- Takes away what the offences of a round cost: the record, or only a value of it.
+-- Drop the costs of a round's offences: records, or only values.
 create function pg_temp.drop_offenders(this_round integer) returns void language plpgsql as $$
 declare
   staged name;
@@ -183,8 +183,8 @@ begin
 end;
 $$;
 
--- Let no topology time out before a period from now, as if each that would were renewed. One that is stopped already is so much
--- later destroyed, and one that is destroyed stays so.
+-- Postpone earlier timeouts to a period from now, as if these topologies were renewed. A stopped one is destroyed
+-- correspondingly later; a destroyed one stays destroyed.
 create function pg_temp.extend_timeouts(period interval) returns void language sql as $$
   with extended as (
     update staged_topologies t set
@@ -199,7 +199,7 @@ create function pg_temp.extend_timeouts(period interval) returns void language s
   select e.model, e.pk, array['timeout_at'], e.before::text, e.after::text, 'extended' from extended e;
 $$;
 
--- Records that became a part of another one.
+-- Records that have become a part of another record.
 create temp view parts (model, pk, whole_model, whole_pk) as
 select u.model, u.pk, r.model, r.pk
 from old_usage_records r
@@ -230,7 +230,7 @@ select p.model, p.pk, e.model, e.pk
 from old_element_parts p
 inner join staged_elements e on e.id = p.id and p.model = 'tomato.' || e.type;
 
--- The texts of the offences, in the file's order. A constraint is named by what it checks.
+-- The texts of the offences, in the file's order. Constraints are described by their condition.
 create temp view listed (model, pk, columns, value, rule, meaning, round, costs, became) as
 select
   o.model, o.pk, o.columns, o.value, o.rule,

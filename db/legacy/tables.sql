@@ -1,6 +1,6 @@
--- Temporary tables for an old dump, in which each record keeps its model and pk.
+-- Temporary tables for an old dump. Each record keeps its model and pk.
 
--- staged_…: what becomes a row of that table. They allow what it refuses, so that all that is wrong can be listed.
+-- staged_…: future rows of the table of that name. They accept invalid values, so that all violations can be listed.
 do $$
 declare
   target text;
@@ -30,7 +30,7 @@ alter table staged_topologies add column permissions bigint;
 alter table staged_elements add column permissions bigint;
 alter table staged_connections add column permissions bigint;
 
--- old_…: what becomes a row together with other records, or a part of one.
+-- old_…: records that are joined with others into a row, or become a part of one.
 create temp table old_usages (
   model text,
   pk text,
@@ -87,7 +87,7 @@ create temp table old_element_parts (
   next_sync_at instant
 );
 
--- A resource's attrs are staged where its type says, and wait there for the rest of the row.
+-- A resource's attrs are staged in the table of its type, and completed by the other record there.
 create temp table old_resources (model text, pk text, id bigint, type text);
 create temp table old_templates (model text, pk text, id bigint, tech text, name text, preference integer);
 create temp table old_profiles (model text, pk text, id bigint, tech text, name text, preference integer);
@@ -96,12 +96,11 @@ create temp table old_network_instances (model text, pk text, id bigint, network
 
 create temp table old_migrations (model text, pk text, app_name text, migration text, applied text);
 
--- Offences: the record, its columns, their value, and the rule that they break (a constraint's name, or a text).
--- Round 1 is what is wrong with the file, later ones what depends on records that were dropped. It costs the smallest thing
--- that will do: a value, where there is a default or null may be; else the record. A reference to what was dropped becomes
--- null where the schema would set it so. “part” is a value that another record's row was to get, which is looked at there. Of
--- a pk that is there twice, the second record is gone already. became: what is there instead of the value, for people; reset:
--- the column that must still be set so.
+-- Offences: violations of rules. A row has the record, its columns, their value, and the violated rule (a constraint's name, or
+-- a text). Round 1 has the faults of the file, later rounds have consequences of dropped records. The cost is minimal: the
+-- value, if the column has a default or is nullable; else the record. A reference to a dropped record becomes null if the
+-- schema would set it so. “part” is a value for another record's row, which is decided there. Of a duplicate pk, the second
+-- record is already dropped. became: the replacement of the value, for people. reset: the column that must still be set to it.
 create temp table offences (
   model text,
   pk text,
@@ -114,8 +113,8 @@ create temp table offences (
   reset text
 );
 
--- Values that are read as others, although they break no rule.
+-- Values that are converted to other values, although they violate no rule.
 create temp table readings (model text, pk text, columns text [], value text, became text, reason text);
 
--- Records that say the same as another one, into which they go: what they say differently.
+-- Duplicate records that are merged into another one, and their differing values.
 create temp table merges (model text, pk text, into_pk text, differs jsonb);
