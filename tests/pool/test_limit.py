@@ -46,13 +46,21 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         embedded.remove(directory)
 
 
+@pytest.fixture(scope="module")
+def limited_template(limited: Path) -> str:
+    """Provide the name of a migrated database on it, for a user without privileges of a superuser."""
+    url = with_database(embedded.start(limited), "migrated")  # no scratch database, whose lock would end when the server does
+    migrate.migrate(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create role plain login")
+        connection.execute("grant select, insert, update, delete on all tables in schema public to plain")
+    return "migrated"
+
+
 @pytest.fixture
-def limited_url(limited: Path) -> Iterator[str]:
-    """Provide the URL of a migrated database on it, for a user without privileges of a superuser."""
-    with scratch_database(embedded.start(limited)) as url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("do $$ begin create role plain login; exception when duplicate_object then null; end $$")
-            connection.execute("grant select, insert, update, delete on all tables in schema public to plain")
+def limited_url(limited: Path, limited_template: str) -> Iterator[str]:
+    """Provide the URL of a copy of it."""
+    with scratch_database(embedded.start(limited), template=limited_template) as url:
         yield url
 
 
