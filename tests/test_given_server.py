@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.conftest import CHECKOUT
+from tests.helpers.own_servers import start_anew
 from tomato_dao.ops import embedded
 from tomato_dao.ops.scratch import with_database
 
@@ -23,7 +24,7 @@ order by 1, 2
 
 
 def test_tests_on_a_given_server_say_so_and_leave_nothing_behind(tmp_path: Path) -> None:
-    url = with_database(embedded.start(tmp_path), "postgres")
+    url = with_database(start_anew(tmp_path), "postgres")
     try:
         with psycopg.connect(url, autocommit=True) as server:
             before = server.execute(ALL).fetchall()

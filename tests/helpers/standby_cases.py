@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.helpers.own_servers import start_anew
 from tomato_dao.ops import embedded
 
 _WAIT = 60  # seconds after which what is waited for has failed
@@ -91,7 +92,7 @@ def primary_and_standby(directory: Path, *, durable: bool = False) -> Iterator[P
     """Provide a new primary and its standby. durable: what they write outlives their machine (default: themselves alone)."""
     with ExitStack() as stack:
         stack.callback(embedded.remove, directory)
-        found = conninfo_to_dict(embedded.start(directory))
+        found = conninfo_to_dict(embedded.start(directory) if durable else start_anew(directory))
         data = embedded.status(directory).data
         owner = pwd.getpwuid(data.stat().st_uid)
         primary = Server(data, str(found["host"]), owner)

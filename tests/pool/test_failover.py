@@ -8,6 +8,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.conftest import CHECKOUT
+from tests.helpers.own_servers import start_anew
 from tests.helpers.session_cases import fill, names
 from tests.ops.test_commands import run
 from tomato_dao import Database, NotAllowed, Unavailable, connect
@@ -23,7 +24,7 @@ def first_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Provide the URL of a server of its own."""
     directory = tmp_path_factory.mktemp("first")
     try:
-        yield embedded.start(directory)
+        yield start_anew(directory)
     finally:
         embedded.remove(directory)
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import World
 from tests.helpers.busy_cases import Load, assert_full_and_usable, assert_nothing_was_lost_or_done_twice
+from tests.helpers.own_servers import start_anew
 from tests.helpers.session_cases import BACKENDS
 from tests.helpers.statement_cases import query, run
 from tomato_dao import NotFound, connect
@@ -55,7 +56,7 @@ def test_sessions_that_all_end_at_once_under_load_cost_no_read(
 
 def test_a_server_that_restarts_under_load_costs_no_read_and_repeats_no_write(tmp_path: Path) -> None:
     try:
-        url = embedded.start(tmp_path)
+        url = start_anew(tmp_path)
         migrate(url)
         with connect(url, pool_size=8, timeout=30, application_name="load") as db:
             organization = db.organizations.create("uni")

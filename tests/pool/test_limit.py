@@ -19,6 +19,7 @@ import pytest
 
 from tests.conftest import CHECKOUT
 from tests.helpers.dao_cases import until
+from tests.helpers.own_servers import start_anew
 from tests.helpers.session_cases import fill
 from tests.ops.test_commands import run as run_command
 from tomato_dao import Unavailable, connect
@@ -37,7 +38,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Provide the data directory of a server that allows 20 connections."""
     directory = tmp_path_factory.mktemp("limited")
     try:
-        with psycopg.connect(with_database(embedded.start(directory), "postgres"), autocommit=True) as connection:
+        with psycopg.connect(with_database(start_anew(directory), "postgres"), autocommit=True) as connection:
             connection.execute(f"alter system set max_connections = {LIMIT}".encode())
         embedded.stop(directory)
         embedded.start(directory)

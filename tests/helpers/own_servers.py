@@ -1,0 +1,14 @@
+"""Servers of a test's own, which are made in memory where there is room: disks keep tests waiting."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tomato_dao.ops import embedded
+
+
+def start_anew(directory: Path) -> str:
+    """Make a server in a data directory as that of the tests is made, start it as any other, and return its URL."""
+    server = replace(embedded._Server.of(directory), is_for_tests=True)
+    with server.lock():
+        server.create()
+    return embedded.start(directory)
