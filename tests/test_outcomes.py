@@ -36,8 +36,8 @@ for each row execute function wait_at_commit()
 
 
 @pytest.fixture
-def url(durable_server_url: str) -> Iterator[str]:
-    with scratch_database(durable_server_url) as url:
+def url(durable_server_url: str, durable_template: str) -> Iterator[str]:
+    with scratch_database(durable_server_url, template=durable_template) as url:
         yield url
 
 

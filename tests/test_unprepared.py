@@ -115,9 +115,9 @@ def flows(db: Database, directory: Path) -> list[object]:
 
 
 @pytest.fixture(scope="module")
-def usual(tomato_server_url: str, tmp_path_factory: pytest.TempPathFactory) -> object:
+def usual(tomato_server_url: str, tomato_template: str, tmp_path_factory: pytest.TempPathFactory) -> object:
     """Return what the main flows give where statements are prepared."""
-    with scratch_database(tomato_server_url) as url, connect(url) as db:
+    with scratch_database(tomato_server_url, template=tomato_template) as url, connect(url) as db:
         return plain(flows(db, tmp_path_factory.mktemp("usual")))
 
 

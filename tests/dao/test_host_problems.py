@@ -54,9 +54,9 @@ GARBAGE: list[object] = [
 
 
 @pytest.fixture(scope="module")
-def db(tomato_server_url: str) -> Iterator[Database]:
+def db(tomato_server_url: str, tomato_template: str) -> Iterator[Database]:
     """Provide a Database with one host, host1, which each test makes what it needs."""
-    with scratch_database(tomato_server_url) as url, connect(url, pool_size=4) as db:
+    with scratch_database(tomato_server_url, template=tomato_template) as url, connect(url, pool_size=4) as db:
         site = db.sites.create("lab", organization_id=db.organizations.create("uni").id)
         db.hosts.create("host1", address="10.0.0.1", rpcurl="rpc://1", site_id=site.id)
         yield db

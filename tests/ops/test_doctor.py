@@ -33,22 +33,14 @@ def doctor(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return run([str(CHECKOUT / "bin" / "doctor"), *arguments], url)
 
 
-@pytest.fixture(scope="module")
-def template(durable_server_url: str) -> Iterator[str]:
-    """Provide the name of a migrated database with its roles, on a server that is well."""
-    with scratch_database(durable_server_url) as url:
+@pytest.fixture
+def url(durable_server_url: str, durable_template: str) -> Iterator[str]:
+    """Provide a migrated database with its roles, on a server that is well."""
+    with scratch_database(durable_server_url, template=durable_template) as url:
         try:
             roles.make_roles(url)
         except NotAllowed:
             pytest.skip("the tests' user may not make roles")
-        yield str(conninfo_to_dict(url)["dbname"])
-
-
-@pytest.fixture
-def url(durable_server_url: str, template: str) -> Iterator[str]:
-    """Provide a copy of it."""
-    with scratch_database(durable_server_url, template=template) as url:
-        roles.make_roles(url)
         yield url
 
 

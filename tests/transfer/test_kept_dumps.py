@@ -45,9 +45,11 @@ def test_a_kept_dump_loads_with_every_row(tomato_url: str, file: Path) -> None:
     assert first.getvalue() == second.getvalue()
 
 
-def test_a_dump_that_is_kept_has_every_table_and_loads_as_it_was(tomato_server_url: str, tmp_path: Path) -> None:
+def test_a_dump_that_is_kept_has_every_table_and_loads_as_it_was(
+    tomato_server_url: str, tomato_template: str, tmp_path: Path
+) -> None:
     file = keep_dump("0.0.0", tmp_path)
-    with scratch_database(tomato_server_url) as url:
+    with scratch_database(tomato_server_url, template=tomato_template) as url:
         loaded(url, file)
         with psycopg.connect(url) as connection:
             tables = catalog.tables(connection)
