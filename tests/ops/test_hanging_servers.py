@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from tomato_dao.ops import doctor, migration_lock
 from tomato_dao.ops.scratch import scratch_database
 
 pytestmark = pytest.mark.slow
+WAITING: LiteralString = "from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 
 
 def test_the_doctor_ends_where_the_server_answers_nothing(
@@ -53,5 +55,5 @@ def test_a_dbmate_that_hangs_is_ended_and_told(
             call = threads.submit(migrate, tomato_url)
             with pytest.raises(TomatoError, match=told):
                 call.result(30)
-        server.execute("select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'")
-    until(server, "not exists (select from pg_stat_activity where wait_event_type = 'Lock')")
+        server.execute("select pg_terminate_backend(pid) " + WAITING)
+    until(server, "not exists (select " + WAITING + ")")
