@@ -23,7 +23,7 @@ from tomato_dao.ops.urls import database_url
 ITEMS = 10_000
 DEAD = 400_000
 CLAIMS = 300  # number of timed claims, each of which is finished
-WORKERS, SECONDS = 50, 10
+WORKERS, SECONDS = 50, 40
 LEASE = timedelta(minutes=5)
 
 TESTBED = """
