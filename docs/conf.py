@@ -50,7 +50,8 @@ def _sign(*given: object) -> tuple[str | None, str | None]:
     """Shorten a signature: JSON objects by the name of their type, classes that callers do not create without parameters."""
     what, name, found = cast("tuple[str, str, object]", given[1:4])
     signature, returned = cast("tuple[str | None, str | None]", given[-2:])
-    if what == "class" and not hasattr(found, "__struct_fields__") and not name.endswith((".Event", ".StatsCollector")):
+    has_fields = hasattr(found, "__struct_fields__") or hasattr(found, "__dataclass_fields__") or hasattr(found, "_fields")
+    if what in ("class", "exception") and not has_fields and not name.endswith(".StatsCollector"):
         return "", None
     return _short(signature), _short(returned)
 

@@ -48,9 +48,9 @@ def connect(
 
     Args:
         url: A PostgreSQL URL (default: DATABASE_URL, else the embedded server). DIRECT_DATABASE_URL, used with DATABASE_URL,
-        names the server itself for `exclusive` and `listen` if DATABASE_URL is a pooler in transaction mode. pool_size: The
-        maximum number of connections of this process. timeout: Seconds that a call waits for a connection. Also the seconds to
-        wait for a server that is full, starting or
+            names the server itself for `exclusive` and `listen` if DATABASE_URL is a pooler in transaction mode.
+        pool_size: The maximum number of connections of this process.
+        timeout: Seconds that a call waits for a connection. Also the seconds to wait for a server that is full, starting or
             out of reach, here and later.
         max_waiting: The maximum number of waiting calls; further ones are rejected immediately (default: no limit).
         statement_timeout: Seconds that a statement may run and a transaction may be idle (0: no limit).

@@ -1,7 +1,9 @@
 """Links between pages, and from docstrings to pages, lead somewhere; every error has a section."""
 
+import inspect
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ PAGES = [
     *(page for page in sorted((CHECKOUT / "docs").rglob("*.md")) if "_build" not in page.parts),
 ]
 CODE = [path for folder in ("tomato_dao", "checks", "db") for path in sorted((CHECKOUT / folder).rglob("*.*"))]
+API = CHECKOUT / "docs" / "reference" / "api.md"
+_AUTODOC = re.compile(r"^\.\. auto\w+:: (\S+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)")
 _REFERENCE = re.compile(r"\b(docs/[\w/-]+\.md)(?:#([\w-]+))?")
 
@@ -77,6 +81,27 @@ def test_the_table_of_calls_names_every_method_of_every_dao(db: Database) -> Non
     assert named.keys() == daos.keys()
     for name, dao in daos.items():
         assert {call for call in dir(dao) if not call.startswith("_")} <= named[name], name
+
+
+def test_the_reference_lists_every_public_name_and_dao(db: Database) -> None:
+    listed = set(_AUTODOC.findall(API.read_text("utf-8")))
+    daos = {type(dao) for name, dao in vars(db).items() if not name.startswith("_")}
+    names = {f"tomato_dao.{name}" for name in tomato_dao.__all__} | {f"{dao.__module__}.{dao.__name__}" for dao in daos}
+    assert names - listed == set()
+
+
+def test_a_list_of_parameters_names_each_parameter() -> None:
+    for name in _AUTODOC.findall(API.read_text("utf-8")):
+        module, _, attribute = name.rpartition(".")
+        found = getattr(import_module(module), attribute)
+        functions = [found] if inspect.isfunction(found) else [f for _, f in inspect.getmembers(found, inspect.isfunction)]
+        for function in functions:
+            section = re.search(r"^Args:\n((?:    .*\n|\n)+)", f"{inspect.getdoc(function)}\n", re.MULTILINE)
+            if section is None or function.__name__.startswith("_"):
+                continue
+            listed = [n for names in re.findall(r"^ {4}(\w[\w, ]*):", section[1], re.MULTILINE) for n in names.split(", ")]
+            parameters = [n for n in inspect.signature(function).parameters if n != "self"]
+            assert sorted(listed) == sorted(parameters), f"{name}: {function.__name__}"
 
 
 def test_every_error_has_a_section_and_a_place_in_the_tree() -> None:

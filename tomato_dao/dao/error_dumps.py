@@ -39,12 +39,13 @@ class ErrorDumps:
             source: The source of the dump, such as a host.
             dump_id: The id of the dump, unique within the source.
             group_id: The id of its group, which is created if it does not exist.
-            at: When the error happened.
+            at: The time of the error.
             description: JSON that describes the error.
             software_version: JSON that names the version.
-            origin: Where the error came from.
+            origin: The origin of the error (default: empty).
             data: Base64 of a zlib stream (default: none yet).
             data_available: Whether the source has data.
+            attrs: Further attributes (default: none).
             group_description: The description of a new group.
 
         The group keeps its 5 oldest and 5 newest dumps, and counts the dumps that it drops, which may be this one. Raises

@@ -3,10 +3,11 @@
 There is no snapshot of several servers. A dump is consistent nevertheless:
 
 - An advisory lock keeps runs of the accounting out, so that only imports change the distributed tables. These only insert
-records, each with its arrival, on one worker. - After the coordinator's snapshot is taken, the dump waits until the workers
-have applied the commits that it sees. - Records are read before arrivals, so every record that is not yet rolled up has its
-arrival. An arrival may lack its record, which the importer then sends again. - Records of identities that the snapshot does not
-contain are omitted.
+  records, each with its arrival, on one worker.
+- After the coordinator's snapshot is taken, the dump waits until the workers have applied the commits that it sees.
+- Records are read before arrivals, so every record that is not yet rolled up has its arrival. An arrival may lack its record,
+  which the importer then sends again.
+- Records of identities that the snapshot does not contain are omitted.
 """
 
 from collections.abc import Iterator
