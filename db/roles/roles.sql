@@ -1,5 +1,6 @@
 -- Create the roles of an installation. “make roles” runs it as a superuser or a user with createrole; it can be repeated. Set
 -- passwords separately, with “\password tomato_app” in psql.
+--
 -- tomato_owner   owns the schema: migrations, load, restore; sees all sessions (for the doctor)
 -- tomato_app     the workers' role: reads and writes rows and uses sequences, nothing else
 -- tomato_reader  read-only: dump, statistics

@@ -16,7 +16,7 @@ from tests.helpers.dao_cases import until
 from tests.helpers.rollout_cases import CONTRACT, EXPAND, PENDING, UNSUPPORTED, Rollout
 from tests.ops.test_commands import run
 from tomato_dao import WrongSchema, connect
-from tomato_dao.ops import backfills, migrate, rollout
+from tomato_dao.ops import backfill, backfills, migrate, rollout
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.server import rolling, schema
 
@@ -119,6 +119,15 @@ def test_sessions_that_are_no_workers_hold_up_nobody(tomato_url: str, rolled: Ro
     with psycopg.connect(tomato_url, application_name="psql"):
         rolled.newer()
         assert migrate.migrate(tomato_url) == [EXPAND, CONTRACT]
+
+
+def test_a_schema_without_backfills_is_reported(
+    tomato_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OWNER_DATABASE_URL", tomato_url)
+    monkeypatch.setattr(backfills, "directory", lambda: tmp_path)
+    backfill.main("backfill", [])
+    assert capsys.readouterr().out == "this schema has no backfills\n"
 
 
 def test_the_command_says_by_its_exit_code_that_a_contract_migration_is_pending(

@@ -34,8 +34,11 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     with probe(owner_url(), application_name="tomato-dao backfill") as connection:
         refuse_planted(connection)
         if options.name is None:
-            for name in names():
+            found = names()
+            for name in found:
                 print(f"{name}  {_state(connection, name)}")
+            if not found:
+                print("this schema has no backfills")
             return
         with (
             shown() as progress,

@@ -109,7 +109,7 @@ def _header(before: dict[str, Any], after: dict[str, Any], sessions: list[dict[s
 def _table(work: dict[str, _Work], looks: int) -> list[str]:
     """Return the busiest queries, each with its average number of running sessions, longest call and waits."""
     if not work:
-        return [f"no query was at work in {counted(looks, 'look')}"]
+        return [f"no query was running in {counted(looks, 'sample')}"]
     busiest = sorted(work.items(), key=lambda item: (-item[1].seen, item[0]))[:_SHOWN]
     width = max(len(name) for name, _ in busiest)
     lines = [f"{'query':{width}}  {'sessions':>8}  {'longest':>9}  waits"]
