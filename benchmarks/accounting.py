@@ -77,8 +77,12 @@ foreign key (usage_id) references usage_statistics on delete cascade;
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hosts", type=int, default=FULL, help="how many; everything else is in proportion (default: 1000)")
-    parser.add_argument("--sample", type=int, default=300, help="how many elements Django rolls up (default: 300)")
+    parser.add_argument(
+        "--hosts", type=int, default=FULL, help="number of hosts; everything else is in proportion (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--sample", type=int, default=300, help="number of elements that Django rolls up (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     with scratch_database(database_url()) as url, tomato_dao.connect(url, statement_timeout=600) as db:
         components = fill(db, arguments.hosts)
@@ -134,7 +138,7 @@ def _measure(db: Database, url: str, components: list[int], sample: int) -> None
     end += 5 * WINDOW
     db.usage.import_records(records(components, end), now=end)
     django = roll_up_by_object(url, sample, end)
-    print(f"\n{'at ' + format(NOW + WINDOW, '%H:%M') + ', µs an object':<43}{'tomato_dao':>12}{'Django':>12}{'ratio':>9}")
+    print(f"\n{'at ' + format(NOW + WINDOW, '%H:%M') + ', µs per object':<43}{'tomato_dao':>12}{'Django':>12}{'ratio':>9}")
     for title, mine, theirs in zip(("a new record", "nothing new"), ours, django, strict=True):
         print(f"  {title:<41}{mine * 1e6:>12,.2f}{theirs * 1e6:>12,.0f}{theirs / mine:>9,.0f}  (at least 100)")
 

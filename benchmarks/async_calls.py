@@ -36,14 +36,14 @@ def compare(url: str, rounds: int) -> None:
         with asyncio.Runner(loop_factory=factory) as runner:
             single, many = runner.run(_measure(url, rounds, min(free)))
         pin(url, free)
-        print(f"\n{name}, pinned to one CPU: µs a point read; calls a second of {TASKS} tasks over {SIZE} connections")
+        print(f"\n{name}, pinned to one CPU: µs per point read; calls per second of {TASKS} tasks over {SIZE} connections")
         for contestant, micros in single.items():
             rate = f"{many[contestant]:>10,.0f}" if contestant in many else ""
             print(f"  {contestant:<36}{micros:>11,.1f} ({micros / single[OURS]:5.2f}){rate}")
         goals = (
             ("point read / asyncpg, bare", single[OURS] / single[BARE], "at most 0.85"),
             ("point read / asyncpg, pool", single[OURS] / single[POOL], "at most 0.4"),
-            (f"{TASKS} tasks, calls a second / asyncpg", many[OURS] / many[POOL], "at least 2.5"),
+            (f"{TASKS} tasks, calls per second / asyncpg", many[OURS] / many[POOL], "at least 2.5"),
         )
         for what, reached, bound in goals if name == "asyncio" else [(*goals[2][:2], "at least 2")]:
             print(f"  {what:<40}{reached:6.2f}  {bound}")
@@ -94,7 +94,7 @@ async def _together(calls: Calls) -> None:
 def main() -> None:
     """Run the benchmark on a temporary database."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100, help="how often each contestant has its turn")
+    parser.add_argument("--rounds", type=int, default=100, help="number of rounds (default: %(default)s)")
     rounds: int = parser.parse_args().rounds
     with scratch_database(database_url()) as url:
         with tomato_dao.connect(url) as db:

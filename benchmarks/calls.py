@@ -42,7 +42,7 @@ Medians = dict[tuple[str, str], float]
 def main() -> None:
     """Print the tables and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100, help="how often each contestant has its turn")
+    parser.add_argument("--rounds", type=int, default=100, help="number of rounds (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, help="measure these workloads, pinned, and nothing else")
     options = parser.parse_args()
     rounds: int = options.rounds
@@ -54,7 +54,7 @@ def main() -> None:
         gc.collect()
         gc.freeze()
         free = os.sched_getaffinity(0)
-        print("µs a call, pinned to one CPU (client and server)")
+        print("µs per call, pinned to one CPU (client and server)")
         pin(url, {min(free)})
         pinned = _measure(contestants, rounds, options.only or list(WORKLOADS))
         _print(contestants, pinned)
@@ -64,10 +64,10 @@ def main() -> None:
         with tomato_dao.connect(url) as db:
             static, chosen = per_call(db)
         pin(url, free)
-        print("\nµs a call, not pinned")
+        print("\nµs per call, not pinned")
         _print(contestants, _measure(contestants, rounds // 3, list(WORKLOADS)))
         threads_free = _threads(contestants)
-        print(f"\npoint reads a second by {THREADS} threads (asyncpg: tasks) over 8 connections")
+        print(f"\npoint reads per second by {THREADS} threads (asyncpg: tasks) over 8 connections")
         for name in threads_pinned:
             print(f"  {name:<36}{threads_pinned[name]:>10,.0f} pinned{threads_free[name]:>10,.0f} not pinned")
         _goals(pinned, threads_pinned, chosen / static)
@@ -205,7 +205,7 @@ def _goals(medians: Medians, threads: dict[str, float], chosen: float) -> None:
         ("100 topologies as listed, ms", medians[("tomato_dao", "page")] / 1000, "at most 8"),
         ("100 topologies / Django's ORM", ratio("page", "Django ORM"), "at most 0.05"),
         ("batch of 10,000 / COPY", ratio("large batch", "psycopg COPY"), "at most 2"),
-        ("25 threads, calls a second / by hand", threads["tomato_dao"] / threads[hand], "at least 2"),
+        ("25 threads, calls per second / by hand", threads["tomato_dao"] / threads[hand], "at least 2"),
         ("filters and order / the same static query", chosen, "at most 1.03"),
     ):
         print(f"  {what:<40}{reached:6.2f}  {bound}")

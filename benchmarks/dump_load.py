@@ -72,10 +72,12 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="bench-dump", description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000, help="usage records; everything else in proportion")
-    parser.add_argument("--rounds", type=int, default=5, help="of which the medians are told")
-    parser.add_argument("--no-django", action="store_true", help="leave out Django, which takes an hour for a million records")
     parser.add_argument(
-        "--pinned", action="store_true", help="let client and server share one CPU: what all work costs together"
+        "--rounds", type=int, default=5, help="number of rounds, whose medians are reported (default: %(default)s)"
+    )
+    parser.add_argument("--no-django", action="store_true", help="omit Django, which takes an hour for a million records")
+    parser.add_argument(
+        "--pinned", action="store_true", help="pin client and server to one CPU, to measure the cost of all work together"
     )
     options = parser.parse_args()
     server, found = database_url(), Found()
@@ -189,7 +191,7 @@ def _print(found: Found, *, pinned: bool) -> None:
     seconds = {name: statistics.median(second for second, _ in runs) for name, runs in found.items()}
     memory = {name: max(megabytes for _, megabytes in runs) for name, runs in found.items()}
     for name in found:
-        print(f"  {name:<20}{seconds[name]:>10.2f} s{memory[name]:>10.0f} MB at its peak")
+        print(f"  {name:<20}{seconds[name]:>10.2f} s{memory[name]:>10.0f} MB peak memory")
     print("\ngoals")
     for what, peer, bound in (
         ("dump", "psql", 1.15),

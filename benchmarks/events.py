@@ -55,7 +55,7 @@ def main() -> None:
     found = {kind: statistics.median(each) for kind, each in rates.items()}
     rows = [(kind, f"{rate:,.0f}", f"{rate / found['no trigger']:.2f}") for kind, rate in found.items()]
     print(f"{WRITERS} writers, fsync {fsync}; medians of {ROUNDS} rounds of {SECONDS} s.\n")
-    print(table(("after a change of an element's state", "commits a second", "of those without"), rows))
+    print(table(("after a change of an element's state", "commits per second", "relative to no trigger"), rows))
 
 
 def _rate(url: str) -> float:

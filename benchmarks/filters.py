@@ -107,9 +107,7 @@ def main() -> None:
         pin(url, {min(free)})
         static, chosen = per_call(db)
         pin(url, free)
-        print(
-            f"µs a call, pinned: static {static:.1f}, with filters and order {chosen:.1f}: {chosen / static:.3f} (at most 1.03)"
-        )
+        print(f"µs per call, pinned: static {static:.1f}, with choices {chosen:.1f}: {chosen / static:.3f} (at most 1.03)")
         with db.connection() as connection:
             connection.execute(DUMPS.format(groups=GROUPS, rows=MILLION).encode())
             connection.execute("vacuum analyze dumps")

@@ -33,10 +33,10 @@ def main() -> None:
     """Print a line for each file."""
     parser = argparse.ArgumentParser(prog="make bench-legacy", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, default=SAMPLE, help=f"an old dump (default: {SAMPLE})")
-    parser.add_argument("--copies", type=int, default=10, help="how many times as large the second file is (default: 10)")
+    parser.add_argument("--copies", type=int, default=10, help="factor of the second file's size (default: %(default)s)")
     options = parser.parse_args()
     if not options.file.exists():
-        sys.exit(f"bench-legacy: {options.file} is not there; name an old dump")
+        sys.exit(f"bench-legacy: {options.file} does not exist; name an old dump")
     text = options.file.read_bytes()
     records = json.loads(gzip.decompress(text) if options.file.suffix == ".gz" else text)
     print(f"{'records':>12}{'MB':>8}{'seconds':>10}{'peak MB':>10}")

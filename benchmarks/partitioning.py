@@ -42,8 +42,10 @@ class _Run:
 def main() -> None:
     """Print a row for each aggregate, and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hosts", type=int, default=1000, help="how many; everything else is in proportion (default: 1000)")
-    parser.add_argument("--windows", type=int, default=12, help="how many windows are rolled up (default: 12, an hour)")
+    parser.add_argument(
+        "--hosts", type=int, default=1000, help="number of hosts; everything else is in proportion (default: %(default)s)"
+    )
+    parser.add_argument("--windows", type=int, default=12, help="number of windows (default: %(default)s, an hour)")
     arguments = parser.parse_args()
     url = database_url()
     with ExitStack() as stack:

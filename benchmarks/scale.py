@@ -165,7 +165,9 @@ def _pooler(url: str) -> list[Row]:
                 _in_threads(MANY, lambda number, db=db: _read(db, number, errors))  # type: ignore[misc]
                 found[is_pooled].append(MANY * MANY_CALLS / (perf_counter() - began))
     rates = [statistics.median(found[is_pooled]) for is_pooled in (False, True)]
-    what = f"{MANY} threads, {SESSIONS} sessions behind PgBouncer without prepared statements: errors; calls a second / direct"
+    what = (
+        f"{MANY} threads, {SESSIONS} sessions behind PgBouncer without prepared statements: errors; calls per second / direct"
+    )
     return [(what, "0; ≥ 0.65", f"{errors.total()}; {rates[1] / rates[0]:.2f} ({rates[1]:,.0f} / {rates[0]:,.0f})")]
 
 

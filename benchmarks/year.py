@@ -45,8 +45,10 @@ Sizes = dict[str, tuple[int, int, int]]
 def main() -> None:
     """Run the simulation and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hosts", type=int, default=5, help="how many; everything else in proportion (default: 5)")
-    parser.add_argument("--days", type=int, default=365, help="how many days (default: 365)")
+    parser.add_argument(
+        "--hosts", type=int, default=5, help="number of hosts; everything else is in proportion (default: %(default)s)"
+    )
+    parser.add_argument("--days", type=int, default=365, help="number of days (default: %(default)s)")
     options = parser.parse_args()
     with scratch_database(database_url()) as url, connect(url, statement_timeout=600) as db:
         with db.connection() as connection:
@@ -64,7 +66,7 @@ def main() -> None:
                 if not first:
                     first, latencies = _sizes(db), {name: _median(call) for name, call in calls.items()}
         last, later = _sizes(db), {name: _median(call) for name, call in calls.items()}
-    print(f"{options.hosts} hosts, {len(components)} host components, {options.days} days, an hour a step.\n")
+    print(f"{options.hosts} hosts, {len(components)} host components, {options.days} days, in steps of an hour.\n")
     rows = [
         (
             name,
@@ -75,7 +77,7 @@ def main() -> None:
         if last[name][1] or first.get(name, (0, 0, 0))[1]
     ]
     print(table(("table", "rows after a month", "at the end", "dead after a month", "at the end", "kB, then and now"), rows))
-    print(f"\nWAL, MB a month: {', '.join(f'{size / 1e6:,.0f}' for size in months)}\n")
+    print(f"\nWAL, MB per month: {', '.join(f'{size / 1e6:,.0f}' for size in months)}\n")
     changes = [
         (name, f"{latencies[name] * 1e6:,.0f} µs", f"{later[name] * 1e6:,.0f} µs", f"{later[name] / latencies[name] - 1:+.0%}")
         for name in calls
