@@ -119,81 +119,46 @@ begin
 end;
 $$;
 
-create or replace function open_usage(run usage_run, depth integer, new_ids bigint[], new_ends timestamptz[])
-returns usage_run language plpgsql
-set search_path from current
-as $$
-declare
-  above_ids bigint[];
-  above_ends timestamptz[];
-  places bigint[];
-  open_ids bigint[];
-  open_ends timestamptz[];
-  there_ids bigint[];
-  there_ends timestamptz[];
-begin
-  select coalesce(array_agg(s.usage_id), '{}'), coalesce(array_agg(n.end_at), '{}'), coalesce(array_agg(n.place), '{}')
-  into above_ids, above_ends, places
-  from (
-    select u.usage_id, usage_period_end('5minutes', u.end_at) as end_at, u.place
-    from unnest(new_ids, new_ends) with ordinality u (usage_id, end_at, place)
-  ) n
-  inner join usage_sources s on s.source_id = n.usage_id
-  where s.level = depth and s.usage_id is not null;
-
-  select coalesce(array_agg(a.usage_id), '{}'), coalesce(array_agg(a.end_at), '{}') into open_ids, open_ends
-  from (
-    select distinct a.usage_id, a.end_at
-    from unnest(above_ids, above_ends) a (usage_id, end_at)
-    where (a.end_at <= run.settled_before) is not true
-  ) a;
-
-  select coalesce(array_agg(t.usage_id), '{}'), coalesce(array_agg(t.end_at), '{}') into there_ids, there_ends
-  from (
-    select r.usage_id, r.end_at
-    from unnest(open_ids, open_ends) o (usage_id, end_at)
-    inner join usage_records r on r.usage_id = o.usage_id and r.end_at = o.end_at
-    where r.type = '5minutes'
-  ) t;
-
-  insert into usage_due (type, end_at, usage_id)
-  select '5minutes', o.end_at, o.usage_id
-  from unnest(open_ids, open_ends) o (usage_id, end_at)
-  left join unnest(there_ids, there_ends) t (usage_id, end_at) on t.usage_id = o.usage_id and t.end_at = o.end_at
-  where t.usage_id is null
-  on conflict do nothing;
-
-  run.late := run.late + (
-    select count(distinct a.place)
-    from unnest(above_ids, above_ends, places) a (usage_id, end_at, place)
-    left join unnest(there_ids, there_ends) t (usage_id, end_at) on t.usage_id = a.usage_id and t.end_at = a.end_at
-    where a.end_at <= run.settled_before or t.usage_id is not null
-  );
-  return run;
-end;
-$$;
+-- Of earlier versions.
+drop function if exists open_usage(usage_run, integer, bigint[], timestamptz[]);
 
 create or replace function take_usage(run usage_run, part integer) returns usage_run language plpgsql
 set search_path from current
 as $$
 declare
+  last_end timestamptz;
+  last_id bigint;
   new_ids bigint[];
   new_ends timestamptz[];
 begin
   perform set_config('citus.all_modifications_commutative', 'on', true);
-  select coalesce(array_agg(b.usage_id), '{}'), coalesce(array_agg(b.end_at), '{}') into new_ids, new_ends
-  from (select b.usage_id, b.end_at from usage_arrivals b order by b.end_at, b.usage_id limit part) b;
-  delete from usage_arrivals a
-  where (a.usage_id, a.end_at) in (select n.usage_id, n.end_at from unnest(new_ids, new_ends) n (usage_id, end_at));
+  -- What is deleted is what is taken up, so that none that comes in between is lost.
+  select b.end_at, b.usage_id into last_end, last_id
+  from usage_arrivals b
+  order by b.end_at, b.usage_id
+  offset part - 1
+  limit 1;
+  last_end := coalesce(last_end, 'infinity');
+  last_id := coalesce(last_id, 0);
+  with taken as (
+    delete from usage_arrivals a
+    where (a.end_at, a.usage_id) <= (last_end, last_id)
+    returning a.usage_id, a.end_at
+  )
+
+  select coalesce(array_agg(t.usage_id), '{}'), coalesce(array_agg(t.end_at), '{}') into new_ids, new_ends
+  from taken t;
   run.grown := run.grown || new_ids;
   if cardinality(run.grown) > 1000000 then
     run.grown := array(select distinct u.id from unnest(run.grown) u (id));
   end if;
   perform forget_removed_usage(new_ids);
   if new_ids <> '{}' then
-    run := open_usage(run, 1, new_ids, new_ends);
+    run := roll_up_windows(
+      run, 1, case when cardinality(new_ids) >= part then 'deferred' else 'new' end, new_ids, new_ends
+    );
   end if;
-  if cardinality(new_ids) = part then
+  if cardinality(new_ids) >= part then
     return run;
   end if;
 

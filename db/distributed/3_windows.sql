@@ -1,44 +1,81 @@
 -- Second versions (see 1_reads.sql): 5-minute windows.
 
-create or replace function roll_up_usage(run usage_run, part integer) returns usage_run language plpgsql
+create or replace function roll_up_windows(run usage_run, depth integer, kind text, ids bigint[], ends timestamptz[])
+returns usage_run language plpgsql
 set search_path from current
 as $$
 declare
-  due_ids bigint[];
-  due_ends timestamptz[];
-  due integer;
   above_ids bigint[];
   above_ends timestamptz[];
+  places bigint[];
+  open_ids bigint[] := ids;
+  open_ends timestamptz[] := ends;
+  there_ids bigint[];
+  there_ends timestamptz[];
   source_ids bigint[];
   window_ids bigint[];
   window_ends timestamptz[];
+  first_end timestamptz;
+  last_end timestamptz;
+  waiting bigint;
   found bigint[];
-  new_ids bigint[];
-  new_ends timestamptz[];
+  new_ids bigint[] := '{}';
+  new_ends timestamptz[] := '{}';
   sum_measurements float8[];
   sum_memory float8[];
   sum_diskspace float8[];
   sum_traffic float8[];
   sum_cputime float8[];
 begin
-  perform set_config('citus.all_modifications_commutative', 'on', true);
-  select coalesce(array_agg(d.usage_id order by d.end_at, d.usage_id), '{}'),
-    coalesce(array_agg(d.end_at order by d.end_at, d.usage_id), '{}'), count(*)
-  into due_ids, due_ends, due
-  from (
-    select d.usage_id, d.end_at
-    from usage_due d
-    where d.type = '5minutes' and (d.end_at, d.usage_id) > (run.after_end, run.after_id)
-    order by d.end_at, d.usage_id
-    limit part
-  ) d;
-  if due > 0 then
-    select coalesce(array_agg(d.usage_id), '{}'), coalesce(array_agg(d.end_at), '{}'), coalesce(array_agg(s.source_id), '{}')
+  if kind <> 'due' then
+    select coalesce(array_agg(s.usage_id), '{}'), coalesce(array_agg(n.end_at), '{}'), coalesce(array_agg(n.place), '{}')
+    into above_ids, above_ends, places
+    from (
+      select u.usage_id, usage_period_end('5minutes', u.end_at) as end_at, u.place
+      from unnest(ids, ends) with ordinality u (usage_id, end_at, place)
+    ) n
+    inner join usage_sources s on s.source_id = n.usage_id
+    where s.level = depth and s.usage_id is not null;
+
+    select coalesce(array_agg(a.usage_id), '{}'), coalesce(array_agg(a.end_at), '{}'), min(a.end_at), max(a.end_at)
+    into open_ids, open_ends, first_end, last_end
+    from (
+      select distinct a.usage_id, a.end_at
+      from unnest(above_ids, above_ends) a (usage_id, end_at)
+      where (a.end_at <= run.settled_before) is not true
+    ) a;
+
+    select coalesce(array_agg(t.usage_id), '{}'), coalesce(array_agg(t.end_at), '{}') into there_ids, there_ends
+    from (
+      select r.usage_id, r.end_at
+      from unnest(open_ids, open_ends) o (usage_id, end_at)
+      inner join usage_records r on r.usage_id = o.usage_id and r.end_at = o.end_at
+      where
+        r.usage_id = any(open_ids) and r.type = '5minutes' and r.end_at >= first_end and r.end_at <= last_end
+    ) t;
+
+    run.late := run.late + (
+      select count(distinct a.place)
+      from unnest(above_ids, above_ends, places) a (usage_id, end_at, place)
+      left join unnest(there_ids, there_ends) t (usage_id, end_at) on t.usage_id = a.usage_id and t.end_at = a.end_at
+      where a.end_at <= run.settled_before or t.usage_id is not null
+    );
+    if there_ids <> '{}' then
+      select coalesce(array_agg(o.usage_id), '{}'), coalesce(array_agg(o.end_at), '{}') into open_ids, open_ends
+      from unnest(open_ids, open_ends) o (usage_id, end_at)
+      left join unnest(there_ids, there_ends) t (usage_id, end_at) on t.usage_id = o.usage_id and t.end_at = o.end_at
+      where t.usage_id is null;
+    end if;
+  end if;
+
+  if kind <> 'deferred' and open_ids <> '{}' then
+    select coalesce(array_agg(w.usage_id), '{}'), coalesce(array_agg(w.end_at), '{}'), coalesce(array_agg(s.source_id), '{}')
     into above_ids, above_ends, source_ids
-    from unnest(due_ids, due_ends) d (usage_id, end_at)
-    inner join usage_sources s on s.usage_id = d.usage_id
-    where s.level = run.step and s.source_id is not null;
-    select array_agg(w.source_id), array_agg(w.end_at) into window_ids, window_ends
+    from unnest(open_ids, open_ends) w (usage_id, end_at)
+    inner join usage_sources s on s.usage_id = w.usage_id
+    where s.level = depth and s.source_id is not null;
+    select array_agg(w.source_id), array_agg(w.end_at), min(w.end_at), max(w.end_at)
+    into window_ids, window_ends, first_end, last_end
     from (select distinct w.source_id, w.end_at from unnest(source_ids, above_ends) w (source_id, end_at)) w;
 
     with found as materialized (
@@ -50,8 +87,10 @@ begin
       from unnest(window_ids, window_ends) w (source_id, end_at)
       inner join usage_records r on r.usage_id = w.source_id
       where
-        r.type = '5minutes' and r.end_at > w.end_at - interval '5 minutes' and r.end_at <= w.end_at
-        and not exists (select from usage_arrivals a where a.usage_id = r.usage_id and a.end_at = r.end_at)
+        r.usage_id = any(window_ids) and r.type = '5minutes'
+        and r.end_at > first_end - interval '5 minutes' and r.end_at <= last_end
+        and r.end_at > w.end_at - interval '5 minutes' and r.end_at <= w.end_at
+        and (select a.end_at from usage_arrivals a where a.usage_id = r.usage_id and a.end_at = r.end_at) is null
       group by r.usage_id, w.end_at
     )
 
@@ -72,7 +111,7 @@ begin
         f (source_id, end_at, found, measurements, memory, diskspace, traffic, cputime)
         on f.source_id = s.source_id and f.end_at = s.end_at
       group by s.usage_id, s.end_at
-      having sum(f.found) > 0 and (s.end_at <= run.settled or min(coalesce(f.found, 0)) > 0)
+      having min(coalesce(f.found, 0)) > 0 or (kind = 'due' and s.end_at <= run.settled and sum(f.found) > 0)
     ),
 
     kept as materialized (
@@ -100,21 +139,66 @@ begin
       order by k.usage_id
       on conflict do nothing;
 
-      delete from usage_due d
-      where
-        d.type = '5minutes'
-        and (d.usage_id, d.end_at) in (select k.usage_id, k.end_at from unnest(new_ids, new_ends) k (usage_id, end_at));
+      -- New records may have completed a window that was due; mostly there is none, which costs less to see than to delete.
+      select count(*) into waiting
+      from usage_due d
+      where d.type = '5minutes' and d.end_at >= first_end and d.end_at <= last_end;
+      if waiting > 0 then
+        delete from usage_due d
+        where
+          d.type = '5minutes'
+          and (d.usage_id, d.end_at) in (select k.usage_id, k.end_at from unnest(new_ids, new_ends) k (usage_id, end_at));
+      end if;
 
       insert into usage_due (type, end_at, usage_id)
       select distinct 'hour', usage_period_end('hour', k.end_at), k.usage_id
       from unnest(new_ids, new_ends) k (usage_id, end_at)
       on conflict do nothing;
     end if;
-    run.written := run.written + cardinality(new_ids);
-    run.grown := run.grown || new_ids;
-    if new_ids <> '{}' and run.step < 4 then
-      run := open_usage(run, run.step + 1, new_ids, new_ends);
+  end if;
+
+  if kind <> 'due' then
+    select coalesce(array_agg(w.usage_id), '{}'), coalesce(array_agg(w.end_at), '{}') into open_ids, open_ends
+    from unnest(open_ids, open_ends) w (usage_id, end_at)
+    left join unnest(new_ids, new_ends) k (usage_id, end_at) on k.usage_id = w.usage_id and k.end_at = w.end_at
+    where k.usage_id is null;
+    if open_ids <> '{}' then
+      insert into usage_due (type, end_at, usage_id)
+      select '5minutes', w.end_at, w.usage_id
+      from unnest(open_ids, open_ends) w (usage_id, end_at)
+      on conflict do nothing;
     end if;
+  end if;
+  run.written := run.written + cardinality(new_ids);
+  run.grown := run.grown || new_ids;
+  if new_ids <> '{}' and depth < 4 then
+    run := roll_up_windows(run, depth + 1, 'new', new_ids, new_ends);
+  end if;
+  return run;
+end;
+$$;
+
+create or replace function roll_up_usage(run usage_run, part integer) returns usage_run language plpgsql
+set search_path from current
+as $$
+declare
+  due_ids bigint[];
+  due_ends timestamptz[];
+  due integer;
+begin
+  perform set_config('citus.all_modifications_commutative', 'on', true);
+  select coalesce(array_agg(d.usage_id order by d.end_at, d.usage_id), '{}'),
+    coalesce(array_agg(d.end_at order by d.end_at, d.usage_id), '{}'), count(*)
+  into due_ids, due_ends, due
+  from (
+    select d.usage_id, d.end_at
+    from usage_due d
+    where d.type = '5minutes' and (d.end_at, d.usage_id) > (run.after_end, run.after_id)
+    order by d.end_at, d.usage_id
+    limit part
+  ) d;
+  if due > 0 then
+    run := roll_up_windows(run, run.step, 'due', due_ids, due_ends);
   end if;
   if due = part then
     run.after_end := due_ends[due];

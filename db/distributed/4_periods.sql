@@ -157,19 +157,30 @@ declare
   types constant text[] := '{5minutes,hour,day,month,year}';
   n constant integer := (run.step - 4) / 2;
   of_type constant text := types[n];
-  longer_type constant text := types[n + 1];
+  longer_type constant text := coalesce(types[n + 1], 'none');  -- nothing is needed for more than a year
+  length constant interval := (array['1 hour', '1 day', '1 month', '1 year', '1 year'])[n];
   keep constant integer := ('{12,24,30,12,5}'::integer[])[n];
   month_begin constant timestamptz := usage_period_begin('month', usage_period_end('month', run.moment));
   after constant integer := run.after_id;  -- how many objects of the list are done
   ids constant bigint[] := run.grown[after + 1 : after + part];
-  old_ids bigint[];
-  old_ends timestamptz[];
-  needed_ids bigint[];
-  needed_ends timestamptz[];
+  uncounted_ids bigint[];
+  uncounted_since timestamptz[];
   counted bigint;
 begin
   perform set_config('citus.all_modifications_commutative', 'on', true);
-  with old as materialized (
+  -- 5-minute records that were settled only now, which count against a quota yet.
+  select coalesce(array_agg(q.usage_id), '{}'), coalesce(array_agg(q.since), '{}') into uncounted_ids, uncounted_since
+  from (
+    select u.usage_id, greatest(q.used_at, run.settled_before, month_begin) as since
+    from users u
+    inner join quotas q on q.user_id = u.id
+    where of_type = '5minutes' and run.settled_before is not null and u.usage_id = any(ids)
+  ) q
+  where q.since < run.settled;
+
+  -- Who is being removed needs no lock: here its records go with a later run.
+  delete from usage_records r
+  using (
     select o.usage_id, o.end_at
     from (
       select r.usage_id, r.end_at, row_number() over (partition by r.usage_id order by r.end_at desc) as place
@@ -177,49 +188,21 @@ begin
       where r.usage_id = any(ids) and r.type = of_type
     ) o
     where o.place > keep and o.end_at <= run.settled
-  )
-
-  select array_agg(o.usage_id), array_agg(o.end_at) into old_ids, old_ends
-  from old o;
-
-  if old_ids <> '{}' then
-    -- Not what is needed for a longer record.
-    select array_agg(d.usage_id), array_agg(d.end_at) into needed_ids, needed_ends
-    from (
-      select d.usage_id, d.end_at
-      from usage_due d
-      where d.usage_id = any(ids) and d.type = longer_type
-    ) d;
-
-    -- Nor 5-minute records that count against a quota yet. Records of who is being removed are left to that.
-    with gone as materialized (
-      select o.usage_id, o.end_at
-      from unnest(old_ids, old_ends) o (usage_id, end_at)
-      left join unnest(needed_ids, needed_ends) d (usage_id, end_at)
-        on d.usage_id = o.usage_id and d.end_at = usage_period_end(longer_type, o.end_at)
-      left join users u on u.usage_id = o.usage_id
-      left join quotas q on q.user_id = u.id
+  ) old
+  where
+    r.usage_id = old.usage_id and r.type = of_type and r.end_at = old.end_at
+    and not exists (
+      select from usage_due d
       where
-        d.usage_id is null
-        and (
-          of_type <> '5minutes' or o.end_at <= coalesce(run.settled_before, 'infinity') or o.end_at <= month_begin
-          or (q.used_at < o.end_at) is not true
-        )
+        d.usage_id = old.usage_id and d.type = longer_type and d.end_at >= old.end_at
+        and (d.end_at::timestamptz at time zone 'UTC' - length) at time zone 'UTC' < old.end_at
     )
-
-    select coalesce(array_agg(g.usage_id), '{}'), coalesce(array_agg(g.end_at), '{}') into old_ids, old_ends
-    from gone g
-    cross join lateral (
-      select from usage_statistics u where u.id = g.usage_id for key share skip locked
-    ) present;
-
-    delete from usage_records r
-    where
-      r.type = of_type
-      and (r.usage_id, r.end_at) in (select o.usage_id, o.end_at from unnest(old_ids, old_ends) o (usage_id, end_at));
-    get diagnostics counted = row_count;
-    run.pruned := run.pruned + counted;
-  end if;
+    and not exists (
+      select from unnest(uncounted_ids, uncounted_since) q (usage_id, since)
+      where q.usage_id = old.usage_id and q.since < old.end_at
+    );
+  get diagnostics counted = row_count;
+  run.pruned := run.pruned + counted;
   run.after_id := after + part;
   if run.after_id >= cardinality(run.grown) then
     run.grown := run.built;

@@ -74,7 +74,9 @@ def assert_wrong_types_are_refused(dao: Any, entity: str, key: object, values: l
 
 
 def usage_is_gone(server: psycopg.Connection, *usage_ids: int | None) -> bool:
-    """Neither the usage identities nor records of them are left."""
+    """Neither the usage identities nor records of them are left; on a cluster, once the next accounting has begun."""
+    if server.execute("select to_regclass('usage_removed') is not null").fetchone() == (True,):
+        server.execute("select forget_removed_usage('{}')")
     left = server.execute(
         "select id from usage_statistics where id = any(%(ids)s)"
         " union all select usage_id from usage_records where usage_id = any(%(ids)s)",

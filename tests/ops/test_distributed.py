@@ -192,7 +192,7 @@ def test_a_server_without_citus_is_refused(tomato_url: str, dry_run: bool) -> No
     assert catalog(tomato_url) == before
 
 
-def test_distributing_and_back_leaves_the_schema_and_all_rows(clustered_url: str) -> None:
+def test_distributing_and_back_leaves_the_schema_and_all_rows(clustered_url: str, citus_workers: list[tuple[str, int]]) -> None:
     with connect(clustered_url, pool_size=2) as db:
         live_some_hours(db)
     before = catalog(clustered_url)
@@ -200,6 +200,7 @@ def test_distributing_and_back_leaves_the_schema_and_all_rows(clustered_url: str
         rows = everything(server)
         plan = distribute(clustered_url, shards=SHARDS, dry_run=True)
         assert "distribute usage_records, usage_due, usage_arrivals by usage_id in 4 shards each" in plan[2]
+        assert f"in {4 * len(citus_workers)} shards each" in distribute(clustered_url, dry_run=True)[2]
         assert catalog(clustered_url) == before
         distribute(clustered_url, shards=SHARDS)
         assert distributed.distributed(server) == list(distributed.TABLES)

@@ -19,14 +19,14 @@ from .distributed import FOREIGN_KEY, KEY, TABLES
 from .migration_lock import lock_migrations, make_migration_lock
 from .urls import owner_url
 
-_SHARDS = 32
+_SHARDS = 4  # for each worker: each shard that is asked costs time, and no worker can hold less than one
 _MOST_SHARDS = 1024
 _SPEED = 30_000_000  # bytes of usage_records per second, as measured in docs/guides/scale.md
 _PATIENCE = "5s"  # for locks behind which other sessions queue
 _ACCOUNTING = "select pg_advisory_xact_lock(504446936933)"  # the lock of aggregate_usage
 
 
-def distribute(url: str | None = None, *, shards: int = _SHARDS, dry_run: bool = False) -> list[str]:
+def distribute(url: str | None = None, *, shards: int | None = None, dry_run: bool = False) -> list[str]:
     """Distribute usage records with Citus, and return a line for each step (with dry_run, each planned step).
 
     url: the owner's URL (default: OWNER_DATABASE_URL, else DATABASE_URL, else the embedded server). shards: the number of parts
@@ -35,13 +35,14 @@ def distribute(url: str | None = None, *, shards: int = _SHARDS, dry_run: bool =
     Raises WrongSchema without a suitable version of Citus or with another schema than this code's, Unavailable if a worker does
     not answer, WrongState without workers, and Busy if other sessions lock the tables.
     """
-    if not 1 <= shards <= _MOST_SHARDS:
+    if shards is not None and not 1 <= shards <= _MOST_SHARDS:
         raise InvalidValue(f"shards: a number from 1 to {_MOST_SHARDS}, not {shards}")
     with probe(url or owner_url(), application_name="tomato-dao distribute") as connection:
         refuse_planted(connection)
         schema.check(connection)
         workers = distributed.check_citus(connection)
         done = [f"{counted(len(workers), 'worker')}: {', '.join(workers)}"]
+        shards = shards or _SHARDS * len(workers)
         there = distributed.distributed(connection)
         if dry_run:
             return done + _plan(connection, there, shards)
@@ -146,9 +147,7 @@ def main(prog: str, arguments: Sequence[str]) -> None:
         "OWNER_DATABASE_URL or DATABASE_URL. Writers of usage records wait meanwhile; reads go on.",
     )
     parser.add_argument("--dry-run", action="store_true", help="check what can be checked, and tell what would be done")
-    parser.add_argument(
-        "--shards", type=_number, default=_SHARDS, metavar="N", help="parts of each table (default: %(default)s)"
-    )
+    parser.add_argument("--shards", type=_number, metavar="N", help=f"parts of each table (default: {_SHARDS} for each worker)")
     options = parser.parse_args(arguments)
     with interrupted_as(f"the same command goes on where it was: {command_line('distribute')}"):
         print("\n".join(distribute(shards=options.shards, dry_run=options.dry_run)))
