@@ -23,23 +23,17 @@ from tests.helpers.transfer_cases import by_hand, dumped, records
 from tests.helpers.usage_cases import in_small_parts
 from tests.server.test_schema import catalog
 from tomato_dao import Database, NotFound, WrongSchema, WrongState, connect, load
-from tomato_dao.ops import distributed
+from tomato_dao.ops import distributed, roles
 from tomato_dao.ops.backup import back_up
 from tomato_dao.ops.distribute import distribute
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.undistribute import undistribute
 from tomato_dao.rows import UsageRecord
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.one_server]
 
 SHARDS = 4
 TABLES = ("usage_records", "usage_due", "usage_arrivals", "usage_progress", "quotas")
-
-
-@pytest.fixture
-def tomato_url(plain_url: str) -> str:
-    """Let the tests' database be of one server, on a coordinator, too: those with a cluster name their own."""
-    return plain_url
 
 
 @pytest.fixture
@@ -326,6 +320,16 @@ def test_workers_have_the_functions_that_queries_call_there(distributed_url: str
         for call in calls:
             answers = server.execute("select success, result from run_command_on_workers(%s)", [f"select {call} is not null"])
             assert {tuple(answer) for answer in answers} == {(True, "t")}, call
+
+
+def test_the_owner_of_distributed_tables_can_migrate_them(clustered_url: str, has_roles: bool) -> None:
+    roles.make_roles(clustered_url)
+    distribute(clustered_url, shards=SHARDS)
+    with psycopg.connect(clustered_url, options="-c role=tomato_owner", autocommit=True) as owner:
+        owner.execute("create function twice(n bigint) returns bigint language sql immutable return 2 * n")
+        owner.execute("create index usage_due_twice on usage_due (twice(usage_id))")
+        query = "select success from run_command_on_workers('select twice(1)')"
+        assert {success for (success,) in owner.execute(query)} == {True}
 
 
 def lines(text: bytes) -> list[bytes]:

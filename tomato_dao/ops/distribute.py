@@ -58,6 +58,7 @@ def distribute(url: str | None = None, *, shards: int | None = None, dry_run: bo
                     begin(connection)
                     distributed.install(connection)
                 done.append("the tables are distributed, and the functions are those of this version")
+            distributed.let_owner_migrate(connection)
             _tidy(connection)
         except psycopg.errors.LockNotAvailable as error:
             raise busy("distribute") from error

@@ -161,6 +161,12 @@ def install(connection: psycopg.Connection) -> None:
         connection.execute(_GIVE_FUNCTIONS, [list(_CALLED_ON_WORKERS)])
 
 
+def let_owner_migrate(connection: psycopg.Connection) -> None:
+    """Let the owner of the tables make things in the schema on the workers, too: Citus takes this there, and migrations."""
+    owner, _ = connection.execute(_OWNER).fetchone() or ("", False)
+    connection.execute(sql.SQL("grant create on schema public to {}").format(sql.Identifier(owner)))
+
+
 def restore_functions(connection: psycopg.Connection) -> None:
     """Restore the schema's versions of the functions, in the caller's transaction."""
     names = _names()
