@@ -131,6 +131,7 @@ IDENTITY = {"model": "usage_statistic", "pk": 1, "fields": {"attrs": {}}}
 GOOD = [usage((1, kind, END_AT)) for kind in ("day", "hour", "month")]
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

@@ -77,6 +77,7 @@ def test_another_schema_is_refused_with_what_is_missing(db: Database, server: ps
         dumped(db)
 
 
+@pytest.mark.one_server
 def test_a_database_that_lost_its_schema_is_refused_before_its_tables_are_read(
     db: Database, server: psycopg.Connection
 ) -> None:
@@ -195,6 +196,7 @@ def test_rows_keep_their_order_whatever_their_size(db: Database, server: psycopg
     assert dumped(db) == text
 
 
+@pytest.mark.one_server
 @pytest.mark.slow
 def test_several_jobs_write_the_same_bytes(db: Database, server: psycopg.Connection, tomato_url: str) -> None:
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 100)")
@@ -226,6 +228,7 @@ def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psyco
     assert dumped(db, jobs=4).count(b"usage_statistic") > 200000
 
 
+@pytest.mark.one_server
 @pytest.mark.slow
 def test_a_dump_among_writers_has_no_dangling_reference(
     db: Database, world: World, tomato_server_url: str, tomato_template: str

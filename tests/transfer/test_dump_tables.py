@@ -15,6 +15,7 @@ from tomato_dao.transfer import catalog
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
 
+@pytest.mark.one_server
 def test_every_table_and_column_that_is_not_generated_is_in_it(server: psycopg.Connection) -> None:
     generated = {("elements", "parent_type"), ("templates", "torrent_data_md5")}
     expected = server.execute(
@@ -106,6 +107,7 @@ insert into checked values (2, null, null, null, null, null);
 """
 
 
+@pytest.mark.one_server
 def test_odd_tables_survive(db: Database, server: psycopg.Connection, tomato_server_url: str, tomato_template: str) -> None:
     for statement in (ODD_TABLES + ODD_ROWS).split(";\n")[:-1]:
         server.execute(statement.encode())

@@ -75,6 +75,7 @@ def test_a_file_that_comes_byte_by_byte_is_read_alike(text: bytes) -> None:
     assert b"".join(chunks(Dribble(text))) == b"".join(chunks(io.BytesIO(text))) == text.removeprefix(BOM)
 
 
+@pytest.mark.one_server
 @pytest.mark.slow
 @pytest.mark.as_owner
 def test_a_dump_with_a_mark_of_utf8_is_loaded(db: Database, tomato_server_url: str, tomato_template: str) -> None:

@@ -27,6 +27,7 @@ def loaded(url: str, file: Path) -> dict[str, int]:
             return load(db, chunks).models
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("file", DUMPS, ids=lambda file: file.name)
 def test_a_kept_dump_loads_with_every_row(tomato_url: str, file: Path) -> None:
     counts = loaded(tomato_url, file)

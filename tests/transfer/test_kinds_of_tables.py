@@ -83,6 +83,7 @@ def test_a_partitioned_table_is_dumped_by_its_own_name(db: Database, partitioned
     assert dumped(db, jobs=3) == text
 
 
+@pytest.mark.one_server
 def test_a_dump_of_a_partitioned_table_loads(db: Database, partitioned: psycopg.Connection, other: Database) -> None:
     text = dumped(db)
     without_triggers = [part for part in schema_of(partitioned) if part[0] != "trigger"]
@@ -166,6 +167,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_table_whose_rows_cannot_be_read_exactly_is_refused_by_name(
     db: Database, server: psycopg.Connection, kind: str

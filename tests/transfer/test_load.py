@@ -17,6 +17,7 @@ from tomato_dao.transfer.report import Progress
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
 
+@pytest.mark.one_server
 def test_a_dump_loaded_elsewhere_gives_the_same_rows(
     db: Database, world: World, server: psycopg.Connection, tomato_server_url: str, tomato_template: str
 ) -> None:

@@ -73,6 +73,7 @@ def scratch_of_load(server: psycopg.Connection, target_url: str) -> str:
     return str(name)
 
 
+@pytest.mark.one_server
 def test_an_older_dump_is_as_a_load_at_its_version_followed_by_migration(
     tomato_url: str, target_url: str, old_dump: Path, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
