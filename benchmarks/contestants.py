@@ -85,7 +85,7 @@ def libpq(url: str, topology: int) -> Contestant:
         assert result.status == pq.ExecStatus.TUPLES_OK, result.get_error_message()
 
     page = [struct.pack("!q", 0), struct.pack("!q", 50)]
-    one = [None, None, *(struct.pack("!q", n) for n in (2**63 - 1, 1, topology))]
+    one = [None, *(struct.pack("!q", n) for n in (2**63 - 1, 1, topology))]
     return Contestant(
         "libpq (floor)",
         {

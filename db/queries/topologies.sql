@@ -37,13 +37,15 @@ delete from topologies t where t.id = :id;
 -- Return topologies, the newest first, with ids below a given one: all, or those on which a user has one of some explicit
 -- roles or any effective role, or with an owner in an organization. Each has the asking user's role, the highest state, the
 -- site's name, permissions, the ids of elements and connections, and current 5-minute usage. The ids of the page are an
--- array, so that the plan is made for few topologies, whatever the limit. Permissions are read once for the page. Roles are
--- joined for an asking user only: with null for the user, the server would plan each call anew.
+-- array, so that the plan is made for few topologies, whatever the limit. Permissions are read once for the page. Two
+-- things let the server keep one plan for all calls, as planning takes it a millisecond: roles are joined for an asking user
+-- only, and ids have a lower bound, without which it would expect a plan for any limit to read a tenth of all topologies.
 with page as (
   select t.id
   from topologies t
   where
     t.id < :after
+    and t.id >= '-9223372036854775808'::bigint
     and t.id = any(array( -- if: user_id, roles
       select p.topology_id -- if: user_id, roles
       from topology_permissions p -- if: user_id, roles
@@ -209,15 +211,17 @@ order by u.id;
 
 -- name: list_full(id, user_id, roles, organization_id, accessible_to, asking_user_id, started_at, after, limit)
 -- record_class: FullTopology
--- optional: id, user_id, roles, organization_id, accessible_to
--- nullable: asking_user_id, started_at
+-- optional: id, user_id, roles, organization_id, accessible_to, asking_user_id
+-- nullable: started_at
 -- Return the topology with an id, or those that “list” returns, with permissions, elements, connections and current
--- 5-minute usage. Each part is read once for the whole page, and each host's problems are computed once.
+-- 5-minute usage. Each part is read once for the whole page, and each host's problems are computed once. Roles and the lower
+-- bound of ids are as in “list”.
 with page as (
   select t.id
   from topologies t
   where
     t.id < :after
+    and t.id >= '-9223372036854775808'::bigint
     and t.id = :id -- if: id
     and t.id = any(array( -- if: user_id, roles
       select p.topology_id -- if: user_id, roles
@@ -411,7 +415,10 @@ select
   ) as usage
 from topologies t
 left join sites s on s.id = t.site_id
-left join topology_roles r on r.topology_id = t.id and r.user_id = :asking_user_id
+left join topology_roles r
+  on
+    false
+    or (r.topology_id = t.id and r.user_id = :asking_user_id) -- if: asking_user_id
 cross join lateral element_summary(t.id) x
 left join full_elements e on e.topology_id = t.id
 left join full_connections c on c.topology_id = t.id

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.conftest import World
 from tests.helpers.dao_cases import MOMENT, NOBODY
@@ -126,9 +127,26 @@ def test_a_full_topology_gives_the_hosts_of_connected_elements(db: Database, top
     assert near(second.id) == near(lone.id) == {}
 
 
+KEPT = "select generic_plans, custom_plans from pg_prepared_statements where name like 'topologies.list%'"
+
+
 def test_a_list_without_an_asking_user_is_planned_once(db: Database, topology: Topology) -> None:
     with db.transaction(), db.connection() as connection:
         for _ in range(10):
             db.topologies.list()
-        kept = "select generic_plans, custom_plans from pg_prepared_statements where name like 'topologies.list:%'"
-        assert connection.execute(kept).fetchone() == (5, 5)
+        assert connection.execute(KEPT).fetchall() == [(5, 5)]
+
+
+@pytest.mark.slow
+def test_lists_of_many_topologies_are_planned_once(
+    db: Database, world: World, topology: Topology, server: psycopg.Connection
+) -> None:
+    server.execute("insert into topologies (name) select 'one of many' from generate_series(1, 60000)")
+    server.execute("analyze topologies")
+    with db.transaction(), db.connection() as connection:
+        for _ in range(10):
+            db.topologies.list(limit=3)
+            db.topologies.list(limit=3, asking_user_id=world.user.id)
+            db.topologies.list_full(limit=3)
+            db.topologies.full(topology.id)
+        assert connection.execute(KEPT).fetchall() == [(5, 5)] * 4

@@ -54,7 +54,7 @@ class Topologies:
         asking_user_id: the user whose effective role is returned (default: none). started_at: when the backend started (see
         Hosts). Raises NotFound.
         """
-        rows = self._q.list_full(asking_user_id, started_at, _ABOVE_ALL, 1, id=id)
+        rows = self._q.list_full(started_at, _ABOVE_ALL, 1, id=id, asking_user_id=asking_user_id)
         return found(next(iter(rows), None), "topology", id)
 
     def list(
@@ -109,7 +109,6 @@ class Topologies:
         after, limit: as for `list`. Raises InvalidValue if accessible_to is combined with user_id or organization_id.
         """
         return self._q.list_full(
-            asking_user_id,
             started_at,
             _before(after),
             limit,
@@ -117,6 +116,7 @@ class Topologies:
             roles=_chosen_roles(user_id, role, organization_id, accessible_to),
             organization_id=organization_id,
             accessible_to=accessible_to,
+            asking_user_id=asking_user_id,
         )
 
     def iterate(

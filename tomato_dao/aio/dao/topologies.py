@@ -56,7 +56,7 @@ class AsyncTopologies:
         asking_user_id: the user whose effective role is returned (default: none). started_at: when the backend started (see
         Hosts). Raises NotFound.
         """
-        rows = await self._q.list_full(asking_user_id, started_at, _ABOVE_ALL, 1, id=id)
+        rows = await self._q.list_full(started_at, _ABOVE_ALL, 1, id=id, asking_user_id=asking_user_id)
         return found(next(iter(rows), None), "topology", id)
 
     async def list(
@@ -111,7 +111,6 @@ class AsyncTopologies:
         after, limit: as for `list`. Raises InvalidValue if accessible_to is combined with user_id or organization_id.
         """
         return await self._q.list_full(
-            asking_user_id,
             started_at,
             _before(after),
             limit,
@@ -119,6 +118,7 @@ class AsyncTopologies:
             roles=_chosen_roles(user_id, role, organization_id, accessible_to),
             organization_id=organization_id,
             accessible_to=accessible_to,
+            asking_user_id=asking_user_id,
         )
 
     def iterate(
