@@ -23,8 +23,9 @@ from .sql import pins
 from .sql.adapters import adapt
 from .sql.counters import AllCounts
 from .sql.observing import Observer
+from .sql.prepared import Shape
 from .sql.query import Query
-from .sql.statements import QueryConnection, Shape
+from .sql.statements import QueryConnection
 from .sql.timing import at_most, cut, left
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,9 @@ from psycopg.types.json import Jsonb
 from tests.conftest import World
 from tests.helpers.statement_cases import query, run
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongState
+from tomato_dao.sql.prepared import Statement
 from tomato_dao.sql.query import Query
-from tomato_dao.sql.statements import QueryConnection, Statement
+from tomato_dao.sql.statements import QueryConnection
 
 
 def test_one_statement_serves_small_and_big_numbers(single: Database, tmp_path: Path) -> None:

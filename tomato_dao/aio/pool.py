@@ -26,8 +26,8 @@ from ..server.opening import Opening
 from ..sql.adapters import adapt
 from ..sql.counters import AllCounts
 from ..sql.observing import Observer
+from ..sql.prepared import Shape
 from ..sql.query import Query
-from ..sql.statements import Shape
 from ..sql.timing import at_most, left
 from .commits import server_of
 from .connection import AsyncQueryConnection, settle_pins
