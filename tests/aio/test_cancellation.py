@@ -20,6 +20,7 @@ AT_WORK: LiteralString = (
     "select exists (select " + BACKENDS + " and state = 'active' and wait_event in ('PgSleep', 'ClientRead')"
     " and query ~ 'pg_sleep|from stdin')"
 )
+_writers: list[AsyncDatabase] = []  # whose COPY has begun for the client, too: one that is cancelled before is closed
 Begin = Callable[[AsyncDatabase], Awaitable[object]]
 
 
@@ -50,6 +51,7 @@ async def copies_in(db: AsyncDatabase) -> None:
     sql = "copy key_values (key, value) from stdin"
     async with db.connection() as connection, connection.cursor() as cursor, cursor.copy(sql) as copy:
         await copy.write(b"lost\t1\n")
+        _writers.append(db)
         await asyncio.sleep(60)
 
 
@@ -75,8 +77,8 @@ def test_a_cancelled_statement_is_cancelled_at_the_server_and_its_connection_use
             before = server.execute("select pid " + BACKENDS, ["one"]).fetchall()
             task = asyncio.ensure_future(begin(db))
             await active(db)
-            while server.execute(AT_WORK, ["one"]).fetchone() != (True,):  # a cancel that comes before the statement is lost
-                await asyncio.sleep(0.005)
+            while server.execute(AT_WORK, ["one"]).fetchone() != (True,) or (begin is copies_in and db not in _writers):
+                await asyncio.sleep(0.005)  # a cancel that comes before the statement is lost
             for _ in range(times):
                 task.cancel()
                 await asyncio.sleep(0)
