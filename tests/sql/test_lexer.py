@@ -110,6 +110,11 @@ def test_a_point_ends_a_value_only_in_a_number(sql: str) -> None:
     assert_same(sql)
 
 
+@pytest.mark.parametrize("sql", ["[$:a", "[ $:a]", "[a$:b]", "[n$a$:b]", "[ä$:b]", "[1 + $:a]", "[$1:a]"])
+def test_a_dollar_sign_ends_a_value_only_in_a_word(sql: str) -> None:
+    assert_same(sql)
+
+
 @pytest.mark.long
 @settings(max_examples=10_000, deadline=None)
 @given(STATEMENT)

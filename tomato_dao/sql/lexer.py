@@ -37,7 +37,8 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _COMMENT_MARK = re.compile(r"/\*|\*/")
-_VALUE_BEFORE = re.compile(r"[^\x00-!#%&(*-/:-@\[\\^`{-\x7f]")  # the end of a word, of a quoted text, or of brackets
+# the end of a word, of a quoted text, or of brackets; a dollar sign only ends a value as a part of a word
+_VALUE_BEFORE = re.compile(r"[^\x00-!#-&(*-/:-@\[\\^`{-\x7f]|(?<=[^\x00-#%-/:-@\[-^`{-\x7f])\$")
 _ENDS_NUMBER = re.compile(r"(?:^|[\x00-#%-\-/:-@\[-^`{-\x7f])[0-9][0-9_]*\.\Z")  # “1.” ends a value too, a bare point does not
 
 
