@@ -167,7 +167,7 @@ def test_a_dict_in_place_of_a_row_is_refused_with_advice(db: Database) -> None:
 def test_a_lost_session_is_reported_once(tomato_url: str, server: psycopg.Connection, caplog: pytest.LogCaptureFixture) -> None:
     def lose(connection: psycopg.Connection) -> None:
         with connection.transaction():
-            server.execute("select pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
+            server.execute("select pg_terminate_backend(%s::int, 5000)", [connection.info.backend_pid])
             raise LookupError
 
     with connect(tomato_url, pool_size=1) as db, db.connection() as leased, pytest.raises(LookupError):

@@ -161,6 +161,7 @@ def test_the_doctor_says_which_server_it_did_not_reach(tomato_url: str) -> None:
     assert "s3cret" not in page.stdout
 
 
+@pytest.mark.one_server
 def test_the_doctor_reports_databases_that_restores_have_kept(tomato_url: str) -> None:
     name = conninfo_to_dict(tomato_url)["dbname"]
     old, new = f"{name}_before_20200101T000000", f"{name}_before_{datetime.now(UTC):%Y%m%dT%H%M%S}"

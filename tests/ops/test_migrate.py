@@ -149,6 +149,7 @@ def test_processes_that_migrate_at_once_make_one_backup(
     assert len(list(saved.iterdir())) == 1
 
 
+@pytest.mark.one_server
 def test_a_process_that_waits_for_a_migration_holds_no_connection(
     tomato_url: str, next_migration: Path, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,6 +164,7 @@ def claims(db: Database) -> list[object]:
     return [*came, *(claim(limit=5, lease=MINUTE) for claim in many)]
 
 
+@pytest.mark.one_server
 @pytest.mark.as_owner
 def test_all_gives_the_same_with_odd_settings(
     tomato_server_url: str,

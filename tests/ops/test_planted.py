@@ -70,6 +70,7 @@ def mallory(server: psycopg.Connection) -> Iterator[str]:
     server.execute(f"drop role {name}")
 
 
+@pytest.mark.one_server
 def test_a_planted_function_gains_nothing(
     tomato_url: str, mallory: str, server: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_planted_function_gains_nothing(
     assert server.execute("select who from gains").fetchall() == []
 
 
+@pytest.mark.one_server
 def test_objects_planted_before_the_roles_are_not_taken_over(
     tomato_url: str, mallory: str, has_roles: bool, server: psycopg.Connection
 ) -> None:
@@ -140,6 +142,7 @@ def test_the_databases_own_path_has_no_say(tomato_url: str, server: psycopg.Conn
             assert connection.execute("show search_path").fetchone() == (SCHEMA_PATH,)
 
 
+@pytest.mark.one_server
 def test_functions_that_are_not_merged_into_queries_have_a_path_of_their_own(server: psycopg.Connection) -> None:
     without = server.execute(
         "select p.proname from pg_proc p where p.pronamespace = 'public'::regnamespace and p.prosqlbody is null"

@@ -171,6 +171,7 @@ def test_roles_may_be_made_before_the_first_migration(tomato_server_url: str, us
             assert examine_roles(connection).details == []
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(("saved", "restored_by"), [("before", "superuser"), ("after", roles.OWNER)])
 def test_a_restore_ends_in_the_same_privileges(tomato_url: str, usual: Usual, saved: str, restored_by: str) -> None:
     roles.make_roles(tomato_url)
@@ -191,6 +192,7 @@ def without_large_objects(found: list[tuple[object, ...]]) -> list[tuple[object,
     return [row for row in found if not str(row[1]).startswith("lo_")]
 
 
+@pytest.mark.one_server
 def test_make_roles_takes_back_what_was_granted_and_a_load_changes_no_privilege(
     tomato_url: str, usual: Usual, tmp_path: Path
 ) -> None:
