@@ -95,7 +95,7 @@ def test_a_read_in_a_transaction_whose_session_was_ended_is_not_repeated_outside
         with db.transaction():
             db.organizations.create("lost")
             with db.connection() as connection:
-                server.execute("select pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
+                server.execute("select pg_terminate_backend(%s::int, 5000)", [connection.info.backend_pid])
             for _ in range(2):
                 with pytest.raises(Unavailable):
                     db.organizations.list()
@@ -194,7 +194,7 @@ def test_sessions_that_always_end_at_once_are_unavailable_after_a_bounded_number
 
     def end_session_first(connection: QueryConnection, *args: object) -> object:
         pids.append(connection.info.backend_pid)
-        server.execute("select pg_terminate_backend(%s, 5000)", [pids[-1]])
+        server.execute("select pg_terminate_backend(%s::int, 5000)", [pids[-1]])
         return method(connection, *args)
 
     with connect(tomato_url, pool_size=2) as db:

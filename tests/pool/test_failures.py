@@ -33,7 +33,7 @@ def test_sessions_that_end_under_load_cost_no_read_and_repeat_no_write(
             assert len(alive) <= 8
             for pid in chance.sample(alive, min(len(alive), chance.choice([1, 1, 1, 2]))):
                 ended.add(pid)
-                server.execute("select pg_terminate_backend(%s)", [pid])
+                server.execute("select pg_terminate_backend(%s::int)", [pid])
         load.progress(100)
         works = load.stop()
         assert_nothing_was_lost_or_done_twice(works, server)
