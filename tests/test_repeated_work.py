@@ -1,5 +1,7 @@
 """Work that `run` repeats: as often as is asked for, after pauses that grow, in transactions of one isolation level."""
 
+from itertools import repeat
+
 import pytest
 from psycopg import IsolationLevel
 
@@ -46,3 +48,18 @@ def test_work_is_done_at_least_once_and_pauses_follow_only_where_it_is_done_agai
     with pytest.raises(Conflict):
         lasting.run(always_second, attempts=attempts)
     assert (done, pauses) == ([1], [])
+
+
+def test_work_is_not_repeated_where_the_pause_would_last_beyond_the_deadline(
+    single: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+
+    def lose() -> None:
+        done.append(1)
+        always_second()
+
+    monkeypatch.setattr(transactions, "pauses", lambda *_: repeat(3.0))
+    with pytest.raises(Conflict), single.timeout(2.5):
+        single.run(lose)
+    assert done == [1]

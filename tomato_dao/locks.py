@@ -71,12 +71,12 @@ class _Question:
     """
 
     __slots__ = ("answered", "at", "begins", "given_up", "statement", "undo", "value")
+    at: float  # when it was sent, by the monotonic clock
 
     def __init__(self, statement: bytes, *, begins: bool = False, undo: bytes = b"") -> None:
         self.statement = statement
         self.begins = begins
         self.undo = undo
-        self.at = 0.0
         self.value: bytes | None = None
         self.answered = self.given_up = False
 

@@ -99,7 +99,7 @@ def test_a_task_of_asyncio_is_not_let_in_to_anothers_work(here: Database) -> Non
     async def both() -> None:
         with here.exclusive("topology", 1, reentrant=True):
             await enter()
-            with pytest.raises(WrongState, match=r"^topology 1: another asyncio task of this thread holds the lock"):
+            with refused(WrongState, "topology", 1, "^topology 1: another asyncio task of this thread holds the lock"):
                 await asyncio.create_task(enter())
 
     asyncio.run(both())
@@ -128,10 +128,6 @@ def test_a_refused_caller_takes_the_lock_from_nobody(here: Database) -> None:
     ("kind", "id", "wait", "said"),
     [
         ("host", 1, 0, "a topology, element or connection, not on 'host'"),
-        ("topology", -1, 0, "topology: -1 is not an id"),
-        ("topology", HIGHEST + 1, 0, "is not an id"),
-        ("topology", "1", 0, "topology: '1' is not an id"),
-        ("topology", None, 0, "topology: None is not an id"),
         ("topology", 1, -1, "topology 1: wait must be 0 or more seconds, not -1"),
         ("topology", 1, float("nan"), "not nan"),
         ("topology", 1, float("inf"), "not inf"),
@@ -142,6 +138,12 @@ def test_a_refused_caller_takes_the_lock_from_nobody(here: Database) -> None:
 def test_invalid_lock_arguments_are_refused(here: Database, kind: Kind, id: int, wait: float, said: str) -> None:
     with pytest.raises(InvalidValue, match=said):
         here.exclusive(kind, id, wait=wait).__enter__()
+
+
+@pytest.mark.parametrize("id", [-1, HIGHEST + 1, "1", None])
+def test_an_id_that_cannot_be_one_is_refused_and_named(here: Database, id: int) -> None:
+    with refused(InvalidValue, "topology", id, f"^topology: {id!r} is not an id$"):
+        here.exclusive("topology", id).__enter__()
 
 
 @pytest.mark.parametrize("waiting", ["thread", "process"])
