@@ -45,40 +45,66 @@ def test_a_statement_timeout_that_is_almost_none_is_not_none(tomato_url: str) ->
         assert connection.execute("show statement_timeout").fetchone() == ("1ms",)
 
 
-CALLS: dict[str, Callable[[Database, Any], object]] = {
-    "exclusive": lambda db, value: db.exclusive("topology", 1, wait=value).__enter__(),
-    "listen": lambda db, value: db.listen("topologies", timeout=value),
-    "close": lambda db, value: db.close(value),
-    "migrate": lambda _, value: migrate("postgresql://nobody@127.0.0.1:1/x", value),
+CALLS: dict[str, tuple[Callable[[Database, Any], object], str]] = {
+    "exclusive": (lambda db, value: db.exclusive("topology", 1, wait=value).__enter__(), "topology 1: wait"),
+    "listen": (lambda db, value: db.listen("topologies", timeout=value), "timeout"),
+    "close": (lambda db, value: db.close(value), "grace"),
+    "reads": (lambda db, value: db.reads(wait=value).__enter__(), "wait"),
+    "timeout": (lambda db, value: db.timeout(value).__enter__(), "timeout"),
+    "migrate": (lambda _, value: migrate("postgresql://nobody@127.0.0.1:1/x", value), "timeout"),
 }
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_numbers_of_seconds_that_can_not_be_are_refused(lasting: Database, call: Callable[[Database, Any], object]) -> None:
+@pytest.mark.parametrize(("call", "name"), CALLS.values(), ids=CALLS.keys())
+def test_numbers_of_seconds_that_can_not_be_are_refused(
+    lasting: Database, call: Callable[[Database, Any], object], name: str
+) -> None:
     for value in NO_SECONDS:
-        with pytest.raises(InvalidValue, match="or more seconds, not"):
+        with pytest.raises(InvalidValue, match=f"^{name} must be 0 or more seconds, not"):
             call(lasting, value)
 
 
-OTHERS: dict[str, tuple[Callable[[Database, Any], object], list[object]]] = {
-    "kind of a lock": (lambda db, value: db.exclusive(value, 1).__enter__(), [None, [], {}, "user", 1]),
-    "isolation": (lambda db, value: db.transaction(isolation=value).__enter__(), ["serializable", 1, [], 9**9]),
-    "attempts": (lambda db, value: db.run(lambda: None, attempts=value), NO_COUNTS),
-    "work": (lambda db, value: db.run(value), [None, "x", 1]),
-    "jobs": (lambda db, value: tomato_dao.dump(db, io.BytesIO(), jobs=value), [*NO_COUNTS, 0]),
-    "dump": (tomato_dao.dump, [None, 1, [], "", "a\0b", "\ud800"]),
-    "load": (tomato_dao.load, [None, 1, [], "", "a\0b", "\ud800"]),
-    "restore": (lambda _, value: restore(value, "postgresql://nobody@127.0.0.1:1/x"), [None, 1, "", "a\0b"]),
-    "elements": (lambda db, value: db.elements.create_many(1, value), [None, 1, "x", {}]),
+PATH = "must be the path of a file, not"
+OTHERS: dict[str, tuple[Callable[[Database, Any], object], list[object], str]] = {
+    "kind of a lock": (
+        lambda db, value: db.exclusive(value, 1).__enter__(),
+        [None, [], {}, "user", 1],
+        "a lock is on a topology",
+    ),
+    "isolation": (
+        lambda db, value: db.transaction(isolation=value).__enter__(),
+        ["serializable", 1, [], 9**9],
+        "isolation must be a psycopg.IsolationLevel, not",
+    ),
+    "attempts": (
+        lambda db, value: db.run(lambda: None, attempts=value),
+        NO_COUNTS,
+        "attempts must be a whole number of 0 or more",
+    ),
+    "work": (lambda db, value: db.run(value), [None, "x", 1], "work must be a function without parameters, not"),
+    "jobs": (
+        lambda db, value: tomato_dao.dump(db, io.BytesIO(), jobs=value),
+        [*NO_COUNTS, 0],
+        "a dump's jobs must be a whole number of 1 or more",
+    ),
+    "dump": (tomato_dao.dump, [None, 1, []], "a dump goes into a file or to a path, not"),
+    "path": (tomato_dao.dump, ["", "a\0b", "\ud800"], f"a dump {PATH}"),
+    "load": (tomato_dao.load, [None, 1, [], "", "a\0b", "\ud800"], f"a dump {PATH}"),
+    "restore": (
+        lambda _, value: restore(value, "postgresql://nobody@127.0.0.1:1/x"),
+        [None, 1, "", "a\0b"],
+        f"a backup {PATH}",
+    ),
+    "elements": (lambda db, value: db.elements.create_many(1, value), [None, 1, "x", {}], "elements must be a list, not"),
 }
 
 
-@pytest.mark.parametrize(("call", "values"), OTHERS.values(), ids=OTHERS.keys())
+@pytest.mark.parametrize(("call", "values", "told"), OTHERS.values(), ids=OTHERS.keys())
 def test_impossible_values_are_refused(
-    lasting: Database, call: Callable[[Database, Any], object], values: list[object]
+    lasting: Database, call: Callable[[Database, Any], object], values: list[object], told: str
 ) -> None:
     for value in values:
-        with pytest.raises(InvalidValue):
+        with pytest.raises(InvalidValue, match=f"^{told}"):
             call(lasting, value)
 
 

@@ -168,7 +168,8 @@ class Choice:
         """
         by_line = self._lines[mutant.path]
         first, last = mutant.change.lines
-        for lines in (range(first, last + 1), mutant.change.related):
+        anywhere = tuple(by_line) if mutant.change.scope == "module" else ()  # a constant that only others are made from
+        for lines in (range(first, last + 1), mutant.change.related, anywhere):
             found = {test.name: test for line in lines for test in by_line.get(line, ())}
             if found:
                 break

@@ -94,6 +94,14 @@ def test_survivors_are_named_and_the_tree_is_left_alone(tiny: Path) -> None:
         assert (stale.returncode, message in stale.stdout) == (1, True), stale.stdout
 
 
+def test_a_constant_that_only_another_is_made_from_is_tried_by_the_modules_tests(tiny: Path) -> None:
+    text = "FREE = 10\nLEAST = FREE\n\n\ndef fee(amount):\n    return max(amount - LEAST, 0)\n"
+    (tiny / "tiny" / "fees.py").write_text(text)
+    done = mutants(tiny, "--workers", "1")
+    # killed: 10 -> 11, return None, max -> min, - -> +; 0 -> 1
+    assert done.stdout.splitlines()[-1].split()[:-1] == ["fees", "5", "5", "5", "0", "0", "0", "0", "100.0"]
+
+
 @pytest.mark.slow
 def test_a_run_stays_away_from_its_users_data(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = tmp_path / "seen"
