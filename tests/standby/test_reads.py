@@ -114,6 +114,15 @@ def test_an_own_token_comes_with_the_write_and_lies_behind_its_commit(
     assert served(db) == (1, 1)
 
 
+def test_the_token_of_a_transaction_lies_behind_the_record_of_its_commit(db: Database) -> None:
+    db.token(own=True)
+    with db.transaction():
+        db.organizations.create("written")
+        with db.connection() as connection:
+            (last,) = connection.execute("select pg_current_wal_insert_lsn() - '0/0'").fetchone() or (0,)
+    assert Position.parse(db.token(own=True)).lsn > last
+
+
 def test_a_block_asks_the_primary_once_however_much_it_writes(db: Database) -> None:
     asked = questions(db)
     with db.reads(wait=30):

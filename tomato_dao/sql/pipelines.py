@@ -69,8 +69,10 @@ class Committer(_Base):
         try:
             pgconn.send_query_params(_TRANSACTION_ID, None)
             pgconn.send_flush_request()
-            pgconn.send_query_params(b"COMMIT", None)
-            yield from self._send_all(behind)
+            pgconn.send_query_params(b"COMMIT", None)  # at once, and not at the Sync
+            if behind:
+                self._send_beside(behind)
+            yield from self._send_all()
             told = yield from self._next_result()
             if told.status != _TUPLES:
                 self.commit_state = "failed"
@@ -81,8 +83,10 @@ class Committer(_Base):
                 self.commit_state = "done" if committed.command_status == b"COMMIT" else "failed"
             elif not _ends_session(committed):
                 self.commit_state = "failed"
-            yield from self._next_result()  # the result of the Sync
-            yield from self._hear_behind(behind)
+            if behind:
+                yield from self._hear_behind(behind)
+            else:
+                yield from self._next_result()  # the result of the Sync
         finally:
             self._leave_pipeline()
         if committed.status != _DONE:
@@ -115,7 +119,10 @@ class Committer(_Base):
             send_statement()
             self._send_beside(ask_id)
             pgconn.send_flush_request()
-            yield from self._send_all(behind)
+            if behind:
+                pgconn.pipeline_sync()  # commits, so that the position lies behind the commit
+                self._send_beside(behind)
+            yield from self._send_all()
             told = yield from self._next_result()
             if _ends_session(told):
                 self.commit_state = "failed"
@@ -136,7 +143,8 @@ class Committer(_Base):
                     return told
                 self.commit_state = "failed"
                 yield from self._next_result()
-            yield from self._hear_behind(behind)
+            if behind:
+                yield from self._hear_behind(behind)
         finally:
             self._leave_pipeline()
         return told
@@ -158,24 +166,18 @@ class Committer(_Base):
         else:
             self.pgconn.send_query_params(sql, None)
 
-    def _send_all(self, behind: bytes) -> PQGen[None]:
-        """Send the steps of a commit and the statement after it. A Sync in between makes the server commit first."""
+    def _send_all(self) -> PQGen[None]:
         self.pgconn.pipeline_sync()
-        if behind:
-            self._send_beside(behind)
-            self.pgconn.pipeline_sync()
         self.commit_state = "sent"
         yield from send(self.pgconn)
 
     def _hear_behind(self, behind: bytes) -> PQGen[None]:
-        """Read the answer of the statement after a commit. If it failed, the commit stands and the answer is None."""
-        if not behind:
-            return
+        """Read the answer of the statement after a commit, and its Sync. If it failed, the commit stands; the answer is None."""
         with suppress(psycopg.Error):
             told = yield from self._next_result()
             if told.status == _TUPLES:
                 self.told_behind = told.get_value(0, 0)
-            else:
+            elif told.status != pq.ExecStatus.PIPELINE_ABORTED:  # by a commit that failed
                 self._beside.pop(behind, None)
             yield from self._next_result()
 
