@@ -11,6 +11,7 @@ from psycopg.abc import PQGen
 from psycopg.pq.abc import PGresult
 
 from tests.fixtures.loops import Run
+from tests.helpers.hanging_cases import stopped
 from tests.helpers.session_cases import BACKENDS, kill
 from tests.helpers.storm import APPLICATION, NAMES, SIZE, Storm, calm
 from tomato_dao import AsyncDatabase, Unavailable, WrongState, connect_async
@@ -125,6 +126,33 @@ def test_a_transaction_whose_call_was_timed_out_has_failed(tomato_url: str, run:
 async def _timed(work: Awaitable[None]) -> None:
     async with asyncio.timeout(0.05):
         await work
+
+
+def test_a_cancellation_that_arrives_before_its_statement_is_repeated(
+    tomato_url: str, server: psycopg.Connection, run: Run
+) -> None:
+    async def work() -> None:
+        async with connect_async(tomato_url, pool_size=1, application_name="one") as db:
+            await db.organizations.list()
+            (connection,) = db._pool._all
+            cancel, arrived = connection.cancel_safe, asyncio.Event()
+
+            async def cancel_safe(*, timeout: float) -> None:
+                await cancel(timeout=timeout)
+                arrived.set()
+
+            connection.cancel_safe = cancel_safe  # type: ignore[method-assign]
+            with stopped(server, "one"):
+                task = asyncio.ensure_future(sleeps(db))
+                await active(db)
+                task.cancel()
+                await arrived.wait()  # a session without a statement ignores it
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await db.organizations.list() == []
+            assert [*db._pool._all] == [connection]
+
+    run(work())
 
 
 def test_a_server_that_does_not_answer_delays_no_cancellation(

@@ -28,6 +28,7 @@ _CAN_READ, _CAN_WRITE = Ready.R, Ready.W
 _BAD = pq.ConnStatus.BAD
 _LONGEST_TURN = 0.002  # seconds for which tasks with immediate results may keep the loop from all other tasks
 _SETTLING = 5  # seconds within which a cancelled statement must end; after that its connection is closed
+_AGAIN = 0.3  # seconds after which it is cancelled again: the server ignores a cancellation that comes before its statement
 
 _turn_began = 0.0  # the last time each loop ran other tasks
 
@@ -181,7 +182,9 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         """Cancel the running statement on the server and wait for its end. If it does not end in time, close the connection."""
         try:
             async with asyncio.timeout(_SETTLING):
-                await self.cancel_safe(timeout=_SETTLING)
+                while not ended.done():
+                    await self.cancel_safe(timeout=_SETTLING)
+                    await asyncio.wait([ended], timeout=_AGAIN)
                 await ended
         except Exception as error:  # noqa: BLE001
             # Usually the statement's error, since it was cancelled; otherwise the cancellation did not reach the server.
