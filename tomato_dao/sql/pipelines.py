@@ -172,7 +172,7 @@ class Committer(_Base):
         yield from send(self.pgconn)
 
     def _hear_behind(self, behind: bytes) -> PQGen[None]:
-        """Read the answer of the statement after a commit, and its Sync. If it failed, the commit stands; the answer is None."""
+        """Read the answer of the statement after a commit, and its Sync. If it failed, the commit stands, and it is None."""
         with suppress(psycopg.Error):
             told = yield from self._next_result()
             if told.status == _TUPLES:
