@@ -137,7 +137,7 @@ def test_a_cancellation_that_arrives_before_its_statement_is_repeated(
             (connection,) = db._pool._all
             cancel, arrived = connection.cancel_safe, asyncio.Event()
 
-            async def cancel_safe(*, timeout: float) -> None:
+            async def cancel_safe(*, timeout: float = 30) -> None:
                 await cancel(timeout=timeout)
                 arrived.set()
 
