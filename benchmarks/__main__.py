@@ -1,5 +1,6 @@
 """`make bench`: the cost of importing the package, and the round trips and time of the main calls."""
 
+import argparse
 import compileall
 import os
 import statistics
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import tomato_dao
+from benchmarks.page import positive
 from tomato_dao import Database
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
@@ -23,12 +25,15 @@ IMPORTS = 21
 
 def main() -> None:
     """Print both tables."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--rounds", type=positive, default=ROUNDS, help="number of rounds of the calls (default: %(default)s)")
+    rounds: int = parser.parse_args().rounds
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         print("this process is pinned to one CPU; the server is not\n")
     _imports()
     with scratch_database(database_url()) as url, tomato_dao.connect(url, pool_size=1) as db:
-        _calls(db)
+        _calls(db, rounds)
 
 
 def _imports() -> None:
@@ -49,7 +54,7 @@ def _imports() -> None:
     print(f"  {'… and tomato_dao':<50}{with_ours:8.3f}  (+{with_ours - without:.3f})\n")
 
 
-def _calls(db: Database) -> None:
+def _calls(db: Database, rounds: int) -> None:
     organization = db.organizations.create("bench")
     site = db.sites.create("bench", organization_id=organization.id)
     db.hosts.create("bench", address="10.0.0.1", rpcurl="ssl+jsonrpc://10.0.0.1:8003", site_id=site.id)
@@ -65,12 +70,12 @@ def _calls(db: Database) -> None:
     }
     trips = {name: (_round_trips(db, call, fresh=True), _round_trips(db, call, fresh=False)) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
             times[name].append(time.perf_counter() - start)
-    print(f"{f'calls, median of {ROUNDS} interleaved rounds':<44}{'round trips':>12}{'first time':>12}{'ms':>9}")
+    print(f"{f'calls, median of {rounds} interleaved rounds':<44}{'round trips':>12}{'first time':>12}{'ms':>9}")
     for name, found in times.items():
         first, later = trips[name]
         print(f"  {name:<42}{later:>12}{first:>12}{statistics.median(found) * 1000:9.3f}")

@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import tomato_dao
 from benchmarks.django_accounting import roll_up_by_object
+from benchmarks.page import positive
 from tomato_dao import Database
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
@@ -78,10 +79,10 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--hosts", type=int, default=FULL, help="number of hosts; everything else is in proportion (default: %(default)s)"
+        "--hosts", type=positive, default=FULL, help="number of hosts; everything else is in proportion (default: %(default)s)"
     )
     parser.add_argument(
-        "--sample", type=int, default=300, help="number of elements that Django rolls up (default: %(default)s)"
+        "--sample", type=positive, default=300, help="number of elements that Django rolls up (default: %(default)s)"
     )
     arguments = parser.parse_args()
     with scratch_database(database_url()) as url, tomato_dao.connect(url, statement_timeout=600) as db:

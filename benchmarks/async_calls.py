@@ -16,6 +16,7 @@ import uvloop
 
 import tomato_dao
 from benchmarks.contestants import COLUMNS, NAME, connected_to_asyncpg
+from benchmarks.page import positive
 from benchmarks.pinning import pin
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
@@ -94,7 +95,7 @@ async def _together(calls: Calls) -> None:
 def main() -> None:
     """Run the benchmark on a temporary database."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100, help="number of rounds (default: %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=100, help="number of rounds (default: %(default)s)")
     rounds: int = parser.parse_args().rounds
     with scratch_database(database_url()) as url:
         with tomato_dao.connect(url) as db:

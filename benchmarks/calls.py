@@ -18,6 +18,7 @@ from benchmarks import async_calls
 from benchmarks.__main__ import thirty_elements
 from benchmarks.contestants import Contestant, all_of
 from benchmarks.filters import per_call
+from benchmarks.page import positive
 from benchmarks.pinning import pin
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
@@ -42,7 +43,7 @@ Medians = dict[tuple[str, str], float]
 def main() -> None:
     """Print the tables and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100, help="number of rounds (default: %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=100, help="number of rounds (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, help="measure these workloads, pinned, and nothing else")
     options = parser.parse_args()
     rounds: int = options.rounds

@@ -4,6 +4,7 @@ Workers claim the hourly refreshes of host elements. In the same database, jobs 
 first waiting job, by priority and age, that is not blocked by another job of the same lock.
 """
 
+import argparse
 import statistics
 import threading
 from collections import Counter
@@ -15,14 +16,14 @@ from time import monotonic, perf_counter
 
 import psycopg
 
-from benchmarks.page import table
+from benchmarks.page import positive, table
 from tomato_dao import Database, connect
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
 
 ITEMS = 10_000
 DEAD = 400_000
-CLAIMS = 300  # number of timed claims, each of which is finished
+CLAIMS = 300  # each of which is finished
 WORKERS, SECONDS = 50, 40
 LEASE = timedelta(minutes=5)
 
@@ -38,7 +39,7 @@ from generate_series(1, {items}) n, hosts h, elements e;
 """
 # The repeated life cycle of a row: it is claimed, finished, and due again after all others. Each update leaves a dead version.
 CLAIMED = "update host_elements set refresh_lease_until = now() - interval '12 hours' + {n} * interval '1 s'"
-FINISHED = "update host_elements set next_refresh_at = refresh_lease_until, refresh_lease_until = null"
+FINISHED = "update host_elements set next_refresh_at = refresh_lease_until + num * interval '1 us', refresh_lease_until = null"
 
 # The columns of procrastinate's jobs that its fetch query needs, and their index.
 JOBS = """
@@ -74,16 +75,25 @@ DEFER = "insert into jobs (queue_name, task_name) select 'default', 'refresh' fr
 
 def main() -> None:
     """Run the benchmark and print the table."""
+    parser = argparse.ArgumentParser(prog="bench-claims", description=__doc__)
+    parser.add_argument(
+        "--claims", type=positive, default=CLAIMS, help="number of timed claims of each kind (default: %(default)s)"
+    )
+    parser.add_argument("--dead", type=positive, default=DEAD, help="number of dead rows, about (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=positive, default=SECONDS, help="how long the workers share work (default: %(default)s)"
+    )
+    options = parser.parse_args()
     with scratch_database(database_url()) as url, connect(url, pool_size=WORKERS) as db:
         fill(url, ITEMS)
         with psycopg.connect(url, autocommit=True) as fetching:
             work = {"claim": lambda: _claim(db), "procrastinate's fetch": lambda: _fetch(fetching)}
-            fresh = {name: _times(call) for name, call in work.items()}
+            fresh = {name: _times(call, options.claims) for name, call in work.items()}
             with old_snapshot(url):
-                make_dead(url, ITEMS, DEAD)
+                make_dead(url, ITEMS, options.dead)
                 (dead,) = _ask(url, "select sum(n_dead_tup)::bigint from pg_stat_user_tables where relname = 'host_elements'")
-                old = {name: _times(call) for name, call in work.items()}
-                shares = _shares(db)
+                old = {name: _times(call, options.claims) for name, call in work.items()}
+                shares = _shares(db, options.seconds)
     rows = [
         (
             name,
@@ -92,11 +102,12 @@ def main() -> None:
         )
         for name in work
     ]
-    print(f"p99 of {CLAIMS} claims one after another, of {ITEMS:,} due; an old snapshot keeps {dead:,} dead rows (goal: ≤ 3)\n")
+    print(f"p99 of {options.claims} claims one after another, of {ITEMS:,} due;", end=" ")
+    print(f"an old snapshot keeps {dead:,} dead rows (goal: ≤ 3)\n")
     print(table(("", "fresh", "with dead rows", "times"), rows))
     counts = sorted(shares.values())
     mean = statistics.mean(counts)
-    print(f"\n{WORKERS} workers in {SECONDS} s: {sum(counts):,} items, {min(counts)} to {max(counts)} each,", end=" ")
+    print(f"\n{WORKERS} workers in {options.seconds} s: {sum(counts):,} items, {min(counts)} to {max(counts)} each,", end=" ")
     print(f"{min(counts) / mean - 1:+.0%} to {max(counts) / mean - 1:+.0%} of the mean (goal: ± 10 %)")
 
 
@@ -113,9 +124,9 @@ def _fetch(connection: psycopg.Connection) -> bool:
     return bool(job)
 
 
-def _times(call: Callable[[], bool]) -> list[float]:
+def _times(call: Callable[[], bool], count: int) -> list[float]:
     found = []
-    for _ in range(CLAIMS):
+    for _ in range(count):
         began = perf_counter()
         assert call()
         found.append(perf_counter() - began)
@@ -148,10 +159,10 @@ def fill(url: str, items: int) -> None:
     _run(url, "vacuum analyze")
 
 
-def _shares(db: Database) -> "Counter[int]":
+def _shares(db: Database, seconds: int) -> "Counter[int]":
     """Return the number of items that each of the concurrent workers finishes within some seconds."""
     found: Counter[int] = Counter()
-    until = monotonic() + SECONDS
+    until = monotonic() + seconds
     ready = threading.Barrier(WORKERS)
 
     def work(worker: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from benchmarks.page import positive
 from benchmarks.pinning import pin
 from tomato_dao.ops import programs
 from tomato_dao.ops.scratch import scratch_database
@@ -71,9 +72,9 @@ from generate_series(0, %(records)s - 1) n;
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="bench-dump", description=__doc__)
-    parser.add_argument("--records", type=int, default=1_000_000, help="usage records; everything else in proportion")
+    parser.add_argument("--records", type=positive, default=1_000_000, help="usage records; everything else in proportion")
     parser.add_argument(
-        "--rounds", type=int, default=5, help="number of rounds, whose medians are reported (default: %(default)s)"
+        "--rounds", type=positive, default=5, help="number of rounds, whose medians are reported (default: %(default)s)"
     )
     parser.add_argument("--no-django", action="store_true", help="omit Django, which takes an hour for a million records")
     parser.add_argument(

@@ -4,6 +4,7 @@ The server flushes each commit to disk (fsync). The writers are pgbench, which i
 triggers take turns in each round.
 """
 
+import argparse
 import re
 import statistics
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.page import table
+from benchmarks.page import positive, table
 from tomato_dao.ops import programs
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
@@ -41,28 +42,32 @@ KINDS = {
 
 def main() -> None:
     """Run the benchmark and print the table."""
+    parser = argparse.ArgumentParser(prog="bench-events", description=__doc__)
+    parser.add_argument("--rounds", type=positive, default=ROUNDS, help="number of rounds (default: %(default)s)")
+    parser.add_argument("--seconds", type=positive, default=SECONDS, help="length of a measurement (default: %(default)s)")
+    options = parser.parse_args()
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
     with scratch_database(database_url()) as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute(TESTBED.encode())
         connection.execute("vacuum analyze")
-        for _ in range(ROUNDS):
+        for _ in range(options.rounds):
             for kind, change in KINDS.items():
                 connection.execute("alter table elements enable trigger elements_state_changed")
                 connection.execute(change.encode())
                 connection.execute("checkpoint")
-                rates[kind].append(_rate(url))
+                rates[kind].append(_rate(url, options.seconds))
         (fsync,) = connection.execute("select current_setting('fsync')").fetchone() or ("",)
     found = {kind: statistics.median(each) for kind, each in rates.items()}
     rows = [(kind, f"{rate:,.0f}", f"{rate / found['no trigger']:.2f}") for kind, rate in found.items()]
-    print(f"{WRITERS} writers, fsync {fsync}; medians of {ROUNDS} rounds of {SECONDS} s.\n")
+    print(f"{WRITERS} writers, fsync {fsync}; medians of {options.rounds} rounds of {options.seconds} s.\n")
     print(table(("after a change of an element's state", "commits per second", "relative to no trigger"), rows))
 
 
-def _rate(url: str) -> float:
+def _rate(url: str, seconds: int) -> float:
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(CHANGE)
         script.flush()
-        clients = ["-c", str(WRITERS), "-j", "2", "-T", str(SECONDS), "-M", "prepared", "-n", "-f", script.name]
+        clients = ["-c", str(WRITERS), "-j", "2", "-T", str(seconds), "-M", "prepared", "-n", "-f", script.name]
         program = Path(programs.binaries()) / "pgbench"
         said = subprocess.run([program, *clients, url], capture_output=True, text=True, check=True).stdout
     found = re.search(r"tps = ([0-9.]+)", said)

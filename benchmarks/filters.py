@@ -4,6 +4,7 @@ The first part compares a query with optional parameters and orders with the sam
 second part compares its variants with a single statement for all cases, “:x is null or x = :x”, as often written by hand.
 """
 
+import argparse
 import gc
 import os
 import random
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import tomato_dao
+from benchmarks.page import positive
 from benchmarks.pinning import pin
 from tomato_dao import Database, rows
 from tomato_dao.ops.scratch import scratch_database
@@ -48,6 +50,7 @@ where true
 order by o.name, o.id
 limit :limit;
 """
+ROUNDS = 600
 MILLION = 1_000_000
 GROUPS = 10_000
 DUMPS = """
@@ -100,23 +103,29 @@ limit :limit;
 
 def main() -> None:
     """Print both comparisons."""
+    parser = argparse.ArgumentParser(prog="bench-filters", description=__doc__)
+    parser.add_argument("--rounds", type=positive, default=ROUNDS, help="number of rounds of 50 calls (default: %(default)s)")
+    parser.add_argument(
+        "--rows", type=positive, default=MILLION, help="number of rows of the second part (default: %(default)s)"
+    )
+    options = parser.parse_args()
     with scratch_database(database_url()) as url, tomato_dao.connect(url) as db:
         for n in range(100):
             db.organizations.create(f"org{n}", description=f"number {n}", attrs={"n": n, "_note": "a note"})
         free = os.sched_getaffinity(0)
         pin(url, {min(free)})
-        static, chosen = per_call(db)
+        static, chosen = per_call(db, options.rounds)
         pin(url, free)
         print(f"µs per call, pinned: static {static:.1f}, with choices {chosen:.1f}: {chosen / static:.3f} (at most 1.03)")
         with db.connection() as connection:
-            connection.execute(DUMPS.format(groups=GROUPS, rows=MILLION).encode())
+            connection.execute(DUMPS.format(groups=GROUPS, rows=options.rows).encode())
             connection.execute("vacuum analyze dumps")
-        print(f"ms of {MILLION:,} rows, after ten calls" + f"{':x is null or …':>25}{'variants':>12}")
+        print(f"ms of {options.rows:,} rows, after ten calls" + f"{':x is null or …':>25}{'variants':>12}")
         for case, slow, fast in by_case(db):
             print(f"  {case:<42}{slow:17.3f}{fast:12.3f}{slow / fast:9.1f} ×")
 
 
-def per_call(db: Database, rounds: int = 600) -> tuple[float, float]:
+def per_call(db: Database, rounds: int = ROUNDS) -> tuple[float, float]:
     """Return the µs per call, static and with choices, for the organizations org0 to org99: medians of interleaved rounds.
 
     Both are written as a DAO writes them. A partial with keywords would make a dict for each call, which costs as much as the

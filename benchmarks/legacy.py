@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.page import positive
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
 
@@ -33,7 +34,7 @@ def main() -> None:
     """Print a line for each file."""
     parser = argparse.ArgumentParser(prog="make bench-legacy", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, default=SAMPLE, help=f"an old dump (default: {SAMPLE})")
-    parser.add_argument("--copies", type=int, default=10, help="factor of the second file's size (default: %(default)s)")
+    parser.add_argument("--copies", type=positive, default=10, help="factor of the second file's size (default: %(default)s)")
     options = parser.parse_args()
     if not options.file.exists():
         sys.exit(f"bench-legacy: {options.file} does not exist; name an old dump")

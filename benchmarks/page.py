@@ -80,6 +80,13 @@ def _where() -> str:
     return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {machine}; {versions}."
 
 
+def positive(text: str) -> int:
+    """Return the number of an option, which is 1 or more."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return int(text)
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table."""
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))

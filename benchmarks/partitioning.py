@@ -21,6 +21,7 @@ import psycopg
 
 import tomato_dao
 from benchmarks.accounting import NOW, WINDOW, fill, records
+from benchmarks.page import positive
 from tomato_dao import Database
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
@@ -43,9 +44,9 @@ def main() -> None:
     """Print a row for each aggregate, and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--hosts", type=int, default=1000, help="number of hosts; everything else is in proportion (default: %(default)s)"
+        "--hosts", type=positive, default=1000, help="number of hosts; everything else is in proportion (default: %(default)s)"
     )
-    parser.add_argument("--windows", type=int, default=12, help="number of windows (default: %(default)s, an hour)")
+    parser.add_argument("--windows", type=positive, default=12, help="number of windows (default: %(default)s, an hour)")
     arguments = parser.parse_args()
     url = database_url()
     with ExitStack() as stack:

@@ -3,6 +3,7 @@
 The primary and its standby run on this machine. They are created with the embedded server's programs and default settings.
 """
 
+import argparse
 import statistics
 import tempfile
 import threading
@@ -15,7 +16,7 @@ from time import monotonic, perf_counter
 
 import psycopg
 
-from benchmarks.page import table
+from benchmarks.page import positive, table
 from tests.helpers.pooler_cases import pgbouncer
 from tests.helpers.standby_cases import Pair, primary_and_standby, until
 from tests.standby.test_promotion import Writer, wait_for_writes
@@ -26,7 +27,7 @@ from tomato_dao.ops.migrate import migrate
 NAME = "tomato"
 PAIRS, SLOW_PAIRS = 20_000, 1_000  # pairs of a write and a read
 CALLS = 1_000  # of a thread
-WRITES = 1_000  # writes without a token, and the same number with each kind of token
+WRITES = 1_000  # without a token, and as many with each kind of token
 MANY, MANY_CALLS, SESSIONS, ROUNDS = 400, 25, 20, 3
 
 Row = tuple[str, str, str]  # the measured quantity, the goal, the result
@@ -34,16 +35,24 @@ Row = tuple[str, str, str]  # the measured quantity, the goal, the result
 
 def main() -> None:
     """Run the benchmark and print the table."""
+    parser = argparse.ArgumentParser(prog="bench-scale", description=__doc__)
+    parser.add_argument(
+        "--rounds", type=positive, default=ROUNDS, help="number of rounds through the pooler (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--writes", type=positive, default=WRITES, help="number of writes with each token (default: %(default)s)"
+    )
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, primary_and_standby(Path(directory) / "primary", durable=True) as pair:
         url = pair.primary.url(NAME)
         create_database(url)
         migrate(url)
         pair.caught_up()
-        rows = [*_standby(pair), *_pooler(url), *_failover(pair)]
+        rows = [*_standby(pair, options.writes), *_pooler(url, options.rounds), *_failover(pair)]
     print(table(("measured", "goal", "found"), rows))
 
 
-def _standby(pair: Pair) -> list[Row]:
+def _standby(pair: Pair, writes: int) -> list[Row]:
     url, replicas = pair.primary.url(NAME), [pair.standby.url(NAME)]
     with connect(url, pool_size=SESSIONS, replicas=replicas) as db:
         for n in range(SESSIONS):
@@ -62,7 +71,7 @@ def _standby(pair: Pair) -> list[Row]:
         share = _mixed(db)
         rows.append(("share of reads by the standby at 10 % writes, no delay, wait of 20 ms", "≥ 95 %", f"{share:.1%}"))
         with connect(url, pool_size=1) as plain:
-            rows += _tokens(db, plain)
+            rows += _tokens(db, plain, writes)
     return rows
 
 
@@ -121,12 +130,12 @@ def _mixed(db: Database) -> float:
     return _share(before, db.reads_served())
 
 
-def _tokens(db: Database, plain: Database) -> list[Row]:
+def _tokens(db: Database, plain: Database, writes: int) -> list[Row]:
     """Measure writes without a token, with the token that they return, and with a requested token, in turns."""
     rows = []
     for what, write in (("a write", _write), ("a transaction of a write", _write_in_transaction)):
         seconds: tuple[list[float], ...] = ([], [], [])
-        for n in range(WRITES * 3):
+        for n in range(writes * 3):
             began = perf_counter()
             write(db if n % 3 else plain, n)
             if n % 3:
@@ -151,7 +160,7 @@ def _cost(without: float, with_token: float) -> str:
     return f"{with_token / without - 1:.1%} ({without * 1e6:.0f} → {with_token * 1e6:.0f} µs)"
 
 
-def _pooler(url: str) -> list[Row]:
+def _pooler(url: str, rounds: int) -> list[Row]:
     found: dict[bool, list[float]] = {False: [], True: []}
     errors: Counter[str] = Counter()
     with (
@@ -159,7 +168,7 @@ def _pooler(url: str) -> list[Row]:
         connect(url, pool_size=SESSIONS) as direct,
         connect(pooled, pool_size=SESSIONS, prepare=False) as behind,
     ):
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for is_pooled, db in ((False, direct), (True, behind)):
                 began = perf_counter()
                 _in_threads(MANY, lambda number, db=db: _read(db, number, errors))  # type: ignore[misc]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from time import perf_counter
 
 from benchmarks.accounting import TESTBED, records
-from benchmarks.page import table
+from benchmarks.page import positive, table
 from tomato_dao import Database, connect
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
@@ -46,9 +46,9 @@ def main() -> None:
     """Run the simulation and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--hosts", type=int, default=5, help="number of hosts; everything else is in proportion (default: %(default)s)"
+        "--hosts", type=positive, default=5, help="number of hosts; everything else is in proportion (default: %(default)s)"
     )
-    parser.add_argument("--days", type=int, default=365, help="number of days (default: %(default)s)")
+    parser.add_argument("--days", type=positive, default=365, help="number of days (default: %(default)s)")
     options = parser.parse_args()
     with scratch_database(database_url()) as url, connect(url, statement_timeout=600) as db:
         with db.connection() as connection:
