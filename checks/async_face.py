@@ -21,8 +21,8 @@ PACKAGE = Path(__file__).parents[1] / "tomato_dao"
 TARGET = PACKAGE / "aio"
 _AIO = "tomato_dao.aio"
 _NO_DAO = {"__init__.py", "rules.py"}
-# A call of a query, in a DAO.
-_QUERY = r"self\._(q|exchange)\.\w+"
+# A call of a query, in a DAO, or of the helper that makes it.
+_QUERY = r"self\._(q|exchange)\.\w+|claimed"
 
 
 def made() -> dict[Path, str]:
@@ -53,15 +53,17 @@ def _made(source: Path, target: Path, rules: Rules) -> tuple[Path, str, str]:
 _PAGING = Rules(
     "tomato_dao.dao",
     f"{_AIO}.dao",
-    awaited="page",
+    awaited="page|claim",
     names={"Iterator": "AsyncIterator"},
     texts=[
         ("The DAOs: one thin class per entity, whose methods are one named query each; faces.pyi tells their types.",
-         "Iterating over pages of rows."),
+         "Iterating over pages of rows, and claiming from a front on."),
         ("page: Callable[[Key, int], Sequence[Row]]", "page: Callable[[Key, int], Awaitable[Sequence[Row]]]"),
+        ("claim: Callable[[datetime | None], Sequence[Row]]", "claim: Callable[[datetime | None], Awaitable[Sequence[Row]]]"),
         ("import Callable,", "import Awaitable, Callable,"),
+        ("from ..errors import InvalidValue, LockLost, NotFound", "from . import Front"),
     ],
-    keep=frozenset({"Row", "Key", "PAGE", "every"}),
+    keep=frozenset({"Row", "Key", "PAGE", "every", "claimed"}),
 )  # fmt: skip
 
 
@@ -203,7 +205,7 @@ def _dao_rules(path: Path) -> Rules:
         "tomato_dao.dao",
         f"{_AIO}.dao",
         awaited=_QUERY,
-        homes={**homes, "every": f"{_AIO}.dao.paging"},
+        homes={**homes, "every": f"{_AIO}.dao.paging", "claimed": f"{_AIO}.dao.paging"},
         names={**names, "Iterator": "AsyncIterator"},
     )
 

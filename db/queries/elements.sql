@@ -161,8 +161,9 @@ where e.id = :id;
 update elements e set rextfv_started_at = now(), next_sync_at = now() + interval '1 second', sync_lease_until = null
 where e.id = :id and e.type in ('kvmqm', 'openvz', 'repy');
 
--- name: claim_syncs(limit, lease)
+-- name: claim_syncs(limit, lease, since)
 -- record_class: ElementSyncClaim
+-- optional: since
 -- not null: next_sync_at, lease_until
 -- Claim machines that are due to be synchronised, those first that have been due, or were tried, for longest.
 with due as materialized (
@@ -171,6 +172,7 @@ with due as materialized (
   where
     e.next_sync_at is not null and e.type in ('kvmqm', 'openvz', 'repy')
     and greatest(e.next_sync_at, e.sync_lease_until) <= now()
+    and greatest(e.next_sync_at, e.sync_lease_until) >= :since -- if: since
   order by greatest(e.next_sync_at, e.sync_lease_until)
   limit :limit
   for update skip locked

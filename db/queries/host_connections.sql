@@ -140,8 +140,9 @@ delete from host_connections hc
 where
   hc.id = :id and hc.orphan_lease_until = :lease_until::timestamptz and hc.element_id is null and hc.connection_id is null;
 
--- name: claim_refreshes(limit, lease)
+-- name: claim_refreshes(limit, lease, since)
 -- record_class: RefreshClaim
+-- optional: since
 -- Claim components in use, to keep them alive on their hosts, those first that have been due, or were tried, for longest.
 with due as materialized (
   select hc.id
@@ -149,6 +150,7 @@ with due as materialized (
   where
     (hc.element_id is not null or hc.connection_id is not null)
     and greatest(hc.next_refresh_at, hc.refresh_lease_until) <= now()
+    and greatest(hc.next_refresh_at, hc.refresh_lease_until) >= :since -- if: since
   order by greatest(hc.next_refresh_at, hc.refresh_lease_until)
   limit :limit
   for update skip locked

@@ -140,8 +140,9 @@ delete from host_elements he
 where
   he.id = :id and he.orphan_lease_until = :lease_until::timestamptz and he.element_id is null and he.connection_id is null;
 
--- name: claim_refreshes(limit, lease)
+-- name: claim_refreshes(limit, lease, since)
 -- record_class: RefreshClaim
+-- optional: since
 -- Claim components in use, to keep them alive on their hosts, those first that have been due, or were tried, for longest.
 with due as materialized (
   select he.id
@@ -149,6 +150,7 @@ with due as materialized (
   where
     (he.element_id is not null or he.connection_id is not null)
     and greatest(he.next_refresh_at, he.refresh_lease_until) <= now()
+    and greatest(he.next_refresh_at, he.refresh_lease_until) >= :since -- if: since
   order by greatest(he.next_refresh_at, he.refresh_lease_until)
   limit :limit
   for update skip locked

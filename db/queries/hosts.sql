@@ -174,8 +174,9 @@ update hosts h set component_errors = h.component_errors + 1
 where h.name = :name
 returning h.component_errors;
 
--- name: claim_updates(limit, lease)
+-- name: claim_updates(limit, lease, since)
 -- record_class: HostUpdateClaim
+-- optional: since
 -- Claim hosts that are due for an update, those first that were not updated or tried for longest.
 with due as materialized (
   select h.id
@@ -184,6 +185,7 @@ with due as materialized (
     h.enabled
     and coalesce(h.info_at, '-infinity') <= now() - (select seconds(s.host_update_interval) from settings s)
     and coalesce(greatest(h.info_at, h.update_lease_until), '-infinity') <= now()
+    and coalesce(greatest(h.info_at, h.update_lease_until), '-infinity') >= :since -- if: since
   order by coalesce(greatest(h.info_at, h.update_lease_until), '-infinity')
   limit :limit
   for update skip locked
@@ -218,8 +220,9 @@ update hosts h set
   networks = :networks, update_lease_until = null
 where h.id = :id and h.update_lease_until = :lease_until::timestamptz;
 
--- name: claim_syncs(limit, lease)
+-- name: claim_syncs(limit, lease, since)
 -- record_class: HostSyncClaim
+-- optional: since
 -- Claim hosts whose resources are due to be synced, in the order of “claim_updates”.
 with due as materialized (
   select h.id
@@ -228,6 +231,7 @@ with due as materialized (
     h.enabled
     and coalesce(h.resources_synced_at, '-infinity') <= now() - (select seconds(s.resource_sync_interval) from settings s)
     and coalesce(greatest(h.resources_synced_at, h.sync_lease_until), '-infinity') <= now()
+    and coalesce(greatest(h.resources_synced_at, h.sync_lease_until), '-infinity') >= :since -- if: since
   order by coalesce(greatest(h.resources_synced_at, h.sync_lease_until), '-infinity')
   limit :limit
   for update skip locked

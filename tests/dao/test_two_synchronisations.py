@@ -76,7 +76,9 @@ def test_a_sync_uses_an_index_among_3_000_hosts(db: Database, world: World, serv
     )
     server.execute("analyze hosts")
     server.execute("set plan_cache_mode = force_generic_plan")
-    server.execute(f"prepare claim_syncs as {QUERIES['hosts.claim_syncs'].sql}")
-    plan = "\n".join(line for (line,) in server.execute("explain execute claim_syncs(10, '1 min')"))
-    assert "Index Scan using hosts_sync_turn_idx" in plan, plan
-    assert "Seq Scan on hosts" not in plan, plan
+    for query in QUERIES["hosts.claim_syncs"].variants():
+        server.execute(f'prepare "{query.name}" as {query.sql}')
+        values = ["10", "'1 min'", "now()"][: len(query.parameters)]
+        plan = "\n".join(line for (line,) in server.execute(f'explain execute "{query.name}"({", ".join(values)})'))
+        assert "Index Scan using hosts_sync_turn_idx" in plan, plan
+        assert "Seq Scan on hosts" not in plan, plan

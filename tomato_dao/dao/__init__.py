@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from time import monotonic
+from typing import Generic, TypeVar
 
 from ..errors import InvalidValue, LockLost, NotFound
 from ..printable import quoted
@@ -10,6 +11,7 @@ from ..printable import quoted
 Row = TypeVar("Row")
 Key = TypeVar("Key")
 PAGE = 500  # rows that iterating fetches at a time
+FULL_LOOK = 5  # seconds between looks for items that are due before a claim's front
 
 
 def found(row: Row | None, entity: str, key: object) -> Row:
@@ -73,3 +75,39 @@ def every(page: Callable[[Key, int], Sequence[Row]], key: Callable[[Row], Key], 
     while rows := page(after, PAGE):
         yield from rows
         after = key(rows[-1])
+
+
+class Front(Generic[Row]):
+    """The time up to which due items of a kind are claimed, so that claims begin there in their index.
+
+    While an old transaction is open, the index keeps an entry for each state that items have had since, and a claim from the
+    start reads all of those that were due earlier (make bench-claims). A front may be wrong: it only affects the order.
+
+    due: returns the time since which a claimed item was due at least; None if it was never tried before.
+    """
+
+    def __init__(self, due: Callable[[Row], datetime | None]) -> None:
+        self._due = due
+        self._since: datetime | None = None
+        self._until = 0.0
+
+    def since(self) -> datetime | None:
+        """Return the time from which to claim; None for the start, which is one thread's turn every FULL_LOOK seconds."""
+        if monotonic() < self._until:
+            return self._since
+        self._until = monotonic() + FULL_LOOK
+        return None
+
+    def advance(self, claims: Sequence[Row], limit: int) -> None:
+        """Move to the last of the claims, which are in order, or to the start if they are fewer than the limit."""
+        self._since = self._due(claims[-1]) if claims and len(claims) == limit else None
+
+
+def claimed(front: Front[Row], claim: Callable[[datetime | None], Sequence[Row]], limit: int) -> Sequence[Row]:
+    """Claim items from the front on, or from the start if none is due there, and move the front."""
+    since = front.since()
+    claims = claim(since)
+    if since is not None and not claims:
+        claims = claim(None)
+    front.advance(claims, limit)
+    return claims

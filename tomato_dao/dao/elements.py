@@ -9,7 +9,7 @@ import psycopg
 from ..errors import InvalidValue, TomatoError
 from ..patches import ElementPatch, NewElement, checked
 from ..rows import Element, ElementSyncClaim, JsonIn, JsonObject
-from . import changed, extended, finished, found, positive
+from . import Front, changed, claimed, extended, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import ElementsQueries
@@ -24,6 +24,7 @@ class Elements:
 
     def __init__(self, queries: "ElementsQueries") -> None:
         self._q = queries
+        self._syncs = Front[ElementSyncClaim](lambda claim: claim.next_sync_at)
 
     def create(
         self,
@@ -154,7 +155,7 @@ class Elements:
         lease: how long they belong to this worker. Call `finish_sync` for each. See docs/guides/claims.md. Raises
         InvalidValue.
         """
-        return self._q.claim_syncs(limit, positive(lease))
+        return claimed(self._syncs, lambda since: self._q.claim_syncs(limit, positive(lease), since=since), limit)
 
     def extend_sync(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
         """Extend the lease on a claimed machine, and return its new end, with which it is finished.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..patches import HostComponentPatch, checked
 from ..rows import HostComponent, HostUse, JsonIn, JsonObject, OrphanClaim, RefreshClaim
-from . import changed, extended, finished, found, positive
+from . import Front, changed, claimed, extended, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import HostElementsQueries
@@ -21,6 +21,7 @@ class HostComponents:
     def __init__(self, queries: "HostElementsQueries", entity: str) -> None:
         self._q = queries
         self._entity = entity
+        self._refreshes = Front[RefreshClaim](lambda claim: claim.next_refresh_at)
 
     def create(
         self,
@@ -86,7 +87,7 @@ class HostComponents:
         The worker asks the host to keep a host element for 14 more days, or to refresh a host connection, and calls
         `finish_refresh`. lease: how long they belong to this worker. See docs/guides/claims.md. Raises InvalidValue.
         """
-        return self._q.claim_refreshes(limit, positive(lease))
+        return claimed(self._refreshes, lambda since: self._q.claim_refreshes(limit, positive(lease), since=since), limit)
 
     def extend_refresh(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
         """Extend the lease on a claimed component, and return its new end, with which it is finished.

@@ -8,7 +8,7 @@ from ..errors import InvalidValue
 from ..patches import HostPatch, checked
 from ..printable import quoted
 from ..rows import FullHost, Host, HostCandidate, HostSyncClaim, HostUpdateClaim, JsonIn, JsonObject, ProblemNoticeClaim
-from . import changed, every, extended, finished, found, positive
+from . import Front, changed, claimed, every, extended, finished, found, positive
 
 if TYPE_CHECKING:
     from .faces import HostsQueries
@@ -23,6 +23,8 @@ class Hosts:
 
     def __init__(self, queries: "HostsQueries") -> None:
         self._q = queries
+        self._updates = Front[HostUpdateClaim](lambda claim: claim.info_at)
+        self._syncs = Front[HostSyncClaim](lambda claim: claim.resources_synced_at)
 
     def create(
         self,
@@ -202,7 +204,7 @@ class Hosts:
         lease: how long they belong to this worker. A host that is not finished by then becomes due again, behind those that
         have waited longer. See docs/guides/claims.md. Raises InvalidValue.
         """
-        return self._q.claim_updates(limit, positive(lease))
+        return claimed(self._updates, lambda since: self._q.claim_updates(limit, positive(lease), since=since), limit)
 
     def extend_update(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
         """Extend the lease on a host that was claimed for an update, and return its new end, with which it is finished.
@@ -243,7 +245,7 @@ class Hosts:
         That is the settings' resource_sync_interval (600 s) after the last time. lease: as in `claim_updates`. Raises
         InvalidValue.
         """
-        return self._q.claim_syncs(limit, positive(lease))
+        return claimed(self._syncs, lambda since: self._q.claim_syncs(limit, positive(lease), since=since), limit)
 
     def extend_sync(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
         """Extend the lease on a host that was claimed for a synchronisation, and return its new end, with which it is finished.

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from ...dao import changed, extended, finished, found, positive
+from ...dao import Front, changed, extended, finished, found, positive
 from ...errors import InvalidValue, TomatoError
 from ...patches import ElementPatch, NewElement, checked
 from ...rows import Element, ElementSyncClaim, JsonIn, JsonObject
+from .paging import claimed
 
 if TYPE_CHECKING:
     from .faces import AsyncElementsQueries
@@ -25,6 +26,7 @@ class AsyncElements:
 
     def __init__(self, queries: "AsyncElementsQueries") -> None:
         self._q = queries
+        self._syncs = Front[ElementSyncClaim](lambda claim: claim.next_sync_at)
 
     async def create(
         self,
@@ -155,7 +157,7 @@ class AsyncElements:
         lease: how long they belong to this worker. Call `finish_sync` for each. See docs/guides/claims.md. Raises
         InvalidValue.
         """
-        return await self._q.claim_syncs(limit, positive(lease))
+        return await claimed(self._syncs, lambda since: self._q.claim_syncs(limit, positive(lease), since=since), limit)
 
     async def extend_sync(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
         """Extend the lease on a claimed machine, and return its new end, with which it is finished.

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ...dao import changed, extended, finished, found, positive
+from ...dao import Front, changed, extended, finished, found, positive
 from ...patches import HostComponentPatch, checked
 from ...rows import HostComponent, HostUse, JsonIn, JsonObject, OrphanClaim, RefreshClaim
+from .paging import claimed
 
 if TYPE_CHECKING:
     from .faces import AsyncHostElementsQueries
@@ -22,6 +23,7 @@ class AsyncHostComponents:
     def __init__(self, queries: "AsyncHostElementsQueries", entity: str) -> None:
         self._q = queries
         self._entity = entity
+        self._refreshes = Front[RefreshClaim](lambda claim: claim.next_refresh_at)
 
     async def create(
         self,
@@ -89,7 +91,7 @@ class AsyncHostComponents:
         The worker asks the host to keep a host element for 14 more days, or to refresh a host connection, and calls
         `finish_refresh`. lease: how long they belong to this worker. See docs/guides/claims.md. Raises InvalidValue.
         """
-        return await self._q.claim_refreshes(limit, positive(lease))
+        return await claimed(self._refreshes, lambda since: self._q.claim_refreshes(limit, positive(lease), since=since), limit)
 
     async def extend_refresh(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
         """Extend the lease on a claimed component, and return its new end, with which it is finished.

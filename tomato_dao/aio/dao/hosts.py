@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ...dao import changed, extended, finished, found, positive
+from ...dao import Front, changed, extended, finished, found, positive
 from ...errors import InvalidValue
 from ...patches import HostPatch, checked
 from ...printable import quoted
 from ...rows import FullHost, Host, HostCandidate, HostSyncClaim, HostUpdateClaim, JsonIn, JsonObject, ProblemNoticeClaim
-from .paging import every
+from .paging import claimed, every
 
 if TYPE_CHECKING:
     from .faces import AsyncHostsQueries
@@ -25,6 +25,8 @@ class AsyncHosts:
 
     def __init__(self, queries: "AsyncHostsQueries") -> None:
         self._q = queries
+        self._updates = Front[HostUpdateClaim](lambda claim: claim.info_at)
+        self._syncs = Front[HostSyncClaim](lambda claim: claim.resources_synced_at)
 
     async def create(
         self,
@@ -204,7 +206,7 @@ class AsyncHosts:
         lease: how long they belong to this worker. A host that is not finished by then becomes due again, behind those that
         have waited longer. See docs/guides/claims.md. Raises InvalidValue.
         """
-        return await self._q.claim_updates(limit, positive(lease))
+        return await claimed(self._updates, lambda since: self._q.claim_updates(limit, positive(lease), since=since), limit)
 
     async def extend_update(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
         """Extend the lease on a host that was claimed for an update, and return its new end, with which it is finished.
@@ -247,7 +249,7 @@ class AsyncHosts:
         That is the settings' resource_sync_interval (600 s) after the last time. lease: as in `claim_updates`. Raises
         InvalidValue.
         """
-        return await self._q.claim_syncs(limit, positive(lease))
+        return await claimed(self._syncs, lambda since: self._q.claim_syncs(limit, positive(lease), since=since), limit)
 
     async def extend_sync(self, id: int, lease_until: datetime, lease: timedelta) -> datetime:
         """Extend the lease on a host that was claimed for a synchronisation, and return its new end, with which it is finished.

@@ -1,8 +1,11 @@
 # Generated from tomato_dao/dao/__init__.py by “make schema”; not to be edited.
-"""Iterating over pages of rows."""
+"""Iterating over pages of rows, and claiming from a front on."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import TypeVar
+
+from ...dao import Front
 
 Row = TypeVar("Row")
 Key = TypeVar("Key")
@@ -20,3 +23,13 @@ async def every(
         for one in rows:
             yield one
         after = key(rows[-1])
+
+
+async def claimed(front: Front[Row], claim: Callable[[datetime | None], Awaitable[Sequence[Row]]], limit: int) -> Sequence[Row]:
+    """Claim items from the front on, or from the start if none is due there, and move the front."""
+    since = front.since()
+    claims = await claim(since)
+    if since is not None and not claims:
+        claims = await claim(None)
+    front.advance(claims, limit)
+    return claims
