@@ -55,44 +55,71 @@ returning
 -- A record that ends when a month begins belongs to the month before.
 with months as materialized (
   select
-    p.settled_at, usage_period_begin('month', m.ends) as begins,
+    usage_period_begin('month', m.ends) as begins,
     300 / extract(epoch from m.ends - usage_period_begin('month', m.ends))::float8 as share
   from (select usage_period_end('month', coalesce(:now, now())) as ends) m
-  left join usage_progress p on true
 ),
 
+users_since as materialized (
+  select u.usage_id, q.used_at, p.settled_at
+  from quotas q
+  inner join users u on u.id = q.user_id
+  cross join usage_progress p
+),
+
+-- One query of all users' records: a cluster asks each worker once.
+uncounted as materialized (
+  select r.usage_id, r.end_at, r.memory, r.diskspace, r.traffic, r.cputime
+  from users_since s
+  inner join usage_records r on r.usage_id = s.usage_id
+  where r.type = '5minutes' and r.end_at > s.used_at and r.end_at <= s.settled_at
+),
+
+newest as materialized (
+  select n.usage_id, max(n.end_at) as end_at
+  from uncounted n
+  group by n.usage_id
+),
+
+-- Citus can't read the rows of a CTE that locks; those of its subquery it can.
 due as materialized (
   select
-    q.user_id, q.used_at <= m.begins as is_new_month,
-    greatest(q.used_at, m.begins + interval '1 microsecond') as counted_until
-  from quotas q
-  cross join months m
-  where q.used_at <= m.begins or (
-      select n.end_at
-      from users u
-      cross join lateral newest_usage(u.usage_id, q.used_at, m.settled_at) n
-      where u.id = q.user_id
-    ) is not null
-  for update of q skip locked
+    l.user_id, l.usage_id, l.is_new_month, l.counted_until, l.free_memory, l.free_diskspace, l.free_traffic, l.free_cputime
+  from (
+    select
+      q.user_id, u.usage_id, q.used_at <= m.begins as is_new_month,
+      greatest(q.used_at, m.begins + interval '1 microsecond') as counted_until,
+      q.monthly_memory * q.continuous_factor as free_memory, q.monthly_diskspace * q.continuous_factor as free_diskspace,
+      q.monthly_traffic * m.share * q.continuous_factor as free_traffic,
+      q.monthly_cputime * m.share * q.continuous_factor as free_cputime
+    from quotas q
+    inner join users u on u.id = q.user_id
+    cross join months m
+    left join newest n on n.usage_id = u.usage_id
+    where q.used_at <= m.begins or n.end_at > q.used_at
+    for update of q skip locked
+  ) l
+),
+
+used as (
+  select
+    d.user_id, d.is_new_month, greatest(d.counted_until, max(n.end_at)) as used_at,
+    sum(usage_beyond(n.memory, d.free_memory)) as memory, sum(usage_beyond(n.diskspace, d.free_diskspace)) as diskspace,
+    sum(usage_beyond(n.traffic, d.free_traffic)) as traffic, sum(usage_beyond(n.cputime, d.free_cputime)) as cputime
+  from due d
+  left join uncounted n on n.usage_id = d.usage_id and n.end_at > d.counted_until
+  group by d.user_id, d.is_new_month, d.counted_until
 )
 
 update quotas q set
-  used_memory = case when d.is_new_month then 0 else q.used_memory end + coalesce(n.memory * m.share, 0),
-  used_diskspace = case when d.is_new_month then 0 else q.used_diskspace end + coalesce(n.diskspace * m.share, 0),
-  used_traffic = case when d.is_new_month then 0 else q.used_traffic end + coalesce(n.traffic, 0),
-  used_cputime = case when d.is_new_month then 0 else q.used_cputime end + coalesce(n.cputime, 0),
-  used_at = greatest(d.counted_until, n.end_at)
-from due d
+  used_memory = case when n.is_new_month then 0 else q.used_memory end + coalesce(n.memory * m.share, 0),
+  used_diskspace = case when n.is_new_month then 0 else q.used_diskspace end + coalesce(n.diskspace * m.share, 0),
+  used_traffic = case when n.is_new_month then 0 else q.used_traffic end + coalesce(n.traffic, 0),
+  used_cputime = case when n.is_new_month then 0 else q.used_cputime end + coalesce(n.cputime, 0),
+  used_at = n.used_at
+from used n
 cross join months m
-inner join quotas l on l.user_id = d.user_id
-inner join users u on u.id = d.user_id
-cross join
-  lateral usage_beyond_free(
-    u.usage_id, d.counted_until, m.settled_at, l.monthly_memory * l.continuous_factor,
-    l.monthly_diskspace * l.continuous_factor, l.monthly_traffic * m.share * l.continuous_factor,
-    l.monthly_cputime * m.share * l.continuous_factor
-  ) n
-where q.user_id = d.user_id;
+where q.user_id = n.user_id;
 
 -- name: enforce(now)
 -- record_class: User
