@@ -13,6 +13,7 @@ from ..server.planted import refuse_planted
 from ..server.probe import probe
 from ..sql.wording import counted
 from ..transfer import limits
+from ..transfer.distributed import ACCOUNTING
 from . import distributed
 from .cli import Parser, duration, interrupted_as, megabytes
 from .distributed import FOREIGN_KEY, KEY, TABLES
@@ -23,7 +24,6 @@ _SHARDS = 4  # for each worker: each shard that is asked costs time, and no work
 _MOST_SHARDS = 1024
 _SPEED = 30_000_000  # bytes of usage_records per second, as measured in docs/guides/scale.md
 _PATIENCE = "5s"  # for locks behind which other sessions queue
-_ACCOUNTING = "select pg_advisory_xact_lock(504446936933)"  # the lock of aggregate_usage
 
 
 def distribute(url: str | None = None, *, shards: int | None = None, dry_run: bool = False) -> list[str]:
@@ -124,7 +124,7 @@ def begin(connection: psycopg.Connection) -> None:
     limits.lift(connection)
     connection.execute("set local client_min_messages = warning")
     lock_migrations(connection)
-    connection.execute(_ACCOUNTING)
+    connection.execute("select pg_advisory_xact_lock(%s)", [ACCOUNTING])
 
 
 def size(connection: psycopg.Connection, tables: list[str]) -> str:

@@ -24,7 +24,7 @@ from ..server.backoff import pauses
 from .catalog import Reference, Table
 
 KEY = "usage_id"  # the distribution column of all of them
-_ACCOUNTING = 504446936933  # the lock of aggregate_usage; a shared lock prevents runs
+ACCOUNTING = 504446936933  # the lock of aggregate_usage; a shared lock prevents runs
 _LOOKS = 120  # checks for the end of prepared transactions, every half second
 _PREPARED = """
 select success, result
@@ -42,12 +42,12 @@ SETTINGS: LiteralString = "set local citus.propagate_set_commands = 'local'"
 @contextmanager
 def without_accounting(connection: psycopg.Connection) -> Iterator[None]:
     """Wait for the current run of the accounting, and prevent further ones, which return without having run."""
-    connection.execute("select pg_advisory_lock_shared(%s)", [_ACCOUNTING])
+    connection.execute("select pg_advisory_lock_shared(%s)", [ACCOUNTING])
     try:
         yield
     finally:
         if not connection.closed:
-            connection.execute("select pg_advisory_unlock_shared(%s)", [_ACCOUNTING])
+            connection.execute("select pg_advisory_unlock_shared(%s)", [ACCOUNTING])
 
 
 def await_commits(connection: psycopg.Connection) -> None:
