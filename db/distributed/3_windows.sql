@@ -27,6 +27,7 @@ declare
   sum_traffic float8[];
   sum_cputime float8[];
 begin
+  perform set_config('citus.all_modifications_commutative', 'on', true);
   if kind <> 'due' then
     select coalesce(array_agg(s.usage_id), '{}'), coalesce(array_agg(n.end_at), '{}'), coalesce(array_agg(n.place), '{}')
     into above_ids, above_ends, places
@@ -175,41 +176,6 @@ begin
     run := roll_up_windows(run, depth + 1, 'new', new_ids, new_ends);
   end if;
   return run;
-end;
-$$;
-
-create or replace function roll_up_usage(run usage_run, part integer) returns usage_run language plpgsql
-set search_path from current
-as $$
-declare
-  due_ids bigint[];
-  due_ends timestamptz[];
-  due integer;
-begin
-  perform set_config('citus.all_modifications_commutative', 'on', true);
-  select coalesce(array_agg(d.usage_id order by d.end_at, d.usage_id), '{}'),
-    coalesce(array_agg(d.end_at order by d.end_at, d.usage_id), '{}'), count(*)
-  into due_ids, due_ends, due
-  from (
-    select d.usage_id, d.end_at
-    from usage_due d
-    where d.type = '5minutes' and (d.end_at, d.usage_id) > (run.after_end, run.after_id)
-    order by d.end_at, d.usage_id
-    limit part
-  ) d;
-  if due > 0 then
-    run := roll_up_windows(run, run.step, 'due', due_ids, due_ends);
-  end if;
-  if due = part then
-    run.after_end := due_ends[due];
-    run.after_id := due_ids[due];
-    return run;
-  end if;
-  -- Of what is due for an hour after it was settled, no source is there any more.
-  if run.step = 4 then
-    delete from usage_due d where d.type = '5minutes' and d.end_at <= run.settled - interval '1 hour';
-  end if;
-  return usage_step(run, run.step + 1);
 end;
 $$;
 
