@@ -16,7 +16,7 @@ class Proxy:
 
     def __init__(self, url: str) -> None:
         given = conninfo_to_dict(url)
-        self._socket = f"{given['host']}/.s.PGSQL.{given.get('port', 5432)}"
+        self._host, self._port = str(given["host"]), int(given.get("port") or 5432)
         self.delay = 0.0  # seconds that each piece takes
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
@@ -62,7 +62,7 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with suppress(OSError, asyncio.CancelledError):  # a stream's task that is cancelled is logged as an error
-                there_reader, there = await asyncio.open_unix_connection(self._socket)
+                there_reader, there = await self._connect()
                 self._ways.add((writer, there))
                 try:
                     one, other = (
@@ -77,6 +77,11 @@ class Proxy:
                     there.transport.abort()
         finally:
             writer.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._host.startswith("/"):
+            return await asyncio.open_unix_connection(f"{self._host}/.s.PGSQL.{self._port}")
+        return await asyncio.open_connection(self._host, self._port)
 
     async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with suppress(OSError):

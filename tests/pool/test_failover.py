@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.conftest import CHECKOUT
@@ -31,16 +32,21 @@ def first_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def both(first_server: str, tomato_server_url: str, tomato_template: str) -> Iterator[tuple[str, str]]:
-    """Provide the URLs of a database on each of two servers, of one name."""
-    with scratch_database(first_server) as first:
-        name = conninfo_to_dict(first)["dbname"]
-        with psycopg.connect(with_database(tomato_server_url, "postgres"), autocommit=True) as admin:
-            claim(admin, str(name))  # or it is taken for one that a killed process left
-            admin.execute(f'create database "{name}" template "{tomato_template}"'.encode())
-            try:
-                yield first, with_database(tomato_server_url, str(name))
-            finally:
-                admin.execute(f'drop database "{name}" with (force)'.encode())
+    """Provide the URLs of a database on each of two servers, of one name; the first one knows the second one's user."""
+    with (
+        scratch_database(first_server) as first,
+        psycopg.connect(with_database(tomato_server_url, "postgres"), autocommit=True) as admin,
+    ):
+        name, user = conninfo_to_dict(first)["dbname"], admin.info.user
+        with psycopg.connect(first, autocommit=True) as there:
+            if user != there.info.user:
+                there.execute(sql.SQL("create role {} superuser login").format(sql.Identifier(user)))
+        claim(admin, str(name))  # or it is taken for one that a killed process left
+        admin.execute(f'create database "{name}" template "{tomato_template}"'.encode())
+        try:
+            yield first, with_database(tomato_server_url, str(name))
+        finally:
+            admin.execute(f'drop database "{name}" with (force)'.encode())
 
 
 @pytest.fixture
@@ -56,9 +62,8 @@ def pair(both: tuple[str, str]) -> Iterator[tuple[str, str]]:
 def hosts(pair: tuple[str, str], **settings: str) -> str:
     """Return a URL that names both servers."""
     first, second = (conninfo_to_dict(url) for url in pair)
-    return make_conninfo(
-        pair[0], host=f"{first['host']},{second['host']}", port=f"{first['port']},{second['port']}", **settings
-    )
+    both = {name: f"{first.get(name, '')},{second.get(name, '')}" for name in ("host", "hostaddr", "port")}
+    return make_conninfo(pair[1], **{**both, **settings})
 
 
 def set_read_only(url: str, value: str | None) -> None:
