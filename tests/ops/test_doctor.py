@@ -102,8 +102,11 @@ def test_the_doctor_watches_what_workers_do(tomato_url: str, server: psycopg.Con
         server.execute("lock table organizations")
         waiting = threading.Thread(target=db.organizations.list)
         waiting.start()
-        command = [str(CHECKOUT / "bin" / "doctor"), "--watch", "0.2"]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        with subprocess.Popen(
+            [str(CHECKOUT / "bin" / "doctor"), "--watch", "0.2"],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored, where a shell runs it in the background
+        ) as watch:  # fmt: skip
             assert watch.stdout
             page: list[str] = []
             for line in watch.stdout:
