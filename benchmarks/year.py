@@ -48,8 +48,10 @@ def main() -> None:
     parser.add_argument(
         "--hosts", type=positive, default=5, help="number of hosts; everything else is in proportion (default: %(default)s)"
     )
-    parser.add_argument("--days", type=positive, default=365, help="number of days (default: %(default)s)")
+    parser.add_argument("--days", type=positive, default=365, help="number of days, above 30 (default: %(default)s)")
     options = parser.parse_args()
+    if options.days <= MONTH:
+        parser.error(f"argument --days: {options.days} is not above {MONTH}: the figures begin after a month")
     with scratch_database(database_url()) as url, connect(url, statement_timeout=600) as db:
         with db.connection() as connection:
             connection.execute(TESTBED.format(hosts=options.hosts, now=BEGIN.replace(tzinfo=None)).encode())

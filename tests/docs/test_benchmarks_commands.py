@@ -41,6 +41,12 @@ def test_an_option_that_is_no_number_of_1_or_more_is_misuse(module: str) -> None
     assert done.stderr.splitlines()[-1].endswith(f"error: argument {option}: '0' is not a number of 1 or more")
 
 
+def test_a_year_of_a_month_or_less_is_misuse() -> None:
+    done = run("year", "--days=30")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("error: argument --days: 30 is not above 30: the figures begin after a month\n")
+
+
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "many", "1e3"])
 def test_only_whole_numbers_above_0_are_taken(text: str) -> None:
     assert [positive("1"), positive("400")] == [1, 400]
