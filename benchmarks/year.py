@@ -22,6 +22,7 @@ from tomato_dao.rows import LinkMeasurement
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MONTH = 30  # days
+ROUNDS = 500  # of the timed calls
 LIVES = 7  # lifetime of a topology in days
 _MINUTE, _WINDOW = timedelta(minutes=1), timedelta(minutes=5)
 _RUNS = (1, 5, 9, 13, 17)  # minutes of an hour, at most a window apart: the accounting would treat longer gaps as an outage
@@ -66,8 +67,8 @@ def main() -> None:
                 months.append(_wal(db) - wal)
                 wal = _wal(db)
                 if not first:
-                    first, latencies = _sizes(db), {name: _median(call) for name, call in calls.items()}
-        last, later = _sizes(db), {name: _median(call) for name, call in calls.items()}
+                    first, latencies = _sizes(db), _medians(calls)
+        last, later = _sizes(db), _medians(calls)
     print(f"{options.hosts} hosts, {len(components)} host components, {options.days} days, in steps of an hour.\n")
     rows = [
         (
@@ -127,13 +128,15 @@ def _calls(db: Database, component: int) -> dict[str, Callable[[], object]]:
     }
 
 
-def _median(call: Callable[[], object]) -> float:
-    times = []
-    for _ in range(300):
-        began = perf_counter()
-        call()
-        times.append(perf_counter() - began)
-    return statistics.median(times)
+def _medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Return the median time of each call, of interleaved rounds, so that other load affects all of them alike."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            began = perf_counter()
+            call()
+            times[name].append(perf_counter() - began)
+    return {name: statistics.median(each) for name, each in times.items()}
 
 
 def _sizes(db: Database) -> Sizes:
