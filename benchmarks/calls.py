@@ -33,6 +33,7 @@ TITLES = {
     "batch": "batch of 1,000",
     "large batch": "batch of 10,000",
 }
+DRAWN = ("point", "list", "full")  # in the picture
 THREADS = 25
 CALLS = 10000
 PICTURE = Path(__file__).parents[1] / "docs" / "calls.svg"
@@ -177,14 +178,22 @@ def _run_threads(contestant: Contestant) -> None:
 
 
 def _print(contestants: list[Contestant], medians: Medians) -> None:
-    print(f"  {'':<36}" + "".join(f"{title:>20}" for title in TITLES.values()))
-    for contestant in contestants:
-        cells = ""
-        for workload in TITLES:
-            found, mine = medians.get((contestant.name, workload)), medians.get(("tomato_dao", workload))
-            cells += f"{'':>20}" if found is None or mine is None else f"{found:>11,.1f} ({found / mine:5.2f})"
-        print(f"  {contestant.name:<36}{cells}")
+    """Print two tables beneath each other, so that both fit on a page of the documentation."""
+    for workloads in (list(TITLES)[:3], list(TITLES)[3:]):
+        print(f"  {'':<33}" + "".join(f"{TITLES[workload]:>17}" for workload in workloads))
+        for contestant in contestants:
+            cells = ""
+            for workload in workloads:
+                found, mine = medians.get((contestant.name, workload)), medians.get(("tomato_dao", workload))
+                cells += f"{'':>17}" if found is None or mine is None else f"{_µs(found):>9} ({found / mine:5.2f})"
+            if cells.strip():
+                print(f"  {contestant.name:<33}{cells}".rstrip())
+        print()
     print("  (in brackets: the ratio to tomato_dao)")
+
+
+def _µs(duration: float) -> str:
+    return f"{duration:,.0f}" if duration >= 1000 else f"{duration:.1f}"
 
 
 def _goals(medians: Medians, threads: dict[str, float], chosen: float) -> None:
@@ -218,16 +227,21 @@ def _draw(contestants: list[Contestant], medians: Medians) -> None:
     mpl.use("svg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
-    for axis, workload in zip(axes, ("point", "list", "full"), strict=True):
-        found = [(c.name, medians[(c.name, workload)]) for c in contestants if (c.name, workload) in medians]
+    shown = {
+        workload: [(c.name, medians[c.name, workload]) for c in contestants if (c.name, workload) in medians]
+        for workload in DRAWN
+    }
+    heights = [len(bars) + 2 for bars in shown.values()]
+    figure, axes = pyplot.subplots(len(DRAWN), 1, figsize=(8, sum(heights) / 4.5), height_ratios=heights, layout="constrained")
+    for axis, (workload, found) in zip(axes, shown.items(), strict=True):
         found.sort(key=lambda pair: -pair[1])
         colours = ["tab:red" if name == "tomato_dao" else "lightgray" for name, _ in found]
         bars = axis.barh([name for name, _ in found], [value for _, value in found], color=colours)
-        axis.bar_label(bars, fmt="%.0f", padding=3)
-        axis.set_title(f"{TITLES[workload]}, µs")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.margins(x=0.15)
+        axis.bar_label(bars, fmt="{:,.0f}", padding=3)
+        axis.set_title(f"{TITLES[workload]}, µs", loc="left")
+        axis.spines[["top", "right", "bottom"]].set_visible(False)
+        axis.set_xticks([])
+        axis.margins(x=0.15, y=0.02)
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, metadata={"Date": None})
 

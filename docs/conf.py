@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import cast
+from typing import NewType, TypedDict, cast
 
 from sphinx.application import Sphinx
 
 import tomato_dao
+from tomato_dao import patches, rows
 
 project = "tomato-dao"
 author = "the tomato-dao developers"
@@ -70,7 +71,16 @@ def _short(text: str | None) -> str | None:
     return text
 
 
+def _name_json() -> None:
+    """Let the fields of patches show the name of the type of JSON, instead of the union that it stands for."""
+    name = NewType("JsonIn", object)
+    for kind in vars(patches).values():
+        if isinstance(kind, type(TypedDict("TypedDict", {}))):
+            kind.__annotations__ |= {key: name for key, hint in kind.__annotations__.items() if hint is rows.JsonIn}
+
+
 def setup(app: Sphinx) -> None:
     """Connect what changes docstrings and signatures on their way into the reference."""
+    _name_json()
     app.connect("autodoc-process-docstring", _link_pages)
     app.connect("autodoc-process-signature", _sign)

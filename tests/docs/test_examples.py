@@ -80,5 +80,5 @@ def run_examples(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_that_do_not_run_say_why(page: str) -> None:
     text = (CHECKOUT / page).read_text("utf-8")
-    blocks = re.findall(r"^```(sh|bash|shell)$", text, re.MULTILINE)
-    assert len(blocks) == len([name for name in _NOT_RUN.findall(text) if name in ("sh", "bash", "shell")])
+    blocks = re.findall(r"^```(sh|bash|shell|py)$", text, re.MULTILINE)
+    assert len(blocks) == len([name for name in _NOT_RUN.findall(text) if name in ("sh", "bash", "shell", "py")])

@@ -306,5 +306,7 @@ def _system_user() -> str:
 
 
 def _place(settings: Mapping[str, object]) -> str:
-    host, port = settings.get("host", "the default host"), settings.get("port", 5432)
-    return f"{host}:{port}, database {settings.get('dbname', '(default)')}"
+    hosts, ports = (str(settings.get(key, default)).split(",") for key, default in (("host", "the default host"), ("port", "")))
+    ports *= 1 if len(ports) == len(hosts) else len(hosts)
+    servers = ", ".join(f"{host}:{port or 5432}" for host, port in zip(hosts, ports, strict=True))
+    return f"{servers}, database {settings.get('dbname', '(default)')}"
