@@ -136,7 +136,7 @@ _COMMITTING = Rules(
 _TRANSACTIONS = Rules(
     "tomato_dao",
     _AIO,
-    awaited=r"(self\._pool|pool)\.(lease|lease_live|close)|self\._begin|work|sleep|connection\.clean|self\.close"
+    awaited=r"(self\._pool|pool)\.(checkout|checkout_live|close)|self\._begin|work|sleep|connection\.clean|self\.close"
     r"|connection\.wait_until_settled|_check_not_failed",
     managers=r"ExitStack|self\.transaction|self\._outermost|self\.committing|ended_in_time",
     homes=_HOMES,
@@ -175,7 +175,7 @@ def _database_rules() -> Rules:
     return Rules(
         "tomato_dao",
         _AIO,
-        awaited=r"(self\._pool|pool)\.(lease|lease_live)|lease|connection\.run|self\._(events|locks)\.close|super\(\)\.close"
+        awaited=r"(self\._pool|pool)\.(checkout|checkout_live)|checkout|connection\.run|self\._(events|locks)\.close|super\(\)\.close"
         r"|self\.close|self\._replicas\.close|replicas\.run|self\._was_c\w+",
         homes=homes,
         names=names,

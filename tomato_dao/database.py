@@ -227,7 +227,7 @@ class Database(Transactions):
             self._inside()
             if pool.over:
                 raise Unavailable("the database is closed")
-        connection = inside or (pool.lease() if query.repeatable else pool.lease_live())
+        connection = inside or (pool.checkout() if query.repeatable else pool.checkout_live())
         try:
             return connection.run(query, values)
         except psycopg.errors.InFailedSqlTransaction as error:
@@ -244,7 +244,7 @@ class Database(Transactions):
             if inside is None:
                 if not query.reads_only:
                     self._note_writes(connection)
-                pool.give_back(connection)
+                pool.release(connection)
         return self._run_again(query, values)
 
     def _was_carried_out(self, connection: QueryConnection, query: Query) -> bool:
@@ -283,8 +283,8 @@ class Database(Transactions):
         """Run a query on one connection after the other, since a restart of the server ends all of them."""
         deadline = monotonic() + self._pool.timeout
         for attempts_left in range(self._pool.size, -1, -1):
-            lease = self._pool.lease if query.repeatable else self._pool.lease_live
-            connection = lease(max(deadline - monotonic(), 0))
+            checkout = self._pool.checkout if query.repeatable else self._pool.checkout_live
+            connection = checkout(max(deadline - monotonic(), 0))
             try:
                 return connection.run(query, values)
             except psycopg.Error as error:
@@ -295,7 +295,7 @@ class Database(Transactions):
             finally:
                 if not query.reads_only:
                     self._note_writes(connection)
-                self._pool.give_back(connection)
+                self._pool.release(connection)
         raise AssertionError("the last attempt returns or raises")
 
 

@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from .errors import Unavailable
 from .server import fork
 from .server.commits import server_of
-from .server.metrics import PoolStats, turned_away
+from .server.metrics import PoolStats, rejected
 from .server.notices import PoolName, log_notice
 from .server.opening import Opening
 from .sql import pins
@@ -164,8 +164,8 @@ class Pool:
         if not self._closing:
             self._open()
 
-    def lease(self, timeout: float | None = None) -> QueryConnection:
-        """Check out a connection for the caller alone, until `give_back`.
+    def checkout(self, timeout: float | None = None) -> QueryConnection:
+        """Check out a connection for the caller alone, until `release`.
 
         timeout: seconds to wait for one (default: the pool's). Raises Unavailable if none becomes free in time.
         """
@@ -174,18 +174,18 @@ class Pool:
         except IndexError:
             return self._wait(left(self.timeout if timeout is None else timeout))
 
-    def lease_live(self, timeout: float | None = None) -> QueryConnection:
-        """Check out a connection like `lease`, but skip ended sessions: for statements that cannot be repeated."""
-        connection = self.lease(timeout)
+    def checkout_live(self, timeout: float | None = None) -> QueryConnection:
+        """Check out a connection like `checkout`, but skip ended sessions: for statements that cannot be repeated."""
+        connection = self.checkout(timeout)
         if not connection.has_ended():
             return connection
         deadline = monotonic() + (self.timeout if timeout is None else timeout)
         while connection.has_ended():
-            self.give_back(connection)
-            connection = self.lease(max(deadline - monotonic(), 0))
+            self.release(connection)
+            connection = self.checkout(max(deadline - monotonic(), 0))
         return connection
 
-    def give_back(self, connection: QueryConnection) -> None:
+    def release(self, connection: QueryConnection) -> None:
         """Release a connection: hand it to the next task, keep it idle, or let psycopg_pool replace it."""
         if connection.pgconn.transaction_status == _IDLE and connection.used_at <= connection.expires_at:
             with self._lock:
@@ -221,7 +221,7 @@ class Pool:
         running = [c for c in self._at_work() if c.pgconn.transaction_status == _ACTIVE]
         for connection in running:
             with suppress(RuntimeError):  # no thread can be started, so the session is ended
-                threading.Thread(target=_call_off, args=(connection,), name=f"{self._name}-cancel", daemon=True).start()
+                threading.Thread(target=_cancel_statement, args=(connection,), name=f"{self._name}-cancel", daemon=True).start()
         while monotonic() < deadline and any(c.pgconn.transaction_status == _ACTIVE for c in running):
             sleep(0.01)
         for connection in running:
@@ -242,11 +242,11 @@ class Pool:
                 if waiting < self._opening.max_waiting:
                     self._waiters.append(waiter)
             if waiting >= self._opening.max_waiting:
-                raise self._turn_away(self._opening.full(waiting))
+                raise self._reject(self._opening.full(waiting))
             self._grow()
             if not waiter.ready.acquire(timeout=timeout):
                 self._leave(waiter)
-                raise self._turn_away(f"no connection free after {timeout:.3g} s")
+                raise self._reject(f"no connection free after {timeout:.3g} s")
             connection = waiter.connection
             if connection is None:
                 raise Unavailable(waiter.refusal)
@@ -265,7 +265,7 @@ class Pool:
                 self._waiters.remove(waiter)
             connection, waiter.connection = waiter.connection, None
         if connection is not None:
-            self.give_back(connection)
+            self.release(connection)
 
     def _grow(self) -> None:
         """Request a connection for each waiting task, up to the pool's size.
@@ -281,14 +281,14 @@ class Pool:
                     self._refuse_all(str(error))
                     return
             while self._coming < len(self._waiters) and self._taken < self.size and not self._closing:
-                called_off = threading.Event()
-                fetch = threading.Thread(target=self._fetch, args=(called_off,), name=f"{self._name}-fetch", daemon=True)
+                cancelled = threading.Event()
+                fetch = threading.Thread(target=self._fetch, args=(cancelled,), name=f"{self._name}-fetch", daemon=True)
                 try:
                     self._taken += 1
                     self._coming += 1
                     fetch.start()
                 except BaseException as error:
-                    called_off.set()  # an interrupt may come after the thread has started
+                    cancelled.set()  # an interrupt may come after the thread has started
                     self._taken -= 1
                     self._coming -= 1
                     if not isinstance(error, RuntimeError):
@@ -306,11 +306,11 @@ class Pool:
             waiter.refusal = refusal
             waiter.ready.release()
 
-    def _fetch(self, called_off: threading.Event) -> None:
+    def _fetch(self, cancelled: threading.Event) -> None:
         """Check out one more connection from psycopg_pool, trying as long as a task waits."""
         with self._lock:  # held by _grow until it has counted this thread
             pool = self._pool
-            if called_off.is_set() or pool is None:
+            if cancelled.is_set() or pool is None:
                 return
         while True:
             try:
@@ -328,20 +328,20 @@ class Pool:
                 try:
                     with self._lock:
                         self._coming -= 1
-                    self.give_back(connection)
+                    self.release(connection)
                 except BaseException:
                     connection.close()
                     self._return([connection])
                     raise
                 return
 
-    def _turn_away(self, how: str) -> Unavailable:
+    def _reject(self, how: str) -> Unavailable:
         """Count a rejected task and return its error."""
         with self._lock:
-            self.counts.turned_away += 1
+            self.counts.rejected += 1
         idle = list(self._idle)
         busy = [c for c in self._open_now() if c not in idle]
-        return turned_away(how, self.size, busy, len(self._open_now()), len(self._waiters), self._name.refusal)
+        return rejected(how, self.size, busy, len(self._open_now()), len(self._waiters), self._name.refusal)
 
     def _open_now(self) -> list[QueryConnection]:
         with self._lock:
@@ -364,7 +364,7 @@ class Pool:
         waits, waited = self.counts.waits()
         kept = self._pool.get_stats()["pool_available"] if self._pool is not None else 0
         idle = min(len(self._idle) + kept, connections)
-        return PoolStats(self.size, connections, idle, len(self._waiters), waits, waited, self.counts.turned_away)
+        return PoolStats(self.size, connections, idle, len(self._waiters), waits, waited, self.counts.rejected)
 
     def _return(self, connections: Sequence[QueryConnection]) -> None:
         """Return connections to psycopg_pool, which replaces broken and expired ones."""
@@ -395,7 +395,7 @@ class Pool:
         logger.warning("the pool of %s leaves a server that has become read-only, and looks for a writable one", self._name)
         self._kwargs["target_session_attrs"] = self._seeks_writable
         idle = []
-        with self._lock, suppress(IndexError):  # a lease may take the last one meanwhile
+        with self._lock, suppress(IndexError):  # a checkout may take the last one meanwhile
             while True:
                 idle.append(self._idle.popleft())
         for connection in idle:
@@ -405,7 +405,7 @@ class Pool:
     def return_idle(self, *, unused_since: float = inf) -> None:
         """Return idle connections to psycopg_pool: those unused since a time of the monotonic clock (default: all)."""
         unused = []
-        with self._lock, suppress(IndexError):  # a lease may take the last one meanwhile
+        with self._lock, suppress(IndexError):  # a checkout may take the last one meanwhile
             while self._idle[0].used_at < unused_since:
                 unused.append(self._idle.popleft())
         self._return(unused)
@@ -437,7 +437,7 @@ class Pool:
             self._opening.watch(connection)
 
 
-def _call_off(connection: QueryConnection) -> None:
+def _cancel_statement(connection: QueryConnection) -> None:
     with suppress(psycopg.Error):
         connection.cancel_safe(timeout=_GRACE)
 

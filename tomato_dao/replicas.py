@@ -161,7 +161,7 @@ class Replicas(Readings):
         self, replica: _Replica, pool: Pool, after: Position, deadline: float, query: Query, values: Sequence[object]
     ) -> object:
         try:
-            connection = pool.lease(max(deadline - monotonic(), 0))
+            connection = pool.checkout(max(deadline - monotonic(), 0))
         except Unavailable:
             return UNSERVED
         try:
@@ -171,7 +171,7 @@ class Replicas(Readings):
             if (connection.ended(error) or connection.closed) and not isinstance(error, DeadlinePassed):
                 self._leave_out(replica, error)
         finally:
-            pool.give_back(connection)
+            pool.release(connection)
         return UNSERVED
 
     def _is_so_far(self, replica: _Replica, connection: psycopg.Connection, after: Position, deadline: float) -> bool:
@@ -215,11 +215,11 @@ class Replicas(Readings):
         pool = None
         try:
             pool = replica.open()
-            connection = pool.lease()
+            connection = pool.checkout()
             try:
                 position = of_standby(connection)
             finally:
-                pool.give_back(connection)
+                pool.release(connection)
             if position is not None:
                 replica.position, replica.pool = position, pool
                 return True

@@ -155,9 +155,9 @@ class Transactions(Committing):
         return local.connection
 
     def _begin(self, stack: ExitStack, isolation: IsolationLevel | None, read_only: bool) -> QueryConnection:
-        """Return a leased connection in a transaction; the stack ends both. A dead connection is replaced by another."""
+        """Return a checked-out connection in a transaction; the stack ends both. A dead connection is replaced by another."""
         for attempts_left in range(self._pool.size + 1, -1, -1):
-            connection = self._pool.lease()
+            connection = self._pool.checkout()
             with ExitStack() as attempt:
                 attempt.callback(self._end, connection)
                 attempt.enter_context(_our_errors(connection))
@@ -183,7 +183,7 @@ class Transactions(Committing):
             connection.failure = ""
         else:  # the end of the transaction was interrupted
             connection.close()
-        self._pool.give_back(connection)
+        self._pool.release(connection)
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
@@ -198,7 +198,7 @@ class Transactions(Committing):
         if inside is not None:
             yield inside
             return
-        connection = self._pool.lease_live()
+        connection = self._pool.checkout_live()
         try:
             yield connection
         finally:
@@ -206,7 +206,7 @@ class Transactions(Committing):
             try:
                 connection.clean()
             finally:
-                self._pool.give_back(connection)
+                self._pool.release(connection)
 
 
 @contextmanager

@@ -118,42 +118,42 @@ def sessions_are_not_cleaned(patch: Patch) -> None:
 
 
 def a_busy_connection_is_handed_out(patch: Patch) -> None:
-    lease, give_back, numbers, guard = Pool.lease_live, Pool.give_back, count(1), threading.RLock()
+    checkout, release, numbers, guard = Pool.checkout_live, Pool.release, count(1), threading.RLock()
     on_offer: list[QueryConnection] = []
     doubly_had: list[QueryConnection] = []
 
-    def lease_twice(self: Pool, timeout: float | None = None) -> QueryConnection:
+    def checkout_twice(self: Pool, timeout: float | None = None) -> QueryConnection:
         with guard:
             if on_offer and on_offer[-1] in self._all:
                 doubly_had.append(on_offer.pop())
                 return doubly_had[-1]
-        connection = lease(self, timeout)
+        connection = checkout(self, timeout)
         with guard:
             if not next(numbers) % 5:
                 on_offer.append(connection)
         return connection
 
-    def give_back_once(self: Pool, connection: QueryConnection) -> None:
+    def release_once(self: Pool, connection: QueryConnection) -> None:
         with guard:
             if connection in on_offer:
                 on_offer.remove(connection)
             if connection in doubly_had:
                 doubly_had.remove(connection)
                 return
-        give_back(self, connection)
+        release(self, connection)
 
-    patch.setattr(Pool, "lease_live", lease_twice)
-    patch.setattr(Pool, "give_back", give_back_once)
+    patch.setattr(Pool, "checkout_live", checkout_twice)
+    patch.setattr(Pool, "release", release_once)
 
 
 def a_connection_is_leaked(patch: Patch) -> None:
-    give_back, numbers = Pool.give_back, count(1)
-    patch.setattr(Pool, "give_back", lambda self, lent: give_back(self, lent) if next(numbers) != 50 else None)
+    release, numbers = Pool.release, count(1)
+    patch.setattr(Pool, "release", lambda self, lent: release(self, lent) if next(numbers) != 50 else None)
 
 
 def a_task_leaks_its_connection(patch: Patch) -> None:
-    give_back, numbers = AsyncPool.give_back, count(1)
-    patch.setattr(AsyncPool, "give_back", lambda self, lent: give_back(self, lent) if next(numbers) != 50 else None)
+    release, numbers = AsyncPool.release, count(1)
+    patch.setattr(AsyncPool, "release", lambda self, lent: release(self, lent) if next(numbers) != 50 else None)
 
 
 def a_dead_connection_is_not_replaced(patch: Patch) -> None:
@@ -221,12 +221,12 @@ def a_conflict_is_swallowed(patch: Patch) -> None:
 def the_escape_hatch_is_outside_the_transaction(patch: Patch) -> None:
     @contextmanager
     def connection(self: Database) -> Iterator[QueryConnection]:
-        leased = self._pool.lease_live()
+        connection = self._pool.checkout_live()
         try:
-            leased.execute("set lock_timeout = '100ms'")  # it may wait for the transaction that it is in
-            yield leased
+            connection.execute("set lock_timeout = '100ms'")  # it may wait for the transaction that it is in
+            yield connection
         finally:
-            self._pool.give_back(leased)
+            self._pool.release(connection)
 
     patch.setattr(Transactions, "connection", connection)
 

@@ -65,12 +65,12 @@ def assert_holds_all(db: Database) -> None:
     fill(db)
     stats = db.stats().pool
     assert (stats.connections, stats.idle, stats.waiting) == (stats.size, stats.size, 0)
-    leases = [db._pool.lease(timeout=5) for _ in range(stats.size)]
+    leases = [db._pool.checkout(timeout=5) for _ in range(stats.size)]
     with pytest.raises(Unavailable, match="no connection free"):
-        db._pool.lease(timeout=0.05)
+        db._pool.checkout(timeout=0.05)
     assert fetches() == []  # there is no room for one more
     for lease in leases:
-        db._pool.give_back(lease)
+        db._pool.release(lease)
     until_none_fetches()
     assert (db._pool._taken, db._pool._coming) == (stats.size, 0)
 

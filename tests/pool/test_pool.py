@@ -28,9 +28,9 @@ SESSIONS = (
 def test_tasks_that_come_while_the_pool_grows_are_all_served(tomato_url: str) -> None:
     for _ in range(15):
         with connect(tomato_url, pool_size=4) as db, ThreadPoolExecutor(4) as threads, ExitStack() as leases:
-            connections = [task.result(60) for task in [threads.submit(db._pool.lease) for _ in range(4)]]
+            connections = [task.result(60) for task in [threads.submit(db._pool.checkout) for _ in range(4)]]
             for connection in connections:
-                leases.callback(db._pool.give_back, connection)
+                leases.callback(db._pool.release, connection)
             assert len({connection.info.backend_pid for connection in connections}) == 4
             assert db.stats().pool.connections == 4
 
@@ -41,7 +41,7 @@ def test_no_release_is_overlooked_by_tasks_that_join_the_queue(tomato_url: str) 
 
         def use(_: int) -> None:
             for _ in range(500):
-                db._pool.give_back(db._pool.lease())
+                db._pool.release(db._pool.checkout())
 
         sys.setswitchinterval(1e-6)
         try:
@@ -53,20 +53,20 @@ def test_no_release_is_overlooked_by_tasks_that_join_the_queue(tomato_url: str) 
 
 def test_tasks_are_served_in_their_order(tomato_url: str) -> None:
     with connect(tomato_url, pool_size=1) as db:
-        held = db._pool.lease()
+        held = db._pool.checkout()
         served: list[int] = []
 
         def task(n: int) -> None:
-            connection = db._pool.lease()
+            connection = db._pool.checkout()
             served.append(n)
-            db._pool.give_back(connection)
+            db._pool.release(connection)
 
         threads = []
         for n in range(10):
             threads.append(threading.Thread(target=task, args=(n,)))
             threads[-1].start()
             until_waiting(db, n + 1)
-        db._pool.give_back(held)
+        db._pool.release(held)
         for thread in threads:
             thread.join()
     assert served == list(range(10))
@@ -149,7 +149,7 @@ def test_a_server_that_gives_no_connections_is_reported_with_its_reason(
                 sleep(0.005)
             reason = f'allows it no more connections than [0-9]+: .*"{server.info.dbname}" is not currently accepting'
             with pytest.raises(Unavailable, match=reason):
-                db._pool.lease(timeout=0.1)
+                db._pool.checkout(timeout=0.1)
 
 
 def test_a_pool_has_a_connection_at_least(tomato_url: str) -> None:
@@ -186,14 +186,14 @@ def test_a_refusal_that_is_over_is_not_told_any_more(tomato_url: str, server: ps
                 sleep(0.005)
         assert len(waiting.result(60)) == 1
         with db.connection(), pytest.raises(Unavailable, match=r"enlarge the pool or shorten the tasks$"):
-            db._pool.lease(timeout=0)
+            db._pool.checkout(timeout=0)
 
 
 def test_a_connection_that_is_released_just_before_a_task_waits_is_not_overlooked(
     tomato_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with connect(tomato_url, pool_size=1) as db:
-        held = db._pool.lease()
+        held = db._pool.checkout()
         lock = db._pool._lock
 
         class ReleasesOnce:
@@ -205,8 +205,8 @@ def test_a_connection_that_is_released_just_before_a_task_waits_is_not_overlooke
             def __exit__(self, *_: object) -> None:
                 lock.release()
                 monkeypatch.undo()
-                db._pool.give_back(held)
+                db._pool.release(held)
 
         monkeypatch.setattr(db._pool, "_lock", ReleasesOnce())
-        assert db._pool.lease(timeout=5) is held
-        db._pool.give_back(held)
+        assert db._pool.checkout(timeout=5) is held
+        db._pool.release(held)

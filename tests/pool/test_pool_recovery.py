@@ -37,7 +37,7 @@ def test_a_pool_of_one_recovers_after_a_time_without_any_connection(
                 with pytest.raises(Unavailable):
                     db.organizations.create("its session is dead")
                 with pytest.raises(Unavailable, match="no connection free"):
-                    db._pool.lease(timeout=0.05)
+                    db._pool.checkout(timeout=0.05)
                 deadline = monotonic() + 60
                 while not set(threading.enumerate()) <= before:  # somebody still asks for a connection
                     assert monotonic() < deadline
@@ -105,17 +105,17 @@ def test_connections_that_nobody_uses_are_closed_but_one(
 def test_a_task_that_gave_up_as_it_was_served_gets_nothing_of_it_later(tomato_url: str) -> None:
     with connect(tomato_url, pool_size=1) as db, ThreadPoolExecutor(1) as thread:
         pool = db._pool
-        held = pool.lease()
-        waiting = thread.submit(pool.lease)  # the thread has waited and was served before
+        held = pool.checkout()
+        waiting = thread.submit(pool.checkout)  # the thread has waited and was served before
         until_waiting(db)
-        pool.give_back(held)
+        pool.release(held)
         held = waiting.result(60)
         began = threading.Event()
 
         def wait_briefly() -> None:
             began.set()
             with suppress(Unavailable):
-                pool.give_back(pool.lease(timeout=0.3))
+                pool.release(pool.checkout(timeout=0.3))
 
         interval = sys.getswitchinterval()
         sys.setswitchinterval(10)  # so this thread keeps the interpreter while the other one's time runs out
@@ -125,14 +125,14 @@ def test_a_task_that_gave_up_as_it_was_served_gets_nothing_of_it_later(tomato_ur
             over = monotonic() + 0.4
             while monotonic() < over:
                 pass
-            pool.give_back(held)
+            pool.release(held)
         finally:
             sys.setswitchinterval(interval)
         waiting_briefly.result(60)
-        held = pool.lease(timeout=5)
+        held = pool.checkout(timeout=5)
         with pytest.raises(Unavailable, match="no connection free"):
-            thread.submit(pool.lease, 0.1).result(60)
-        pool.give_back(held)
+            thread.submit(pool.checkout, 0.1).result(60)
+        pool.release(held)
 
 
 def test_a_server_that_refuses_connections_for_long_is_still_asked_every_few_seconds(

@@ -171,7 +171,7 @@ def test_a_task_that_waits_too_long_learns_which_queries_hold_the_connections(
     assert "10.0.0.2" not in told
 
 
-def test_more_tasks_than_may_wait_are_turned_away_at_once(tomato_url: str) -> None:
+def test_more_tasks_than_may_wait_are_rejected_at_once(tomato_url: str) -> None:
     with connect(tomato_url, pool_size=1, timeout=10, max_waiting=2) as db, ThreadPoolExecutor(2) as threads:
         with db.connection():
             waiting = [threads.submit(db.organizations.list) for _ in range(2)]

@@ -101,7 +101,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         if cancelled is not None:  # the generator is started nevertheless, since the end of a transaction must be sent
             self._leave()
             raise cancelled
-        late = None if until is None else self._loop.call_later(until.at - monotonic(), self._call_off, ended, until)
+        late = None if until is None else self._loop.call_later(until.at - monotonic(), self._cancel_statement, ended, until)
         try:
             return await ended
         except BaseException:
@@ -172,7 +172,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
         elif not self._ended.cancelled():
             self._ended.exception()  # retrieved, so that asyncio does not log it
 
-    def _call_off(self, ended: "asyncio.Future[Any]", until: Deadline) -> None:
+    def _cancel_statement(self, ended: "asyncio.Future[Any]", until: Deadline) -> None:
         """Cancel a statement whose deadline has passed, like one of a cancelled task."""
         if self._steps is not None and self._ended is ended and not ended.done():
             self._leave()

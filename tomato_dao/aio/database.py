@@ -235,7 +235,7 @@ class AsyncDatabase(AsyncTransactions):
             self._inside()
             if pool.over:
                 raise Unavailable("the database is closed")
-        connection = inside or (await pool.lease() if query.repeatable else await pool.lease_live())
+        connection = inside or (await pool.checkout() if query.repeatable else await pool.checkout_live())
         try:
             return await connection.run(query, values)
         except psycopg.errors.InFailedSqlTransaction as error:
@@ -252,7 +252,7 @@ class AsyncDatabase(AsyncTransactions):
             if inside is None:
                 if not query.reads_only:
                     self._note_writes(connection)
-                pool.give_back(connection)
+                pool.release(connection)
         return await self._run_again(query, values)
 
     async def _was_carried_out(self, connection: AsyncQueryConnection, query: Query) -> bool:
@@ -291,8 +291,8 @@ class AsyncDatabase(AsyncTransactions):
         """Run a query on one connection after the other, since a restart of the server ends all of them."""
         deadline = monotonic() + self._pool.timeout
         for attempts_left in range(self._pool.size, -1, -1):
-            lease = self._pool.lease if query.repeatable else self._pool.lease_live
-            connection = await lease(max(deadline - monotonic(), 0))
+            checkout = self._pool.checkout if query.repeatable else self._pool.checkout_live
+            connection = await checkout(max(deadline - monotonic(), 0))
             try:
                 return await connection.run(query, values)
             except psycopg.Error as error:
@@ -303,7 +303,7 @@ class AsyncDatabase(AsyncTransactions):
             finally:
                 if not query.reads_only:
                     self._note_writes(connection)
-                self._pool.give_back(connection)
+                self._pool.release(connection)
         raise AssertionError("the last attempt returns or raises")
 
 

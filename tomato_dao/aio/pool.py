@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from ..errors import Unavailable
 from ..pool import IDLE_AFTER, LIFETIME
 from ..server import fork
-from ..server.metrics import PoolStats, turned_away
+from ..server.metrics import PoolStats, rejected
 from ..server.notices import PoolName, log_notice
 from ..server.opening import Opening
 from ..sql.adapters import adapt
@@ -151,8 +151,8 @@ class AsyncPool:
             connection.inherited = True
         fork.leave_to_parent(self._all)
 
-    async def lease(self, timeout: float | None = None) -> AsyncQueryConnection:
-        """Check out a connection for the caller alone, until `give_back`.
+    async def checkout(self, timeout: float | None = None) -> AsyncQueryConnection:
+        """Check out a connection for the caller alone, until `release`.
 
         timeout: seconds to wait for one (default: the pool's). Raises Unavailable if none becomes free in time, WrongState in
         another event loop.
@@ -166,18 +166,18 @@ class AsyncPool:
             return self._idle.pop()
         return await self._wait(left(self.timeout if timeout is None else timeout))
 
-    async def lease_live(self, timeout: float | None = None) -> AsyncQueryConnection:
-        """Check out a connection like `lease`, but skip ended sessions: for statements that cannot be repeated."""
-        connection = await self.lease(timeout)
+    async def checkout_live(self, timeout: float | None = None) -> AsyncQueryConnection:
+        """Check out a connection like `checkout`, but skip ended sessions: for statements that cannot be repeated."""
+        connection = await self.checkout(timeout)
         if not connection.has_ended():
             return connection
         deadline = monotonic() + (self.timeout if timeout is None else timeout)
         while connection.has_ended():
-            self.give_back(connection)
-            connection = await self.lease(max(deadline - monotonic(), 0))
+            self.release(connection)
+            connection = await self.checkout(max(deadline - monotonic(), 0))
         return connection
 
-    def give_back(self, connection: AsyncQueryConnection) -> None:
+    def release(self, connection: AsyncQueryConnection) -> None:
         """Release a connection: hand it to the next task, keep it idle, or let psycopg_pool replace it."""
         status = connection.pgconn.transaction_status
         if connection.is_settling or (status != _UNKNOWN and (connection.is_dirty or status != _IDLE)):
@@ -236,7 +236,7 @@ class AsyncPool:
             raise Unavailable("the database is closed")
         waiting = len(self._waiters)
         if waiting >= self._opening.max_waiting:
-            raise self._turn_away(self._opening.full(waiting))
+            raise self._reject(self._opening.full(waiting))
         began = monotonic()
         waiter = _Waiter(self._loop.create_future(), began + timeout)
         self._waiters.append(waiter)
@@ -251,7 +251,7 @@ class AsyncPool:
                 with suppress(ValueError):
                     self._waiters.remove(waiter)
             elif waiter.given.exception() is None:
-                self.give_back(waiter.given.result())
+                self.release(waiter.given.result())
             raise
         connection.counts.waits += 1
         connection.counts.waited += (waited := monotonic() - began)
@@ -271,7 +271,7 @@ class AsyncPool:
         now = monotonic()
         for waiter in [waiter for waiter in self._waiters if waiter.deadline <= now]:
             self._waiters.remove(waiter)
-            self._refuse(waiter, self._turn_away("no connection free in time"))
+            self._refuse(waiter, self._reject("no connection free in time"))
         if self._waiters:
             self._expire_at(min(waiter.deadline for waiter in self._waiters))
 
@@ -279,12 +279,12 @@ class AsyncPool:
         if not waiter.given.done():
             waiter.given.set_exception(refusal)
 
-    def _turn_away(self, how: str) -> Unavailable:
+    def _reject(self, how: str) -> Unavailable:
         """Count a rejected task and return its error."""
-        self.counts.turned_away += 1
+        self.counts.rejected += 1
         idle = list(self._idle)
         busy = [c for c in self._open_now() if c not in idle]
-        return turned_away(how, self.size, busy, len(self._open_now()), len(self._waiters), self._name.refusal)
+        return rejected(how, self.size, busy, len(self._open_now()), len(self._waiters), self._name.refusal)
 
     def _grow(self) -> None:
         """Request a connection for each waiting task, up to the pool's size.
@@ -316,7 +316,7 @@ class AsyncPool:
             if connection is None:
                 self._taken -= 1
         if connection is not None:
-            self.give_back(connection)
+            self.release(connection)
 
     async def _recover(self, connection: AsyncQueryConnection) -> None:
         """Recover a connection after its task was cancelled, and release it. If that fails, close it."""
@@ -339,7 +339,7 @@ class AsyncPool:
             raise
         if connection.pgconn.transaction_status != _IDLE or connection.is_dirty:
             connection.end()
-        self.give_back(connection)
+        self.release(connection)
 
     def _open_now(self) -> list[AsyncQueryConnection]:
         return [connection for connection in self._all if not connection.closed]
@@ -360,7 +360,7 @@ class AsyncPool:
         waits, waited = self.counts.waits()
         kept = self._pool.get_stats()["pool_available"] if self._pool is not None else 0
         idle = min(len(self._idle) + kept, connections)
-        return PoolStats(self.size, connections, idle, len(self._waiters), waits, waited, self.counts.turned_away)
+        return PoolStats(self.size, connections, idle, len(self._waiters), waits, waited, self.counts.rejected)
 
     def _return(self, connections: Sequence[AsyncQueryConnection]) -> None:
         """Return connections to psycopg_pool, which replaces broken and expired ones."""

@@ -89,7 +89,7 @@ class AsyncReplicas(Readings):
         self, replica: _Replica, pool: AsyncPool, after: Position, deadline: float, query: Query, values: Sequence[object]
     ) -> object:
         try:
-            connection = await pool.lease(max(deadline - monotonic(), 0))
+            connection = await pool.checkout(max(deadline - monotonic(), 0))
         except Unavailable:
             return UNSERVED
         try:
@@ -99,7 +99,7 @@ class AsyncReplicas(Readings):
             if (connection.ended(error) or connection.closed) and not isinstance(error, DeadlinePassed):
                 self._leave_out(replica, error)
         finally:
-            pool.give_back(connection)
+            pool.release(connection)
         return UNSERVED
 
     async def _is_so_far(self, replica: _Replica, connection: AsyncQueryConnection, after: Position, deadline: float) -> bool:
@@ -148,11 +148,11 @@ async def _open(replica: _Replica) -> bool:
     pool = None
     try:
         pool = await replica.open()
-        connection = await pool.lease()
+        connection = await pool.checkout()
         try:
             position = await _position(connection)
         finally:
-            pool.give_back(connection)
+            pool.release(connection)
         if position is not None:
             replica.position, replica.pool, pool = position, pool, None
             return True

@@ -161,9 +161,9 @@ class AsyncTransactions(AsyncCommitting):
         return local.connection
 
     async def _begin(self, stack: AsyncExitStack, isolation: IsolationLevel | None, read_only: bool) -> AsyncQueryConnection:
-        """Return a leased connection in a transaction; the stack ends both. A dead connection is replaced by another."""
+        """Return a checked-out connection in a transaction; the stack ends both. A dead connection is replaced by another."""
         for attempts_left in range(self._pool.size + 1, -1, -1):
-            connection = await self._pool.lease()
+            connection = await self._pool.checkout()
             async with AsyncExitStack() as attempt:
                 attempt.callback(self._end, connection)
                 attempt.enter_context(_our_errors(connection))
@@ -189,7 +189,7 @@ class AsyncTransactions(AsyncCommitting):
             connection.failure = ""
         else:  # the end of the transaction was interrupted
             connection.abandon()
-        self._pool.give_back(connection)
+        self._pool.release(connection)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
@@ -204,7 +204,7 @@ class AsyncTransactions(AsyncCommitting):
         if inside is not None:
             yield inside
             return
-        connection = await self._pool.lease_live()
+        connection = await self._pool.checkout_live()
         try:
             yield connection
         finally:
@@ -212,7 +212,7 @@ class AsyncTransactions(AsyncCommitting):
             try:
                 await connection.clean()
             finally:
-                self._pool.give_back(connection)
+                self._pool.release(connection)
 
 
 @contextmanager

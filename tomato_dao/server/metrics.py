@@ -50,7 +50,7 @@ def holders(connections: Iterable[QueryRunner]) -> str:
     return f" ({told})" if told else ""
 
 
-def turned_away(how: str, size: int, busy: Sequence[QueryRunner], connections: int, waiting: int, refusal: str) -> Unavailable:
+def rejected(how: str, size: int, busy: Sequence[QueryRunner], connections: int, waiting: int, refusal: str) -> Unavailable:
     """Return the error of a rejected task.
 
     how: the reason. busy: the connections in use. connections: the number of open connections. waiting: the number of waiting

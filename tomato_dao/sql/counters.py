@@ -68,7 +68,7 @@ class AllCounts:
     """The counters of all connections that a pool has had."""
 
     def __init__(self) -> None:
-        self.turned_away = 0
+        self.rejected = 0
         self._all: list[ConnectionCounts] = []
         self._free: list[ConnectionCounts] = []
 

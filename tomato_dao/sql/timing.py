@@ -121,9 +121,9 @@ class TimedConnection(psycopg.Connection[TupleRow]):
         try:
             return _wait(self, _until(gen, current.at), max(min(interval, current.at - now), 0))
         except _LateError:
-            return self._call_off(gen, current)
+            return self._cancel_statement(gen, current)
 
-    def _call_off(self, gen: PQGen[Result], passed: Deadline) -> Result:
+    def _cancel_statement(self, gen: PQGen[Result], passed: Deadline) -> Result:
         """Cancel the statement. Return its result if it arrives nevertheless. Raises DeadlinePassed."""
         try:
             if not capabilities.has_cancel_safe():  # libpq before 17 has no timeout for this
