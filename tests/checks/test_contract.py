@@ -17,7 +17,7 @@ from checks.described import Described, Refused, describe, schema_connection
 from checks.migration_lint import findings as lint
 from tests.conftest import CHECKOUT
 from tomato_dao.database import QUERIES
-from tomato_dao.ops import embedded
+from tomato_dao.ops.embedded_server import default_data_dir
 from tomato_dao.sql.query_files import load
 from tomato_dao.sql.rows import Row
 
@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         environment = {
             **os.environ,
             "PYTHONPATH": str(copy),
-            "TOMATO_DATA_DIR": str(embedded.default_data_dir()),
+            "TOMATO_DATA_DIR": str(default_data_dir()),
             "MYPY_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "mypy"),
         }
         command = [sys.executable, "-m", f"checks.{module}", *arguments]

@@ -17,7 +17,7 @@ import tomato_dao
 from tests.conftest import acting_as
 from tests.helpers.transfer_cases import by_hand, organization
 from tomato_dao import Database, NotAllowed, TomatoError, Unavailable, connect
-from tomato_dao.ops import embedded
+from tomato_dao.ops import embedded, embedded_server
 from tomato_dao.ops.backup import back_up
 from tomato_dao.ops.databases import create_database
 from tomato_dao.ops.private import make_private
@@ -130,7 +130,7 @@ def test_a_user_who_may_not_create_a_database_learns_who_can_and_how(tomato_url:
 
 def test_a_data_directory_that_cannot_be_written_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(embedded, "ROOT_HOME", tmp_path / "file" / "home")
+    monkeypatch.setattr(embedded_server, "ROOT_HOME", tmp_path / "file" / "home")
     with pytest.raises(Unavailable, match=r"^the embedded server can't write .*/file.*: Not a directory; .* in DATABASE_URL$"):
         embedded.start(tmp_path / "file" / "var")
 

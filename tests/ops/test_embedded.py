@@ -19,8 +19,9 @@ import pytest
 
 from tests.conftest import CHECKOUT
 from tomato_dao import Unavailable, WrongSchema
-from tomato_dao.ops import embedded, embedded_command, programs
+from tomato_dao.ops import embedded, embedded_command, embedded_server, programs
 from tomato_dao.ops.databases import create_database
+from tomato_dao.ops.embedded_server import MEMORY, SOCKET_NAME, EmbeddedServer, tests_dir
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +77,7 @@ def test_it_keeps_its_data_when_stopped(made: Path) -> None:
 
 def test_only_its_user_can_enter_data_and_socket(made: Path) -> None:
     embedded.start(made)
-    server = embedded._Server.of(made)
+    server = EmbeddedServer.of(made)
     for private in (server.data, server.socket_dir()):
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
     assert stat.S_IMODE(made.stat().st_mode) == 0o755
@@ -88,7 +89,7 @@ def test_a_path_that_is_too_long_for_a_socket_works(tmp_path: Path) -> None:
     try:
         url = embedded.start(deep)
         assert answers(url)
-        assert len(os.fsencode(embedded._Server.of(deep).socket_dir() / embedded._SOCKET_NAME)) <= 107
+        assert len(os.fsencode(EmbeddedServer.of(deep).socket_dir() / SOCKET_NAME)) <= 107
     finally:
         embedded.remove(deep)
 
@@ -96,7 +97,7 @@ def test_a_path_that_is_too_long_for_a_socket_works(tmp_path: Path) -> None:
 def test_a_data_directory_of_another_major_version_is_named(made: Path) -> None:
     embedded.start(made)
     embedded.stop(made)
-    version = embedded._Server.of(made).data / "PG_VERSION"
+    version = EmbeddedServer.of(made).data / "PG_VERSION"
     version.write_text("16\n")
     with pytest.raises(WrongSchema, match=r"is of PostgreSQL 16, the embedded server is 18"):
         embedded.start(made)
@@ -104,7 +105,7 @@ def test_a_data_directory_of_another_major_version_is_named(made: Path) -> None:
 
 
 def test_a_start_that_was_killed_halfway_is_made_good(data_dir: Path) -> None:
-    server = embedded._Server.of(data_dir)
+    server = EmbeddedServer.of(data_dir)
     half = server.home / "data.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
@@ -112,7 +113,7 @@ def test_a_start_that_was_killed_halfway_is_made_good(data_dir: Path) -> None:
 
 
 def test_a_socket_directory_of_somebody_else_is_refused(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = embedded._Server.of(data_dir)
+    server = EmbeddedServer.of(data_dir)
     server.home.mkdir(parents=True)
     (server.home / "run").mkdir()
     (server.home / "run").chmod(0o777)
@@ -122,10 +123,10 @@ def test_a_socket_directory_of_somebody_else_is_refused(data_dir: Path, monkeypa
 
 def test_a_server_whose_socket_was_tidied_away_is_found_again(made: Path) -> None:
     url = embedded.start(made)
-    shutil.rmtree(embedded._Server.of(made).socket_dir())
+    shutil.rmtree(EmbeddedServer.of(made).socket_dir())
     assert embedded.start(made) == url
     assert answers(url)
-    shutil.rmtree(embedded._Server.of(made).socket_dir())
+    shutil.rmtree(EmbeddedServer.of(made).socket_dir())
     assert embedded.stop(made)
 
 
@@ -192,14 +193,14 @@ def url_of(process: "subprocess.Popen[str]") -> str:
 
 
 @pytest.fixture
-def for_tests(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[embedded._Server]:
+def for_tests(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedServer]:
     """Provide the tests' server of that data directory."""
     monkeypatch.setenv("TOMATO_DATA_DIR", str(data_dir))
-    yield embedded._Server.of(embedded.tests_dir())
-    embedded.remove(embedded.tests_dir())
+    yield EmbeddedServer.of(tests_dir())
+    embedded.remove(tests_dir())
 
 
-def test_the_last_who_uses_the_tests_server_removes_it(data_dir: Path, for_tests: embedded._Server) -> None:
+def test_the_last_who_uses_the_tests_server_removes_it(data_dir: Path, for_tests: EmbeddedServer) -> None:
     with user(data_dir) as first, user(data_dir) as second:
         url = url_of(first)
         assert url_of(second) == url
@@ -211,7 +212,7 @@ def test_the_last_who_uses_the_tests_server_removes_it(data_dir: Path, for_tests
     assert not for_tests.running()
 
 
-def test_leftovers_of_killed_tests_are_used_and_removed_by_the_next(data_dir: Path, for_tests: embedded._Server) -> None:
+def test_leftovers_of_killed_tests_are_used_and_removed_by_the_next(data_dir: Path, for_tests: EmbeddedServer) -> None:
     with user(data_dir) as first, user(data_dir) as second:
         url = url_of(first)
         url_of(second)
@@ -223,7 +224,7 @@ def test_leftovers_of_killed_tests_are_used_and_removed_by_the_next(data_dir: Pa
     assert not for_tests.data.exists()
 
 
-def test_data_of_a_killed_tests_server_is_made_anew(data_dir: Path, for_tests: embedded._Server) -> None:
+def test_data_of_a_killed_tests_server_is_made_anew(data_dir: Path, for_tests: EmbeddedServer) -> None:
     with user(data_dir) as first:
         with psycopg.connect(url_of(first).replace("/tomato?", "/postgres?"), autocommit=True) as connection:
             connection.execute("create database kept")
@@ -238,18 +239,18 @@ def test_data_of_a_killed_tests_server_is_made_anew(data_dir: Path, for_tests: e
 
 @pytest.mark.parametrize("room", [0, 2**62])
 def test_the_data_of_tests_is_in_memory_where_there_is_room(
-    data_dir: Path, for_tests: embedded._Server, monkeypatch: pytest.MonkeyPatch, room: int
+    data_dir: Path, for_tests: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    monkeypatch.setattr(embedded, "_ROOM", room)
+    monkeypatch.setattr(embedded_server, "_ROOM", room)
     with embedded.started_for_tests() as url:
         assert answers(url)
         data = for_tests.data.resolve()
-        assert data.is_relative_to(embedded._MEMORY) == (room == 0)
+        assert data.is_relative_to(MEMORY) == (room == 0)
     assert not data.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what is somebody else's")
-def test_data_of_another_user_in_memory_are_left_alone(data_dir: Path, for_tests: embedded._Server, tmp_path: Path) -> None:
+def test_data_of_another_user_in_memory_are_left_alone(data_dir: Path, for_tests: EmbeddedServer, tmp_path: Path) -> None:
     with user(data_dir) as first:
         url_of(first)
         planted = for_tests.data.resolve()

@@ -21,6 +21,7 @@ from tests.ops.test_embedded import answers
 from tomato_dao import Unavailable
 from tomato_dao.ops import embedded, programs
 from tomato_dao.ops.databases import create_database
+from tomato_dao.ops.embedded_server import EmbeddedServer
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +46,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 def process_of(data_dir: Path) -> int:
-    return int((embedded._Server.of(data_dir).data / "postmaster.pid").read_text().split()[0])
+    return int((EmbeddedServer.of(data_dir).data / "postmaster.pid").read_text().split()[0])
 
 
 def kill(process: int) -> None:
@@ -79,7 +80,7 @@ def test_a_killed_server_that_nobody_reaps_is_replaced_at_once(data_dir: Path) -
 
 def test_a_process_that_has_the_number_of_the_last_server_keeps_none_from_starting(data_dir: Path) -> None:
     url = embedded.start(data_dir)
-    file = embedded._Server.of(data_dir).data / "postmaster.pid"
+    file = EmbeddedServer.of(data_dir).data / "postmaster.pid"
     text = file.read_text()
     embedded.stop(data_dir)
     file.write_text(text.replace(text.split()[0], str(os.getpid()), 1))
@@ -88,7 +89,7 @@ def test_a_process_that_has_the_number_of_the_last_server_keeps_none_from_starti
     assert answers(embedded.start(data_dir))
     # The message quotes this start's log, not an earlier one's.
     embedded.stop(data_dir)
-    server = embedded._Server.of(data_dir)
+    server = EmbeddedServer.of(data_dir)
     with (server.home / "run" / "log").open("a") as log:
         log.write("FATAL: yesterday\n")
     with (server.data / "postgresql.conf").open("a") as configuration:

@@ -9,6 +9,7 @@ import pytest
 from tests.fixtures.operations import organizations
 from tomato_dao import connect
 from tomato_dao.ops import backup, embedded
+from tomato_dao.ops.embedded_server import EmbeddedServer
 from tomato_dao.ops.migrate import migrate
 from tomato_dao.ops.restore import restore
 from tomato_dao.ops.roles import make_roles
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(params=["LATIN1", pytest.param("SQL_ASCII", marks=pytest.mark.long)])
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Provide the URL of a database that is not there yet, in a cluster of that encoding."""
-    server = embedded._Server.of(tmp_path / "cluster")
+    server = EmbeddedServer.of(tmp_path / "cluster")
     with server.lock():
         server._private(server.data)
         server.initdb(server.data, f"--encoding={request.param}", "--locale=C", "--no-sync")

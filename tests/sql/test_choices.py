@@ -1,9 +1,7 @@
-"""Optional parameters and orders of query files: what the loader refuses, what variants are, and the rows that they return."""
+"""Optional parameters and orders of query files: what the loader refuses, and the texts of variants."""
 
 import re
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass
 from inspect import Parameter
 from pathlib import Path
 from threading import Barrier
@@ -11,35 +9,14 @@ from typing import Any
 
 import aiosql
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tomato_dao import Database, InvalidValue
+from tests.helpers.choice_cases import DUMPS, Read
+from tomato_dao import InvalidValue
 from tomato_dao.errors import QueryFileError
 from tomato_dao.sql.binding import bound
 from tomato_dao.sql.choices import Choices, Null
 from tomato_dao.sql.query import Query
-from tomato_dao.sql.query_files import load
-from tomato_dao.sql.statements import QueryConnection
 
-Read = Callable[[str], Query]
-
-DUMPS = """-- name: list(group_id, source, available, after_at, after_source, after_id, limit)
--- optional: group_id, source, available, after_at, after_source, after_id
--- order: newest = d.at desc, d.source desc, d.dump_id desc
--- order: source = d.source, d.dump_id
--- Dumps, filtered and in one of two orders.
-select d.at, d.source, d.dump_id
-from dumps d
-where true
-  and d.group_id = :group_id -- if: group_id
-  and d.source = :source -- if: source
-  and d.available = :available -- if: available
-  and (d.at, d.source, d.dump_id) < (:after_at, :after_source, :after_id) -- after: newest
-  and (d.source, d.dump_id) > (:after_source, :after_id) -- after: source
-order by d.at desc, d.source desc, d.dump_id desc -- order
-limit :limit;
-"""
 NESTED = """-- name: list(a, b)
 -- optional: a, b
 select t.x
@@ -48,18 +25,6 @@ where true
   and t.a = :a -- if: a
   and t.b > :b -- if: a, b
 """
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Read:
-    """Loads a file things.sql of one query."""
-
-    def read_text(text: str) -> Query:
-        (tmp_path / "things.sql").write_text(text, "utf-8")
-        (query,) = load(tmp_path).values()
-        return query
-
-    return read_text
 
 
 def choices_of(query: Query) -> Choices:
@@ -334,131 +299,3 @@ def test_comments_that_are_no_marks_stay(read: Read) -> None:
     query = read("-- name: list(a)\nselect 1 -- if so\n, :a -- order of things\n, 2 -- after all\n")
     assert query.choices is None
     assert query.sql == "select /* things.list */ 1 -- if so\n, $1 -- order of things\n, 2 -- after all"
-
-
-@dataclass(frozen=True)
-class Dump:
-    """A row of the tests' table."""
-
-    at: int
-    source: str
-    dump_id: str
-    group_id: str | None
-    available: bool
-
-
-@pytest.fixture(scope="module")
-def dumps(lasting: Database) -> Iterator[QueryConnection]:
-    """Provide a connection with a table of dumps, which is gone afterwards."""
-    with lasting.connection() as connection:
-        assert isinstance(connection, QueryConnection)
-        connection.execute(
-            'create temp table dumps (at int8, source text collate "C", dump_id text collate "C", group_id text,'
-            " available bool, primary key (source, dump_id))"
-        )
-        yield connection
-
-
-@pytest.fixture(scope="module")
-def listed(dumps: QueryConnection, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[tuple[int, str, str]]]:
-    """Provide the function that a DAO would have for the query on that table."""
-    directory = tmp_path_factory.mktemp("queries")
-    (directory / "things.sql").write_text(DUMPS)
-    rows: Callable[..., list[tuple[int, str, str]]] = bound(load(directory), dumps.run, "things").list
-    return rows
-
-
-ROWS = st.lists(
-    st.builds(
-        Dump,
-        at=st.integers(0, 3),
-        source=st.sampled_from(["a", "B", "c"]),
-        dump_id=st.sampled_from(["1", "2", "3"]),
-        group_id=st.sampled_from(["g", "h", None]),
-        available=st.booleans(),
-    ),
-    unique_by=lambda dump: (dump.source, dump.dump_id),
-    max_size=9,
-)
-FILTERS = st.fixed_dictionaries(
-    {},
-    optional={
-        "group_id": st.sampled_from(["g", "h", "x", None]),
-        "source": st.sampled_from(["a", "B", "x", None]),
-        "available": st.sampled_from([True, False, None]),
-    },
-)
-KEYS: dict[str, Callable[[Dump], tuple[object, ...]]] = {
-    "newest": lambda d: (d.at, d.source, d.dump_id),
-    "source": lambda d: (d.source, d.dump_id),
-}
-
-
-@pytest.mark.slow
-@settings(max_examples=60, deadline=None)
-@given(rows=ROWS, filters=FILTERS, order=st.sampled_from(["newest", "source"]), page=st.integers(1, 4))
-def test_rows_are_those_of_a_plain_filter_and_sort(
-    dumps: QueryConnection, listed: Callable[..., list[tuple[int, str, str]]], rows: list[Dump], filters: dict[str, Any],
-    order: str, page: int,
-) -> None:  # fmt: skip
-    dumps.execute("truncate dumps")
-    dumps.cursor().executemany("insert into dumps values (%s, %s, %s, %s, %s)", [astuple(row) for row in rows])
-    wanted = [d for d in rows if all(getattr(d, name) == value for name, value in filters.items() if value is not None)]
-    wanted.sort(key=KEYS[order], reverse=order == "newest")
-    keys = [(d.at, d.source, d.dump_id) for d in wanted]
-    assert listed(100, order=order, **filters) == keys
-    found: list[tuple[int, str, str]] = []
-    while rest := listed(page, order=order, **filters, **_after(found)):
-        found += rest
-        assert len(found) <= len(keys)
-    assert found == keys
-
-
-def _after(found: list[tuple[int, str, str]]) -> dict[str, object]:
-    """Return the parameters that continue after the last row; none at first."""
-    return dict(zip(("after_at", "after_source", "after_id"), found[-1], strict=True)) if found else {}
-
-
-def test_each_variant_is_a_prepared_statement_with_its_name(
-    dumps: QueryConnection, listed: Callable[..., list[tuple[int, str, str]]]
-) -> None:
-    before = dumps.execute("select count(*) from pg_prepared_statements").fetchone()
-    for source in ("a", "b", "c"):
-        listed(1, source=source, order="source")
-        listed(1, group_id="g", available=True)
-    shown = "select count(*) filter (where statement like %s), count(*) from pg_prepared_statements"
-    for name in ("things.list[source,source]", "things.list[group_id,available,newest]"):
-        row = dumps.execute(shown, [f"select /* {name} */ %"]).fetchone()
-        assert row
-        assert row[0] == 1
-        assert before
-        assert row[1] <= before[0] + 2
-    tallies = {query.name: tally.calls for query, tally in dumps.counts.tallies.items()}
-    assert tallies["things.list[source,source]"] >= 3
-
-
-def test_a_null_is_asked_for_where_a_parameter_may_be_null(dumps: QueryConnection, read: Read) -> None:
-    dumps.execute("truncate dumps")
-    dumps.execute("insert into dumps values (1, 'a', '1', null, true), (1, 'a', '2', 'g', true)")
-    query = read(
-        "-- name: list(group_id)\n-- optional: group_id\n-- nullable: group_id\nselect d.dump_id from dumps d\n"
-        "where d.group_id is not distinct from :group_id -- if: group_id\norder by d.dump_id"
-    )
-    listed = bound({query.name: query}, dumps.run, "things").list
-    assert [listed(), listed(group_id=None), listed(group_id="g"), listed(group_id=Null)] == [["1", "2"]] * 2 + [["2"], ["1"]]
-
-
-def test_a_null_is_refused_where_a_parameter_may_not_be_null(listed: Callable[..., list[tuple[int, str, str]]]) -> None:
-    with pytest.raises(InvalidValue, match="thing: group_id: None does not fit text"):
-        listed(1, group_id=Null)
-
-
-@pytest.mark.parametrize("kind", ["^", "$"])
-def test_a_query_of_one_row_may_have_choices(dumps: QueryConnection, read: Read, kind: str) -> None:
-    query = read(
-        f"-- name: get(x){kind}\n-- optional: x\nselect v from (values ('a')) t (v)\nwhere true\n  and v = :x -- if: x\n"
-    )
-    get = bound({query.name: query}, dumps.run, "things").get
-    assert get() == get(x="a") == "a"
-    if kind == "^":
-        assert get(x="b") is None

@@ -22,8 +22,9 @@ from ..server.session import CATALOG_PATH, SCHEMA
 from ..server.target import Target, target_of
 from ..transfer import limits
 from ..transfer.files import abandoned, alone_in, hold
-from . import distributed, embedded, programs
+from . import distributed, programs
 from .cli import Parser
+from .embedded_server import default_data_dir
 from .private import make_private
 from .urls import owner_url
 
@@ -130,7 +131,7 @@ def unfinished() -> list[Path]:
 def backup_directory() -> Path:
     """Return the directory of backups: BACKUP_DIR, else backups/ beside the embedded server's data."""
     given = os.environ.get("BACKUP_DIR")
-    return Path(given) if given else embedded.default_data_dir() / "backups"
+    return Path(given) if given else default_data_dir() / "backups"
 
 
 def holds_rows(connection: psycopg.Connection) -> bool:

@@ -15,6 +15,7 @@ from ..server.probe import maintenance, probe
 from ..server.target import target_of
 from . import embedded, programs
 from .cli import Parser
+from .embedded_server import tests_dir
 
 _ACTIONS = {
     "start": "start it, unless it is running, and print its URL",
@@ -41,12 +42,12 @@ def main(prog: str, arguments: Sequence[str]) -> None:
     if action == "start":
         print(embedded.start())
     elif action == "stop":
-        embedded.stop(embedded.tests_dir())
+        embedded.stop(tests_dir())
         print("stopped the embedded server" if embedded.stop() else "the embedded server was not running")
     elif action == "status":
         sys.exit(0 if _print_status() else 1)
     else:
-        embedded.remove(embedded.tests_dir())
+        embedded.remove(tests_dir())
         embedded.remove()
         print("removed the embedded server and its data")
 
