@@ -40,7 +40,7 @@ def test_connect_refuses_parameters_that_can_not_be(tomato_url: str, name: str, 
         assert len(str(refused.value)) < 200
 
 
-def test_a_statement_timeout_that_is_almost_none_is_not_none(tomato_url: str) -> None:
+def test_a_statement_timeout_below_a_millisecond_is_one_millisecond(tomato_url: str) -> None:
     with connect(tomato_url, pool_size=1, statement_timeout=0.0001) as db, db.connection() as connection:
         assert connection.execute("show statement_timeout").fetchone() == ("1ms",)
 

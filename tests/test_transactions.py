@@ -24,7 +24,7 @@ def test_a_transaction_commits_all_of_its_calls(db: Database, server: psycopg.Co
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt(), NotFound("x")], ids=repr)
-def test_whatever_leaves_a_transaction_rolls_it_back(lasting: Database, error: BaseException) -> None:
+def test_any_exception_that_leaves_a_transaction_rolls_it_back(lasting: Database, error: BaseException) -> None:
     def fail() -> None:
         with lasting.transaction():
             lasting.organizations.create("lost")

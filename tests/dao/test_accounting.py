@@ -240,7 +240,7 @@ def roll_up_history(db: Database, server: psycopg.Connection, start: datetime, s
     assert (again.written, again.pruned, again.late) == (0, 0, 0)
 
 
-def test_a_run_that_a_worker_left_unfinished_is_gone_on_with(db: Database, server: psycopg.Connection) -> None:
+def test_an_unfinished_run_of_another_worker_is_continued(db: Database, server: psycopg.Connection) -> None:
     testbed, now = Lab(db), STARTS[1]
     testbed.aggregate(now - WINDOW)
     in_small_parts(server, 5)

@@ -206,7 +206,7 @@ def test_reported_attributes_count_before_requested_ones(db: Database, world: Wo
     assert topology["connections"][0]["attrs"] == {**EMULATION, **turned, "_x": 3, "to_do": 7}
 
 
-def test_a_host_component_of_any_attrs_is_no_hindrance(db: Database, world: World) -> None:
+def test_an_export_ignores_the_attrs_of_host_components(db: Database, world: World) -> None:
     made = db.topologies.import_(export_of(element(1, "udp_endpoint", name="a")), owner_id=world.user.id)
     id = made.element_ids[1]
     there = db.host_elements.create(world.host.id, 1, element_id=id, type="x", state="started", attrs={"attrs": [1]})

@@ -200,7 +200,7 @@ def for_tests(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Embed
     embedded.remove(tests_dir())
 
 
-def test_the_last_who_uses_the_tests_server_removes_it(data_dir: Path, for_tests: EmbeddedServer) -> None:
+def test_the_last_user_of_the_tests_server_removes_it(data_dir: Path, for_tests: EmbeddedServer) -> None:
     with user(data_dir) as first, user(data_dir) as second:
         url = url_of(first)
         assert url_of(second) == url
@@ -298,7 +298,7 @@ def test_status_says_if_the_server_runs_and_where(made: Path) -> None:
     assert url in stopped.stdout
 
 
-def test_status_makes_nothing(tmp_path: Path) -> None:
+def test_status_creates_nothing(tmp_path: Path) -> None:
     done = command(tmp_path / "data", "status")
     assert (done.returncode, done.stdout.splitlines()[0]) == (1, "not running, without data so far")
     assert not (tmp_path / "data").exists()

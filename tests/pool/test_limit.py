@@ -235,7 +235,7 @@ def test_connect_waits_for_a_server_at_its_limit(limited_url: str, caplog: pytes
     assert "(trying again for 30 s)" in caplog.text
 
 
-def test_connect_says_why_when_its_time_is_over(limited_url: str) -> None:
+def test_connect_gives_the_reason_after_its_timeout(limited_url: str) -> None:
     with full(limited_url), pytest.raises(Unavailable, match=r"can't connect to .*connection slots"):
         connect(as_plain(limited_url), timeout=0.2)
 

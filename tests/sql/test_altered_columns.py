@@ -121,7 +121,7 @@ def test_a_column_of_another_kind_takes_its_values_at_once(
         assert run(db, write, ["b"]) == [["b"]]
 
 
-def test_a_statement_of_a_type_that_was_made_anew_works(
+def test_a_statement_of_a_recreated_type_works(
     tomato_url: str, server: psycopg.Connection, tmp_path: Path, prepare: bool
 ) -> None:
     server.execute("create type mood as enum ('sad')")

@@ -280,7 +280,7 @@ def test_a_parameter_may_have_any_name(read: Read) -> None:
     assert list(variant.parameters) == list(values) == names[5:] + names[:5]
 
 
-def test_half_a_place_to_continue_after_is_refused(read: Read) -> None:
+def test_a_part_of_the_parameters_to_continue_after_is_refused(read: Read) -> None:
     choices = choices_of(read(DUMPS))
     with pytest.raises(InvalidValue, match="needs after_at, after_source and after_id together: after_at is missing"):
         choices.choose([1], "newest", {"after_source": "s", "after_id": "x"})

@@ -114,7 +114,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
 
     def _on_readable(self) -> None:
         if self._steps is None:
-            self._hear()
+            self._process_message()
         else:
             self._go_on(_CAN_READ)
 
@@ -148,7 +148,7 @@ class AsyncQueryConnection(QueryRunner, psycopg.AsyncConnection[TupleRow]):
                 self._look_for_room(wants)
         _turn_began = monotonic()
 
-    def _hear(self) -> None:
+    def _process_message(self) -> None:
         """Process an unsolicited message of the server: a notice, a notification, or the end of the session."""
         with suppress(psycopg.Error):
             self.pgconn.consume_input()

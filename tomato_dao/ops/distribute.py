@@ -156,5 +156,5 @@ def main(prog: str, arguments: Sequence[str]) -> None:
 
 def _number(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _MOST_SHARDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST_SHARDS}")
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {_MOST_SHARDS}, not {text!r}")
     return int(text)

@@ -103,7 +103,7 @@ def check_citus(connection: psycopg.Connection) -> list[str]:
             raise Unavailable(f"the worker {printable(host)}:{port} does not answer: {one_line(said)}")
     if others := [name for (name,) in connection.execute(_OTHERWISE, [list(TABLES), KEY])]:
         raise WrongState(
-            f"Citus has other tables, or has them otherwise: {printable(', '.join(others))}; undistribute_table(…) brings "
+            f"Citus distributes other tables, or these by another column: {printable(', '.join(others))}; undistribute_table(…) brings "
             "them back"
         )
     return [f"{host}:{port}" for host, port, _ in found]
@@ -129,7 +129,7 @@ def dump_options(connection: psycopg.Connection) -> list[str]:
     return [f"--extension={name}" for (name,) in names]
 
 
-def bring_here(connection: psycopg.Connection) -> bool:
+def bring_to_coordinator(connection: psycopg.Connection) -> bool:
     """Convert a restored database with distributed usage records to a single server. Return whether it had them.
 
     Runs in the caller's transaction. Raises WrongSchema if the schema is not this code's.

@@ -114,7 +114,7 @@ def restore(file: Path, url: str | None = None, *, end_sessions: bool = False) -
                     give_to_owner(restored)
                     with restored.transaction():
                         limits.lift(restored)
-                        if distributed.bring_here(restored):
+                        if distributed.bring_to_coordinator(restored):
                             logger.warning(_WAS_DISTRIBUTED, command_line("distribute"))
                         restored.execute("analyze")
                 return _swap(url, server, name, fresh, end_sessions=end_sessions)

@@ -43,9 +43,9 @@ class Committer(_Base):
         self.asks_id = False
         self.ask_behind = b""
         self._beside: dict[bytes, bytes] = {}  # the names of the prepared statements that are sent with commits
-        self.begin_anew()
+        self.reset_commit()
 
-    def begin_anew(self, state: CommitState = "") -> None:
+    def reset_commit(self, state: CommitState = "") -> None:
         """Reset the state of the last commit."""
         self.told_behind: bytes | None = None
         self.transaction_id: int | None = None
@@ -54,7 +54,7 @@ class Committer(_Base):
 
     def _exec_command(self, command: Any, *args: Any, **kwargs: Any) -> PQGen[PGresult | None]:
         """Override psycopg's method that begins and ends transactions: psycopg 3.2 and 3.3 have no public one."""
-        self.begin_anew()
+        self.reset_commit()
         if command != b"COMMIT" or self._pipeline:
             result: PGresult | None = yield from super()._exec_command(command, *args, **kwargs)
             return result
@@ -84,7 +84,7 @@ class Committer(_Base):
             elif not _ends_session(committed):
                 self.commit_state = "failed"
             if behind:
-                yield from self._hear_behind(behind)
+                yield from self._read_after_commit(behind)
             else:
                 yield from self._next_result()  # the result of the Sync
         finally:
@@ -144,7 +144,7 @@ class Committer(_Base):
                 self.commit_state = "failed"
                 yield from self._next_result()
             if behind:
-                yield from self._hear_behind(behind)
+                yield from self._read_after_commit(behind)
         finally:
             self._leave_pipeline()
         return told
@@ -171,7 +171,7 @@ class Committer(_Base):
         self.commit_state = "sent"
         yield from send(self.pgconn)
 
-    def _hear_behind(self, behind: bytes) -> PQGen[None]:
+    def _read_after_commit(self, behind: bytes) -> PQGen[None]:
         """Read the answer of the statement after a commit, and its Sync. If it failed, the commit stands, and it is None."""
         with suppress(psycopg.Error):
             told = yield from self._next_result()

@@ -117,7 +117,7 @@ class QueryRunner(Committer):
         failed: BaseException | None = None
         is_write = not query.reads_only
         if is_write:
-            self.begin_anew("begun")
+            self.reset_commit("begun")
         for attempts_left in (5, 4, 3, 2, 1, 0):  # several in a row, since a migration changes a table several times
             statement = known = self._statements.get(query)
             self.began = began = monotonic()

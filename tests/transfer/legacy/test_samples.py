@@ -225,13 +225,13 @@ def rows_of(loaded: Database, table: str) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("model", ["template", "profile", "network"])
-def test_resources(loaded: Database, old: Old, model: str) -> None:
+def test_resources_keep_their_ids_and_values(loaded: Database, old: Old, model: str) -> None:
     expected = {pk: {"id": pk, **f, **columns_of_attrs(model, old["resource"][pk]["attrs"])} for pk, f in old[model].items()}
     rows = {row["id"]: {k: v for k, v in row.items() if k != "torrent_data_md5"} for row in rows_of(loaded, f"{model}s")}
     assert rows == expected
 
 
-def test_all_else(loaded: Database, old: Old) -> None:
+def test_all_other_records_keep_their_ids_and_values(loaded: Database, old: Old) -> None:
     assert {row["id"] for row in rows_of(loaded, "usage_statistics")} >= old["usagestatistics"].keys()
     assert {row["id"]: row for row in rows_of(loaded, "network_instances")} == {
         pk: {"id": pk, "network_id": f["network"], "host_id": f["host"], "bridge": f["bridge"], "attrs": {}}
