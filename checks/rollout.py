@@ -105,7 +105,8 @@ def findings(rollout: Rollout, migration: Migration) -> Iterator[str]:
         yield f"{place}: it says “{says}”, but breaks nothing of {rollout.base.version}: say “compatible: {base}”"
     told = rolling.oldest_supported(rollout.connection)
     if told != migration.oldest:
-        yield f"{place}: the database names {told or 'no version'} as the oldest supported version, the headers {migration.oldest}"
+        named = told or "no version"
+        yield f"{place}: the database names {named} as the oldest supported version, the headers {migration.oldest}"
 
 
 def upward(path: Path) -> str:

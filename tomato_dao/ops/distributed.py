@@ -103,8 +103,8 @@ def check_citus(connection: psycopg.Connection) -> list[str]:
             raise Unavailable(f"the worker {printable(host)}:{port} does not answer: {one_line(said)}")
     if others := [name for (name,) in connection.execute(_OTHERWISE, [list(TABLES), KEY])]:
         raise WrongState(
-            f"Citus distributes other tables, or these by another column: {printable(', '.join(others))}; undistribute_table(…) brings "
-            "them back"
+            f"Citus distributes other tables, or these by another column: {printable(', '.join(others))}; "
+            "undistribute_table(…) brings them back"
         )
     return [f"{host}:{port}" for host, port, _ in found]
 
