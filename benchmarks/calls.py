@@ -29,7 +29,7 @@ TITLES = {
     "list": "50 rows",
     "full": "topology in full",
     "page": "100 topologies",
-    "insert": "insert returning",
+    "insert": "insert",
     "batch": "batch of 1,000",
     "large batch": "batch of 10,000",
 }
@@ -180,14 +180,14 @@ def _run_threads(contestant: Contestant) -> None:
 def _print(contestants: list[Contestant], medians: Medians) -> None:
     """Print two tables beneath each other, so that both fit on a page of the documentation."""
     for workloads in (list(TITLES)[:3], list(TITLES)[3:]):
-        print(f"  {'':<33}" + "".join(f"{TITLES[workload]:>17}" for workload in workloads))
+        print(f"  {'':<32}" + "".join(f"{TITLES[workload]:>16}" for workload in workloads))
         for contestant in contestants:
             cells = ""
             for workload in workloads:
                 found, mine = medians.get((contestant.name, workload)), medians.get(("tomato_dao", workload))
-                cells += f"{'':>17}" if found is None or mine is None else f"{_µs(found):>9} ({found / mine:5.2f})"
+                cells += f"{'':>16}" if found is None or mine is None else f"{_µs(found):>8} ({found / mine:5.2f})"
             if cells.strip():
-                print(f"  {contestant.name:<33}{cells}".rstrip())
+                print(f"  {contestant.name:<32}{cells}".rstrip())
         print()
     print("  (in brackets: the ratio to tomato_dao)")
 
