@@ -27,7 +27,7 @@ WORKLOADS = {"point": 100, "list": 20, "full": 5, "page": 1, "insert": 10, "batc
 TITLES = {
     "point": "point read",
     "list": "50 rows",
-    "full": "topology in full",
+    "full": "one topology",
     "page": "100 topologies",
     "insert": "insert",
     "batch": "batch of 1,000",
