@@ -57,7 +57,7 @@ def command_of(docstring: str) -> str:
 def write(command: str, printed: str) -> None:
     """Write a command's output into its section of the page. A Markdown table stays a table, other text becomes a block."""
     text = printed.strip("\n")
-    told = text if "| --- |" in text else f"```text\n{text}\n```"
+    told = text if "| --- |" in text else f"```none\n{text}\n```"
     PAGE.write_text(replaced(PAGE.read_text("utf-8"), command, f"{_where()}\n\n{told}"), "utf-8")
 
 
