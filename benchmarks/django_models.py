@@ -11,7 +11,7 @@ class _Table(models.Model):
 
 
 class Organization(_Table):
-    """organizations, by Django."""
+    """The table organizations as a Django model."""
 
     name = models.TextField()
     description = models.TextField(default="")
@@ -29,7 +29,7 @@ class Organization(_Table):
 
 
 class Site(_Table):
-    """sites, by Django."""
+    """The table sites as a Django model."""
 
     name = models.TextField()
 
@@ -41,7 +41,7 @@ class Site(_Table):
 
 
 class Host(_Table):
-    """hosts, by Django."""
+    """The table hosts as a Django model."""
 
     name = models.TextField()
     site = models.ForeignKey(Site, models.DO_NOTHING)
@@ -54,7 +54,7 @@ class Host(_Table):
 
 
 class Template(_Table):
-    """templates, by Django."""
+    """The table templates as a Django model."""
 
     tech = models.TextField()
     name = models.TextField()
@@ -67,7 +67,7 @@ class Template(_Table):
 
 
 class Profile(_Table):
-    """profiles, by Django."""
+    """The table profiles as a Django model."""
 
     tech = models.TextField()
     name = models.TextField()
@@ -83,7 +83,7 @@ class Profile(_Table):
 
 
 class User(_Table):
-    """users, by Django."""
+    """The table users as a Django model."""
 
     name = models.TextField()
     origin = models.TextField()
@@ -98,7 +98,7 @@ class User(_Table):
 
 
 class Topology(_Table):
-    """topologies, by Django."""
+    """The table topologies as a Django model."""
 
     name = models.TextField()
     site = models.ForeignKey(Site, models.DO_NOTHING, null=True)
@@ -115,7 +115,7 @@ class Topology(_Table):
 
 
 class Permission(_Table):
-    """topology_permissions, by Django."""
+    """The table topology_permissions as a Django model."""
 
     pk = models.CompositePrimaryKey("topology_id", "user_id")
     topology = models.ForeignKey(Topology, models.DO_NOTHING, related_name="permissions")
@@ -130,7 +130,7 @@ class Permission(_Table):
 
 
 class HostElement(_Table):
-    """host_elements, by Django."""
+    """The table host_elements as a Django model."""
 
     host = models.ForeignKey(Host, models.DO_NOTHING)
     attrs = models.JSONField()
@@ -143,7 +143,7 @@ class HostElement(_Table):
 
 
 class Connection(_Table):
-    """connections, by Django."""
+    """The table connections as a Django model."""
 
     topology = models.ForeignKey(Topology, models.DO_NOTHING, related_name="connections")
     type = models.TextField()
@@ -159,7 +159,7 @@ class Connection(_Table):
 
 
 class HostConnection(_Table):
-    """host_connections, by Django."""
+    """The table host_connections as a Django model."""
 
     host = models.ForeignKey(Host, models.DO_NOTHING)
     num = models.BigIntegerField()
@@ -176,7 +176,7 @@ class HostConnection(_Table):
 
 
 class Element(_Table):
-    """elements, by Django."""
+    """The table elements as a Django model."""
 
     topology = models.ForeignKey(Topology, models.DO_NOTHING, related_name="elements")
     type = models.TextField()
@@ -198,7 +198,7 @@ class Element(_Table):
 
 
 class HostElementUsage(_Table):
-    """host_elements as accounting sees them, by Django."""
+    """The table host_elements as a Django model, with the columns that accounting uses."""
 
     element_id = models.BigIntegerField(null=True)
     usage_id = models.BigIntegerField(null=True)
@@ -211,7 +211,7 @@ class HostElementUsage(_Table):
 
 
 class HostConnectionUsage(_Table):
-    """host_connections as accounting sees them, by Django."""
+    """The table host_connections as a Django model, with the columns that accounting uses."""
 
     element_id = models.BigIntegerField(null=True)
     usage_id = models.BigIntegerField(null=True)
@@ -224,7 +224,7 @@ class HostConnectionUsage(_Table):
 
 
 class UsageRecord(_Table):
-    """usage_records, by Django."""
+    """The table usage_records as a Django model."""
 
     pk = models.CompositePrimaryKey("usage_id", "type", "end_at")
     usage_id = models.BigIntegerField()

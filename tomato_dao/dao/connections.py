@@ -1,4 +1,4 @@
-"""Connections: beside db/queries/connections.sql."""
+"""Connections: methods for the queries in db/queries/connections.sql."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

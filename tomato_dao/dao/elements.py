@@ -1,4 +1,4 @@
-"""Elements: beside db/queries/elements.sql."""
+"""Elements: methods for the queries in db/queries/elements.sql."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

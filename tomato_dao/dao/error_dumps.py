@@ -1,4 +1,4 @@
-"""Error dumps: beside db/queries/error_dumps.sql."""
+"""Error dumps: methods for the queries in db/queries/error_dumps.sql."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Error groups: beside db/queries/error_groups.sql."""
+"""Error groups: methods for the queries in db/queries/error_groups.sql."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Hosts: beside db/queries/hosts.sql."""
+"""Hosts: methods for the queries in db/queries/hosts.sql."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Key values: beside db/queries/key_values.sql."""
+"""Key values: methods for the queries in db/queries/key_values.sql."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING

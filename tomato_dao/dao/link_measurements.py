@@ -1,4 +1,4 @@
-"""Link measurements: beside db/queries/link_measurements.sql."""
+"""Link measurements: methods for the queries in db/queries/link_measurements.sql."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Links between sites: beside db/queries/links.sql."""
+"""Links between sites: methods for the queries in db/queries/links.sql."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Network instances: beside db/queries/network_instances.sql."""
+"""Network instances: methods for the queries in db/queries/network_instances.sql."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING

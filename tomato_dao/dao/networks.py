@@ -1,4 +1,4 @@
-"""Networks: beside db/queries/networks.sql."""
+"""Networks: methods for the queries in db/queries/networks.sql."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Organizations: beside db/queries/organizations.sql."""
+"""Organizations: methods for the queries in db/queries/organizations.sql."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING

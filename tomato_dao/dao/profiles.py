@@ -1,4 +1,4 @@
-"""Profiles: beside db/queries/profiles.sql."""
+"""Profiles: methods for the queries in db/queries/profiles.sql."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING

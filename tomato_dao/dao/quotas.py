@@ -1,4 +1,4 @@
-"""Quotas: beside db/queries/quotas.sql."""
+"""Quotas: methods for the queries in db/queries/quotas.sql."""
 
 from collections.abc import Sequence
 from datetime import datetime

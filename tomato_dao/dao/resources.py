@@ -1,4 +1,4 @@
-"""Resources: beside db/queries/resources.sql."""
+"""Resources: methods for the queries in db/queries/resources.sql."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Settings: beside db/queries/settings.sql."""
+"""Settings: methods for the queries in db/queries/settings.sql."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Sites: beside db/queries/sites.sql."""
+"""Sites: methods for the queries in db/queries/sites.sql."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Statistics: beside db/queries/statistics.sql."""
+"""Statistics: methods for the queries in db/queries/statistics.sql."""
 
 from typing import TYPE_CHECKING
 

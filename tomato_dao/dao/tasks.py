@@ -1,4 +1,4 @@
-"""Tasks: beside db/queries/tasks.sql."""
+"""Tasks: methods for the queries in db/queries/tasks.sql."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

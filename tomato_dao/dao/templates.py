@@ -1,4 +1,4 @@
-"""Templates: beside db/queries/templates.sql."""
+"""Templates: methods for the queries in db/queries/templates.sql."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING

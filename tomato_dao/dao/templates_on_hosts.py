@@ -1,4 +1,4 @@
-"""Templates on hosts: beside db/queries/templates_on_hosts.sql."""
+"""Templates on hosts: methods for the queries in db/queries/templates_on_hosts.sql."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Topologies: beside db/queries/topologies.sql and, for import and export, topology_exchange.sql."""
+"""Topologies: methods for the queries in db/queries/topologies.sql and, for import and export, topology_exchange.sql."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta

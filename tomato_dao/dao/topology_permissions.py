@@ -1,4 +1,4 @@
-"""Topology permissions: beside db/queries/topology_permissions.sql."""
+"""Topology permissions: methods for the queries in db/queries/topology_permissions.sql."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

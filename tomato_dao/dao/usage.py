@@ -1,4 +1,4 @@
-"""Usage accounting: beside db/queries/usage.sql and the function aggregate_usage of the schema."""
+"""Usage accounting: methods for the queries in db/queries/usage.sql and the function aggregate_usage of the schema."""
 
 from collections.abc import Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Users: beside db/queries/users.sql."""
+"""Users: methods for the queries in db/queries/users.sql."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta

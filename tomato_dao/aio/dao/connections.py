@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/connections.py by “make schema”; not to be edited.
-"""Connections: beside db/queries/connections.sql."""
+"""Connections: methods for the queries in db/queries/connections.sql."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/elements.py by “make schema”; not to be edited.
-"""Elements: beside db/queries/elements.sql."""
+"""Elements: methods for the queries in db/queries/elements.sql."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

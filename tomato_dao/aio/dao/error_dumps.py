@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/error_dumps.py by “make schema”; not to be edited.
-"""Error dumps: beside db/queries/error_dumps.sql."""
+"""Error dumps: methods for the queries in db/queries/error_dumps.sql."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/error_groups.py by “make schema”; not to be edited.
-"""Error groups: beside db/queries/error_groups.sql."""
+"""Error groups: methods for the queries in db/queries/error_groups.sql."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/host_components.py by “make schema”; not to be edited.
-"""Host elements and host connections: beside db/queries/host_elements.sql and host_connections.sql, which are alike."""
+"""Host components: methods for the queries in host_elements.sql and host_connections.sql, which are alike."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

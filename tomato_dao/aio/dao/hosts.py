@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/hosts.py by “make schema”; not to be edited.
-"""Hosts: beside db/queries/hosts.sql."""
+"""Hosts: methods for the queries in db/queries/hosts.sql."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/key_values.py by “make schema”; not to be edited.
-"""Key values: beside db/queries/key_values.sql."""
+"""Key values: methods for the queries in db/queries/key_values.sql."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING

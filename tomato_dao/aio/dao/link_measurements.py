@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/link_measurements.py by “make schema”; not to be edited.
-"""Link measurements: beside db/queries/link_measurements.sql."""
+"""Link measurements: methods for the queries in db/queries/link_measurements.sql."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

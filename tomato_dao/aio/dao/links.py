@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/links.py by “make schema”; not to be edited.
-"""Links between sites: beside db/queries/links.sql."""
+"""Links between sites: methods for the queries in db/queries/links.sql."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING

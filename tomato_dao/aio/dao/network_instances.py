@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/network_instances.py by “make schema”; not to be edited.
-"""Network instances: beside db/queries/network_instances.sql."""
+"""Network instances: methods for the queries in db/queries/network_instances.sql."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/networks.py by “make schema”; not to be edited.
-"""Networks: beside db/queries/networks.sql."""
+"""Networks: methods for the queries in db/queries/networks.sql."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/organizations.py by “make schema”; not to be edited.
-"""Organizations: beside db/queries/organizations.sql."""
+"""Organizations: methods for the queries in db/queries/organizations.sql."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/profiles.py by “make schema”; not to be edited.
-"""Profiles: beside db/queries/profiles.sql."""
+"""Profiles: methods for the queries in db/queries/profiles.sql."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/quotas.py by “make schema”; not to be edited.
-"""Quotas: beside db/queries/quotas.sql."""
+"""Quotas: methods for the queries in db/queries/quotas.sql."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/resources.py by “make schema”; not to be edited.
-"""Resources: beside db/queries/resources.sql."""
+"""Resources: methods for the queries in db/queries/resources.sql."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/settings.py by “make schema”; not to be edited.
-"""Settings: beside db/queries/settings.sql."""
+"""Settings: methods for the queries in db/queries/settings.sql."""
 
 from typing import TYPE_CHECKING
 

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/sites.py by “make schema”; not to be edited.
-"""Sites: beside db/queries/sites.sql."""
+"""Sites: methods for the queries in db/queries/sites.sql."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/statistics.py by “make schema”; not to be edited.
-"""Statistics: beside db/queries/statistics.sql."""
+"""Statistics: methods for the queries in db/queries/statistics.sql."""
 
 from typing import TYPE_CHECKING
 

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/tasks.py by “make schema”; not to be edited.
-"""Tasks: beside db/queries/tasks.sql."""
+"""Tasks: methods for the queries in db/queries/tasks.sql."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

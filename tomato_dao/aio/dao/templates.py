@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/templates.py by “make schema”; not to be edited.
-"""Templates: beside db/queries/templates.sql."""
+"""Templates: methods for the queries in db/queries/templates.sql."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/templates_on_hosts.py by “make schema”; not to be edited.
-"""Templates on hosts: beside db/queries/templates_on_hosts.sql."""
+"""Templates on hosts: methods for the queries in db/queries/templates_on_hosts.sql."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

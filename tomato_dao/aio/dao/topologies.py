@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/topologies.py by “make schema”; not to be edited.
-"""Topologies: beside db/queries/topologies.sql and, for import and export, topology_exchange.sql."""
+"""Topologies: methods for the queries in db/queries/topologies.sql and, for import and export, topology_exchange.sql."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta

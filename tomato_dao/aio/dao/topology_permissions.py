@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/topology_permissions.py by “make schema”; not to be edited.
-"""Topology permissions: beside db/queries/topology_permissions.sql."""
+"""Topology permissions: methods for the queries in db/queries/topology_permissions.sql."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,5 +1,5 @@
 # Generated from tomato_dao/dao/users.py by “make schema”; not to be edited.
-"""Users: beside db/queries/users.sql."""
+"""Users: methods for the queries in db/queries/users.sql."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
