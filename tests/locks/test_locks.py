@@ -209,6 +209,20 @@ def test_threads_share_one_session_and_do_not_wait_for_each_other(
     assert watcher.execute(ADVISORY).fetchone() == (0,)
 
 
+def test_threads_that_take_their_first_locks_at_once_all_get_them(lasting_url: str) -> None:
+    start = threading.Barrier(8)
+
+    def take(db: Database, id: int) -> bool:
+        start.wait(60)
+        return is_free(db, id)
+
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(3):
+            with connect(lasting_url, pool_size=1) as db:
+                taken = [threads.submit(take, db, id) for id in range(8)]
+                assert [call.result(60) for call in taken] == [True] * 8
+
+
 def test_a_lock_keeps_nobody_from_rows_or_maintenance(tomato_url: str, world: World, server: psycopg.Connection) -> None:
     with connect(tomato_url, application_name="here") as here, connect(tomato_url, application_name="there") as there:
         topology = here.topologies.create("lab", owner_id=world.user.id)
@@ -231,6 +245,15 @@ def test_a_lock_has_no_snapshot_whatever_isolation_is_the_default(tomato_url: st
     with connect(tomato_url, application_name="here") as here, here.exclusive("topology", 1):
         sessions = server.execute("select state, backend_xid, backend_xmin " + BACKENDS, ["here locks"]).fetchall()
         assert sessions == [("idle in transaction", None, None)]
+
+
+def test_the_session_is_in_a_transaction_for_as_long_as_it_has_a_lock(here: Database, watcher: psycopg.Connection) -> None:
+    state = "select state " + BACKENDS
+    with here.exclusive("topology", 1):
+        with here.exclusive("topology", 2):
+            pass
+        assert watcher.execute(state, ["here locks"]).fetchone() == ("idle in transaction",)
+    until(watcher, f"({state}) = 'idle'", "here locks")
 
 
 def test_time_limits_do_not_end_a_lock(tomato_url: str, server: psycopg.Connection) -> None:

@@ -78,7 +78,8 @@ def test_a_stopped_session_holds_nobody_beyond_the_deadline(single: Database, se
 
     fill(single)
     errors = (Unavailable, psycopg.errors.QueryCanceled)
-    with stopped(server, "single"), within(0.3), pytest.raises(errors), single.timeout(0.3):
+    told = r"no answer within 0\.3 s; the server did not answer to the cancellation"
+    with stopped(server, "single"), within(0.3), pytest.raises(errors, match=told), single.timeout(0.3):
         call()
     with single.timeout(60):
         assert single.organizations.list() == []
