@@ -279,7 +279,6 @@ class Pool:
                     self._pool = self._started()
                 except Unavailable as error:
                     self._refuse_all(str(error))
-                    return
             while self._coming < len(self._waiters) and self._taken < self.size and not self._closing:
                 cancelled = threading.Event()
                 fetch = threading.Thread(target=self._fetch, args=(cancelled,), name=f"{self._name}-fetch", daemon=True)
