@@ -92,5 +92,5 @@ def answer(connection: psycopg.Connection, seconds: float) -> bytes | None:
         last = result
     if last is None or last.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
         connection.close()
-        raise error_from_result(last, encoding="utf-8") if last else psycopg.OperationalError("the connection is lost")
+        raise error_from_result(last) if last else psycopg.OperationalError("the connection is lost")
     return last.get_value(0, 0) if last.ntuples else None

@@ -76,7 +76,7 @@ class Committer(_Base):
             told = yield from self._next_result()
             if told.status != _TUPLES:
                 self.commit_state = "failed"
-                raise error_from_result(told, encoding="utf-8")  # nothing is read after it, so the session ends
+                raise error_from_result(told)  # nothing is read after it, so the session ends
             self.transaction_id = int(told.get_value(0, 0) or 0)
             committed = yield from self._next_result()
             if committed.status == _DONE:
@@ -90,7 +90,7 @@ class Committer(_Base):
         finally:
             self._leave_pipeline()
         if committed.status != _DONE:
-            raise error_from_result(committed, encoding="utf-8")
+            raise error_from_result(committed)
         return committed
 
     def _write(self, name: str, send_statement: Callable[[], None]) -> PQGen[PGresult]:
@@ -157,7 +157,7 @@ class Committer(_Base):
                 self.pgconn.send_prepare(name, sql)
                 result = (yield from execute(self.pgconn))[-1]
                 if result.status != _DONE:
-                    raise error_from_result(result, encoding="utf-8")
+                    raise error_from_result(result)
                 self._beside[sql] = name
 
     def _send_beside(self, sql: bytes) -> None:

@@ -119,7 +119,7 @@ class Statement:
                 transformer.set_pgresult(None, set_loaders=False)
         if status == _DONE:
             return result.command_tuples or 0
-        raise error_from_result(result, encoding="utf-8")
+        raise error_from_result(result)
 
     def _invalid(self, values: Sequence[object]) -> InvalidValue:
         """Return the error for the first value that cannot be adapted, with the adaptation's error as its cause."""

@@ -315,7 +315,7 @@ class QueryRunner(Committer):
     def _result(self) -> PQGen[PGresult]:
         result: PGresult = (yield from execute(self.pgconn))[-1]
         if result.status not in (_TUPLES, _DONE):
-            raise error_from_result(result, encoding="utf-8")
+            raise error_from_result(result)
         return result
 
 

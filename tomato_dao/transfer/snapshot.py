@@ -303,7 +303,7 @@ class _SnapshotReader:
                 pgconn.send_query(_query(piece, line, pages).as_bytes(self._connection))
                 (result,) = yield from execute(pgconn)
                 if result.status != ExecStatus.COPY_OUT:
-                    raise error_from_result(result, encoding="utf-8")
+                    raise error_from_result(result)
                 while isinstance(data := (yield from copy_from(pgconn)), memoryview):
                     if data[: len(_SIGNATURE)] == _SIGNATURE:
                         data = data[_HEAD:]
