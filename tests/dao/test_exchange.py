@@ -80,6 +80,11 @@ def test_parents_ends_types_and_attrs_are_kept(db: Database, world: World) -> No
     assert [(p.user_id, p.role) for p in full.permissions] == [(world.user.id, "owner")]
 
 
+def test_a_topology_of_nothing_has_no_ids(db: Database, world: World) -> None:
+    made = db.topologies.import_(export_of(), owner_id=world.user.id)
+    assert (made.element_ids, made.connection_ids, made.reported) == ({}, {}, [])
+
+
 def test_known_names_become_references_and_come_back_as_names(db: Database, world: World, server: psycopg.Connection) -> None:
     add_names(server)
     original = export_of(element(1, name="a", template="debian", profile="normal", site="lab"), site="lab")

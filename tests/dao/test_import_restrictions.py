@@ -76,3 +76,10 @@ def test_a_kind_of_its_own_counts_before_those_below_it(db: Database, world: Wor
     server.execute("update networks set restricted = true where kind = 'openflow'")
     server.execute("update networks set restricted = false where kind = 'openflow/kl'")
     assert db.topologies.import_(EXPORT, owner_id=world.user.id).reported == [PROFILE, TEMPLATE, KINDS[0]]
+
+
+def test_a_number_is_no_kind_of_network(db: Database, world: World, server: psycopg.Connection) -> None:
+    server.execute("insert into networks (kind, restricted) values ('5', true)")
+    network = {**NETWORK, "attrs": {"name": "b", "kind": 5}}
+    made = db.topologies.import_({**EXPORT, "topology": {**EXPORT["topology"], "elements": [network]}}, owner_id=world.user.id)
+    assert made.reported == []
