@@ -80,6 +80,6 @@ def test_a_kind_of_its_own_counts_before_those_below_it(db: Database, world: Wor
 
 def test_a_number_is_no_kind_of_network(db: Database, world: World, server: psycopg.Connection) -> None:
     server.execute("insert into networks (kind, restricted) values ('5', true)")
-    network = {**NETWORK, "attrs": {"name": "b", "kind": 5}}
+    network: dict[str, Any] = {**NETWORK, "attrs": {"name": "b", "kind": 5}}
     made = db.topologies.import_({**EXPORT, "topology": {**EXPORT["topology"], "elements": [network]}}, owner_id=world.user.id)
     assert made.reported == []
