@@ -71,14 +71,18 @@ class Settings:
         return found
 
     def _sql_mutants(self, module: str) -> list[Mutant]:
-        """Return the mutants of queries and of the last definition of each function, view and trigger."""
+        """Return the mutants of queries and of the last definition of each function, view and trigger that is left."""
         texts = {path: path.read_text("utf-8") for path in files(self.root, self.sql[module])}
-        last = {(piece.kind, piece.name): path for path, text in texts.items() for piece in sql.objects(text)}
+        last: dict[tuple[str, str], Path] = {}
+        for path, text in texts.items():
+            for gone in sql.dropped(text):
+                last.pop(gone, None)
+            last |= {(piece.kind, piece.name): path for piece in sql.objects(text)}
         found = []
         for path, text in texts.items():
             pieces = sql.queries(text)
             kind = "query" if pieces else "migration"
-            pieces = pieces or [piece for piece in sql.objects(text) if last[piece.kind, piece.name] == path]
+            pieces = pieces or [piece for piece in sql.objects(text) if last.get((piece.kind, piece.name)) == path]
             changes: list[Change] = [change for piece in pieces for change in sql.changes(text, piece)]
             found += named(module, kind, self._relative(path), text, changes)
         return found

@@ -66,6 +66,7 @@ _LOCK = re.compile(r"(update|no key update|share|key share)\b", re.IGNORECASE)
 _OBJECT = re.compile(
     r"^create (?:or replace )?(?:constraint )?(?P<kind>function|procedure|view|trigger) (?P<name>\w+)", re.MULTILINE
 )
+_DROP = re.compile(r"^drop (function|procedure|view|trigger) (?:if exists )?(\w+)", re.MULTILINE)
 _QUERY = re.compile(r"^-- name: *(?P<name>\w+).*\n(?:--.*\n)*", re.MULTILINE)
 
 
@@ -99,6 +100,11 @@ def objects(text: str) -> list[Piece]:
     """Return the functions, views and triggers that a migration makes."""
     up = text.partition("-- migrate:down")[0]
     return [Piece(found["name"], found["kind"], found.end(), _end_of_object(up, found.end())) for found in _OBJECT.finditer(up)]
+
+
+def dropped(text: str) -> list[tuple[str, str]]:
+    """Return the kinds and names of the functions, views and triggers that a migration removes."""
+    return _DROP.findall(text.partition("-- migrate:down")[0])
 
 
 def _end_of_object(text: str, start: int) -> int:

@@ -228,6 +228,18 @@ def test_functions_and_triggers_are_changed_and_tables_are_not() -> None:
     }
 
 
+def test_functions_that_a_later_migration_drops_are_not_changed(tmp_path: Path) -> None:
+    function = "create function {}() returns int language sql return {};\n"
+    first = function.format("gone", 1) + function.format("new", 2) + function.format("kept", 3)
+    second = "drop function gone();\ndrop function new();\n" + function.format("new", 4)
+    second += "-- migrate:down\ndrop function kept();\n"
+    for name, text in (("1.sql", first), ("2.sql", second)):
+        (tmp_path / name).write_text(text)
+    settings = Settings(tmp_path, {}, {"functions": ["*.sql"]}, "", [], [], "")
+    found = [(mutant.path, mutant.change.scope, mutant.change.new) for mutant in settings.mutants(["functions"])]
+    assert found == [("1.sql", "kept", "4"), ("2.sql", "new", "5")]
+
+
 QUERIES = """-- name: delete(id)!
 -- One.
 delete from t where id = :id;
