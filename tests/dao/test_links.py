@@ -67,6 +67,16 @@ def test_a_measurement_after_its_period_was_combined_changes_nothing(
     assert stored(server, "5minutes") == before
 
 
+def test_a_measurement_of_a_period_before_the_newest_comes_too_late(
+    db: Database, world: World, server: psycopg.Connection
+) -> None:
+    measure(server, world, (NOON + 5 * MINUTE, 1, 0, 10, 1), (NOON + 15 * MINUTE, 1, 0, 10, 1))
+    assert db.links.combine(now=NOON + 30 * MINUTE).written == 2
+    measure(server, world, (NOON + 10 * MINUTE, 1, 0, 99, 9))
+    assert db.links.combine(now=NOON + 60 * MINUTE).written == 0
+    assert [end for _, end, *_ in stored(server, "5minutes")] == [NOON + 5 * MINUTE, NOON + 15 * MINUTE]
+
+
 @pytest.mark.slow
 def test_years_of_measurements_leave_what_is_kept(db: Database, world: World, server: psycopg.Connection) -> None:
     begin, days = datetime(2020, 1, 1, tzinfo=UTC), 6 * 365 + 2
