@@ -1383,7 +1383,7 @@ begin
       from windows w
       inner join level l on l.usage_id = w.usage_id
       where kind <> 'deferred'
-      order by l.source_id
+      order by w.usage_id, w.end_at, l.source_id
     ) w
     cross join lateral (
       select
@@ -3677,4 +3677,5 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261128150800'),
     ('20261128150900'),
     ('20261129021313'),
-    ('20261129023848');
+    ('20261129023848'),
+    ('20261129130853');

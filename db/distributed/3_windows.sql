@@ -82,9 +82,9 @@ begin
     with found as materialized (
       select
         r.usage_id as source_id, w.end_at, count(*) as found, sum(r.measurements::float8) as measurements,
-        sum(r.traffic) as traffic, sum(r.cputime) as cputime,
-        sum(r.memory * date_part('epoch', r.end_at - r.begin_at) / 300) as memory,
-        sum(r.diskspace * date_part('epoch', r.end_at - r.begin_at) / 300) as diskspace
+        sum(r.traffic order by r.end_at) as traffic, sum(r.cputime order by r.end_at) as cputime,
+        sum(r.memory * date_part('epoch', r.end_at - r.begin_at) / 300 order by r.end_at) as memory,
+        sum(r.diskspace * date_part('epoch', r.end_at - r.begin_at) / 300 order by r.end_at) as diskspace
       from unnest(window_ids, window_ends) w (source_id, end_at)
       inner join usage_records r on r.usage_id = w.source_id
       where
@@ -104,8 +104,9 @@ begin
 
     with ready as (
       select
-        s.usage_id, s.end_at, sum(f.measurements) as measurements, sum(f.memory) as memory,
-        sum(f.diskspace) as diskspace, sum(f.traffic) as traffic, sum(f.cputime) as cputime
+        s.usage_id, s.end_at, sum(f.measurements) as measurements, sum(f.memory order by s.source_id) as memory,
+        sum(f.diskspace order by s.source_id) as diskspace, sum(f.traffic order by s.source_id) as traffic,
+        sum(f.cputime order by s.source_id) as cputime
       from unnest(above_ids, above_ends, source_ids) s (usage_id, end_at, source_id)
       left join
         unnest(window_ids, window_ends, found, sum_measurements, sum_memory, sum_diskspace, sum_traffic, sum_cputime)

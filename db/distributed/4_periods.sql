@@ -70,11 +70,15 @@ begin
 
     with found as materialized (
       select
-        p.usage_id, d.begin_at, d.end_at, sum(p.measurements::float8) as measurements, sum(p.traffic) as traffic,
-        sum(p.cputime) as cputime,
-        coalesce(sum(p.memory * p.measurements) / nullif(sum(p.measurements::float8), 0), avg(p.memory)) as memory,
+        p.usage_id, d.begin_at, d.end_at, sum(p.measurements::float8) as measurements,
+        sum(p.traffic order by p.end_at) as traffic, sum(p.cputime order by p.end_at) as cputime,
         coalesce(
-          sum(p.diskspace * p.measurements) / nullif(sum(p.measurements::float8), 0), avg(p.diskspace)
+          sum(p.memory * p.measurements order by p.end_at) / nullif(sum(p.measurements::float8), 0),
+          avg(p.memory order by p.end_at)
+        ) as memory,
+        coalesce(
+          sum(p.diskspace * p.measurements order by p.end_at) / nullif(sum(p.measurements::float8), 0),
+          avg(p.diskspace order by p.end_at)
         ) as diskspace
       from unnest(ready_ids, ready_begins, ready_ends) d (usage_id, begin_at, end_at)
       inner join usage_records p on p.usage_id = d.usage_id
