@@ -153,6 +153,7 @@ _SQLSTATES: dict[str, type[TomatoError]] = {
     "57014": Unavailable,
     "57P": Unavailable,
     "53": Unavailable,
+    "58030": Unavailable,  # a device does not answer, or a worker of a cluster in the middle of an import
     "08": Unavailable,
     "28": Unavailable,
     "3D": Unavailable,
