@@ -21,13 +21,12 @@ set search_path from current
 as $$
 #variable_conflict use_column
 declare
-  settled constant timestamptz := (select p.settled_at from usage_progress p);
+  since constant timestamptz := coalesce((select p.settled_at from usage_progress p), '-infinity') - interval '5 minutes';
 begin
   return query
   select r.usage_id, r.end_at, r.begin_at, r.memory, r.diskspace, r.traffic, r.cputime, r.measurements, r.type
   from usage_records r
-  where
-    r.usage_id = of_usage_id and r.type = '5minutes' and r.end_at > coalesce(settled, '-infinity') - interval '5 minutes'
+  where r.usage_id = of_usage_id and r.type = '5minutes' and r.end_at > since
   order by r.end_at desc
   limit 1;
 end;
