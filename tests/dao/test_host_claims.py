@@ -153,7 +153,8 @@ def test_each_host_goes_to_one_worker(tomato_url: str, world: World, server: psy
     with connect(tomato_url, pool_size=8) as db:
         done: list[Any] = at_once(*[partial(work, db)] * 8)
     names = [name for mine in done for name in mine]
-    assert sorted(names) == sorted(["host1", *(f"due{n}" for n in range(60, 301))])
+    assert len(names) == len(set(names))
+    assert set(names) >= {"host1", *(f"due{n}" for n in range(60, 301))}  # others may have come due meanwhile
 
 
 def told(db: Database, *, since: timedelta, mailed: timedelta | None = None, well: bool = False) -> str | None:

@@ -85,6 +85,8 @@ def test_a_database_that_is_closed_for_a_restore_is_waited_for(tomato_url: str, 
 @contextmanager
 def let_in_by(server: psycopg.Connection, role: str, method: str) -> Iterator[None]:
     """Provide a role is let in through the socket by one method only."""
+    if not server.info.host.startswith("/"):
+        pytest.skip("peer authentication is of sockets in the file system, and the server's URL names a TCP port")
     (file,) = server.execute("show hba_file").fetchone() or ("",)
     path = Path(file)
     if not os.access(path, os.W_OK):
