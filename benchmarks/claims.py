@@ -21,7 +21,7 @@ from tomato_dao import Database, connect
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
 
-ITEMS = 10_000
+ITEMS = 100_000  # more than the workers finish
 DEAD = 400_000
 CLAIMS = 300  # each of which is finished
 WORKERS, SECONDS = 50, 40
