@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from benchmarks.claims import fill, make_dead, old_snapshot
 from tests.conftest import World
 from tests.helpers.async_bridge import bridged
+from tests.helpers.dao_cases import MOMENT
 from tomato_dao import Database, LockLost, connect, dao
 from tomato_dao.ops.scratch import scratch_database
 
@@ -69,6 +70,7 @@ def test_an_item_that_was_due_before_the_others_is_claimed_by_the_next_look_from
     db: Database, server: psycopg.Connection, due: list[int], monkeypatch: pytest.MonkeyPatch, until_full_look: float
 ) -> None:
     monkeypatch.setattr(dao, "FULL_LOOK", until_full_look)
+    monkeypatch.setattr(dao, "SELDOM", 0)
     early, *rest = due
     _due(server, early, -60)
     claimed = [_claimed(db) for _ in range(3)]
@@ -78,6 +80,17 @@ def test_an_item_that_was_due_before_the_others_is_claimed_by_the_next_look_from
     others = [[id] for id in rest]
     at = 3 if until_full_look == 0 else len(others)
     assert claimed == [*others[:at], [early], *others[at:]]
+
+
+@pytest.mark.parametrize(("looked", "since"), [(0.0, None), (3600.0, MOMENT)])
+def test_a_long_look_from_the_start_is_not_repeated_soon(
+    monkeypatch: pytest.MonkeyPatch, looked: float, since: datetime | None
+) -> None:
+    monkeypatch.setattr(dao, "FULL_LOOK", 0.0)
+    front = dao.Front[datetime](lambda due: due)
+    assert front.since() is None
+    front.advance([MOMENT], 1, looked)
+    assert front.since() == since
 
 
 @pytest.mark.slow

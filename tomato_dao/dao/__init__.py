@@ -11,7 +11,8 @@ from ..printable import quoted
 Row = TypeVar("Row")
 Key = TypeVar("Key")
 PAGE = 500  # rows that iterating fetches at a time
-FULL_LOOK = 5  # seconds between looks for items that are due before a claim's front
+FULL_LOOK = 5  # seconds, at least, between looks for items that are due before a claim's front
+SELDOM, LONGEST = 100, 60  # times as long as such a look takes, and seconds: so that looks are under a hundredth of all claims
 
 
 def found(row: Row | None, entity: str, key: object) -> Row:
@@ -92,22 +93,27 @@ class Front(Generic[Row]):
         self._until = 0.0
 
     def since(self) -> datetime | None:
-        """Return the time from which to claim; None for the start, which is one thread's turn every FULL_LOOK seconds."""
+        """Return the time from which to claim; None for the start, which is one thread's turn now and then."""
         if monotonic() < self._until:
             return self._since
         self._until = monotonic() + FULL_LOOK
         return None
 
-    def advance(self, claims: Sequence[Row], limit: int) -> None:
-        """Move to the last of the claims, which are in order, or to the start if they are fewer than the limit."""
+    def advance(self, claims: Sequence[Row], limit: int, looked: float | None) -> None:
+        """Move to the last of the claims, which are in order, or to the start if they are fewer than the limit.
+
+        looked: the seconds that they took from the start; None if they were claimed from the front.
+        """
+        if looked is not None:
+            self._until = monotonic() + max(FULL_LOOK, min(SELDOM * looked, LONGEST))
         self._since = self._due(claims[-1]) if claims and len(claims) == limit else None
 
 
 def claimed(front: Front[Row], claim: Callable[[datetime | None], Sequence[Row]], limit: int) -> Sequence[Row]:
     """Claim items from the front on, or from the start if none is due there, and move the front."""
-    since = front.since()
+    since, began = front.since(), monotonic()
     claims = claim(since)
     if since is not None and not claims:
-        claims = claim(None)
-    front.advance(claims, limit)
+        since, claims = None, claim(None)
+    front.advance(claims, limit, monotonic() - began if since is None else None)
     return claims

@@ -3,6 +3,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import TypeVar
 
 from ...dao import Front
@@ -27,9 +28,9 @@ async def every(
 
 async def claimed(front: Front[Row], claim: Callable[[datetime | None], Awaitable[Sequence[Row]]], limit: int) -> Sequence[Row]:
     """Claim items from the front on, or from the start if none is due there, and move the front."""
-    since = front.since()
+    since, began = front.since(), monotonic()
     claims = await claim(since)
     if since is not None and not claims:
-        claims = await claim(None)
-    front.advance(claims, limit)
+        since, claims = None, await claim(None)
+    front.advance(claims, limit, monotonic() - began if since is None else None)
     return claims
