@@ -22,6 +22,7 @@ from .server.backoff import pauses
 from .server.poolers import check_session
 from .server.probe import probe
 from .server.session import ask
+from .server.waiting import wait_for
 from .sql.timing import at_most, left
 
 Entities: TypeAlias = Literal["topologies", "elements", "connections"]
@@ -149,7 +150,7 @@ class Events:
         """Add a queue, and start the thread if it is not running. Retries while the server is full."""
         deadline = monotonic() + timeout
         with self._guard:
-            if not self._guard.wait_for(lambda: self._closed or not self._opening, timeout + _GRACE):
+            if not wait_for(self._guard, lambda: self._closed or not self._opening, timeout + _GRACE):
                 raise Unavailable("the server did not answer to the session for listeners")
             if self._closed:
                 raise Unavailable("the database is closed")
@@ -186,7 +187,7 @@ class Events:
     def wait(self, queue: _Queue, timeout: float | None) -> Event | None:
         """Return the next event of a listener, or None if none arrives in time."""
         with self._guard:
-            self._guard.wait_for(lambda: queue.pending or queue not in self._queues, timeout)
+            wait_for(self._guard, lambda: queue.pending or queue not in self._queues, timeout)
             if queue not in self._queues:
                 raise Unavailable("the database is closed" if self._closed else "the listener is closed")
             return queue.pending.popleft() if queue.pending else None

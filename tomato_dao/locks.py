@@ -16,6 +16,7 @@ from .server.backoff import pauses
 from .server.caller import current_task, current_thread
 from .server.probe import probe
 from .server.session import NoAnswer, answer
+from .server.waiting import wait_for
 from .sql.timing import at_most, ending, left
 
 Kind: TypeAlias = Literal["topology", "element", "connection"]
@@ -178,7 +179,7 @@ class Locks:
                     entity=lock.kind,
                     key=lock.id,
                 )
-            if not self._guard.wait_for(lambda: self._closed or lock.key not in self._turns, wait):
+            if not wait_for(self._guard, lambda: self._closed or lock.key not in self._turns, wait):
                 raise _busy(lock, wait)
             self._turns[lock.key] = lock
         for pause in pauses(FIRST_PAUSE, LONGEST_PAUSE):
@@ -206,7 +207,8 @@ class Locks:
     def _session(self, deadline: float) -> tuple[psycopg.Connection, bool]:
         """Return the session of all locks, and whether it is new. One thread opens it without blocking the others."""
         with self._guard:
-            waited = self._guard.wait_for(lambda: self._closed or not self._opening, max(deadline - monotonic(), 0) + _GRACE)
+            opening_time = max(deadline - monotonic(), 0) + _GRACE
+            waited = wait_for(self._guard, lambda: self._closed or not self._opening, opening_time)
             if self._closed:
                 raise Unavailable("the database is closed")
             if not waited:

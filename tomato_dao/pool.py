@@ -19,6 +19,7 @@ from .server.commits import server_of
 from .server.metrics import PoolStats, rejected
 from .server.notices import PoolName, log_notice
 from .server.opening import Opening
+from .server.waiting import acquire
 from .sql import pins
 from .sql.adapters import adapt
 from .sql.counters import AllCounts
@@ -244,7 +245,7 @@ class Pool:
             if waiting >= self._opening.max_waiting:
                 raise self._reject(self._opening.full(waiting))
             self._grow()
-            if not waiter.ready.acquire(timeout=timeout):
+            if not acquire(waiter.ready, timeout):
                 self._leave(waiter)
                 raise self._reject(f"no connection free after {timeout:.3g} s")
             connection = waiter.connection

@@ -16,7 +16,6 @@ stopped continues with the rows that are still to be done.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from time import sleep
 
 import psycopg
 from psycopg import sql
@@ -26,6 +25,7 @@ from ..printable import quoted
 from ..server import schema
 from ..server.backoff import pauses
 from ..server.commands import command_line
+from ..server.waiting import sleep
 from ..sql.wording import counted
 from ..transfer.report import Progress, Report
 

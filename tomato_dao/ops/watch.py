@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -13,6 +13,7 @@ import psycopg
 from ..errors import TomatoError, from_driver
 from ..printable import printable
 from ..server.probe import probe
+from ..server.waiting import sleep
 from ..sql.wording import counted
 from .cli import duration, megabytes
 from .examinations import BAD, NOTE, examine

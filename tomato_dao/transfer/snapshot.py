@@ -31,6 +31,7 @@ from .catalog import Column, Table
 _PIECE = 240  # pages per COPY
 _MESSAGE = 1 << 17  # minimum bytes of a message, as long as they take no more than this number of pages:
 _MOST_PAGES = 3
+_STEP = 500  # milliseconds to wait: an interrupt that arrives as a wait begins is noticed at its end
 _AHEAD = 16 << 20  # bytes that all connections together may read ahead
 _LINES = 1 << 10  # overhead of a block of lines in bytes
 
@@ -324,7 +325,7 @@ def _lines(reader: _SnapshotReader, readers: Sequence[_SnapshotReader]) -> Itera
         for each in readers:
             if each.events:
                 sockets.register(each.socket, each.events)
-        ready = dict(sockets.poll(0 if reader.found else None))
+        ready = dict(sockets.poll(0 if reader.found else _STEP))
         for each in readers:
             if each.socket in ready:
                 each.go_on(ready[each.socket])
