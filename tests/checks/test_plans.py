@@ -27,6 +27,8 @@ PLANS = {
 def test_a_limit_takes_rows_of_what_it_reads_not_of_a_subquery_before_it(
     server: psycopg.Connection, tmp_path: Path, case: str
 ) -> None:
+    if server.info.server_version < 160000:
+        pytest.skip("PostgreSQL shows generic plans since version 16")
     sql, expected = PLANS[case]
     (tmp_path / "pages.sql").write_text(f"-- name: q(kind)\n{sql};\n", "utf-8")
     (query,) = load(tmp_path, CLASSES).values()

@@ -39,6 +39,8 @@ def both(first_server: str, tomato_server_url: str, tomato_template: str) -> Ite
     ):
         name, user = conninfo_to_dict(first)["dbname"], admin.info.user
         with psycopg.connect(first, autocommit=True) as there:
+            if admin.info.server_version // 10000 != there.info.server_version // 10000:
+                pytest.skip("servers of two versions do not know the same settings")
             if user != there.info.user:
                 there.execute(sql.SQL("create role {} superuser login").format(sql.Identifier(user)))
         claim(admin, str(name))  # or it is taken for one that a killed process left

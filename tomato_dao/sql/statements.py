@@ -178,7 +178,10 @@ class QueryRunner(Committer):
             except psycopg.Error:
                 yield from self._ask(undo)
                 if is_old:
-                    yield from self._ask(b"deallocate explained")
+                    yield from self._ask(begin)
+                    with suppress(psycopg.Error):  # it was not prepared
+                        yield from self._ask(b"deallocate explained")
+                    yield from self._ask(undo)
                 return
             yield from self._ask(undo)
         except psycopg.Error:
