@@ -83,3 +83,9 @@ def test_a_number_is_no_kind_of_network(db: Database, world: World, server: psyc
     network: dict[str, Any] = {**NETWORK, "attrs": {"name": "b", "kind": 5}}
     made = db.topologies.import_({**EXPORT, "topology": {**EXPORT["topology"], "elements": [network]}}, owner_id=world.user.id)
     assert made.reported == []
+
+
+def test_a_kind_is_a_networks_on_external_networks_alone(db: Database, world: World) -> None:
+    machine: dict[str, Any] = {**VM, "attrs": {"name": "a", "kind": "openflow"}}
+    made = db.topologies.import_({**EXPORT, "topology": {**EXPORT["topology"], "elements": [machine]}}, owner_id=world.user.id)
+    assert made.reported == []
