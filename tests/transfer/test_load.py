@@ -2,7 +2,9 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import psycopg
 import pytest
@@ -12,7 +14,8 @@ from tests.conftest import World
 from tests.helpers.transfer_cases import another_database, by_hand, dumped, organization, records, rows_of, schema_of, site
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotAllowed, NotEmpty, NotFound, WrongState
 from tomato_dao.transfer import engine
-from tomato_dao.transfer.report import Progress
+from tomato_dao.transfer.load import check
+from tomato_dao.transfer.report import Progress, Summary
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
@@ -35,6 +38,19 @@ def test_a_dump_loaded_elsewhere_gives_the_same_rows(
             assert rows_of(connection) == rows_of(server)
             assert schema_of(connection) == schema_of(server)
         assert other.topologies.full(topology.id) == db.topologies.full(topology.id)
+
+
+def test_summaries_tell_how_long_a_dump_its_check_and_its_load_took(db: Database, tmp_path: Path) -> None:
+    file = tmp_path / "dump.json"
+    calls: list[Callable[[], Summary]] = [
+        lambda: tomato_dao.dump(db, file),
+        lambda: check(file),
+        lambda: tomato_dao.load(db, file),
+    ]
+    for call in calls:
+        began = monotonic()
+        summary = call()
+        assert 0 < summary.seconds <= monotonic() - began
 
 
 @pytest.mark.slow
