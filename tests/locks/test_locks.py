@@ -4,6 +4,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from time import monotonic
 
 import psycopg
 import pytest
@@ -35,8 +36,10 @@ def test_a_lock_is_one_workers_across_threads_and_processes(here: Database, ther
 def test_a_refusal_says_what_is_taken(here: Database, there: Database, holder: str, wait: float, said: str) -> None:
     worker = Worker(here if holder == "thread" else there, 7)
     assert worker.inside.wait(60)
+    began = monotonic()
     with pytest.raises(Busy, match=f"^topology 7: another worker {said}") as refused:
         here.exclusive("topology", 7, wait=wait).__enter__()
+    assert monotonic() - began >= wait
     assert (refused.value.entity, refused.value.key) == ("topology", 7)
     worker.leave()
 
