@@ -7,7 +7,7 @@ time. Lines that might differ between the two formats are left to the text forma
 import re
 import string
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from .catalog import Column, Table
 BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 END = b"\xff\xff"
 
+_STRICT: dict[str, Any] = {"forbid_unknown_fields": True, "gc": False}
 _TYPES = {"h": int, "i": int, "q": int, "d": float, "instant": str, "word": str}
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -39,25 +40,15 @@ class BinaryRows:
     def __init__(self, table: Table, as_text: Callable[[bytes], list[bytes]]) -> None:
         self.as_text = as_text
         # Generated names, since a column's name can be a Python keyword.
-        places = {column: f"pk[{n}]" if len(table.key) > 1 else "pk" for n, column in enumerate(table.key)}
+        places = {column: f"pk.f{n}" if len(table.key) > 1 else "pk" for n, column in enumerate(table.key)}
         places |= {column: f"fields.f{n}" for n, column in enumerate(table.fields)}
-        names = {f"f{n}": column.name for n, column in enumerate(table.fields)}
-        key_types = tuple(_TYPES[column.wire] for column in table.key)
-        key = tuple.__class_getitem__(key_types) if len(table.key) > 1 else key_types[0]
-        members = [(name, _TYPES[column.wire]) for name, column in zip(names, table.fields, strict=True)]
-        fields = msgspec.defstruct("Fields", members, rename=names, forbid_unknown_fields=True, gc=False)
-        record = msgspec.defstruct(
-            "Record",
-            [("pk", key), ("fields", fields)],
-            tag_field="model",
-            tag=table.model,
-            forbid_unknown_fields=True,
-            gc=False,
-        )
+        key: Any = _struct("Key", table.key, array_like=True) if len(table.key) > 1 else _TYPES[table.key[0].wire]
+        fields = _struct("Fields", table.fields, rename={f"f{n}": column.name for n, column in enumerate(table.fields)})
+        record = msgspec.defstruct("Record", [("pk", key), ("fields", fields)], tag_field="model", tag=table.model, **_STRICT)
         self.columns = sorted(places, key=lambda column: column.wire == "word")
         self._decode = msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]
         self._pack = _packer(self.columns, places)
-        self._shape = _line(table).translate(None, _DELETED)
+        self._shape = self._shapes = _line(table).translate(None, _DELETED)
 
     def rows(self, text: bytes) -> tuple[bytes, int] | None:
         """Return the rows of several lines, each with its newline, and their number.
@@ -70,14 +61,21 @@ class BinaryRows:
         if len(text) > _MOST or _ZEROS in text:
             return None
         shapes = text.translate(None, _DELETED)
-        size = len(shapes) // len(self._shape)
-        if shapes != self._shape * size:
+        size, rest = divmod(len(shapes), len(self._shape))
+        if len(self._shapes) < len(shapes):
+            self._shapes = self._shape * size
+        if rest or not self._shapes.startswith(shapes):
             return None
         try:
             records = self._decode(b"".join((b"[", memoryview(text)[:-2], b"]")))
             return b"".join(self._pack(records)), size
         except (ValueError, struct.error):
             return None
+
+
+def _struct(name: str, columns: Sequence[Column], **options: Any) -> type[msgspec.Struct]:
+    """Return a class with the fields f0, f1 and so on, one for each column."""
+    return msgspec.defstruct(name, [(f"f{n}", _TYPES[column.wire]) for n, column in enumerate(columns)], **options, **_STRICT)
 
 
 def _line(table: Table) -> bytes:
@@ -101,16 +99,16 @@ def _packer(columns: list[Column], places: dict[Column, str]) -> Callable[[list[
     form, values, words = ">h", [str(len(columns))], ""
     for column in columns:
         if column.wire == "word":
-            words += f" + words[r.{places[column]}]"
+            words += f" + words[{places[column]}]"
         elif column.wire == "instant":
             form += "12s"
-            values.append(f"instants[r.{places[column]}]")
+            values.append(f"instants[{places[column]}]")
         else:
             form += f"i{column.wire}"
-            values += [str(struct.calcsize(f">{column.wire}")), f"r.{places[column]}"]
+            values += [str(struct.calcsize(f">{column.wire}")), places[column]]
     names = {"pack": struct.Struct(form).pack, "instants": _Kept(_instant), "words": _Kept(_word)}
     made: Callable[[list[Any]], list[bytes]] = eval(  # noqa: S307 (contains no foreign text)
-        f"lambda records: [pack({', '.join(values)}){words} for r in records]", names
+        f"lambda records: [pack({', '.join(values)}){words} for r in records for pk in [r.pk] for fields in [r.fields]]", names
     )
     return made
 

@@ -137,10 +137,10 @@ class DumpReader:
                 if len(rest) > LONGEST:
                     raise _wrong(self._read + 1, f"it is longer than {LONGEST >> 20} MiB, the limit for a line")
                 continue
-            rest += memoryview(chunk)[:cut]
-            text = bytes(rest)
+            text = b"".join((rest, memoryview(chunk)[:cut]))
             rest = bytearray(memoryview(chunk)[cut:])
-            _check_encoding(text, self._read)
+            if not text.isascii():
+                _check_encoding(text, self._read)
             yield text
             del text
         if rest and not self._read and rest[:1] == b"[" and rest[-1:] == b"]":
