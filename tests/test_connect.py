@@ -67,6 +67,12 @@ def test_a_database_that_is_not_there_is_unavailable(tomato_url: str) -> None:
         ("host=127.0.0.1 port=1 user=me password=s3cret dbname=tomato", Unavailable, "can't connect to 127.0.0.1:1"),
         ("postgresql://me@127.0.0.1:1/tomato?password=s3cret", Unavailable, "can't connect to 127.0.0.1:1"),
         ("postgresql://me@127.0.0.1:1,127.0.0.2:2/x", Unavailable, "can't connect to 127.0.0.1:1, 127.0.0.2:2, database x"),
+        (
+            "postgresql:///x?hostaddr=127.0.0.1,127.0.0.2&port=1,2",
+            Unavailable,
+            "can't connect to 127.0.0.1:1, 127.0.0.2:2, database x",
+        ),
+        ("host=127.0.0.1,::1,127.0.0.2 port=1,2", Unavailable, "can't connect to 127.0.0.1:1, ::1:2, 127.0.0.2:?"),
         ("postgresql://me@no%20host,no%20one/x", Unavailable, "can't connect to no host:5432, no one:5432, database x"),
         ("host=127.0.0.1,127.0.0.2 port=1 user=me", Unavailable, "can't connect to 127.0.0.1:1, 127.0.0.2:1"),
         ("postgresql://me:s3cret@/tomato?host=/nowhere", Unavailable, "can't connect to /nowhere"),

@@ -22,8 +22,9 @@ def interrupted(waits: Callable[[], bool]) -> Iterator[None]:
     """Interrupt the block, which must be waiting by then, without waking the main thread."""
 
     def send() -> None:
-        while not waits() and not over.wait(0.005):
-            pass
+        while not waits():
+            if over.wait(0.005):
+                return
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
     over = threading.Event()

@@ -172,6 +172,24 @@ def test_a_write_that_is_refused_in_its_commit_is_an_error_and_no_more(
         assert [*db._pool._all] == [session]
 
 
+@pytest.mark.parametrize("tokens", [True, False])
+def test_a_transaction_that_is_refused_in_its_commit_is_an_error_and_no_more(
+    url: str, watcher: psycopg.Connection, tokens: bool
+) -> None:
+    watcher.execute("alter table organizations add parent text references organizations (name) initially deferred")
+    watcher.execute("alter table organizations alter parent set default 'nobody'")
+    with connect(url, pool_size=1, tokens=tokens) as db:
+        db.organizations.list()
+        (session,) = db._pool._all
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                create(db)
+        watcher.execute("alter table organizations alter parent drop default")
+        create(db)
+        assert names(db) == ["uni"]
+        assert [*db._pool._all] == [session]
+
+
 @pytest.mark.usefixtures("commits_wait")
 def test_a_deadline_at_a_write_that_waits_for_a_standby_tells_the_truth(asking: Database) -> None:
     with asking.timeout(2):  # within which it reaches its commit on a busy machine

@@ -89,8 +89,22 @@ def test_a_long_look_from_the_start_is_not_repeated_soon(
     monkeypatch.setattr(dao, "FULL_LOOK", 0.0)
     front = dao.Front[datetime](lambda due: due)
     assert front.since() is None
-    front.advance([MOMENT], 1, looked)
+    front.advance(None, [MOMENT], 1, looked)
     assert front.since() == since
+
+
+def test_a_front_moves_for_the_claims_that_began_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dao, "FULL_LOOK", FAR)
+    earlier, later = (MOMENT + n * timedelta(minutes=1) for n in (-1, 1))
+    front = dao.Front[datetime](lambda due: due)
+    front.advance(None, [MOMENT], 1, 0)
+    front.advance(MOMENT, [earlier], 1, 0)
+    assert front.since() == MOMENT  # an expired lease puts an item behind others that have been due for less time
+    front.advance(None, [earlier], 1, 0)
+    front.advance(MOMENT, [later], 1, 0)
+    assert front.since() == earlier  # a claim that was under way does not pass over what was found from the start
+    front.advance(earlier, [later], 1, 0)
+    assert front.since() == later
 
 
 @pytest.mark.slow

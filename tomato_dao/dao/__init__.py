@@ -11,8 +11,9 @@ from ..printable import quoted
 Row = TypeVar("Row")
 Key = TypeVar("Key")
 PAGE = 500  # rows that iterating fetches at a time
-FULL_LOOK = 5  # seconds, at least, between looks for items that are due before a claim's front
-SELDOM, LONGEST = 100, 60  # times as long as such a look takes, and seconds: so that looks are under a hundredth of all claims
+FULL_LOOK = 5  # minimum seconds between claims from the start of an index, which find items that are due before the front
+SELDOM = 100  # a claim from the start that takes long is followed by this multiple of its time without another one
+LONGEST = 60  # but by no more than so many seconds
 
 
 def found(row: Row | None, entity: str, key: object) -> Row:
@@ -93,20 +94,24 @@ class Front(Generic[Row]):
         self._until = 0.0
 
     def since(self) -> datetime | None:
-        """Return the time from which to claim; None for the start, which is one thread's turn now and then."""
+        """Return the time from which to claim, or None for the start, where one claim now and then begins."""
         if monotonic() < self._until:
             return self._since
         self._until = monotonic() + FULL_LOOK
         return None
 
-    def advance(self, claims: Sequence[Row], limit: int, looked: float | None) -> None:
+    def advance(self, since: datetime | None, claims: Sequence[Row], limit: int, seconds: float) -> None:
         """Move to the last of the claims, which are in order, or to the start if they are fewer than the limit.
 
-        looked: the seconds that they took from the start; None if they were claimed from the front.
+        since: where the claim began. If the front has moved meanwhile, it stays: another claim may have found earlier items.
+        seconds: the time that the claim took.
         """
-        if looked is not None:
-            self._until = monotonic() + max(FULL_LOOK, min(SELDOM * looked, LONGEST))
-        self._since = self._due(claims[-1]) if claims and len(claims) == limit else None
+        if since is None:
+            self._until = monotonic() + max(FULL_LOOK, min(SELDOM * seconds, LONGEST))
+        elif since != self._since:
+            return
+        last = self._due(claims[-1]) if claims and len(claims) == limit else None
+        self._since = max(last, since) if last and since else last  # the last one may be due for longer: its lease has expired
 
 
 def claimed(front: Front[Row], claim: Callable[[datetime | None], Sequence[Row]], limit: int) -> Sequence[Row]:
@@ -115,5 +120,5 @@ def claimed(front: Front[Row], claim: Callable[[datetime | None], Sequence[Row]]
     claims = claim(since)
     if since is not None and not claims:
         since, claims = None, claim(None)
-    front.advance(claims, limit, monotonic() - began if since is None else None)
+    front.advance(since, claims, limit, monotonic() - began)
     return claims

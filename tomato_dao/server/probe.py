@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 from time import monotonic, sleep
 from types import MappingProxyType
 
@@ -306,7 +307,9 @@ def _system_user() -> str:
 
 
 def _place(settings: Mapping[str, object]) -> str:
-    hosts, ports = (str(settings.get(key, default)).split(",") for key, default in (("host", "the default host"), ("port", "")))
-    ports *= 1 if len(ports) == len(hosts) else len(hosts)
-    servers = ", ".join(f"{host}:{port or 5432}" for host, port in zip(hosts, ports, strict=True))
+    hosts = str(settings.get("host") or settings.get("hostaddr") or "the default host").split(",")
+    ports = str(settings.get("port", "")).split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    servers = ", ".join(f"{host}:{port or 5432}" for host, port in zip_longest(hosts, ports, fillvalue="?"))
     return f"{servers}, database {settings.get('dbname', '(default)')}"

@@ -69,7 +69,7 @@ class Committer(_Base):
         try:
             pgconn.send_query_params(_TRANSACTION_ID, None)
             pgconn.send_flush_request()
-            pgconn.send_query_params(b"COMMIT", None)  # at once, and not at the Sync
+            pgconn.send_query_params(b"COMMIT", None)  # takes effect when it is executed, before the Sync
             if behind:
                 self._send_beside(behind)
             yield from self._send_all()
@@ -172,7 +172,7 @@ class Committer(_Base):
         yield from send(self.pgconn)
 
     def _read_after_commit(self, behind: bytes) -> PQGen[None]:
-        """Read the answer of the statement after a commit, and its Sync. If it failed, the commit stands, and it is None."""
+        """Read the answer of the statement after a commit, and its Sync. An error there leaves told_behind None."""
         with suppress(psycopg.Error):
             told = yield from self._next_result()
             if told.status == _TUPLES:

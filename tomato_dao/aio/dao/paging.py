@@ -32,5 +32,5 @@ async def claimed(front: Front[Row], claim: Callable[[datetime | None], Awaitabl
     claims = await claim(since)
     if since is not None and not claims:
         since, claims = None, await claim(None)
-    front.advance(claims, limit, monotonic() - began if since is None else None)
+    front.advance(since, claims, limit, monotonic() - began)
     return claims
