@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 import tomato_dao
-from benchmarks.django_accounting import roll_up_by_object
 from benchmarks.page import positive
 from tomato_dao import Database
 from tomato_dao.ops.scratch import scratch_database
@@ -138,6 +137,8 @@ def _measure(db: Database, url: str, components: list[int], sample: int) -> None
         db.usage.aggregate(now=end + n * WINDOW)  # so that no earlier work is pending
     end += 5 * WINDOW
     db.usage.import_records(records(components, end), now=end)
+    from benchmarks.django_accounting import roll_up_by_object  # here, since a simulated year needs no Django
+
     django = roll_up_by_object(url, sample, end)
     print(f"\n{'at ' + format(NOW + WINDOW, '%H:%M') + ', µs per object':<43}{'tomato_dao':>12}{'Django':>12}{'ratio':>9}")
     for title, mine, theirs in zip(("a new record", "nothing new"), ours, django, strict=True):
