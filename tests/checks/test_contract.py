@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             "MYPY_CACHE_DIR": str(tmp_path_factory.getbasetemp() / "mypy"),
         }
         command = [sys.executable, "-m", f"checks.{module}", *arguments]
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=600, check=False)
         return done.returncode, done.stdout + done.stderr
 
     return run

@@ -46,7 +46,7 @@ class _Page:
         """Run the lines after $, and compare what each prints; … stands for any text."""
         for command in re.split(r"^\$ ", example.parsed, flags=re.MULTILINE)[1:]:
             line, _, expected = command.partition("\n")
-            done = subprocess.run(["/bin/bash", "-c", line], capture_output=True, text=True, cwd=CHECKOUT, timeout=120)
+            done = subprocess.run(["/bin/bash", "-c", line], capture_output=True, text=True, cwd=CHECKOUT, timeout=300)
             assert _fits(expected, done.stdout + done.stderr), f"$ {line}\n{done.stdout}{done.stderr}"
 
 
