@@ -61,7 +61,7 @@ with months as materialized (
 ),
 
 users_since as materialized (
-  select u.usage_id, q.used_at, p.settled_at
+  select q.user_id, u.usage_id, q.used_at, p.settled_at
   from quotas q
   inner join users u on u.id = q.user_id
   cross join usage_progress p
@@ -69,7 +69,7 @@ users_since as materialized (
 
 -- One query of all users' records: a cluster asks each worker once. The array makes one server use the index.
 uncounted as materialized (
-  select r.usage_id, r.end_at, r.memory, r.diskspace, r.traffic, r.cputime
+  select s.user_id, r.end_at, r.memory, r.diskspace, r.traffic, r.cputime
   from users_since s
   inner join usage_records r on r.usage_id = s.usage_id
   where
@@ -78,26 +78,25 @@ uncounted as materialized (
 ),
 
 newest as materialized (
-  select n.usage_id, max(n.end_at) as end_at
+  select n.user_id, max(n.end_at) as end_at
   from uncounted n
-  group by n.usage_id
+  group by n.user_id
 ),
 
 -- Citus can't read the rows of a CTE that locks; those of its subquery it can.
 due as materialized (
   select
-    l.user_id, l.usage_id, l.is_new_month, l.counted_until, l.free_memory, l.free_diskspace, l.free_traffic, l.free_cputime
+    l.user_id, l.is_new_month, l.counted_until, l.free_memory, l.free_diskspace, l.free_traffic, l.free_cputime
   from (
     select
-      q.user_id, u.usage_id, q.used_at <= m.begins as is_new_month,
+      q.user_id, q.used_at <= m.begins as is_new_month,
       greatest(q.used_at, m.begins + interval '1 microsecond') as counted_until,
       q.monthly_memory * q.continuous_factor as free_memory, q.monthly_diskspace * q.continuous_factor as free_diskspace,
       q.monthly_traffic * m.share * q.continuous_factor as free_traffic,
       q.monthly_cputime * m.share * q.continuous_factor as free_cputime
     from quotas q
-    inner join users u on u.id = q.user_id
     cross join months m
-    left join newest n on n.usage_id = u.usage_id
+    left join newest n on n.user_id = q.user_id
     where q.used_at <= m.begins or n.end_at > q.used_at
     for update of q skip locked
   ) l
@@ -109,7 +108,7 @@ used as (
     sum(usage_beyond(n.memory, d.free_memory)) as memory, sum(usage_beyond(n.diskspace, d.free_diskspace)) as diskspace,
     sum(usage_beyond(n.traffic, d.free_traffic)) as traffic, sum(usage_beyond(n.cputime, d.free_cputime)) as cputime
   from due d
-  left join uncounted n on n.usage_id = d.usage_id and n.end_at > d.counted_until
+  left join uncounted n on n.user_id = d.user_id and n.end_at > d.counted_until
   group by d.user_id, d.is_new_month, d.counted_until
 )
 
