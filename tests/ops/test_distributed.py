@@ -58,12 +58,12 @@ def everything(server: psycopg.Connection) -> dict[str, list[tuple[object, ...]]
 
 
 def live_some_hours(db: Database) -> Lab:
-    """Account for a small testbed around new year, with gaps, late records and fractions, and count quotas."""
+    """Account for a small testbed around new year, with gaps and late records, whose numbers are whole, and count quotas."""
     lab, now = Lab(db), STARTS[1]
     for n in range(48):
         now += WINDOW
         components = sorted(lab.structure.named)
-        found = [record(c, now, c / 7 + n / 11) for k, c in enumerate(components) if (n * 7 + k) % 11]
+        found = [record(c, now, c) for k, c in enumerate(components) if (n * 7 + k) % 11]
         found += [record(components[n % len(components)], now - 3 * WINDOW, 1)] if n % 13 == 0 else []
         db.usage.import_records(list({(r.usage_id, r.end_at): r for r in found}.values()), now=now)
         db.usage.aggregate(now=now)
