@@ -4,7 +4,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -64,6 +64,10 @@ def commits_wait(watcher: psycopg.Connection) -> Iterator[None]:
 def writer(url: str) -> Iterator[Database]:
     with closing(connect(url, pool_size=1, application_name="writer")) as db:
         yield db
+
+
+def create_alone(db: Database) -> None:
+    db.organizations.create("uni")
 
 
 def create(db: Database) -> None:
@@ -156,8 +160,9 @@ def test_a_write_that_the_server_has_ended_has_done_nothing(url: str, watcher: p
 
 
 @pytest.mark.parametrize("tokens", [True, False])
-def test_a_write_that_is_refused_in_its_commit_is_an_error_and_no_more(
-    url: str, watcher: psycopg.Connection, tokens: bool
+@pytest.mark.parametrize("write", [create_alone, create], ids=["write", "transaction"])
+def test_what_is_refused_in_its_commit_is_an_error_and_no_more(
+    url: str, watcher: psycopg.Connection, write: Callable[[Database], None], tokens: bool
 ) -> None:
     watcher.execute("alter table organizations add parent text references organizations (name) initially deferred")
     watcher.execute("alter table organizations alter parent set default 'nobody'")
@@ -166,26 +171,9 @@ def test_a_write_that_is_refused_in_its_commit_is_an_error_and_no_more(
         (session,) = db._pool._all
         for _ in range(2):
             with pytest.raises(NotFound):
-                db.organizations.create("uni")
+                write(db)
         watcher.execute("alter table organizations alter parent drop default")
-        assert db.organizations.create("uni").name == "uni"
-        assert [*db._pool._all] == [session]
-
-
-@pytest.mark.parametrize("tokens", [True, False])
-def test_a_transaction_that_is_refused_in_its_commit_is_an_error_and_no_more(
-    url: str, watcher: psycopg.Connection, tokens: bool
-) -> None:
-    watcher.execute("alter table organizations add parent text references organizations (name) initially deferred")
-    watcher.execute("alter table organizations alter parent set default 'nobody'")
-    with connect(url, pool_size=1, tokens=tokens) as db:
-        db.organizations.list()
-        (session,) = db._pool._all
-        for _ in range(2):
-            with pytest.raises(NotFound):
-                create(db)
-        watcher.execute("alter table organizations alter parent drop default")
-        create(db)
+        write(db)
         assert names(db) == ["uni"]
         assert [*db._pool._all] == [session]
 
