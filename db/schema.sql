@@ -537,8 +537,12 @@ begin
           coalesce(
             sum(p.diskspace * p.measurements) / nullif(sum(p.measurements::float8), 0), avg(p.diskspace)
           ) as diskspace
-        from usage_records p
-        where p.usage_id = r.usage_id and p.type = of_type and p.end_at > r.begin_at and p.end_at <= r.end_at
+        from (
+          select p.*
+          from usage_records p
+          where p.usage_id = r.usage_id and p.type = of_type and p.end_at > r.begin_at and p.end_at <= r.end_at
+          order by p.end_at
+        ) p
       ) f
     ),
 
@@ -1390,14 +1394,17 @@ begin
         count(*) as found, sum(r.measurements::float8) as measurements, sum(r.traffic) as traffic, sum(r.cputime) as cputime,
         sum(r.memory * date_part('epoch', r.end_at - r.begin_at) / 300) as memory,
         sum(r.diskspace * date_part('epoch', r.end_at - r.begin_at) / 300) as diskspace
-      from usage_records r
+      from (
+        select r.*
+        from usage_records r
+        where
+          r.usage_id = w.source_id and r.type = '5minutes'
+          and r.end_at > w.end_at - interval '5 minutes' and r.end_at <= w.end_at
+        order by r.end_at
+      ) r
       where
-        r.usage_id = w.source_id and r.type = '5minutes'
-        and r.end_at > w.end_at - interval '5 minutes' and r.end_at <= w.end_at
-        and (
-          all_taken
-          or (select a.end_at from usage_arrivals a where a.end_at = r.end_at and a.usage_id = r.usage_id) is null
-        )
+        all_taken
+        or (select a.end_at from usage_arrivals a where a.end_at = r.end_at and a.usage_id = r.usage_id) is null
     ) f
   ),
 
@@ -3678,4 +3685,5 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261128150900'),
     ('20261129021313'),
     ('20261129023848'),
-    ('20261129130853');
+    ('20261129130853'),
+    ('20261129161500');

@@ -102,11 +102,14 @@ due as materialized (
   ) l
 ),
 
+-- The order makes the last bits the same on all servers.
 used as (
   select
     d.user_id, d.is_new_month, greatest(d.counted_until, max(n.end_at)) as used_at,
-    sum(usage_beyond(n.memory, d.free_memory)) as memory, sum(usage_beyond(n.diskspace, d.free_diskspace)) as diskspace,
-    sum(usage_beyond(n.traffic, d.free_traffic)) as traffic, sum(usage_beyond(n.cputime, d.free_cputime)) as cputime
+    sum(usage_beyond(n.memory, d.free_memory) order by n.end_at) as memory,
+    sum(usage_beyond(n.diskspace, d.free_diskspace) order by n.end_at) as diskspace,
+    sum(usage_beyond(n.traffic, d.free_traffic) order by n.end_at) as traffic,
+    sum(usage_beyond(n.cputime, d.free_cputime) order by n.end_at) as cputime
   from due d
   left join uncounted n on n.user_id = d.user_id and n.end_at > d.counted_until
   group by d.user_id, d.is_new_month, d.counted_until
