@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import shlex
 import stat
@@ -19,7 +20,7 @@ import tomato_dao
 from tests.conftest import CHECKOUT
 from tests.fixtures.operations import dropped_afterwards, organizations
 from tests.ops.test_commands import run
-from tomato_dao import Busy, Database, InvalidValue, NotFound, TomatoError, Unavailable
+from tomato_dao import Busy, Database, InvalidValue, NotFound, TomatoError, Unavailable, dump
 from tomato_dao.ops import backup
 from tomato_dao.ops import restore as restoring
 from tomato_dao.ops.databases import create_database
@@ -29,6 +30,7 @@ from tomato_dao.ops.restore import restore
 from tomato_dao.ops.roles import make_roles
 from tomato_dao.ops.scratch import drop_database, scratch_database, with_database
 from tomato_dao.server.target import Target
+from tomato_dao.transfer import files as transfer_files
 from tomato_dao.transfer.files import hold
 from tomato_dao.transfer.load import check
 
@@ -93,6 +95,22 @@ def test_leftovers_of_killed_backups_and_restores_are_reported_and_removed_by_th
             restore(file, tomato_url)
         assert databases(another, left, at_work) == [at_work]
     drop_database(with_database(tomato_url, at_work))
+
+
+@pytest.mark.parametrize("command", ["dump", "backup"])
+def test_an_interrupt_as_soon_as_a_file_is_begun_leaves_none(
+    tomato_url: str, db: Database, saved: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def hold_and_stop(descriptor: int) -> None:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            assert list(saved.iterdir())
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(transfer_files, "hold", hold_and_stop)
+    saved.mkdir(exist_ok=True)
+    with pytest.raises(KeyboardInterrupt):
+        dump(db, saved / "dump.json") if command == "dump" else backup.back_up(tomato_url)
+    assert list(saved.iterdir()) == []
 
 
 def left_behind(server: psycopg.Connection) -> Finding:

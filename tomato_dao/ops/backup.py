@@ -20,8 +20,7 @@ from ..server.commands import command_line
 from ..server.probe import probe
 from ..server.session import CATALOG_PATH, SCHEMA
 from ..server.target import Target, target_of
-from ..transfer import limits
-from ..transfer.files import abandoned, alone_in, hold
+from ..transfer import files, limits
 from . import distributed, programs
 from .cli import Parser
 from .embedded_server import default_data_dir
@@ -29,6 +28,7 @@ from .private import make_private
 from .urls import owner_url
 
 KEPT = 5  # number of backups kept for each database
+_PART = r".+-\d{8}T\d{6}\.\d{6}Z\.part"  # an unfinished backup's name
 _HOLDS_ROWS = """
 select exists (
   select from pg_class c
@@ -75,20 +75,11 @@ def back_up(url: str) -> Path:
             )
         path = _place(name)
         part = path.with_suffix(".part")
-        with alone_in(path.parent):
-            for left in unfinished():
-                left.unlink(missing_ok=True)
-            descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            hold(descriptor)
-        try:
-            with _snapshot(connection) as snapshot:
-                options = distributed.dump_options(connection)
-                options += ["--format=custom", "--lock-wait-timeout=60s", f"--snapshot={snapshot}", f"--file={part}"]
-                run_program("pg_dump", target, *options)
+        with files.unfinished(part, _PART), _snapshot(connection) as snapshot:
+            options = distributed.dump_options(connection)
+            options += ["--format=custom", "--lock-wait-timeout=60s", f"--snapshot={snapshot}", f"--file={part}"]
+            run_program("pg_dump", target, *options)
             part.rename(path)
-        finally:
-            part.unlink(missing_ok=True)
-            os.close(descriptor)
     for old in backups(name)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
@@ -123,9 +114,9 @@ def backups(database: str) -> list[Path]:
 
 
 def unfinished() -> list[Path]:
-    """Return the leftover files of killed backups."""
+    """Return the unfinished files of killed backups."""
     directory = backup_directory()
-    return abandoned(directory, r".+-\d{8}T\d{6}\.\d{6}Z\.part") if directory.is_dir() else []
+    return files.abandoned(directory, _PART) if directory.is_dir() else []
 
 
 def backup_directory() -> Path:

@@ -6,8 +6,8 @@ import io
 import itertools
 import os
 import re
+import secrets
 import stat
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -182,21 +182,14 @@ def written(path: Path) -> Iterator[IO[bytes]]:
                 yield output
             return
         path = Path(os.path.realpath(path))
-        with alone_in(path.parent):
-            for left in abandoned(path.parent, rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part"):
-                left.unlink(missing_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-            hold(descriptor)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        with unfinished(part, rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part") as descriptor:
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
                 with compressed(file, path.suffix) as output:
                     yield output
                 file.flush()
-                os.fsync(file.fileno())
-                Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+                os.fsync(descriptor)
+            part.replace(path)
         directory = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(directory)
@@ -209,7 +202,28 @@ def written(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def alone_in(directory: Path) -> Iterator[None]:
+def unfinished(part: Path, leftovers: str) -> Iterator[int]:
+    """Create a file with mode 0600 and provide its descriptor. At the end it is removed, unless it was renamed.
+
+    leftovers: a regular expression for the names of such files in the same directory. Those of killed processes are removed
+    first.
+    """
+    try:
+        with _alone_in(part.parent):
+            for left in abandoned(part.parent, leftovers):
+                left.unlink(missing_ok=True)
+            descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            hold(descriptor)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    finally:  # also where a signal arrives as soon as the file is there
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
     """Lock a directory against other processes that begin files or remove leftovers, which could remove a new file."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
