@@ -16,7 +16,7 @@ from tests.fixtures.operations import dropped_afterwards
 from tests.helpers.async_bridge import bridged
 from tests.helpers.dao_cases import until
 from tests.helpers.hanging_cases import stopped
-from tests.helpers.session_cases import names
+from tests.helpers.session_cases import let_commits_wait, names
 from tomato_dao import Database, NotFound, OutcomeUnknown, Unavailable, connect, dump
 from tomato_dao.ops import restore as restoring
 from tomato_dao.ops.backup import back_up
@@ -50,10 +50,8 @@ def watcher(url: str) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def commits_wait(watcher: psycopg.Connection) -> Iterator[None]:
     """Let all commits of the server wait for a standby that is not there."""
-    watcher.execute("alter system set synchronous_standby_names = 'missing'")
-    watcher.execute("select pg_reload_conf()")
-    until(watcher, "current_setting('synchronous_standby_names') = 'missing'")
     try:
+        let_commits_wait(watcher)
         yield
     finally:
         watcher.execute("alter system reset synchronous_standby_names")
@@ -276,9 +274,7 @@ def test_a_restore_whose_session_is_lost_in_the_swap_reports_the_outcome(
         def then_commits_wait(server: psycopg.Connection, name: str) -> None:
             calls.append(name)
             if len(calls) == 2:  # all is restored, and the swap comes
-                admin.execute("alter system set synchronous_standby_names = 'missing'")
-                admin.execute("select pg_reload_conf()")
-                until(server, "current_setting('synchronous_standby_names') = 'missing'")
+                let_commits_wait(admin)
 
         monkeypatch.setattr(restoring, "_refuse_while_connected", then_commits_wait)
         try:

@@ -1,7 +1,7 @@
 """Helpers that the tests of sessions share: who is connected, who waits, and how a session is ended."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from time import monotonic, sleep
 from typing import LiteralString
 
@@ -32,6 +32,25 @@ def kill(server: psycopg.Connection, application_name: str) -> int:
 def blocked(application_name: str, number: int = 1) -> tuple[LiteralString, str, int]:
     """Return the condition that so many sessions of that name wait for a lock."""
     return "(select count(*) " + BACKENDS + " and wait_event_type = 'Lock') = %s", application_name, number
+
+
+def let_commits_wait(server: psycopg.Connection) -> None:
+    """Let all commits of a server wait for a standby that is not there, and wait until one does.
+
+    Other processes hear of the setting from the checkpointer, which may be late.
+    """
+    server.execute("alter system set synchronous_standby_names = 'missing'")
+    server.execute("select pg_reload_conf()")
+    end = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where pid = %s and wait_event = 'SyncRep'"
+    deadline = monotonic() + 60
+    while True:
+        with closing(psycopg.connect(server.info.dsn, autocommit=True, options="-c synchronous_commit=on")) as probe:
+            probe.pgconn.send_query(b"select pg_logical_emit_message(true, '', '')")
+            while probe.pgconn.is_busy():
+                if server.execute(end, [probe.info.backend_pid]).rowcount:
+                    return
+                assert monotonic() < deadline, "no commit waits"
+                probe.pgconn.consume_input()
 
 
 def setting(db: Database, name: str) -> str:

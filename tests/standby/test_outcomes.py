@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.helpers.async_bridge import bridged
-from tests.helpers.session_cases import names
+from tests.helpers.session_cases import let_commits_wait, names
 from tests.helpers.standby_cases import Pair, primary_and_standby, until
 from tomato_dao import Database, OutcomeUnknown, connect
 from tomato_dao.ops.databases import create_database
@@ -31,9 +31,7 @@ def pair_whose_commits_wait(directory: Path) -> Iterator[Pair]:
         migrate(pair.primary.url(NAME))
         pair.caught_up()
         with psycopg.connect(pair.primary.url("postgres"), autocommit=True) as connection:
-            connection.execute("alter system set synchronous_standby_names = 'missing'")
-            connection.execute("select pg_reload_conf()")
-        until(lambda: pair.primary.ask("select current_setting('synchronous_standby_names') = 'missing'"))
+            let_commits_wait(connection)
         yield pair
 
 
