@@ -16,10 +16,15 @@ from tests.fixtures.operations import dropped_afterwards
 from tests.helpers.async_bridge import bridged
 from tests.helpers.dao_cases import until
 from tests.helpers.hanging_cases import stopped
+from tests.helpers.own_servers import start_anew
 from tests.helpers.session_cases import let_commits_wait, names
+from tests.pool.test_failover import hosts, stored, turn_read_only
 from tomato_dao import Database, NotFound, OutcomeUnknown, Unavailable, connect, dump
+from tomato_dao.ops import embedded
 from tomato_dao.ops import restore as restoring
 from tomato_dao.ops.backup import back_up
+from tomato_dao.ops.databases import create_database
+from tomato_dao.ops.migrate import migrate
 from tomato_dao.ops.scratch import scratch_database, with_database
 
 pytestmark = pytest.mark.slow
@@ -99,6 +104,25 @@ def test_a_write_whose_answer_was_lost_is_found_out(asking: Database, watcher: p
         assert call.result(10).name == "uni"
     assert names(asking) == ["uni"]
     assert asking.token(own=True) <= asking.token()
+
+
+@pytest.mark.usefixtures("commits_wait")
+def test_a_write_that_went_to_another_server_and_whose_answer_was_lost_is_found_out(
+    url: str, watcher: psycopg.Connection, tmp_path: Path
+) -> None:
+    try:
+        first = with_database(start_anew(tmp_path / "first"), watcher.info.dbname)
+        create_database(first)
+        migrate(first)
+        with connect(hosts((first, url)), pool_size=1) as db, ThreadPoolExecutor(1) as threads:
+            turn_read_only(first, db)
+            call = threads.submit(db.organizations.create, "uni")
+            until(watcher, COMMITTING)
+            watcher.execute(END)
+            assert call.result(10).name == "uni"
+            assert (stored(first), stored(url)) == (set(), {"uni"})
+    finally:
+        embedded.remove(tmp_path / "first")
 
 
 @pytest.mark.usefixtures("commits_wait")

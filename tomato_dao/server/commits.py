@@ -61,7 +61,9 @@ def was_committed(url: str, server: Server | None, transaction: int, timeout: fl
             if server is None:
                 break
             try:
-                with probe(url, application_name="tomato-dao outcome", path=CATALOG_PATH) as connection:
+                with probe(
+                    url, application_name="tomato-dao outcome", path=CATALOG_PATH, primary_for="outcomes of commits"
+                ) as connection:
                     status = _status(connection, server, transaction)
                 if status is not None:
                     return status
