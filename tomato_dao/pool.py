@@ -425,7 +425,7 @@ class Pool:
         connection.add_notice_handler(log_notice)
         connection.shapes = self._shapes
         connection.keeps_statements = self._shapes is None
-        connection.ask_behind = self._opening.ask_behind
+        connection.position_query = self._opening.position_query
         connection.asks_id = bool(self._seeks_writable)
         connection.expires_at = monotonic() + LIFETIME
         connection.seeks_writable = bool(self._seeks_writable) and not connection.wait(connection.role_reads_only())

@@ -54,7 +54,7 @@ class Connecting:
             raise
         name = opening.application_name
         events = AsyncEvents(Events(direct_url, name, opening.timeout))
-        readings = Readings() if opening.ask_behind else None
+        readings = Readings() if opening.position_query else None
         db = AsyncDatabase(pool, AsyncLocks(Locks(direct_url, name)), events, replicas, readings)
         self._opened(db)
         return db

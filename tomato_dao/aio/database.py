@@ -279,7 +279,7 @@ class AsyncDatabase(AsyncTransactions):
     def _note_writes(self, connection: AsyncQueryConnection | None) -> None:
         if self._readings is None or (connection is not None and connection.commit_state in ("", "failed")):
             return
-        told = None if connection is None else connection.told_behind
+        told = None if connection is None else connection.position
         self._readings.written(None if told is None else Position.parse(told.decode()))
 
     async def _position(self) -> Position:

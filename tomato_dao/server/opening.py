@@ -56,7 +56,7 @@ class Opening:
         self.statement_timeout = arguments.limit("statement_timeout", statement_timeout)
         self.application_name = arguments.text("application_name", application_name)
         self.prepare = prepare
-        self.ask_behind = OF_PRIMARY.sql.encode() if tokens else b""
+        self.position_query = OF_PRIMARY.sql.encode() if tokens else b""
         self._worker = worker
         self._migrations = migrations
         self.seeks_writable = ""

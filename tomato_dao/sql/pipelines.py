@@ -32,8 +32,8 @@ class Committer(_Base):
     The transaction's id is read before the commit begins, so that its outcome can be looked up if the answer is lost.
 
     keeps_statements: whether prepared statements are kept. asks_id: whether the id is also requested for a single statement,
-    which costs the server one more. ask_behind: a statement that is sent after each commit, so that it sees the commit.
-    told_behind: its answer, or None. transaction_id: the id of the last commit, 0 if it has written nothing, None if it is
+    which costs the server one more. position_query: a statement that is sent after each commit, so that it sees the commit.
+    position: its answer, or None. transaction_id: the id of the last commit, 0 if it has written nothing, None if it is
     unknown. commit_state: the outcome of that commit. returned: the result of a statement that is a transaction by itself.
     """
 
@@ -41,13 +41,13 @@ class Committer(_Base):
         super().__init__(*args, **kwargs)
         self.keeps_statements = True
         self.asks_id = False
-        self.ask_behind = b""
+        self.position_query = b""
         self._beside: dict[bytes, bytes] = {}  # the names of the prepared statements that are sent with commits
         self.reset_commit()
 
     def reset_commit(self, state: CommitState = "") -> None:
         """Reset the state of the last commit."""
-        self.told_behind: bytes | None = None
+        self.position: bytes | None = None
         self.transaction_id: int | None = None
         self.commit_state: CommitState = state
         self.returned: PGresult | None = None
@@ -63,7 +63,7 @@ class Committer(_Base):
     def _commit(self) -> PQGen[PGresult]:
         """Commit a transaction. Raises psycopg's error if that fails."""
         pgconn = self.pgconn
-        behind = self.ask_behind if pgconn.transaction_status == pq.TransactionStatus.INTRANS else b""
+        behind = self.position_query if pgconn.transaction_status == pq.TransactionStatus.INTRANS else b""
         yield from self._prepare_beside(behind)
         pgconn.enter_pipeline_mode()
         try:
@@ -98,7 +98,7 @@ class Committer(_Base):
 
         Raises psycopg's error if the session is lost.
         """
-        if self.asks_id or self.ask_behind:
+        if self.asks_id or self.position_query:
             return (yield from self._write_and_ask(name, send_statement))
         send_statement()
         self.commit_state = "sent"
@@ -111,7 +111,7 @@ class Committer(_Base):
         return last
 
     def _write_and_ask(self, name: str, send_statement: Callable[[], None]) -> PQGen[PGresult]:
-        pgconn, behind = self.pgconn, self.ask_behind
+        pgconn, behind = self.pgconn, self.position_query
         ask_id = _TRANSACTION_ID.replace(b"select", b"select /* %b */" % name.encode())  # shown during the commit
         yield from self._prepare_beside(ask_id, behind)
         pgconn.enter_pipeline_mode()
@@ -172,11 +172,11 @@ class Committer(_Base):
         yield from send(self.pgconn)
 
     def _read_after_commit(self, behind: bytes) -> PQGen[None]:
-        """Read the answer of the statement after a commit, and its Sync. An error there leaves told_behind None."""
+        """Read the answer of the statement after a commit, and its Sync. An error there leaves position None."""
         with suppress(psycopg.Error):
             told = yield from self._next_result()
             if told.status == _TUPLES:
-                self.told_behind = told.get_value(0, 0)
+                self.position = told.get_value(0, 0)
             elif told.status != pq.ExecStatus.PIPELINE_ABORTED:  # by a commit that failed
                 self._beside.pop(behind, None)
             yield from self._next_result()
