@@ -51,7 +51,7 @@ returning
 -- name: count_use(now)!
 -- nullable: now
 -- plan: it is about each user
--- Count users' settled 5-minute records that are not counted yet. Rows that another worker is counting are skipped.
+-- Count users' settled 5-minute records that are not counted yet. Rows that another worker is counting or changing are skipped.
 -- A record that ends when a month begins belongs to the month before.
 with months as materialized (
   select
@@ -64,7 +64,7 @@ users_since as materialized (
   select q.user_id, u.usage_id, q.used_at, p.settled_at
   from quotas q
   inner join users u on u.id = q.user_id
-  cross join usage_progress p
+  left join usage_progress p on true
 ),
 
 -- One query of all users' records: a cluster asks each worker once. The array makes one server use the index.
@@ -95,6 +95,7 @@ due as materialized (
       q.monthly_traffic * m.share * q.continuous_factor as free_traffic,
       q.monthly_cputime * m.share * q.continuous_factor as free_cputime
     from quotas q
+    inner join users_since s on s.user_id = q.user_id and s.used_at = q.used_at  -- else it was set back meanwhile
     cross join months m
     left join newest n on n.user_id = q.user_id
     where q.used_at <= m.begins or n.end_at > q.used_at

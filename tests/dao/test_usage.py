@@ -1,6 +1,7 @@
 """Usage records and what is made of them: imports, roll-ups, late records, totals, quotas."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import inf, nan
@@ -9,13 +10,21 @@ import psycopg
 import pytest
 
 from tests.conftest import World
-from tests.helpers.dao_cases import NOBODY, at_once, refused, timed
+from tests.helpers.dao_cases import NOBODY, at_once, refused, timed, until
 from tests.helpers.usage_cases import settle
 from tomato_dao import Database, InvalidValue, NotFound
 from tomato_dao.rows import HostComponent, ImportedUsage, Topology, UsageHistory, UsageRecord, asdict, replace
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WINDOW = timedelta(minutes=5)
+WAITING_PERIODS = """
+alter function usage_period_end rename to period_end;
+create function usage_period_end(type text, at timestamptz) returns timestamptz language plpgsql stable as $$
+begin
+  perform pg_advisory_xact_lock_shared(1);
+  return period_end(type, at);
+end $$
+"""
 
 
 @pytest.fixture
@@ -201,6 +210,25 @@ def test_a_quota_counts_each_settled_window_once(db: Database, world: World, com
     roll_up(db, component, [NOON + WINDOW], 8)
     assert at_once(*[partial(db.quotas.count_use, now=NOON + 4 * WINDOW)] * 3).count(1) == 1
     assert db.quotas.get(world.user.id).used_cputime == pytest.approx(12)
+
+
+def test_records_are_counted_again_from_where_a_quota_was_set_back_during_a_count(
+    db: Database, world: World, component: HostComponent, server: psycopg.Connection
+) -> None:
+    db.quotas.set(world.user.id, cputime=0)
+    roll_up(db, component, [NOON], 8)
+    assert db.quotas.count_use(now=NOON) == 1
+    roll_up(db, component, [NOON + WINDOW], 8)
+    server.execute(WAITING_PERIODS)
+    with ThreadPoolExecutor(1) as threads:
+        with server.transaction():
+            server.execute("select pg_advisory_xact_lock(1)")
+            count = threads.submit(db.quotas.count_use, now=NOON + 4 * WINDOW)
+            until(server, "exists (select from pg_locks l where l.locktype = 'advisory' and not l.granted)")
+            db.quotas.update(world.user.id, {"used_at": NOON - WINDOW, "used_cputime": 0})
+        counted = count.result(10) + db.quotas.count_use(now=NOON + 4 * WINDOW)
+    assert counted == 1
+    assert db.quotas.get(world.user.id).used_cputime == 16
 
 
 def test_used_starts_at_0_each_month(db: Database, world: World, component: HostComponent) -> None:
