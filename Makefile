@@ -118,7 +118,7 @@ bench-claims: setup ## measure claims while an old transaction keeps dead rows, 
 bench-events: setup ## measure commits a second with the triggers that notify, and without
 	@$(PY) -m benchmarks.page events
 
-bench-year: setup ## simulate a year of a testbed: sizes, dead rows, WAL, and calls at its start and end (half an hour)
+bench-year: setup ## simulate a year of a testbed: sizes, dead rows, WAL, and calls at its start and end (nine minutes)
 	@$(PY) -m benchmarks.page year
 
 bench-all: bench bench-calls bench-filters bench-accounting bench-dump bench-legacy bench-scale bench-claims bench-events bench-year ## run all of them, which takes hours

@@ -3,17 +3,22 @@
 In each simulated hour hosts deliver a record of each component, and due records are rolled up, pruned and counted. Each day
 topologies are created and removed, links are measured, and errors are reported. Instead of autovacuum, which depends on real
 time, tables are vacuumed at the end of a day if they exceed autovacuum's threshold. The first month fills the history; the
-figures begin after it.
+figures begin after it. Calls are timed at the end, by turns in the database and in a copy of it that was made after that month,
+all processes on one CPU, so that a machine that is faster at another time does not matter.
 """
 
 import argparse
+import os
 import statistics
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 
+from psycopg.conninfo import conninfo_to_dict
+
 from benchmarks.accounting import TESTBED, records
 from benchmarks.page import positive, table
+from benchmarks.pinning import pin
 from tomato_dao import Database, connect
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.ops.urls import database_url
@@ -22,7 +27,7 @@ from tomato_dao.rows import LinkMeasurement
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MONTH = 30  # days
-ROUNDS = 500  # of the timed calls
+ROUNDS = 1000  # of each timed call
 LIVES = 7  # lifetime of a topology in days
 _MINUTE, _WINDOW = timedelta(minutes=1), timedelta(minutes=5)
 _RUNS = (1, 5, 9, 13, 17)  # minutes of an hour, at most a window apart: the accounting would treat longer gaps as an outage
@@ -53,22 +58,20 @@ def main() -> None:
     options = parser.parse_args()
     if options.days <= MONTH:
         parser.error(f"argument --days: {options.days} is not above {MONTH}: the figures begin after a month")
-    with scratch_database(database_url()) as url, connect(url, statement_timeout=600) as db:
-        with db.connection() as connection:
-            connection.execute(TESTBED.format(hosts=options.hosts, now=BEGIN.replace(tzinfo=None)).encode())
-            found = connection.execute("select usage_id from host_elements union all select usage_id from host_connections")
-            components = [row[0] for row in found]
-        calls = _calls(db, components[0])
-        first, latencies, months = Sizes(), dict[str, float](), list[int]()
-        wal = _wal(db)
-        for day in range(options.days):
-            _day(db, components, day)
-            if day % MONTH == MONTH - 1:
-                months.append(_wal(db) - wal)
-                wal = _wal(db)
-                if not first:
-                    first, latencies = _sizes(db), _medians(calls)
-        last, later = _sizes(db), _medians(calls)
+    server = database_url()
+    with scratch_database(server) as url:
+        with connect(url, statement_timeout=600) as db:
+            components = _fill(db, options.hosts)
+            months, first = _live(db, components, range(MONTH)), _sizes(db)
+        with scratch_database(server, template=str(conninfo_to_dict(url)["dbname"])) as kept:  # as it is after the first month
+            with connect(url, statement_timeout=600) as db:
+                months += _live(db, components, range(MONTH, options.days))
+                last = _sizes(db)
+            with connect(kept) as before, connect(url) as now:
+                free = os.sched_getaffinity(0)
+                pin(url, {min(free)})
+                latencies, later = _medians(_calls(before, components[0]), _calls(now, components[0]))
+                pin(url, free)
     print(f"{options.hosts} hosts, {len(components)} host components, {options.days} days, in steps of an hour.\n")
     rows = [
         (
@@ -83,9 +86,28 @@ def main() -> None:
     print(f"\nWAL, MB per month: {', '.join(f'{size / 1e6:,.0f}' for size in months)}\n")
     changes = [
         (name, f"{latencies[name] * 1e6:,.0f} µs", f"{later[name] * 1e6:,.0f} µs", f"{later[name] / latencies[name] - 1:+.0%}")
-        for name in calls
+        for name in latencies
     ]
     print(table(("call, median", "after a month", "at the end", "change (goal: 10 %)"), changes))
+
+
+def _fill(db: Database, hosts: int) -> list[int]:
+    """Create the testbed. Return the usage ids of its host components."""
+    with db.connection() as connection:
+        connection.execute(TESTBED.format(hosts=hosts, now=BEGIN.replace(tzinfo=None)).encode())
+        found = connection.execute("select usage_id from host_elements union all select usage_id from host_connections")
+        return [row[0] for row in found]
+
+
+def _live(db: Database, components: list[int], days: range) -> list[int]:
+    """Simulate the days. Return the bytes of WAL of each month that ends among them."""
+    wal, months = _wal(db), []
+    for day in days:
+        _day(db, components, day)
+        if day % MONTH == MONTH - 1:
+            months.append(_wal(db) - wal)
+            wal = _wal(db)
+    return months
 
 
 def _day(db: Database, components: list[int], day: int) -> None:
@@ -110,7 +132,8 @@ def _day(db: Database, components: list[int], day: int) -> None:
         for n in range(24)
     ])  # fmt: skip
     db.links.combine(now=now + DAY)
-    db.error_dumps.store("host1", f"dump{day}", group_id=f"group{day % 5}", at=now, description={}, software_version={})
+    for n in (2 * day, 2 * day + 1):  # so that each group has as many as are kept after a month
+        db.error_dumps.store("host1", f"dump{n}", group_id=f"group{n % 5}", at=now, description={}, software_version={})
     with db.connection() as connection:
         for (name,) in connection.execute(DUE).fetchall():
             connection.execute(f"vacuum analyze {name}".encode())
@@ -128,15 +151,18 @@ def _calls(db: Database, component: int) -> dict[str, Callable[[], object]]:
     }
 
 
-def _medians(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the median time of each call, of interleaved rounds, so that other load affects all of them alike."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            began = perf_counter()
-            call()
-            times[name].append(perf_counter() - began)
-    return {name: statistics.median(each) for name, each in times.items()}
+def _medians(*databases: dict[str, Callable[[], object]]) -> list[dict[str, float]]:
+    """Return the median time of each call in each database, of interleaved rounds, so that other load affects all alike."""
+    times: list[dict[str, list[float]]] = [{name: [] for name in calls} for calls in databases]
+    in_turns = list(zip(databases, times, strict=True))
+    for name in databases[0]:  # one after the other, since a write slows down the next call
+        for _ in range(ROUNDS):
+            in_turns.reverse()
+            for calls, found in in_turns:
+                began = perf_counter()
+                calls[name]()
+                found[name].append(perf_counter() - began)
+    return [{name: statistics.median(each) for name, each in found.items()} for found in times]
 
 
 def _sizes(db: Database) -> Sizes:
