@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,8 +18,8 @@ from tests.helpers.async_bridge import bridged
 from tests.helpers.dao_cases import until
 from tests.helpers.hanging_cases import stopped
 from tests.helpers.own_servers import start_anew
+from tests.helpers.read_only_cases import admit, hosts, set_read_only, stored, turn_read_only
 from tests.helpers.session_cases import let_commits_wait, names
-from tests.pool.test_failover import hosts, stored, turn_read_only
 from tomato_dao import Database, NotFound, OutcomeUnknown, Unavailable, connect, dump
 from tomato_dao.ops import embedded
 from tomato_dao.ops import restore as restoring
@@ -106,23 +107,46 @@ def test_a_write_whose_answer_was_lost_is_found_out(asking: Database, watcher: p
     assert asking.token(own=True) <= asking.token()
 
 
-@pytest.mark.usefixtures("commits_wait")
-def test_a_write_that_went_to_another_server_and_whose_answer_was_lost_is_found_out(
-    url: str, watcher: psycopg.Connection, tmp_path: Path
-) -> None:
+@pytest.fixture
+def beside(watcher: psycopg.Connection, tmp_path: Path) -> Iterator[str]:
+    """Provide the URL of another server's empty database of the same name."""
     try:
-        first = with_database(start_anew(tmp_path / "first"), watcher.info.dbname)
-        create_database(first)
-        migrate(first)
-        with connect(hosts((first, url)), pool_size=1) as db, ThreadPoolExecutor(1) as threads:
-            turn_read_only(first, db)
-            call = threads.submit(db.organizations.create, "uni")
-            until(watcher, COMMITTING)
-            watcher.execute(END)
-            assert call.result(10).name == "uni"
-            assert (stored(first), stored(url)) == (set(), {"uni"})
+        there = with_database(start_anew(tmp_path / "beside"), watcher.info.dbname)
+        create_database(there)
+        migrate(there)
+        admit(there, watcher)
+        yield there
     finally:
-        embedded.remove(tmp_path / "first")
+        embedded.remove(tmp_path / "beside")
+
+
+@pytest.mark.parametrize("connect_", [connect, bridged], ids=["threads", "asyncio"])
+def test_a_write_that_went_to_another_server_and_whose_answer_was_lost_is_found_out(
+    url: str, beside: str, watcher: psycopg.Connection, commits_wait: None, connect_: Callable[..., Any]
+) -> None:
+    with connect_(hosts((beside, url)), pool_size=1) as db, ThreadPoolExecutor(1) as threads:
+        turn_read_only(beside, db)
+        call = threads.submit(db.organizations.create, "uni")
+        until(watcher, COMMITTING)
+        watcher.execute(END)
+        assert call.result(10).name == "uni"
+        assert (stored(beside), stored(url)) == (set(), {"uni"})
+
+
+def test_a_commit_whose_server_turned_read_only_before_it_answered_is_found_out(
+    url: str, beside: str, watcher: psycopg.Connection, commits_wait: None
+) -> None:
+    with connect(hosts((url, beside)), pool_size=1) as db, ThreadPoolExecutor(1) as threads:
+        call = threads.submit(create, db)
+        until(watcher, COMMITTING)
+        set_read_only(url, "on")
+        try:
+            until(watcher, "current_setting('default_transaction_read_only') = 'on'")
+            watcher.execute(END)
+            call.result(10)  # it was committed, and nothing is raised
+        finally:
+            set_read_only(url, None)
+        assert (stored(beside), stored(url)) == (set(), {"uni"})
 
 
 @pytest.mark.usefixtures("commits_wait")

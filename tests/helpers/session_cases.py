@@ -6,6 +6,7 @@ from time import monotonic, sleep
 from typing import LiteralString
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from tests.helpers.dao_cases import until
 from tomato_dao import Database
@@ -42,9 +43,10 @@ def let_commits_wait(server: psycopg.Connection) -> None:
     server.execute("alter system set synchronous_standby_names = 'missing'")
     server.execute("select pg_reload_conf()")
     end = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where pid = %s and wait_event = 'SyncRep'"
+    url = make_conninfo(server.info.dsn, password=server.info.password, options="-c synchronous_commit=on")
     deadline = monotonic() + 60
     while True:
-        with closing(psycopg.connect(server.info.dsn, autocommit=True, options="-c synchronous_commit=on")) as probe:
+        with closing(psycopg.connect(url, autocommit=True)) as probe:
             probe.pgconn.send_query(b"select pg_logical_emit_message(true, '', '')")
             while probe.pgconn.is_busy():
                 if server.execute(end, [probe.info.backend_pid]).rowcount:

@@ -1,18 +1,17 @@
 """A server that turns read-only under open sessions: the pool looks for the writable one where the URL says to."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.conftest import CHECKOUT
 from tests.helpers.own_servers import start_anew
-from tests.helpers.session_cases import fill, names
+from tests.helpers.read_only_cases import admit, hosts, set_read_only, stored, turn_read_only
+from tests.helpers.session_cases import names
 from tests.ops.test_commands import run
-from tomato_dao import Database, NotAllowed, Unavailable, connect
+from tomato_dao import NotAllowed, Unavailable, connect
 from tomato_dao.ops import embedded
 from tomato_dao.ops.leftovers import claim
 from tomato_dao.ops.scratch import scratch_database, with_database
@@ -37,12 +36,8 @@ def both(first_server: str, tomato_server_url: str, tomato_template: str) -> Ite
         scratch_database(first_server) as first,
         psycopg.connect(with_database(tomato_server_url, "postgres"), autocommit=True) as admin,
     ):
-        name, user = conninfo_to_dict(first)["dbname"], admin.info.user
-        with psycopg.connect(first, autocommit=True) as there:
-            if admin.info.server_version // 10000 != there.info.server_version // 10000:
-                pytest.skip("servers of two versions do not know the same settings")
-            if user != there.info.user:
-                there.execute(sql.SQL("create role {} superuser login").format(sql.Identifier(user)))
+        name = conninfo_to_dict(first)["dbname"]
+        admit(first, admin)
         claim(admin, str(name))  # or it is taken for one that a killed process left
         admin.execute(f'create database "{name}" template "{tomato_template}"'.encode())
         try:
@@ -59,35 +54,6 @@ def pair(both: tuple[str, str]) -> Iterator[tuple[str, str]]:
     for url in both:
         with psycopg.connect(url, options="-c default_transaction_read_only=off", autocommit=True) as connection:
             connection.execute("delete from organizations")
-
-
-def hosts(pair: tuple[str, str], **settings: str) -> str:
-    """Return a URL that names both servers."""
-    first, second = (conninfo_to_dict(url) for url in pair)
-    both = {name: f"{first.get(name, '')},{second.get(name, '')}" for name in ("host", "hostaddr", "port")}
-    return make_conninfo(pair[1], **{**both, **settings})
-
-
-def set_read_only(url: str, value: str | None) -> None:
-    change = f"set default_transaction_read_only = {value}" if value else "reset default_transaction_read_only"
-    with psycopg.connect(url, autocommit=True, options="-c default_transaction_read_only=off") as connection:
-        connection.execute(f"alter system {change}".encode())
-        connection.execute("select pg_reload_conf()")
-
-
-def turn_read_only(url: str, db: Database) -> None:
-    """Make the server read-only, and wait until all sessions of the pool know."""
-    fill(db)
-    set_read_only(url, "on")
-    with ExitStack() as leases:
-        for connection in [leases.enter_context(db.connection()) for _ in range(db.stats().pool.size)]:
-            while connection.execute("show default_transaction_read_only").fetchone() != ("on",):
-                pass
-
-
-def stored(url: str) -> set[str]:
-    with psycopg.connect(url) as connection:
-        return {name for (name,) in connection.execute("select name from organizations")}
 
 
 @pytest.mark.parametrize("settings", [{"target_session_attrs": "read-write"}, {}], ids=["read-write", "several hosts"])

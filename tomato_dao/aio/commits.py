@@ -18,7 +18,7 @@ async def server_of(connection: psycopg.AsyncConnection) -> commits.Server | Non
     try:
         async with AsyncRawCursor(connection) as cursor:
             await cursor.execute(commits.SERVER, ["infinity"])
-            found = commits.server_in(await cursor.fetchone())
+            found = commits.server_in(await cursor.fetchone(), connection.info)
     except psycopg.Error:
         return None
     return found[0] if found else None

@@ -1,12 +1,14 @@
 """Outcomes of transactions whose COMMIT was sent but never answered."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any
 
 import psycopg
 from psycopg import RawCursor
+from psycopg.conninfo import make_conninfo
 
 from ..errors import OutcomeUnknown, TomatoError
 from ..sql.timing import ending, left
@@ -32,11 +34,16 @@ from pg_control_system() s
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server's identity at a time of its own clock."""
+    """A server's identity at a time of its own clock, and the host and port at which the session reached it."""
 
     system: int
     timeline: str
     at: str
+    place: Mapping[str, str]
+
+    def is_same(self, other: "Server") -> bool:
+        """Return whether it is the same server, still on the same timeline, whatever the host."""
+        return (self.system, self.timeline) == (other.system, other.timeline)
 
 
 def server_of(connection: psycopg.Connection) -> Server | None:
@@ -61,10 +68,7 @@ def was_committed(url: str, server: Server | None, transaction: int, timeout: fl
             if server is None:
                 break
             try:
-                with probe(
-                    url, application_name="tomato-dao outcome", path=CATALOG_PATH, primary_for="outcomes of commits"
-                ) as connection:
-                    status = _status(connection, server, transaction)
+                status = _ask(url, server, transaction)
                 if status is not None:
                     return status
                 why = "it is still in progress"
@@ -87,26 +91,46 @@ def unknown(why: str, transaction: int | None = None) -> OutcomeUnknown:
     )
 
 
+def _ask(url: str, server: Server, transaction: int) -> bool | None:
+    """Ask the server where the URL leads, or else where the session reached it: it may have turned read-only since.
+
+    Returns whether the transaction was committed, or None while it is in progress or the server is a standby.
+    """
+    other, failed = False, None
+    there = make_conninfo(url, **server.place, target_session_attrs="any")
+    for place, primary_for in ((url, "outcomes of commits"), (there, "")):
+        try:
+            with probe(place, application_name="tomato-dao outcome", path=CATALOG_PATH, primary_for=primary_for) as connection:
+                found = _look(connection, server.at)
+                if found and found[0].is_same(server):
+                    return _status(connection, transaction, has_crashed=found[1])
+                other = other or found is not None
+        except (TomatoError, psycopg.Error) as error:
+            if isinstance(error, OutcomeUnknown):
+                raise
+            failed = error
+    if other:
+        raise unknown("another server, or another timeline, has replaced it", transaction)
+    if failed:
+        raise failed
+    return None
+
+
 def _look(connection: psycopg.Connection, since: str) -> tuple[Server, bool] | None:
     with RawCursor(connection) as cursor:
-        return server_in(cursor.execute(SERVER, [since]).fetchone())
+        return server_in(cursor.execute(SERVER, [since]).fetchone(), connection.info)
 
 
-def server_in(row: tuple[Any, ...] | None) -> tuple[Server, bool] | None:
+def server_in(row: tuple[Any, ...] | None, info: psycopg.ConnectionInfo) -> tuple[Server, bool] | None:
     """Return the server described by a row of SERVER, and whether its statistics were reset; None for a standby."""
     if row is None or row[1] is None:
         return None
-    return Server(row[0], row[1], row[2]), bool(row[3])
+    place = {"host": info.host, "hostaddr": info.hostaddr, "port": str(info.port)}
+    return Server(row[0], row[1], row[2], place), bool(row[3])
 
 
-def _status(connection: psycopg.Connection, server: Server, transaction: int) -> bool | None:
-    """Return whether it was committed, or None while it is in progress or no primary has taken over yet."""
-    found = _look(connection, server.at)
-    if found is None:
-        return None
-    here, has_crashed = found
-    if (here.system, here.timeline) != (server.system, server.timeline):
-        raise unknown("another server, or another timeline, has replaced it", transaction)
+def _status(connection: psycopg.Connection, transaction: int, *, has_crashed: bool) -> bool | None:
+    """Return whether it was committed, or None while it is in progress."""
     try:
         row = connection.execute("select pg_xact_status(%s::text::xid8)", [str(transaction)]).fetchone()
     except psycopg.errors.InvalidParameterValue:  # no transaction that survived the crash has this id
