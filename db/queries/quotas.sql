@@ -95,7 +95,8 @@ due as materialized (
       q.monthly_traffic * m.share * q.continuous_factor as free_traffic,
       q.monthly_cputime * m.share * q.continuous_factor as free_cputime
     from quotas q
-    inner join users_since s on s.user_id = q.user_id and s.used_at = q.used_at  -- else it was set back meanwhile
+    -- Not one whose used_at has changed since its records were read.
+    inner join users_since s on s.user_id = q.user_id and s.used_at = q.used_at
     cross join months m
     left join newest n on n.user_id = q.user_id
     where q.used_at <= m.begins or n.end_at > q.used_at

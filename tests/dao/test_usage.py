@@ -17,6 +17,13 @@ from tomato_dao.rows import HostComponent, ImportedUsage, Topology, UsageHistory
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WINDOW = timedelta(minutes=5)
+WAITING = """
+exists (
+  select from pg_locks l
+  inner join pg_database d on d.oid = l.database
+  where d.datname = current_database() and l.locktype = 'advisory' and not l.granted
+)
+"""
 WAITING_PERIODS = """
 alter function usage_period_end rename to period_end;
 create function usage_period_end(type text, at timestamptz) returns timestamptz language plpgsql stable as $$
@@ -224,7 +231,7 @@ def test_records_are_counted_again_from_where_a_quota_was_set_back_during_a_coun
         with server.transaction():
             server.execute("select pg_advisory_xact_lock(1)")
             count = threads.submit(db.quotas.count_use, now=NOON + 4 * WINDOW)
-            until(server, "exists (select from pg_locks l where l.locktype = 'advisory' and not l.granted)")
+            until(server, WAITING)
             db.quotas.update(world.user.id, {"used_at": NOON - WINDOW, "used_cputime": 0})
         counted = count.result(10) + db.quotas.count_use(now=NOON + 4 * WINDOW)
     assert counted == 1

@@ -279,8 +279,8 @@ class AsyncDatabase(AsyncTransactions):
     def _note_writes(self, connection: AsyncQueryConnection | None) -> None:
         if self._readings is None or (connection is not None and connection.commit_state in ("", "failed")):
             return
-        told = None if connection is None else connection.position
-        self._readings.written(None if told is None else Position.parse(told.decode()))
+        position = None if connection is None else connection.position
+        self._readings.written(None if position is None else Position.parse(position.decode()))
 
     async def _position(self) -> Position:
         """Return the primary's WAL position behind everything committed so far."""

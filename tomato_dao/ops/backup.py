@@ -75,7 +75,7 @@ def back_up(url: str) -> Path:
             )
         path = _place(name)
         part = path.with_suffix(".part")
-        with files.unfinished(part, _PART), _snapshot(connection) as snapshot:
+        with files.temporary_file(part, _PART), _snapshot(connection) as snapshot:
             options = distributed.dump_options(connection)
             options += ["--format=custom", "--lock-wait-timeout=60s", f"--snapshot={snapshot}", f"--file={part}"]
             run_program("pg_dump", target, *options)

@@ -63,15 +63,15 @@ class Committer(_Base):
     def _commit(self) -> PQGen[PGresult]:
         """Commit a transaction. Raises psycopg's error if that fails."""
         pgconn = self.pgconn
-        behind = self.position_query if pgconn.transaction_status == pq.TransactionStatus.INTRANS else b""
-        yield from self._prepare_beside(behind)
+        position_query = self.position_query if pgconn.transaction_status == pq.TransactionStatus.INTRANS else b""
+        yield from self._prepare_beside(position_query)
         pgconn.enter_pipeline_mode()
         try:
             pgconn.send_query_params(_TRANSACTION_ID, None)
             pgconn.send_flush_request()
             pgconn.send_query_params(b"COMMIT", None)  # takes effect when it is executed, before the Sync
-            if behind:
-                self._send_beside(behind)
+            if position_query:
+                self._send_beside(position_query)
             yield from self._send_all()
             told = yield from self._next_result()
             if told.status != _TUPLES:
@@ -83,8 +83,8 @@ class Committer(_Base):
                 self.commit_state = "done" if committed.command_status == b"COMMIT" else "failed"
             elif not _ends_session(committed):
                 self.commit_state = "failed"
-            if behind:
-                yield from self._read_after_commit(behind)
+            if position_query:
+                yield from self._read_after_commit(position_query)
             else:
                 yield from self._next_result()  # the result of the Sync
         finally:
@@ -111,17 +111,17 @@ class Committer(_Base):
         return last
 
     def _write_and_ask(self, name: str, send_statement: Callable[[], None]) -> PQGen[PGresult]:
-        pgconn, behind = self.pgconn, self.position_query
+        pgconn, position_query = self.pgconn, self.position_query
         ask_id = _TRANSACTION_ID.replace(b"select", b"select /* %b */" % name.encode())  # shown during the commit
-        yield from self._prepare_beside(ask_id, behind)
+        yield from self._prepare_beside(ask_id, position_query)
         pgconn.enter_pipeline_mode()
         try:
             send_statement()
             self._send_beside(ask_id)
             pgconn.send_flush_request()
-            if behind:
+            if position_query:
                 pgconn.pipeline_sync()  # commits, so that the position lies behind the commit
-                self._send_beside(behind)
+                self._send_beside(position_query)
             yield from self._send_all()
             told = yield from self._next_result()
             if _ends_session(told):
@@ -143,8 +143,8 @@ class Committer(_Base):
                     return told
                 self.commit_state = "failed"
                 yield from self._next_result()
-            if behind:
-                yield from self._read_after_commit(behind)
+            if position_query:
+                yield from self._read_after_commit(position_query)
         finally:
             self._leave_pipeline()
         return told
@@ -171,14 +171,14 @@ class Committer(_Base):
         self.commit_state = "sent"
         yield from send(self.pgconn)
 
-    def _read_after_commit(self, behind: bytes) -> PQGen[None]:
+    def _read_after_commit(self, position_query: bytes) -> PQGen[None]:
         """Read the answer of the statement after a commit, and its Sync. An error there leaves position None."""
         with suppress(psycopg.Error):
             told = yield from self._next_result()
             if told.status == _TUPLES:
                 self.position = told.get_value(0, 0)
             elif told.status != pq.ExecStatus.PIPELINE_ABORTED:  # by a commit that failed
-                self._beside.pop(behind, None)
+                self._beside.pop(position_query, None)
             yield from self._next_result()
 
     def _next_result(self) -> PQGen[PGresult]:

@@ -1,5 +1,6 @@
 """Dump files: finding, opening, decompressing, recognising, and writing them completely or not at all."""
 
+import errno
 import fcntl
 import gzip
 import io
@@ -10,7 +11,7 @@ import secrets
 import stat
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -183,7 +184,7 @@ def written(path: Path) -> Iterator[IO[bytes]]:
             return
         path = Path(os.path.realpath(path))
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        with unfinished(part, rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part") as descriptor:
+        with temporary_file(part, rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part") as descriptor:
             with os.fdopen(descriptor, "wb", closefd=False) as file:
                 with compressed(file, path.suffix) as output:
                     yield output
@@ -202,24 +203,23 @@ def written(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def unfinished(part: Path, leftovers: str) -> Iterator[int]:
+def temporary_file(path: Path, leftovers: str) -> Iterator[int]:
     """Create a file with mode 0600 and provide its descriptor. At the end it is removed, unless it was renamed.
 
     leftovers: a regular expression for the names of such files in the same directory. Those of killed processes are removed
-    first.
+    first. Raises FileExistsError.
     """
-    try:
-        with _alone_in(part.parent):
-            for left in abandoned(part.parent, leftovers):
+    with ExitStack() as stack:
+        with _alone_in(path.parent):
+            for left in abandoned(path.parent, leftovers):
                 left.unlink(missing_ok=True)
-            descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+            stack.callback(path.unlink, missing_ok=True)  # before it is there: a signal may come as soon as it is
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            stack.callback(os.close, descriptor)
             hold(descriptor)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-    finally:  # also where a signal arrives as soon as the file is there
-        part.unlink(missing_ok=True)
+        yield descriptor
 
 
 @contextmanager

@@ -56,7 +56,8 @@ class AsyncQuotas:
 
         Call it after each `usage.aggregate`, since 5-minute records are kept for an hour only. It counts each window that
         `usage.aggregate` has settled, 15 minutes after its end, once; used_at says how far. The first count in a new month
-        starts at 0. Users whom another worker is counting are left to it. See docs/domain.md#accounting.
+        starts at 0. Users whose quota another worker is counting or changing are left to the next count. See
+        docs/domain.md#accounting.
 
         now: the current time (default: the server's clock).
         """
