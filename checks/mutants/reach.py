@@ -15,8 +15,8 @@ def reaching(texts: dict[str, str]) -> dict[str, set[str]]:
     texts: of query files and migrations, by path. A row's removal fires the triggers of the rows that it takes along too.
     """
     queries: dict[str, str] = {}
-    objects: dict[str, str] = {}
-    tables: dict[str, str] = {}  # of triggers
+    objects: list[tuple[str, str, re.Pattern[str]]] = []  # name, text, and what uses or fires it; triggers may share a name
+    triggers: list[tuple[str, str]] = []
     parents: dict[str, set[str]] = {}
     for path, text in texts.items():
         for piece in sql.queries(text):
@@ -24,19 +24,24 @@ def reaching(texts: dict[str, str]) -> dict[str, set[str]]:
         for table, columns in _TABLE.findall(text):
             parents[table] = set(_REFERENCE.findall(columns))
         for piece in sql.objects(text):
-            objects[piece.name] = text[piece.start : piece.end]
-            if piece.kind == "trigger" and (on := re.search(r"\bon (\w+)", text[piece.start : piece.end])):
-                tables[piece.name] = on[1]
-    patterns = {name: _use(name) if name not in tables else _change(tables[name], parents) for name in objects}
-    found: dict[str, set[str]] = {name: set() for name in objects}
+            body = text[piece.start : piece.end]
+            if piece.kind == "trigger":
+                triggers.append((piece.name, body))
+            else:
+                objects.append((piece.name, body, _use(piece.name)))
+    for name, body in triggers:
+        if on := re.search(r"\bon (\w+)", body):
+            objects.append((name, body, _change(on[1], parents)))
+    found: dict[str, set[str]] = {name: set() for name, _, _ in objects}
     for query, text in queries.items():
-        pending = [text]
+        pending, reached = [text], set[int]()
         while pending:
             at = pending.pop()
-            for name, pattern in patterns.items():
-                if query not in found[name] and pattern.search(at):
+            for n, (name, body, pattern) in enumerate(objects):
+                if n not in reached and pattern.search(at):
+                    reached.add(n)
                     found[name].add(query)
-                    pending.append(objects[name])
+                    pending.append(body)
     return found
 
 

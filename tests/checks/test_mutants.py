@@ -257,3 +257,9 @@ select id from t;
 def test_a_function_is_reached_by_queries_that_fire_its_trigger() -> None:
     reached = reaching({"db/queries/ts.sql": QUERIES, "db/migrations/1.sql": FUNCTIONS})
     assert reached == {name: {"ts.delete", "ts.clear"} for name in ("one", "refuse", "t_refused")}
+
+
+def test_triggers_of_one_name_on_several_tables_are_told_apart() -> None:
+    second = "create trigger t_refused after delete on s\nfor each row execute function refuse();\n"
+    reached = reaching({"db/queries/ts.sql": QUERIES, "db/migrations/1.sql": FUNCTIONS, "db/migrations/2.sql": second})
+    assert reached == {name: {"ts.delete", "ts.clear"} for name in ("one", "refuse", "t_refused")}
