@@ -1104,19 +1104,6 @@ CREATE FUNCTION public.new_connection_attrs(given jsonb) RETURNS jsonb
 
 
 --
--- Name: newest_usage(bigint, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.newest_usage(of_usage_id bigint, since timestamp with time zone, until timestamp with time zone) RETURNS TABLE(end_at timestamp with time zone)
-    LANGUAGE sql STABLE ROWS 1
-    BEGIN ATOMIC
- SELECT max((r.end_at)::timestamp with time zone) AS max
-    FROM public.usage_records r
-   WHERE ((r.usage_id = newest_usage.of_usage_id) AND (r.type = '5minutes'::text) AND ((r.end_at)::timestamp with time zone > newest_usage.since) AND ((r.end_at)::timestamp with time zone <= newest_usage.until));
-END;
-
-
---
 -- Name: notify_of_component(); Type: FUNCTION; Schema: public; Owner: -
 --
 
@@ -1531,23 +1518,6 @@ $$;
 CREATE FUNCTION public.usage_beyond(used double precision, free double precision) RETURNS double precision
     LANGUAGE sql IMMUTABLE
     RETURN COALESCE(NULLIF(GREATEST((0)::double precision, (used - free)), 'NaN'::double precision), (0)::double precision);
-
-
---
--- Name: usage_beyond_free(bigint, timestamp with time zone, timestamp with time zone, double precision, double precision, double precision, double precision); Type: FUNCTION; Schema: public; Owner: -
---
-
-CREATE FUNCTION public.usage_beyond_free(of_usage_id bigint, since timestamp with time zone, until timestamp with time zone, free_memory double precision, free_diskspace double precision, free_traffic double precision, free_cputime double precision) RETURNS TABLE(memory double precision, diskspace double precision, traffic double precision, cputime double precision, end_at timestamp with time zone)
-    LANGUAGE sql STABLE ROWS 1
-    BEGIN ATOMIC
- SELECT sum(public.usage_beyond(r.memory, usage_beyond_free.free_memory)) AS sum,
-     sum(public.usage_beyond(r.diskspace, usage_beyond_free.free_diskspace)) AS sum,
-     sum(public.usage_beyond(r.traffic, usage_beyond_free.free_traffic)) AS sum,
-     sum(public.usage_beyond(r.cputime, usage_beyond_free.free_cputime)) AS sum,
-     max((r.end_at)::timestamp with time zone) AS max
-    FROM public.usage_records r
-   WHERE ((r.usage_id = usage_beyond_free.of_usage_id) AND (r.type = '5minutes'::text) AND ((r.end_at)::timestamp with time zone > usage_beyond_free.since) AND ((r.end_at)::timestamp with time zone <= usage_beyond_free.until));
-END;
 
 
 --
@@ -3686,4 +3656,5 @@ INSERT INTO public.schema_migrations (version) VALUES
     ('20261129021313'),
     ('20261129023848'),
     ('20261129130853'),
-    ('20261129161500');
+    ('20261129161500'),
+    ('20261129170500');
