@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import World
 from tomato_dao import Database, connect
-from tomato_dao.rows import CombinedLinks
+from tomato_dao.rows import CombinedLinks, LinkMeasurement
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -65,6 +65,34 @@ def test_a_measurement_after_its_period_was_combined_changes_nothing(
     measure(server, world, (NOON + MINUTE, 1, 0, 99, 9))
     assert db.links.combine(now=NOON + 60 * MINUTE).written == 0
     assert stored(server, "5minutes") == before
+
+
+def test_pairs_of_sites_do_not_affect_each_other(db: Database, world: World, server: psycopg.Connection) -> None:
+    sites = [db.sites.create(f"site {n}", organization_id=world.organization.id).id for n in range(3)]
+    pairs = [(a, b) for a in sites for b in sites if a <= b]  # a pair is stored with the lower id first
+
+    def combined(*pairs_: tuple[int, int]) -> list[tuple[object, ...]]:
+        """Return what is left of two hours of measurements, each pair's at times and with values of its own."""
+        server.execute("truncate link_measurements")
+        for minute in range(0, 150, 10):
+            now = NOON + minute * MINUTE
+            for n, (a, b) in enumerate(pairs):
+                ends = [now - k * MINUTE for k in range(10) if (minute + k) % (n + 2) == 0 and minute < 150 - 10 * n]
+                ends += [now - 40 * MINUTE] if minute == 90 + n else []  # too late
+                if (a, b) in pairs_ and ends:
+                    db.link_measurements.store_all(
+                        [
+                            LinkMeasurement(a, b, "single", e, e, (n + e.minute) % 3 / 4, n + 1.5, e.minute + 0.5, n + 2)
+                            for e in ends
+                        ]
+                    )
+            db.links.combine(now=now)
+        db.links.combine(now=NOON + 300 * MINUTE)
+        return server.execute("select m.* from link_measurements m").fetchall()
+
+    together = combined(*pairs)
+    assert sorted(together) == sorted(row for pair in pairs for row in combined(pair))
+    assert {"single", "5minutes", "hour"} <= {value for row in together for value in row}
 
 
 def test_a_measurement_of_a_period_before_the_newest_comes_too_late(

@@ -169,6 +169,15 @@ def test_an_object_that_is_being_removed_is_left_alone(
     assert db.usage.aggregate(now=NOON).written == 4
 
 
+def test_an_hour_whose_records_are_gone_is_left_out(db: Database, component: HostComponent, server: psycopg.Connection) -> None:
+    roll_up(db, component, [NOON - WINDOW])
+    assert server.execute("select count(*) from usage_due").fetchone() != (0,)
+    server.execute("delete from usage_records")
+    settle(db, NOON)
+    assert db.usage.aggregate(now=NOON + 12 * WINDOW).written == 0
+    assert server.execute("select (select count(*) from usage_records), (select count(*) from usage_due)").fetchone() == (0, 0)
+
+
 def test_records_are_listed_by_type_and_time(db: Database, component: HostComponent) -> None:
     ends = [NOON - n * WINDOW for n in range(3)]
     db.usage.import_records([record(component, end) for end in ends], now=NOON)

@@ -1,11 +1,16 @@
 """A dump's line becomes a row: the same whether it is read among others, by itself, or written in another way."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import CHECKOUT
 from tests.helpers.transfer_cases import as_json, floats, instants, jsons, numbers, texts
+from tomato_dao.transfer import reader
 from tomato_dao.transfer.catalog import Column, Table
+from tomato_dao.transfer.load import check
 from tomato_dao.transfer.record import RecordReader
 
 KEY = (Column("id", "integer", nullable=False),)
@@ -122,3 +127,13 @@ def test_an_array_of_more_dimensions_than_the_server_has_is_refused() -> None:
     assert reading.row(line) is None
     with pytest.raises(ValueError, match="an array has more than 6 dimensions"):
         reading.any_row(line, line.rindex(b","))
+
+
+def test_few_lines_of_a_dump_are_read_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Counter[str]()
+    for name in ("_any_row", "members"):
+        slow = getattr(reader, name)
+        monkeypatch.setattr(reader, name, lambda *values, n=name, s=slow: (calls.update([n]), s(*values))[1])
+    found = check(CHECKOUT / "tests" / "data" / "dump-1.0.0.json.zst")
+    assert min(found.models.values()) > 0
+    assert calls == {"_any_row": 1}  # a quota with the largest number

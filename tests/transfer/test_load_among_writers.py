@@ -75,9 +75,13 @@ def test_sessions_that_a_load_waits_for_are_named_and_not_hindered(
         shell.execute("update users set realname = 'x'")
         waiter = threads.submit(lock_users, tomato_url)  # which has no lock, so nobody waits for it
         until(server, *blocked("a waiter"))
-        load = threads.submit(tomato_dao.load, db, io.BytesIO(text), replace=True)
+        doing: list[str] = []
+        load = threads.submit(
+            tomato_dao.load, db, io.BytesIO(text), replace=True, progress=lambda told: doing.append(told.doing)
+        )
         said = heard.get(timeout=60).getMessage()
         assert said == f"the load waits for other sessions' transactions: a shell (pid {shell.info.backend_pid})"
+        assert "waiting for other sessions' transactions" in doing
         shell.execute("update organizations set description = 'y'")
         shell.commit()
         waiter.result(60)

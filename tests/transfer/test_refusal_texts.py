@@ -1,0 +1,97 @@
+"""Each refusal of a file, to the letter: its class, what it is about, and its message, as kept in refusals.txt."""
+
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tomato_dao
+from tests.helpers.transfer_cases import another_database, by_hand, closed, dumped, organization, records, site
+from tests.transfer.test_load_bad_input import WRONG_LINES, Line
+from tomato_dao import Database, TomatoError
+from tomato_dao.transfer.load import check
+
+pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
+
+KEPT = Path(__file__).with_name("refusals.txt")
+IN_THE_WAY = "a name of the database"  # where a load replaces the database, it is not
+MORE_LINES: list[tuple[str, Sequence[Line]]] = [
+    ("characters of two bytes in a value that the server refuses", [organization(5, name="é" * 40 + "/")]),
+    ("eleven references to nothing", [site(n, 100 + n) for n in range(1, 12)]),
+    (IN_THE_WAY, [organization(6, name="org1")]),
+    ("a name that the file gives away, twice", [organization(1, name="x"), *(organization(n, name="org1") for n in (6, 7))]),
+    ("a permission of a topology that is not there", [{
+        "model": "topology_permission", "pk": [1, 2], "fields": {"role": "owner"},
+    }]),
+]  # fmt: skip
+HEADERS: list[tuple[str, dict[str, Any]]] = [
+    ("format", {"format": 2}),
+    ("text as format", {"format": "x" * 70}),
+    ("migrations", {"migrations": None}),
+    ("columns", {"columns": {}}),
+    ("models", {"models": []}),
+    ("an older schema", {"migrations": tomato_dao.server.schema.known()[:-1]}),
+    ("a schema that never was", {"migrations": tomato_dao.server.schema.known()[1:]}),
+    ("a newer schema", {"migrations": [*tomato_dao.server.schema.known(), "29990101000000"]}),
+]
+TRAILERS: list[tuple[str, dict[str, Any]]] = [
+    ("rows", {"rows": 2}),
+    ("rows of a model", {"models": {"organization": 2}}),
+    ("rows of a model that is not there", {"models": {"organization": 1, "site": 1}}),
+    ("hash", {"sha256": "0" * 64}),
+    ("models", {"models": None}),
+]
+
+
+@pytest.fixture(scope="module")
+def one(tomato_server_url: str, tomato_template: str) -> Iterator[Database]:
+    """Provide a database with one organization, for what is refused and leaves it so."""
+    with another_database(tomato_server_url, tomato_template) as db:
+        tomato_dao.load(db, by_hand(db, [organization(1)]))
+        yield db
+        assert [record["pk"] for record in records(dumped(db))] == [1]
+
+
+def told(read: Callable[[io.BytesIO], object], text: bytes) -> str:
+    """Return what a reader says of a file."""
+    try:
+        read(io.BytesIO(text))
+    except TomatoError as error:
+        about = f" of {error.entity} {error.key}" if error.entity else ""
+        return f"{type(error).__name__}{about}: {error}"
+    return "taken"
+
+
+def refusals(db: Database) -> Iterator[str]:
+    """Yield a line for each file and reader."""
+    files = [(name, by_hand(db, lines).getvalue()) for name, lines, *_ in [*WRONG_LINES, *MORE_LINES]]
+    files += [(f"header: {name}", by_hand(db, [], **change).getvalue()) for name, change in HEADERS]
+    start = by_hand(db, [organization(5)]).getvalue().decode().split('{"model": "dump.trailer"')[0]
+    files += [(f"trailer: {name}", closed(start, **change)) for name, change in TRAILERS]
+    readers = {
+        "check": check,
+        "replace": partial(tomato_dao.load, db, replace=True),
+        "merge": partial(tomato_dao.load, db, merge=True),
+    }
+    for name, text in files:
+        before = ""
+        for reader, read in readers.items():
+            if (name, reader) == (IN_THE_WAY, "replace"):
+                continue
+            said = told(read, text)
+            assert reader == "check" or said != "taken", name
+            if said != before:  # mostly all say the same
+                yield f"{name}, {reader}: {said}"
+            before = said
+
+
+def test_refusals_are_told_to_the_letter(one: Database) -> None:
+    found = "".join(f"{line}\n" for line in refusals(one))
+    for version in tomato_dao.server.schema.known():
+        found = found.replace(version, "V")  # a new migration is no other refusal
+    found = re.sub(r"of \d+ migrations", "of N migrations", found)
+    assert found == KEPT.read_text("utf-8"), "if the new wording is intended, change tests/transfer/refusals.txt"
