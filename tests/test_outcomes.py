@@ -136,7 +136,7 @@ def test_a_write_that_went_to_another_server_and_whose_answer_was_lost_is_found_
 def test_a_commit_whose_server_turned_read_only_before_it_answered_is_found_out(
     url: str, beside: str, watcher: psycopg.Connection, commits_wait: None
 ) -> None:
-    with connect(hosts((url, beside)), pool_size=1) as db, ThreadPoolExecutor(1) as threads:
+    with connect(hosts((url, beside), like=url), pool_size=1) as db, ThreadPoolExecutor(1) as threads:
         call = threads.submit(create, db)
         until(watcher, COMMITTING)
         set_read_only(url, "on")

@@ -20,11 +20,11 @@ def admit(url: str, other: psycopg.Connection) -> None:
             there.execute(sql.SQL("create role {} superuser login").format(sql.Identifier(other.info.user)))
 
 
-def hosts(pair: tuple[str, str], **settings: str) -> str:
-    """Return a URL that names both servers."""
+def hosts(pair: tuple[str, str], *, like: str = "", **settings: str) -> str:
+    """Return a URL that names both servers. like: the one whose user and other settings it has (default: the second)."""
     first, second = (conninfo_to_dict(url) for url in pair)
     both = {name: f"{first.get(name, '')},{second.get(name, '')}" for name in ("host", "hostaddr", "port")}
-    return make_conninfo(pair[1], **{**both, **settings})
+    return make_conninfo(like or pair[1], **{**both, **settings})
 
 
 def set_read_only(url: str, value: str | None) -> None:
