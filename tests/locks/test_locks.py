@@ -14,7 +14,7 @@ from tests.helpers.dao_cases import refused, until
 from tests.helpers.lock_cases import Worker, is_free
 from tests.helpers.pooler_cases import pgbouncer
 from tests.helpers.session_cases import BACKENDS, LOCKS, kill
-from tomato_dao import Busy, Database, InvalidValue, LockLost, WrongState, connect
+from tomato_dao import Busy, Database, InvalidValue, LockLost, NotAllowed, WrongState, connect
 from tomato_dao.locks import Kind
 
 HIGHEST = 2**60 - 1  # id that can be locked
@@ -224,6 +224,14 @@ def test_threads_that_take_their_first_locks_at_once_all_get_them(lasting_url: s
             with connect(lasting_url, pool_size=1) as db:
                 taken = [threads.submit(take, db, id) for id in range(8)]
                 assert [call.result(60) for call in taken] == [True] * 8
+
+
+def test_a_server_that_refuses_advisory_locks_is_asked_once(app_url: str, server: psycopg.Connection) -> None:
+    server.execute("revoke execute on function pg_try_advisory_lock(bigint) from public")
+    with connect(app_url, pool_size=1) as db:
+        for _ in range(2):  # in the first session, and in a new one
+            with pytest.raises(NotAllowed, match="pg_try_advisory_lock"), db.exclusive("topology", 1, wait=5):
+                pytest.fail("a lock that the server refused is held")
 
 
 def test_a_lock_keeps_nobody_from_rows_or_maintenance(tomato_url: str, world: World, server: psycopg.Connection) -> None:
