@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import psycopg
@@ -312,7 +313,7 @@ def test_a_restore_whose_session_is_lost_in_the_swap_reports_the_outcome(
 ) -> None:
     monkeypatch.setenv("BACKUP_DIR", str(tmp_path))
     file = back_up(url)
-    calls = []
+    calls, swapping = [], Event()
     with (
         psycopg.connect(with_database(url, "postgres"), autocommit=True, options="-c synchronous_commit=local") as admin,
         ThreadPoolExecutor(1) as threads,
@@ -323,10 +324,12 @@ def test_a_restore_whose_session_is_lost_in_the_swap_reports_the_outcome(
             calls.append(name)
             if len(calls) == 2:  # all is restored, and the swap comes
                 let_commits_wait(admin)
+                swapping.set()
 
         monkeypatch.setattr(restoring, "_refuse_while_connected", then_commits_wait)
         try:
             call = threads.submit(restoring.restore, file, url)
+            assert swapping.wait(60)
             until(admin, "exists (select from pg_stat_activity where wait_event = 'SyncRep')")
             admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
         finally:

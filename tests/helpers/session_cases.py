@@ -42,14 +42,16 @@ def let_commits_wait(server: psycopg.Connection) -> None:
     """
     server.execute("alter system set synchronous_standby_names = 'missing'")
     server.execute("select pg_reload_conf()")
-    end = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where pid = %s and wait_event = 'SyncRep'"
+    end = "select pg_terminate_backend(pid) from pg_stat_activity where pid = %s and wait_event = 'SyncRep'"
     url = make_conninfo(server.info.dsn, password=server.info.password, options="-c synchronous_commit=on")
     deadline = monotonic() + 60
     while True:
         with closing(psycopg.connect(url, autocommit=True)) as probe:
             probe.pgconn.send_query(b"select pg_logical_emit_message(true, '', '')")
             while probe.pgconn.is_busy():
-                if server.execute(end, [probe.info.backend_pid]).rowcount:
+                pid = probe.info.backend_pid
+                if server.execute(end, [pid]).rowcount:
+                    until(server, "not exists (select from pg_stat_activity where pid = %s)", pid)
                     return
                 assert monotonic() < deadline, "no commit waits"
                 probe.pgconn.consume_input()

@@ -67,8 +67,8 @@ def test_threads_do_not_wait_for_each_other_where_the_session_is_stopped(here: D
         here.exclusive("topology", id, wait=0.2).__enter__()
 
     assert is_free(here, 1)
-    with ThreadPoolExecutor(4) as threads, stopped(watcher, "here locks"), within(1):
-        for call in [threads.submit(take, id) for id in range(4)]:
+    with ThreadPoolExecutor(20) as threads, stopped(watcher, "here locks"), within(5):  # one after the other it would be 14 s
+        for call in [threads.submit(take, id) for id in range(20)]:
             with pytest.raises(Unavailable):
                 call.result(10)
 

@@ -194,9 +194,9 @@ def test_threads_share_one_session_and_do_not_wait_for_each_other(
         start.wait(60)
         with ExitStack() as held:
             for id in range(10):
-                held.enter_context(here.exclusive("element", 100 * n + id))
+                held.enter_context(here.exclusive("element", 100 * n + id, wait=10))  # of a busy machine
         for id in range(10):
-            with here.exclusive("element", 100 * n + id) as lock:
+            with here.exclusive("element", 100 * n + id, wait=10) as lock:
                 lock.check()
 
     with ExitStack() as taken, ThreadPoolExecutor(25) as threads:
@@ -226,7 +226,7 @@ def test_threads_that_take_their_first_locks_at_once_all_get_them(lasting_url: s
                 assert [call.result(60) for call in taken] == [True] * 8
 
 
-def test_a_server_that_refuses_advisory_locks_is_asked_once(app_url: str, server: psycopg.Connection) -> None:
+def test_a_refusal_of_advisory_locks_is_told_and_not_asked_again_for_ever(app_url: str, server: psycopg.Connection) -> None:
     server.execute("revoke execute on function pg_try_advisory_lock(bigint) from public")
     with connect(app_url, pool_size=1) as db:
         for _ in range(2):  # in the first session, and in a new one
