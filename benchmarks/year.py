@@ -69,8 +69,8 @@ def main() -> None:
                 months += _live(db, components, range(MONTH, options.days))
                 last = _sizes(db)
             with connect(kept) as before, connect(url) as now:
-                pin(url, {min(free)})
                 try:
+                    pin(url, {min(free)})
                     latencies, later = _medians(_calls(before, components[0]), _calls(now, components[0]))
                 finally:
                     pin(url, free)

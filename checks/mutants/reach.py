@@ -30,8 +30,10 @@ def reaching(texts: dict[str, str]) -> dict[str, set[str]]:
             else:
                 objects.append((piece.name, body, _use(piece.name)))
     for name, body in triggers:
-        if on := re.search(r"\bon (\w+)", body):
-            objects.append((name, body, _change(on[1], parents)))
+        on = re.search(r"\bon (\w+)", body)
+        if on is None:
+            raise ValueError(f"the trigger {name} names no table")
+        objects.append((name, body, _change(on[1], parents)))
     found: dict[str, set[str]] = {name: set() for name, _, _ in objects}
     for query, text in queries.items():
         pending, reached = [text], set[int]()

@@ -78,7 +78,7 @@ def test_pairs_of_sites_do_not_affect_each_other(db: Database, world: World, ser
             now = NOON + minute * MINUTE
             for n, (a, b) in enumerate(pairs):
                 ends = [now - k * MINUTE for k in range(10) if (minute + k) % (n + 2) == 0 and minute < 150 - 10 * n]
-                ends += [now - 40 * MINUTE] if minute == 90 + n else []  # too late
+                ends += [now - 40 * MINUTE] if minute == 90 + 10 * n else []  # too late
                 if (a, b) in pairs_ and ends:
                     db.link_measurements.store_all(
                         [
@@ -88,11 +88,27 @@ def test_pairs_of_sites_do_not_affect_each_other(db: Database, world: World, ser
                     )
             db.links.combine(now=now)
         db.links.combine(now=NOON + 300 * MINUTE)
-        return server.execute("select m.* from link_measurements m").fetchall()
+        rows = server.execute("select m.* from link_measurements m").fetchall()
+        return [tuple(f"{v:.12g}" if isinstance(v, float) else v for v in row) for row in rows]
 
     together = combined(*pairs)
     assert sorted(together) == sorted(row for pair in pairs for row in combined(pair))
     assert {"single", "5minutes", "hour"} <= {value for row in together for value in row}
+
+
+def test_what_could_not_be_combined_is_not_pruned(
+    db: Database, world: World, server: psycopg.Connection, tomato_url: str
+) -> None:
+    """A site that is being removed is left alone; the removal may be rolled back."""
+    free, locked = (db.sites.create(name, organization_id=world.organization.id).id for name in ("free", "locked"))
+    ends = [NOON + n * MINUTE / 4 for n in range(1, 16)]
+    for site in (free, locked):
+        db.link_measurements.store_all([LinkMeasurement(world.site.id, site, "single", end, end, 0, 1, 1, 1) for end in ends])
+    with psycopg.connect(tomato_url) as other:
+        other.execute("select from sites where id = %s for update", [locked])
+        db.links.combine(now=NOON + 20 * MINUTE)
+        left = server.execute("select site_b_id, count(*) from link_measurements where type = 'single' group by 1 order by 1")
+        assert left.fetchall() == [(free, 10), (locked, 15)]
 
 
 def test_a_measurement_of_a_period_before_the_newest_comes_too_late(

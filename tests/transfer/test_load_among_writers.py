@@ -87,3 +87,18 @@ def test_sessions_that_a_load_waits_for_are_named_and_not_hindered(
         waiter.result(60)
         load.result(60)
     assert json.loads(dumped(db)) == json.loads(text)
+
+
+def test_a_load_waits_for_a_session_that_has_taken_an_id(db: Database, tomato_url: str, server: psycopg.Connection) -> None:
+    """Such a session holds a lock on a sequence, and on no table."""
+    text = dumped(db)
+    waits = (
+        "exists (select from pg_stat_activity a where a.datname = current_database() and a.wait_event_type = 'Lock'"
+        " and clock_timestamp() - a.query_start > '0.5 s')"
+    )
+    with ThreadPoolExecutor(1) as threads, psycopg.connect(tomato_url) as shell:
+        shell.execute("select nextval(pg_get_serial_sequence('organizations', 'id'))")
+        load = threads.submit(tomato_dao.load, db, io.BytesIO(text), replace=True)
+        until(server, waits)
+        shell.rollback()
+        load.result(60)

@@ -79,7 +79,6 @@ def other_files(dump: bytes) -> Iterator[tuple[str, bytes]]:
         "gzip, cut off": gzip.compress(dump)[:-4],
         "gzip, damaged": gzip.compress(dump)[:-8] + bytes(8),
         "zstd, cut off": zstandard.compress(dump)[:-4],
-        "zstd, damaged": zstandard.compress(dump)[:20] + bytes(20),
     }.items()
 
 
@@ -104,12 +103,16 @@ def told(read: Callable[[io.BytesIO], object], text: bytes) -> str:
 
 def refusals(db: Database) -> Iterator[str]:
     """Yield a line for each file and reader."""
-    files = [(name, by_hand(db, lines).getvalue()) for name, lines, *_ in [*WRONG_LINES, *MORE_LINES]]
+    files = [
+        (name, by_hand(db, lines).getvalue())
+        for name, lines, *_ in [*WRONG_LINES, *MORE_LINES]
+        if name != "too large an integer"  # told in the server's words
+    ]
     files += [(f"header: {name}", by_hand(db, [], **change).getvalue()) for name, change in HEADERS]
     start = by_hand(db, [organization(5)]).getvalue().decode().split('{"model": "dump.trailer"')[0]
     files += [(f"trailer: {name}", closed(start, **change)) for name, change in TRAILERS]
     files += other_files(by_hand(db, [organization(5)]).getvalue())
-    readers = {
+    readers: dict[str, Callable[[io.BytesIO], object]] = {
         "check": check,
         "replace": partial(tomato_dao.load, db, replace=True),
         "merge": partial(tomato_dao.load, db, merge=True),

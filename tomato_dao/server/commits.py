@@ -11,7 +11,7 @@ from psycopg import RawCursor
 from psycopg.conninfo import make_conninfo
 
 from ..errors import OutcomeUnknown, TomatoError
-from ..sql.timing import ending, left
+from ..sql.timing import at_most, ending, left
 from .backoff import pauses
 from .probe import probe
 from .session import CATALOG_PATH
@@ -92,24 +92,28 @@ def unknown(why: str, transaction: int | None = None) -> OutcomeUnknown:
 
 
 def _ask(url: str, server: Server, transaction: int) -> bool | None:
-    """Ask the server where the URL leads, or else where the session reached it: it may have turned read-only since.
+    """Ask the server where the session reached it, which may have turned read-only since, or else where the URL leads.
 
     Returns whether the transaction was committed, or None while it is in progress or the server is a standby.
     """
-    other, failed = False, None
     there = make_conninfo(url, **server.place, target_session_attrs="any")
-    for place, primary_for in ((url, "outcomes of commits"), (there, "")):
+    replaced, failed = False, None
+    for place, primary_for in ((there, ""), (url, "outcomes of commits")):
         try:
-            with probe(place, application_name="tomato-dao outcome", path=CATALOG_PATH, primary_for=primary_for) as connection:
+            with (
+                at_most(left(_PATIENCE) / 2),  # one that does not answer must not use up all the time
+                probe(place, application_name="tomato-dao outcome", path=CATALOG_PATH, primary_for=primary_for) as connection,
+                connection.transaction(),  # a pooler sends all of it to one server
+            ):
                 found = _look(connection, server.at)
                 if found and found[0].is_same(server):
                     return _status(connection, transaction, has_crashed=found[1])
-                other = other or found is not None
+                replaced = replaced or found is not None
         except (TomatoError, psycopg.Error) as error:
             if isinstance(error, OutcomeUnknown):
                 raise
-            failed = error
-    if other:
+            failed = failed or error
+    if replaced:
         raise unknown("another server, or another timeline, has replaced it", transaction)
     if failed:
         raise failed

@@ -1,6 +1,5 @@
 """Dump files: finding, opening, decompressing, recognising, and writing them completely or not at all."""
 
-import errno
 import fcntl
 import gzip
 import io
@@ -213,10 +212,12 @@ def temporary_file(path: Path, leftovers: str) -> Iterator[int]:
         with _alone_in(path.parent):
             for left in abandoned(path.parent, leftovers):
                 left.unlink(missing_ok=True)
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
             stack.callback(path.unlink, missing_ok=True)  # before it is there: a signal may come as soon as it is
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            try:
+                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            except FileExistsError:
+                stack.pop_all()  # it is another process's
+                raise
             stack.callback(os.close, descriptor)
             hold(descriptor)
         yield descriptor
