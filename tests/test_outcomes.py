@@ -227,8 +227,14 @@ def test_what_is_refused_in_its_commit_is_an_error_and_no_more(
 
 @pytest.mark.usefixtures("commits_wait")
 def test_a_deadline_at_a_write_that_waits_for_a_standby_tells_the_truth(asking: Database) -> None:
-    with asking.timeout(2):  # within which it reaches its commit on a busy machine
-        assert asking.organizations.create("uni").name == "uni"  # the wait is cancelled, and it is committed
+    """In its commit the wait is cancelled, and it is committed. A busy machine may not come as far at first."""
+    for seconds in (1, 5, 20):
+        try:
+            with asking.timeout(seconds):
+                assert asking.organizations.create("uni").name == "uni"
+            break
+        except Unavailable:
+            assert names(asking) == []
     assert names(asking) == ["uni"]
 
 
@@ -282,9 +288,40 @@ def test_a_commit_that_is_in_progress_at_the_deadline_is_unknown_and_never_repea
 def test_a_deadline_at_a_commit_that_waits_for_a_standby_reports_the_outcome(
     writer: Database, watcher: psycopg.Connection, commits_wait: None
 ) -> None:
-    with writer.timeout(2):
-        create(writer)  # the wait is cancelled, and it is committed
+    """The wait is cancelled, and it is committed. A busy machine may not come as far at first."""
+    for seconds in (1, 5, 20):
+        try:
+            with writer.timeout(seconds):
+                create(writer)
+            break
+        except Unavailable:
+            assert names(writer) == []
     assert names(writer) == ["uni"]
+
+
+def test_an_interrupt_as_soon_as_a_commit_is_sent_is_not_told_as_a_rollback(writer: Database) -> None:
+    class Interrupted:
+        """A connection of libpq at which an interrupt arrives with the commit's last byte."""
+
+        def __init__(self, pgconn: Any) -> None:
+            self._pgconn = pgconn
+
+        def pipeline_sync(self) -> None:
+            self._pgconn.pipeline_sync()
+            raise KeyboardInterrupt
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._pgconn, name)
+
+    def interrupted() -> None:
+        with writer.transaction():
+            writer.organizations.create("uni")
+            connection: Any = writer._pool.local.connection
+            connection.pgconn = Interrupted(connection.pgconn)
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        interrupted()
+    assert "may or may not have been carried out" in " ".join(stopped.value.__notes__)
 
 
 def test_an_interrupted_load_says_that_all_was_committed(
@@ -304,7 +341,8 @@ def test_an_interrupted_load_says_that_all_was_committed(
         load.send_signal(signal.SIGINT)
         _, said = load.communicate(timeout=30)
     assert load.returncode == 130
-    assert "interrupted, but all was committed before" in said
+    # Unknown if it comes before the load has read the transaction's id, which a busy machine shows.
+    assert "but all was committed before" in said or "may or may not have been carried out" in said
     assert "nothing" not in said
 
 

@@ -234,7 +234,7 @@ class Database(Transactions):
             raise failed(connection) from error
         except psycopg.Error as error:
             if not _may_run_again(connection, query, error) or inside is not None:
-                if inside is None and self._was_carried_out(connection, query):
+                if inside is None and self._was_carried_out(connection, query, error):
                     return connection.answer()
                 told = from_driver(error, query.call(values), moved=connection.moved)
                 if inside is not None and not (inside.closed and inside.failure):  # the first that ended it counts
@@ -247,9 +247,10 @@ class Database(Transactions):
                 pool.release(connection)
         return self._run_again(query, values)
 
-    def _was_carried_out(self, connection: QueryConnection, query: Query) -> bool:
-        """Return whether a write was committed whose call has raised an error. Raises OutcomeUnknown."""
-        is_open = not query.repeatable and connection.commit_state in ("begun", "sent")
+    def _was_carried_out(self, connection: QueryConnection, query: Query, error: psycopg.Error) -> bool:
+        """Return whether a write was committed whose call has raised this error. Raises OutcomeUnknown."""
+        states = ("begun", "sent", "done") if isinstance(error, DeadlinePassed) else ("begun", "sent")
+        is_open = not query.repeatable and connection.commit_state in states
         return is_open and self._was_committed(connection)
 
     def _run_in_block(self, query: Query, values: Sequence[object]) -> object:
@@ -289,7 +290,7 @@ class Database(Transactions):
                 return connection.run(query, values)
             except psycopg.Error as error:
                 if not _may_run_again(connection, query, error) or not attempts_left:
-                    if self._was_carried_out(connection, query):
+                    if self._was_carried_out(connection, query, error):
                         return connection.answer()
                     raise from_driver(error, query.call(values), moved=connection.moved) from error
             finally:

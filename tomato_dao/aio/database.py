@@ -242,7 +242,7 @@ class AsyncDatabase(AsyncTransactions):
             raise failed(connection) from error
         except psycopg.Error as error:
             if not _may_run_again(connection, query, error) or inside is not None:
-                if inside is None and await self._was_carried_out(connection, query):
+                if inside is None and await self._was_carried_out(connection, query, error):
                     return connection.answer()
                 told = from_driver(error, query.call(values), moved=connection.moved)
                 if inside is not None and not (inside.closed and inside.failure):  # the first that ended it counts
@@ -255,9 +255,10 @@ class AsyncDatabase(AsyncTransactions):
                 pool.release(connection)
         return await self._run_again(query, values)
 
-    async def _was_carried_out(self, connection: AsyncQueryConnection, query: Query) -> bool:
-        """Return whether a write was committed whose call has raised an error. Raises OutcomeUnknown."""
-        is_open = not query.repeatable and connection.commit_state in ("begun", "sent")
+    async def _was_carried_out(self, connection: AsyncQueryConnection, query: Query, error: psycopg.Error) -> bool:
+        """Return whether a write was committed whose call has raised this error. Raises OutcomeUnknown."""
+        states = ("begun", "sent", "done") if isinstance(error, DeadlinePassed) else ("begun", "sent")
+        is_open = not query.repeatable and connection.commit_state in states
         return is_open and await self._was_committed(connection)
 
     async def _run_in_block(self, query: Query, values: Sequence[object]) -> object:
@@ -297,7 +298,7 @@ class AsyncDatabase(AsyncTransactions):
                 return await connection.run(query, values)
             except psycopg.Error as error:
                 if not _may_run_again(connection, query, error) or not attempts_left:
-                    if await self._was_carried_out(connection, query):
+                    if await self._was_carried_out(connection, query, error):
                         return connection.answer()
                     raise from_driver(error, query.call(values), moved=connection.moved) from error
             finally:

@@ -100,8 +100,8 @@ class Committer(_Base):
         """
         if self.asks_id or self.position_query:
             return (yield from self._write_and_ask(name, send_statement))
-        send_statement()
         self.commit_state = "sent"
+        send_statement()
         results = yield from execute(self.pgconn)
         last: PGresult = results[-1]
         if last.status in (_TUPLES, _DONE):
@@ -167,8 +167,8 @@ class Committer(_Base):
             self.pgconn.send_query_params(sql, None)
 
     def _send_all(self) -> PQGen[None]:
+        self.commit_state = "sent"  # before it is: an interrupt may come as soon as it is
         self.pgconn.pipeline_sync()
-        self.commit_state = "sent"
         yield from send(self.pgconn)
 
     def _read_after_commit(self, position_query: bytes) -> PQGen[None]:
