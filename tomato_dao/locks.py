@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from time import monotonic
+from time import monotonic, sleep
 from typing import Literal, TypeAlias, get_args
 
 import psycopg
@@ -27,7 +27,8 @@ _KINDS: tuple[Kind, ...] = get_args(Kind)
 _ID_BITS = 60
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.25  # seconds between two attempts
-_STEP = 0.2  # seconds to wait for an answer before other threads get a turn
+_STEP = 0.2  # seconds to wait for an answer before other threads get a turn; so many threads share it
+_YIELD = 0.001  # seconds in which another thread takes its turn, which a thread that goes on at once would take again
 _GRACE = 0.5  # seconds beyond the caller's timeout, for a slow server
 _PATIENCE = 5.0  # seconds without an answer after which the session counts as lost
 
@@ -98,6 +99,7 @@ class Locks:
 
     def _start(self) -> None:
         """Initialize the object without locks: at first, and in a child after a fork."""
+        self._asking: set[_Question] = set()  # of threads that wait for an answer; changed without the guard, in one step
         self._guard = threading.Condition()  # guards the following attributes and the connection
         self._turns: dict[int, Lock] = {}
         self._connection: psycopg.Connection | None = None
@@ -252,16 +254,20 @@ class Locks:
         """
         deadline = monotonic() + seconds
         try:
+            self._asking.add(question)
             while True:
                 with self._guard:
-                    self._go_on(connection, question, max(min(deadline - monotonic(), _STEP), 0))
+                    step = _STEP / len(self._asking)  # all get a turn in that time
+                    self._go_on(connection, question, max(min(deadline - monotonic(), step), 0))
                     if question.answered:
                         return question.value
                     if self._asked is not None and monotonic() - self._asked.at >= _PATIENCE:
                         connection.close()
                 if connection.closed or monotonic() >= deadline:
                     raise NoAnswer("the server did not answer in time")
+                sleep(_YIELD)
         finally:
+            self._asking.discard(question)
             question.given_up = not question.answered
 
     def _go_on(self, connection: psycopg.Connection, question: "_Question", seconds: float) -> None:
