@@ -49,7 +49,7 @@ def test_a_pooler_in_session_mode_is_as_good_as_the_server(
 def test_the_words_of_a_pooler_that_lets_nobody_in_stand_in_the_error(tomato_url: str) -> None:
     with (
         pgbouncer(tomato_url, "max_client_conn = 1") as url,
-        connect(url, prepare=False, pool_size=2, timeout=1) as db,
+        connect(url, prepare=False, pool_size=2, timeout=4) as db,
         db.connection(),
         pytest.raises(Unavailable, match=r"no more connections than 1: .*no more connections allowed"),
         ThreadPoolExecutor(1) as thread,
