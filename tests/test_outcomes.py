@@ -28,6 +28,7 @@ from tomato_dao.ops.backup import back_up
 from tomato_dao.ops.databases import create_database
 from tomato_dao.ops.migrate import migrate
 from tomato_dao.ops.scratch import scratch_database, with_database
+from tomato_dao.server.commits import server_of, was_committed
 
 pytestmark = pytest.mark.slow
 COMMITTING = "exists (select from pg_stat_activity where datname = current_database() and wait_event = 'SyncRep')"
@@ -283,6 +284,11 @@ def test_a_commit_that_is_in_progress_at_the_deadline_is_unknown_and_never_repea
     assert re.search("still in progress|no answer within", str(error))  # as fast as the machine is
     assert "select pg_xact_status('" in str(error)
     assert tries == [1]
+
+
+def test_a_transaction_whose_id_the_server_does_not_know_was_not_carried_out(url: str, watcher: psycopg.Connection) -> None:
+    """As after a crash that has lost the commit, and with it the id."""
+    assert was_committed(url, server_of(watcher), 2**62 + 5, timeout=5) is False
 
 
 def test_a_deadline_at_a_commit_that_waits_for_a_standby_reports_the_outcome(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from time import sleep
 from typing import LiteralString
 
 import psycopg
@@ -11,8 +12,9 @@ from psycopg.abc import PQGen
 from psycopg.pq.abc import PGresult
 
 from tests.fixtures.loops import Run
+from tests.helpers.dao_cases import until
 from tests.helpers.hanging_cases import stopped
-from tests.helpers.session_cases import BACKENDS, kill
+from tests.helpers.session_cases import BACKENDS, blocked, kill
 from tests.helpers.storm import APPLICATION, NAMES, SIZE, Storm, calm
 from tomato_dao import AsyncDatabase, Unavailable, WrongState, connect_async
 
@@ -248,3 +250,38 @@ def test_the_outcome_of_a_commit_whose_answer_was_lost_is_found_out(
             assert await _names(db) == ["uni"]
 
     run(work())
+
+
+def test_a_write_whose_answer_had_arrived_at_its_deadline_is_not_told_as_failed(
+    tomato_url: str, server: psycopg.Connection, run: Run
+) -> None:
+    """The event loop comes late: it hears of the deadline before it has read the answer."""
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        async with connect_async(tomato_url, pool_size=1, application_name="late") as db:
+            await db.organizations.create("first")  # prepares the statement
+            with psycopg.connect(tomato_url, autocommit=True) as watcher:
+                watcher.execute("begin; lock table organizations in exclusive mode")
+                deadline = loop.time() + 3
+                with db.timeout(3):
+                    call = asyncio.create_task(db.organizations.create("uni"))
+                while not _is_true(server, *blocked("late")):
+                    assert not call.done()
+                    await asyncio.sleep(0)
+
+                def let_it_end() -> None:
+                    watcher.execute("commit")
+                    until(server, "exists (select " + BACKENDS + " and state = 'idle')", "late")
+
+                loop.call_at(deadline - 0.1, let_it_end)
+                sleep(deadline + 0.1 - loop.time())  # both timers are due at the next turn, the deadline's last
+                assert (await call).name == "uni"
+            assert sorted(await _names(db)) == ["first", "uni"]
+
+    run(work())
+
+
+def _is_true(server: psycopg.Connection, condition: LiteralString, *values: object) -> bool:
+    row = server.execute("select " + condition, values).fetchone()
+    return row == (True,)
