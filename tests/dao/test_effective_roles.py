@@ -99,6 +99,15 @@ def test_lists_tell_the_asking_users_role_and_the_highest_state(
     assert [t.state for t in db.topologies.list_of_organization(world.organization.id)] == ["created", "prepared"]
 
 
+def test_flags_and_permissions_of_others_give_no_access(
+    db: Database, topology: Topology, colleague: User, stranger: User
+) -> None:
+    db.users.update(stranger.id, {"flags": ["orga_topl_owner"]})
+    other = db.topologies.create("other", owner_id=stranger.id)
+    assert db.topologies.list_accessible(colleague.id) == []
+    assert [t.id for t in db.topologies.list_accessible(stranger.id)] == [other.id]
+
+
 def records(name: str) -> Iterator[tuple[str, int, dict[str, object]]]:
     path = SHARED / "legacy" / name
     if not path.exists():

@@ -4,8 +4,10 @@ import io
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import psycopg
@@ -16,6 +18,7 @@ from psycopg import sql
 
 import tomato_dao
 from tests.conftest import World
+from tests.helpers.hanging_cases import stopped
 from tests.helpers.transfer_cases import (
     FLOATS,
     INSTANTS,
@@ -230,6 +233,32 @@ def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psyco
 
 @pytest.mark.one_server
 @pytest.mark.slow
+def test_a_dump_that_waits_for_the_server_does_not_use_the_cpu(tomato_url: str, server: psycopg.Connection) -> None:
+    server.execute("insert into key_values (key, value) select n, to_jsonb(repeat('x', 1000)) from generate_series(1, 20000) n")
+    stop = ExitStack()
+    resumed = threading.Event()
+    used: list[float] = []
+
+    def resume() -> None:
+        stop.close()
+        resumed.set()
+
+    class Output(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if not used:
+                used.append(process_time())
+                stop.enter_context(stopped(server, "dumping"))
+                threading.Timer(2, resume).start()
+            elif len(used) == 1 and resumed.is_set():
+                used.append(process_time())
+            return super().write(data)
+
+    with connect(tomato_url, application_name="dumping") as db, stop:
+        tomato_dao.dump(db, Output())
+    began, ended = used
+    assert ended - began < 0.5
+
+
 def test_a_dump_among_writers_has_no_dangling_reference(
     db: Database, world: World, tomato_server_url: str, tomato_template: str
 ) -> None:

@@ -12,7 +12,7 @@ from tomato_dao.ops.older import load_older
 from tomato_dao.ops.scratch import scratch_database
 from tomato_dao.server import schema
 from tomato_dao.transfer import catalog
-from tomato_dao.transfer.files import source
+from tomato_dao.transfer.files import Source, source
 from tomato_dao.transfer.load import lacking, load, migrations_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.as_owner]
@@ -62,3 +62,26 @@ def test_a_dump_that_is_kept_has_every_table_and_loads_as_it_was(
     with source(file) as chunks:
         assert b"".join(chunks) == again.getvalue()
     assert schema.known()[-1].encode() in again.getvalue()[:1000]
+
+
+class Dripping(io.BytesIO):
+    """A file that comes in small parts."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return a few bytes at a time, as a pipe may."""
+        return super().read(min(size or 0, 100))
+
+
+def test_the_migrations_of_a_dump_are_found_however_slowly_it_comes() -> None:
+    for file in DUMPS:
+        with source(file) as chunks:
+            whole = b"".join(chunks)
+        dripping = Source(Dripping(whole), lambda: None)
+        assert migrations_of(dripping) == migrations_of(Source(io.BytesIO(whole), lambda: None)) != []
+        assert b"".join(dripping) == whole
+
+
+def test_no_migrations_are_looked_for_far_in_a_file_without_lines() -> None:
+    file = io.BytesIO(b"x" * (8 << 20))
+    assert migrations_of(Source(file, lambda: None)) == []
+    assert file.tell() <= 2 << 20

@@ -24,6 +24,13 @@ KEPT = Path(__file__).with_name("refusals.txt")
 IN_THE_WAY = "a name of the database"  # where a load replaces the database, it is not
 MORE_LINES: list[tuple[str, Sequence[Line]]] = [
     ("characters of two bytes in a value that the server refuses", [organization(5, name="é" * 40 + "/")]),
+    ("a character of two bytes where a value is cut", [organization(5, usage_id="é" * 200)]),
+    ("text for an array", [{
+        "model": "user", "pk": 5, "fields": {
+            "name": "u", "origin": "", "organization_id": 5, "realname": "", "email": "", "flags": "x", "password_hash": None,
+            "password_at": None, "last_login_at": None, "usage_id": None, "attrs": {},
+        },
+    }]),
     ("eleven references to nothing", [site(n, 100 + n) for n in range(1, 12)]),
     (IN_THE_WAY, [organization(6, name="org1")]),
     ("a name that the file gives away, twice", [organization(1, name="x"), *(organization(n, name="org1") for n in (6, 7))]),
@@ -71,6 +78,7 @@ def other_files(dump: bytes) -> Iterator[tuple[str, bytes]]:
         "a line before": b"Welcome to Debian\n" + dump,
         "two lines and a space before": b"Welcome\n\n  " + dump,
         "a mark and a line before": b"\xef\xbb\xbfWelcome\n" + dump,
+        "a line before that is no text": b"Caf\xe9\n" + dump,
         "CRLF": dump.replace(b"\n", b"\r\n"),
         "one line": json.dumps(json.loads(dump)).encode(),
         "indented": json.dumps(json.loads(dump), indent=1).encode(),

@@ -72,7 +72,6 @@ class DumpReader:
                 counts[records.table.model] += block.rows
                 self._read += block.rows
                 yield block
-                del block, text  # before there are others: they can be large
                 continue
             lines = text.split(b"\n")
             del lines[-1]  # nothing follows the last newline
