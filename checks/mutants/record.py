@@ -55,6 +55,7 @@ class Record:
         self.texts = {path: (settings.root / path).read_text("utf-8") for path in settings.python_files()}
         self.tests: dict[str, Test] = {}
         self.failed: list[str] = []
+        self.imported: dict[str, set[int]] = defaultdict(set)  # the lines that importing a file of the product runs
 
     def stale(self) -> list[str]:
         """Return the files of tests that are not recorded as they are now."""
@@ -76,10 +77,13 @@ class Record:
     def load(self) -> None:
         """Read what is kept. Tests that failed are no use, and listed in `failed`."""
         moved: dict[tuple[str, str], dict[int, list[int]]] = {}
-        for file in self.settings.test_files():
-            if (entry := self._entry(file)) is None:
-                continue
-            at_import = entry["lines"].get("", {})
+        entries = [entry for file in self.settings.test_files() if (entry := self._entry(file))]
+        # Left out of what tests run: one whose subprocess imports a module runs its constants, and may tell nothing of them.
+        at_import: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for entry in entries:
+            for path, lines in entry["lines"].get("", {}).items():
+                at_import[path, entry["sources"].get(path, "")].update(lines)
+        for entry in entries:
             for name, (outcome, seconds) in entry["tests"].items():
                 if outcome != "passed":
                     self.failed += [name] * (outcome == "failed")
@@ -91,7 +95,8 @@ class Record:
                     key = path, entry["sources"][path]
                     if key not in moved:
                         moved[key] = self._moves(*key)
-                    ran = set(lines).difference(at_import.get(path, ()))
+                        self.imported[path].update(new for line in at_import[key] for new in moved[key].get(line, ()))
+                    ran = set(lines) - at_import[key]
                     test.lines[path] = {new for line in ran for new in moved[key].get(line, ())}
 
     def _moves(self, path: str, source: str) -> dict[int, list[int]]:
@@ -139,6 +144,7 @@ class Choice:
             for query in test.queries:
                 self._of_query[query].append(test)
         self._sources = record.texts
+        self._imported = record.imported
         self._texts = {file: record.text(file) for file in {test.file for test in self._tests}}
         self._words = {file: set(_WORD.findall(text)) for file, text in self._texts.items()}
         self._reached: dict[str, set[str]] | None = None
@@ -168,7 +174,8 @@ class Choice:
         """
         by_line = self._lines[mutant.path]
         first, last = mutant.change.lines
-        anywhere = tuple(by_line) if mutant.change.scope == "module" else ()  # a constant that only others are made from
+        # The last for a constant that only others are made from, for example, or a function that is only called at import.
+        anywhere = tuple(by_line) if first in self._imported[mutant.path] else ()
         for lines in (range(first, last + 1), mutant.change.related, anywhere):
             found = {test.name: test for line in lines for test in by_line.get(line, ())}
             if found:

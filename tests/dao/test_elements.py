@@ -1,6 +1,7 @@
 """Elements: types, parents, states, and what goes with what."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.helpers.dao_cases import (
     assert_threads_keep_each_others_attrs,
     assert_wrong_types_are_refused,
     refused,
+    until,
     usage_is_gone,
 )
 from tests.helpers.element_cases import CHILDREN, ENDPOINTS, INTERFACES, PARENTLESS, Net, parent_of
@@ -271,3 +273,15 @@ def test_components_of_a_deleted_element_or_connection_stay_as_orphans(db: Datab
     other = components.create(world.host.id, 9, type="x", state="started", element_id=net.free[0].id)
     db.elements.delete(net.machine.id)
     assert components.list_of_host(world.host.id) == [*(replace(c, element_id=None, connection_id=None) for c in made), other]
+
+
+def test_interfaces_that_are_created_at_once_have_two_names(db: Database, net: Net, server: psycopg.Connection) -> None:
+    machine = db.elements.create(net.id, "kvmqm")
+    with ThreadPoolExecutor(1) as threads:
+        with db.transaction():
+            first = db.elements.create(net.id, "kvmqm_interface", parent_id=machine.id)
+            second = threads.submit(db.elements.create, net.id, "kvmqm_interface", parent_id=machine.id)
+            until(
+                server, "exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
+            )
+        assert [first.attrs["name"], second.result(60).attrs["name"]] == ["eth0", "eth1"]

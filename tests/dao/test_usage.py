@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import World
 from tests.helpers.dao_cases import NOBODY, at_once, refused, timed, until
+from tests.helpers.topology_cases import add_usage
 from tests.helpers.usage_cases import settle
 from tomato_dao import Database, InvalidValue, NotFound
 from tomato_dao.rows import HostComponent, ImportedUsage, Topology, UsageHistory, UsageRecord, asdict, replace
@@ -156,6 +157,18 @@ def test_without_books_what_is_due_is_read_off_the_records(
     days = db.usage.list(topology.usage_id, "day")
     assert (done.written, [day.cputime for day in days]) == (2 * 5, [18])
     assert db.usage.list(topology.usage_id, "hour")[-2] == hour
+
+
+def test_without_books_the_first_record_of_a_type_is_due_too(
+    db: Database, topology: Topology, server: psycopg.Connection
+) -> None:
+    """As in an old installation that has not built one yet."""
+    for n in range(12):
+        add_usage(server, topology.usage_id, "5minutes", NOON - n * WINDOW)
+    db.usage.aggregate(now=NOON + timedelta(days=1))
+    assert topology.usage_id
+    for type in ("hour", "day"):
+        assert [r.cputime for r in db.usage.list(topology.usage_id, type)] == [12 * 0.25], type
 
 
 def test_an_object_that_is_being_removed_is_left_alone(

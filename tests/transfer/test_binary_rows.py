@@ -15,7 +15,7 @@ import tomato_dao
 from tests.helpers.transfer_cases import as_json, by_hand, floats, instants, numbers, texts
 from tomato_dao import Database, TomatoError
 from tomato_dao.transfer import catalog, record
-from tomato_dao.transfer.binary import BEGIN, END, can_be_binary
+from tomato_dao.transfer.binary import _KEPT, BEGIN, END, _Kept, can_be_binary
 from tomato_dao.transfer.catalog import Table
 from tomato_dao.transfer.reader import DumpReader
 
@@ -173,3 +173,10 @@ def test_formats_can_change_within_a_table(db: Database, server: psycopg.Connect
     assert [row[0] for row in rows] == ["day", "hour", "month", "year", "5minutes"]
     assert {row[1].isoformat() for row in rows} == {END_AT}
     assert [row[2][0] for row in rows] == [0x3F, 0x3F, 0x3F, 0x80, 0x3F]
+
+
+def test_times_and_words_are_cached_up_to_a_number() -> None:
+    cache = _Kept(str.encode)
+    for n in range(3 * _KEPT):
+        assert cache[str(n)] == str(n).encode()
+    assert len(cache) <= _KEPT

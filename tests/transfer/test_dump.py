@@ -233,6 +233,18 @@ def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psyco
 
 @pytest.mark.one_server
 @pytest.mark.slow
+def test_a_small_dump_is_written_in_one_piece(db: Database, world: World) -> None:
+    pieces: list[int] = []
+
+    class Output(io.BytesIO):
+        def write(self, data: Any) -> int:
+            pieces.append(len(data))
+            return super().write(data)
+
+    tomato_dao.dump(db, Output())
+    assert len(pieces) == 2  # and its trailer
+
+
 def test_a_dump_that_waits_for_the_server_does_not_use_the_cpu(tomato_url: str, server: psycopg.Connection) -> None:
     server.execute("insert into key_values (key, value) select n, to_jsonb(repeat('x', 1000)) from generate_series(1, 20000) n")
     stop = ExitStack()

@@ -85,3 +85,9 @@ def test_no_migrations_are_looked_for_far_in_a_file_without_lines() -> None:
     file = io.BytesIO(b"x" * (8 << 20))
     assert migrations_of(Source(file, lambda: None)) == []
     assert file.tell() <= 2 << 20
+
+
+def test_a_dump_lacks_the_migrations_after_its_own() -> None:
+    ours = schema.known()
+    assert [lacking(ours[:n]) for n in range(1, len(ours) + 1)] == [ours[n:] for n in range(1, len(ours) + 1)]
+    assert lacking(["20200101000000"]) == []  # of before the first release

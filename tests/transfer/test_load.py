@@ -81,8 +81,10 @@ def test_a_merge_never_sets_a_sequence_back(db: Database) -> None:
 
 def test_only_an_empty_database_is_loaded_into_unasked(db: Database, world: World) -> None:
     text = dumped(db)
-    with pytest.raises(NotEmpty, match=r"is not empty \(there are usage_statistics\): load into another, or with replace"):
+    told = r"is not empty \(there are usage_statistics\): load into another, or with replace"
+    with pytest.raises(NotEmpty, match=told) as caught:
         tomato_dao.load(db, io.BytesIO(text))
+    assert caught.value.entity == "usage_statistic"
     with pytest.raises(InvalidValue, match="a load can replace or merge, not both"):
         tomato_dao.load(db, io.BytesIO(text), replace=True, merge=True)
     with pytest.raises(WrongState), db.transaction():

@@ -40,6 +40,18 @@ def test_a_file_is_compressed_by_the_ending_of_what_a_link_names(tmp_path: Path)
     assert gzip.decompress((tmp_path / "real.json.gz").read_bytes()) == b"a dump"
 
 
+def test_what_is_no_regular_file_is_written_as_it_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.gz"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as threads:
+        content = threads.submit(pipe.read_bytes)
+        with files.written(pipe) as file:
+            file.write(b"a dump")
+        assert gzip.decompress(content.result(60)) == b"a dump"
+    assert list(tmp_path.iterdir()) == [pipe]
+    assert pipe.is_fifo()
+
+
 @pytest.mark.parametrize("ending", [".json", ".json.gz", ".json.zst"])
 def test_a_file_gets_its_name_once_its_content_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
     """Observe the calls: the content is synced under another name, then the directory that names it."""
