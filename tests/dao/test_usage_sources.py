@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_a_component_counts_once_for_each_that_it_serves(
     topology = db.topologies.create("lab", owner_id=world.user.id)
     ends = [db.elements.create(topology.id, "udp_endpoint") for _ in range(4)]
     idle, link = (db.connections.create(ends[n].id, ends[n + 1].id) for n in (0, 2))
-    part_id = {"element": ends[0], "connection": link}[kind].id
+    part_id = ends[0].id if kind == "element" else link.id
     names = {f"{kind}_id": part_id} if named else {}
     component: HostComponent = getattr(db, table).create(world.host.id, 1, type="x", state="started", **names)
     parts = getattr(db, f"{kind}s")
@@ -53,7 +54,7 @@ def test_a_component_counts_once_for_each_that_it_serves(
     record = UsageRecord(usage_id, "5minutes", NOON - WINDOW, NOON, 5, 1.0, 1.0, 1.0, 1.0)
     assert db.usage.import_records([record], now=NOON).imported == 1
     db.usage.aggregate(now=NOON)
-    served = [parts.get(part_id), topology, world.user, world.organization, world.host]
+    served: list[Any] = [parts.get(part_id), topology, world.user, world.organization, world.host]
     for row in served:
         assert [(r.end_at, r.cputime) for r in db.usage.list(row.usage_id or 0, "5minutes")] == [(NOON, 1)], row
     for other in (idle, *ends[1:]):

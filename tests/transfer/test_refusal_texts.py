@@ -78,7 +78,7 @@ def other_files(dump: bytes) -> Iterator[tuple[str, bytes]]:
         "a line before": b"Welcome to Debian\n" + dump,
         "two lines and a space before": b"Welcome\n\n  " + dump,
         "a mark and a line before": b"\xef\xbb\xbfWelcome\n" + dump,
-        "a line before that is no text": b"Caf\xe9\n" + dump,
+        "a line before that is no text": b"Gr\xfc\xdfe\n" + dump,
         "CRLF": dump.replace(b"\n", b"\r\n"),
         "one line": json.dumps(json.loads(dump)).encode(),
         "indented": json.dumps(json.loads(dump), indent=1).encode(),
