@@ -57,7 +57,8 @@ def test_a_component_counts_once_for_each_that_it_serves(
     served: list[Any] = [parts.get(part_id), topology, world.user, world.organization, world.host]
     for row in served:
         assert [(r.end_at, r.cputime) for r in db.usage.list(row.usage_id or 0, "5minutes")] == [(NOON, 1)], row
-    for other in (idle, *ends[1:]):
+    others: list[Any] = [idle, *ends[1:]]
+    for other in others:
         assert db.usage.list(other.usage_id or 0, "5minutes") == []
 
 
