@@ -78,7 +78,8 @@ class Record:
         """Read what is kept. Tests that failed are no use, and listed in `failed`."""
         moved: dict[tuple[str, str], dict[int, list[int]]] = {}
         entries = [entry for file in self.settings.test_files() if (entry := self._entry(file))]
-        # Left out of what tests run: one whose subprocess imports a module runs its constants, and may tell nothing of them.
+        # What any import runs is left out of what tests run: a test whose subprocess imports a module runs the module's
+        # constants, but says nothing about them.
         at_import: dict[tuple[str, str], set[int]] = defaultdict(set)
         for entry in entries:
             for path, lines in entry["lines"].get("", {}).items():
@@ -174,7 +175,8 @@ class Choice:
         """
         by_line = self._lines[mutant.path]
         first, last = mutant.change.lines
-        # The last for a constant that only others are made from, for example, or a function that is only called at import.
+        # “anywhere” is for lines that run at import only: a constant from which only others are made, or a function that is
+        # called there.
         anywhere = tuple(by_line) if first in self._imported[mutant.path] else ()
         for lines in (range(first, last + 1), mutant.change.related, anywhere):
             found = {test.name: test for line in lines for test in by_line.get(line, ())}

@@ -11,6 +11,7 @@ from psycopg import errors
 
 from tests.conftest import World
 from tests.helpers.dao_cases import (
+    BLOCKED,
     MOMENT,
     NOBODY,
     assert_threads_keep_each_others_attrs,
@@ -275,13 +276,11 @@ def test_components_of_a_deleted_element_or_connection_stay_as_orphans(db: Datab
     assert components.list_of_host(world.host.id) == [*(replace(c, element_id=None, connection_id=None) for c in made), other]
 
 
-def test_interfaces_that_are_created_at_once_have_two_names(db: Database, net: Net, server: psycopg.Connection) -> None:
+def test_interfaces_that_are_created_at_once_get_different_names(db: Database, net: Net, server: psycopg.Connection) -> None:
     machine = db.elements.create(net.id, "kvmqm")
     with ThreadPoolExecutor(1) as threads:
         with db.transaction():
             first = db.elements.create(net.id, "kvmqm_interface", parent_id=machine.id)
             second = threads.submit(db.elements.create, net.id, "kvmqm_interface", parent_id=machine.id)
-            until(
-                server, "exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
-            )
+            until(server, BLOCKED, 1)
         assert [first.attrs["name"], second.result(60).attrs["name"]] == ["eth0", "eth1"]

@@ -84,6 +84,19 @@ def test_a_topology_waits_for_elements_that_are_settled_with_it(db: Database, bo
         assert use(db, row) == [(NOON, 5)]
 
 
+def test_what_is_due_and_lost_its_source_counts_neither_as_late_nor_twice(db: Database, both: tuple[Owned, Owned]) -> None:
+    """The first element waits for a second component when the one with a record goes; the topology has another element."""
+    owned, _ = both
+    db.host_elements.create(owned.host_id, 2, type="x", state="started", element_id=owned.component.element_id)
+    other = add_component(db, owned.topology.id, owned.host_id, 3)
+    import_use(db, owned.component, NOON)
+    import_use(db, other, NOON, value=4)
+    db.usage.aggregate(now=NOON)
+    db.host_elements.delete(owned.component.id)
+    assert [db.usage.aggregate(now=NOON + n * WINDOW).late for n in range(1, 6)] == [0] * 5
+    assert use(db, owned.topology) == [(NOON, 4)]
+
+
 def test_an_hour_that_is_there_before_a_window_above_it_is_not_counted_in_that(db: Database, both: tuple[Owned, Owned]) -> None:
     """A second element never delivers, so that the topology waits, while the first's hour is complete."""
     owned, _ = both

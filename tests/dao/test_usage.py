@@ -162,13 +162,26 @@ def test_without_books_what_is_due_is_read_off_the_records(
 def test_without_books_the_first_record_of_a_type_is_due_too(
     db: Database, topology: Topology, server: psycopg.Connection
 ) -> None:
-    """As in an old installation that has not built one yet."""
+    """As in an old installation that had built no hour or day record."""
     for n in range(12):
         add_usage(server, topology.usage_id, "5minutes", NOON - n * WINDOW)
     db.usage.aggregate(now=NOON + timedelta(days=1))
     assert topology.usage_id
     for type in ("hour", "day"):
         assert [r.cputime for r in db.usage.list(topology.usage_id, type)] == [12 * 0.25], type
+
+
+def test_without_books_the_end_of_a_longer_record_lets_no_window_be_due(
+    db: Database, component: HostComponent, topology: Topology, server: psycopg.Connection
+) -> None:
+    """The last windows of both end before noon, and an hour's record of the element, which has them, at noon."""
+    element = db.elements.get(component.element_id or 0)
+    last = NOON - timedelta(minutes=2)
+    for row in (element, topology):
+        add_usage(server, row.usage_id, "5minutes", last)
+    add_usage(server, element.usage_id, "hour", NOON)
+    db.usage.aggregate(now=NOON + 4 * WINDOW)
+    assert [r.end_at for r in db.usage.list(topology.usage_id or 0, "5minutes")] == [last]
 
 
 def test_an_object_that_is_being_removed_is_left_alone(

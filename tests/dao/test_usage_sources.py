@@ -1,7 +1,7 @@
 """What counts for what: each component of a host once, for all that names it or refers to it."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import World
 from tests.helpers.usage_cases import WINDOW
 from tomato_dao import Database
-from tomato_dao.rows import HostComponent, UsageRecord
+from tomato_dao.rows import HostComponent, UsageRecord, User
 
 pytestmark = pytest.mark.slow
 
@@ -20,6 +20,10 @@ LINK = {
     "host_elements": ["host_element1_id", "host_element2_id"],
     "host_connections": ["host_connection1_id", "host_connection2_id"],
 }
+
+
+def use_of(component: HostComponent) -> UsageRecord:
+    return UsageRecord(component.usage_id or 0, "5minutes", NOON - WINDOW, NOON, 5, 1.0, 1.0, 1.0, 1.0)
 
 
 def cases() -> Iterator[tuple[str, str, bool, Sequence[str]]]:
@@ -50,9 +54,7 @@ def test_a_component_counts_once_for_each_that_it_serves(
     parts = getattr(db, f"{kind}s")
     if refers:
         parts.update(part_id, dict.fromkeys(refers, component.id))
-    usage_id = component.usage_id or 0
-    record = UsageRecord(usage_id, "5minutes", NOON - WINDOW, NOON, 5, 1.0, 1.0, 1.0, 1.0)
-    assert db.usage.import_records([record], now=NOON).imported == 1
+    assert db.usage.import_records([use_of(component)], now=NOON).imported == 1
     db.usage.aggregate(now=NOON)
     served: list[Any] = [parts.get(part_id), topology, world.user, world.organization, world.host]
     for row in served:
@@ -62,10 +64,16 @@ def test_a_component_counts_once_for_each_that_it_serves(
         assert db.usage.list(other.usage_id or 0, "5minutes") == []
 
 
-def test_what_runs_nowhere_does_not_let_its_topology_wait(db: Database, world: World) -> None:
-    """Neither an hour later, when it is settled without."""
-    topology = db.topologies.create("lab", owner_id=world.user.id)
-    db.connections.create(*(db.elements.create(topology.id, "udp_endpoint").id for _ in range(2)))
-    for n in range(13):
-        assert db.usage.aggregate(now=NOON + n * timedelta(minutes=5)).written == 0
-    assert db.usage.list(topology.usage_id or 0, "5minutes") == []
+def test_a_user_and_an_organization_do_not_wait_for_what_runs_nowhere(db: Database, world: World, bob: User) -> None:
+    """One topology of alice's runs something; another one does not, and none of a colleague's."""
+    colleague = db.users.create("carol", organization_id=world.organization.id)
+    for user in (world.user, colleague, bob):
+        topology = db.topologies.create("lab", owner_id=user.id)
+        db.elements.create(topology.id, "udp_endpoint")
+    running = db.topologies.create("running", owner_id=world.user.id)
+    element = db.elements.create(running.id, "udp_endpoint")
+    component = db.host_elements.create(world.host.id, 1, type="x", state="started", element_id=element.id)
+    db.usage.import_records([use_of(component)], now=NOON)
+    db.usage.aggregate(now=NOON)
+    for row in (world.user, world.organization):
+        assert [(r.end_at, r.cputime) for r in db.usage.list(row.usage_id or 0, "5minutes")] == [(NOON, 1)]

@@ -176,7 +176,14 @@ def test_formats_can_change_within_a_table(db: Database, server: psycopg.Connect
 
 
 def test_times_and_words_are_cached_up_to_a_number() -> None:
-    cache = _Kept(str.encode)
-    for n in range(3 * _KEPT):
-        assert cache[str(n)] == str(n).encode()
-    assert len(cache) <= _KEPT
+    made: list[str] = []
+
+    def make(text: str) -> bytes:
+        made.append(text)
+        return text.encode()
+
+    cache = _Kept(make)
+    for n in range(2 * _KEPT + 5):
+        assert cache[str(n)] == cache[str(n)] == str(n).encode()
+        assert len(cache) <= _KEPT
+    assert len(made) == 2 * _KEPT + 5

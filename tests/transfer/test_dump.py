@@ -2,6 +2,7 @@
 
 import io
 import json
+import select
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -36,7 +37,7 @@ from tests.helpers.transfer_cases import (
 )
 from tomato_dao import Database, NotAllowed, WrongSchema, WrongState, connect
 from tomato_dao.server import schema
-from tomato_dao.transfer import catalog
+from tomato_dao.transfer import catalog, snapshot
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
@@ -231,8 +232,6 @@ def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psyco
     assert dumped(db, jobs=4).count(b"usage_statistic") > 200000
 
 
-@pytest.mark.one_server
-@pytest.mark.slow
 def test_a_small_dump_is_written_in_one_piece(db: Database, world: World) -> None:
     pieces: list[int] = []
 
@@ -245,6 +244,31 @@ def test_a_small_dump_is_written_in_one_piece(db: Database, world: World) -> Non
     assert len(pieces) == 2  # and its trailer
 
 
+def test_a_dump_reads_no_further_ahead_than_it_may(
+    db: Database, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.execute("insert into key_values (key, value) select n, to_jsonb(repeat('x', 1000)) from generate_series(1, 20000) n")
+    monkeypatch.setattr(snapshot, "_AHEAD", 1 << 18)
+    readers: list[Any] = []
+    lines = snapshot._lines
+
+    def kept(reader: Any, others: Any) -> Any:
+        readers[:] = others
+        return lines(reader, others)
+
+    monkeypatch.setattr(snapshot, "_lines", kept)
+    most = taken = 0
+    with snapshot.taken(db, 1) as found:
+        (reader,) = readers
+        for piece in found.pieces:
+            for block in piece:
+                taken += len(block.text)
+                most = max(most, sum(len(ahead.text) for ahead in reader.found if ahead))
+                select.select([reader.socket], [], [], 0 if reader.found else 60)
+    assert taken > 20_000_000
+    assert most < 1 << 20
+
+
 def test_a_dump_that_waits_for_the_server_does_not_use_the_cpu(tomato_url: str, server: psycopg.Connection) -> None:
     server.execute("insert into key_values (key, value) select n, to_jsonb(repeat('x', 1000)) from generate_series(1, 20000) n")
     stop = ExitStack()
@@ -252,8 +276,8 @@ def test_a_dump_that_waits_for_the_server_does_not_use_the_cpu(tomato_url: str, 
     used: list[float] = []
 
     def resume() -> None:
-        stop.close()
         resumed.set()
+        stop.close()
 
     class Output(io.BytesIO):
         def write(self, data: Any) -> int:
@@ -271,6 +295,8 @@ def test_a_dump_that_waits_for_the_server_does_not_use_the_cpu(tomato_url: str, 
     assert ended - began < 0.5
 
 
+@pytest.mark.one_server
+@pytest.mark.slow
 def test_a_dump_among_writers_has_no_dangling_reference(
     db: Database, world: World, tomato_server_url: str, tomato_template: str
 ) -> None:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -14,7 +14,9 @@ from tests.conftest import World
 from tests.helpers.transfer_cases import another_database, by_hand, dumped, organization, records, rows_of, schema_of, site
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotAllowed, NotEmpty, NotFound, WrongState
 from tomato_dao.transfer import engine
+from tomato_dao.transfer.catalog import Table
 from tomato_dao.transfer.load import check
+from tomato_dao.transfer.record import RecordReader
 from tomato_dao.transfer.report import Progress, Summary
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
@@ -77,6 +79,19 @@ def test_a_merge_never_sets_a_sequence_back(db: Database) -> None:
     assert db.organizations.create("next").id == 1002
     tomato_dao.load(db, by_hand(db, [organization(2000)]), merge=True)
     assert db.organizations.create("last").id == 2001
+
+
+def test_a_piece_that_ends_with_a_block_leaves_none_out(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def blocks(tables: list[Table]) -> Iterator[engine.Block]:
+        (table,) = (table for table in tables if table.name == "organizations")
+        for n in range(1, 5):
+            row = RecordReader(table).row(b"%b," % json.dumps(organization(n), separators=(",", ":")).encode())
+            assert row
+            monkeypatch.setattr(engine, "_PIECE", len(row))
+            yield engine.Block(table, row, 1, n)
+
+    assert engine.load_blocks(db, blocks)["organization"] == 4
+    assert [o.id for o in db.organizations.list()] == [1, 2, 3, 4]
 
 
 def test_only_an_empty_database_is_loaded_into_unasked(db: Database, world: World) -> None:

@@ -37,19 +37,31 @@ def test_a_file_is_compressed_by_the_ending_of_what_a_link_names(tmp_path: Path)
     (tmp_path / "link").symlink_to("real.json.gz")
     with files.written(tmp_path / "link") as file:
         file.write(b"a dump")
-    assert gzip.decompress((tmp_path / "real.json.gz").read_bytes()) == b"a dump"
+    content = (tmp_path / "real.json.gz").read_bytes()
+    assert gzip.decompress(content) == b"a dump"
+    assert content[4:8] == bytes(4)  # no time, so that equal dumps are equal files
 
 
-def test_what_is_no_regular_file_is_written_as_it_is(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_written_in_place(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.gz"
     os.mkfifo(pipe)
-    with ThreadPoolExecutor(1) as threads:
-        content = threads.submit(pipe.read_bytes)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
         with files.written(pipe) as file:
             file.write(b"a dump")
-        assert gzip.decompress(content.result(60)) == b"a dump"
+        assert gzip.decompress(os.read(reading, 1000)) == b"a dump"
+    finally:
+        os.close(reading)
     assert list(tmp_path.iterdir()) == [pipe]
     assert pipe.is_fifo()
+
+
+def test_a_leftover_that_is_gone_before_it_is_removed_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the process that left it removes it at last."""
+    monkeypatch.setattr(files, "abandoned", lambda directory, _: [directory / "gone"])
+    with files.written(tmp_path / "dump.json") as file:
+        file.write(b"a dump")
+    assert (tmp_path / "dump.json").read_bytes() == b"a dump"
 
 
 @pytest.mark.parametrize("ending", [".json", ".json.gz", ".json.zst"])
