@@ -97,6 +97,33 @@ def test_what_is_due_and_lost_its_source_counts_neither_as_late_nor_twice(db: Da
     assert use(db, owned.topology) == [(NOON, 4)]
 
 
+def test_a_window_that_is_there_already_does_not_count_as_written(
+    db: Database, server: psycopg.Connection, both: tuple[Owned, Owned]
+) -> None:
+    """As in an old installation: no books, and a topology's record beside none of its element."""
+    owned, _ = both
+    element = db.elements.get(owned.component.element_id or 0)
+    for row in (owned.component, owned.topology):
+        add_usage(server, row.usage_id, "5minutes", NOON)
+    for n in range(1, 6):
+        ((before,),) = server.execute("select count(*) from usage_records").fetchall()
+        done = db.usage.aggregate(now=NOON + n * WINDOW)
+        assert server.execute("select count(*) from usage_records").fetchone() == (before + done.written - done.pruned,)
+    assert [end for end, _ in use(db, element)] == [end for end, _ in use(db, owned.topology)] == [NOON]
+
+
+def test_what_has_no_usage_is_passed_over(db: Database, server: psycopg.Connection, both: tuple[Owned, Owned]) -> None:
+    """Objects of an old installation may have none."""
+    owned, _ = both
+    other = add_component(db, owned.topology.id, owned.host_id, 3)
+    server.execute("update elements set usage_id = null where id = %s", [owned.component.element_id])
+    import_use(db, owned.component, NOON)
+    import_use(db, other, NOON, value=4)
+    db.usage.aggregate(now=NOON)
+    assert use(db, db.hosts.get(owned.host_id)) == [(NOON, 5)]
+    assert use(db, owned.topology) == use(db, owned.user) == [(NOON, 4)]
+
+
 def test_an_hour_that_is_there_before_a_window_above_it_is_not_counted_in_that(db: Database, both: tuple[Owned, Owned]) -> None:
     """A second element never delivers, so that the topology waits, while the first's hour is complete."""
     owned, _ = both

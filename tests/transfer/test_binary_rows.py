@@ -101,6 +101,8 @@ def test_rows_are_the_same_in_both_formats(server: psycopg.Connection, table: Ta
         lambda text: text.replace(b'"hour"', b'"h\\u006fur"'),
         lambda text: text.replace(b'"hour"', b'"%b"' % (b"x" * 61)),
         lambda text: text.replace(b"7", b"7.0"),
+        lambda text: text.replace(b'+00:00"', b'+01:00"'),
+        lambda text: text.replace(b".5+00:00", b".1234567+00:00"),  # digits that the server rounds
         lambda text: text.replace(b"},\n", b"}\n"),
     ],
 )

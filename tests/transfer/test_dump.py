@@ -218,6 +218,22 @@ def test_several_jobs_write_the_same_bytes(db: Database, server: psycopg.Connect
     assert len(records(text)) == 60100
 
 
+def test_a_dump_takes_one_connection_unless_told_otherwise(db: Database, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    lines = snapshot._lines
+
+    def counted(reader: Any, readers: Any) -> Any:
+        used.append(len(readers))
+        return lines(reader, readers)
+
+    monkeypatch.setattr(snapshot, "_lines", counted)
+    tomato_dao.dump(db, io.BytesIO())
+    assert set(used) == {1}
+    used.clear()
+    tomato_dao.dump(db, io.BytesIO(), jobs=2)
+    assert set(used) == {2}
+
+
 @pytest.mark.slow
 def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psycopg.Connection) -> None:
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 200000)")

@@ -15,6 +15,8 @@ from tests.conftest import World
 from tests.helpers.transfer_cases import another_database, by_hand, closed, dumped, organization, records, rows_of, site
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongSchema
 from tomato_dao.server import schema
+from tomato_dao.transfer.blame import RowLines, Search
+from tomato_dao.transfer.catalog import Reference
 from tomato_dao.transfer.load import check
 from tomato_dao.transfer.reader import DumpReader
 
@@ -106,6 +108,15 @@ def test_ten_references_to_nothing_are_named_in_the_files_order(empty: Database)
     assert [int(line) for line in named] == [3 + n for n in range(2, 22, 2)]
     with pytest.raises(NotFound, match=r"^references to missing records: ([^;]*;){9}[^;]*$"):
         tomato_dao.load(empty, by_hand(empty, lines[:21]))
+
+
+def test_references_of_rows_without_a_line_come_last(monkeypatch: pytest.MonkeyPatch, db: Database) -> None:
+    """As those of a partitioned table, whose rows are in no order."""
+    found = [(None, "b"), (3, "c"), (None, "a"), (1, "d")]
+    monkeypatch.setattr(Search, "_dangling", lambda *_: found)
+    with db.connection() as connection:
+        error = Search(connection, RowLines(), staged=False).dangling([Reference("", "a", (), "b", ())], {})
+    assert str(error) == "references to missing records: line 1: d; line 3: c; b; a"
 
 
 def test_kinds_of_errors_tell_faults_apart(empty: Database) -> None:

@@ -33,6 +33,12 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, name: str, exists: bool) -
     assert {path for path in tmp_path.rglob("*") if not path.is_dir()} == {real, link}
 
 
+def test_a_compressed_file_has_a_checksum(tmp_path: Path) -> None:
+    with files.written(tmp_path / "dump.json.zst") as file:
+        file.write(b"a dump")
+    assert zstandard.get_frame_parameters((tmp_path / "dump.json.zst").read_bytes()).has_checksum
+
+
 def test_a_file_is_compressed_by_the_ending_of_what_a_link_names(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real.json.gz")
     with files.written(tmp_path / "link") as file:
