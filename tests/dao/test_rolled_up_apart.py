@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import World
 from tests.helpers.topology_cases import add_usage
-from tests.helpers.usage_cases import settle
+from tests.helpers.usage_cases import in_small_parts, settle
 from tomato_dao import Database
 from tomato_dao.rows import HostComponent, Topology, UsageRecord, User
 
@@ -124,6 +124,21 @@ def test_what_has_no_usage_is_passed_over(db: Database, server: psycopg.Connecti
     assert use(db, owned.topology) == use(db, owned.user) == [(NOON, 4)]
 
 
+def test_a_record_that_comes_during_a_run_is_left_to_the_next(
+    db: Database, server: psycopg.Connection, both: tuple[Owned, Owned]
+) -> None:
+    """The run has taken up the first component's record and looks at the window when the second one's comes."""
+    owned, _ = both
+    second = db.host_elements.create(owned.host_id, 2, type="x", state="started", element_id=owned.component.element_id)
+    in_small_parts(server, 1)
+    import_use(db, owned.component, NOON)
+    while server.execute("select step from usage_run").fetchone() != (1,):
+        assert server.execute("select unfinished from aggregate_usage(%s, null)", [NOON]).fetchone() == (True,)
+    import_use(db, second, NOON, value=4)
+    assert [db.usage.aggregate(now=end).late for end in (NOON, NOON + WINDOW)] == [0, 0]
+    assert use(db, owned.topology) == [(NOON, 5)]
+
+
 def test_an_hour_that_is_there_before_a_window_above_it_is_not_counted_in_that(db: Database, both: tuple[Owned, Owned]) -> None:
     """A second element never delivers, so that the topology waits, while the first's hour is complete."""
     owned, _ = both
@@ -209,6 +224,42 @@ def test_totals_are_each_users_and_organizations_own(db: Database, both: tuple[O
         (both[0].user.organization_id, 1),
         (both[1].user.organization_id, 2),
     ]
+
+
+def test_the_newest_records_of_each_type_are_kept_at_the_end_of_a_year(
+    db: Database, server: psycopg.Connection, both: tuple[Owned, Owned]
+) -> None:
+    owned, _ = both
+    end = datetime(2027, 1, 1, tzinfo=UTC)
+    kept = {"hour": 24, "day": 30, "month": 12, "year": 5}
+    for type, count in kept.items():
+        server.execute(
+            "insert into usage_records (usage_id, type, begin_at, end_at, measurements, memory, diskspace, traffic, cputime)"
+            " select %s, %s, %s - (n + 1) * %s::interval, %s - n * %s::interval, 1, 1, 1, 1, 1 from generate_series(1, %s) n",
+            [owned.user.usage_id, type, end, f"1 {type}", end, f"1 {type}", count + 3],
+        )
+    import_use(db, owned.component, *(end - n * WINDOW for n in range(12)))
+    db.usage.aggregate(now=end + SETTLED)
+    for type, count in {"5minutes": 12, **kept}.items():
+        found = use(db, owned.user, type)
+        assert (len(found), found[-1][0]) == (count, end), type
+
+
+def test_windows_that_settle_at_once_are_kept_until_each_users_quota_has_counted_them(
+    db: Database, both: tuple[Owned, Owned]
+) -> None:
+    db.usage.aggregate(now=NOON - 20 * WINDOW)
+    for owned in both:
+        import_use(db, owned.component, *(NOON - n * WINDOW for n in range(15)))
+    for n in (0, 1, 2):
+        db.usage.aggregate(now=NOON + n * WINDOW)
+    db.usage.aggregate(now=NOON + SETTLED)
+    assert [len(use(db, owned.user)) for owned in both] == [15, 15]
+    assert db.quotas.count_use(now=NOON + SETTLED) == 2
+    for owned in both:
+        import_use(db, owned.component, NOON + WINDOW)
+    db.usage.aggregate(now=NOON + SETTLED + WINDOW)
+    assert [len(use(db, owned.user)) for owned in both] == [12, 12]
 
 
 def test_records_of_each_type_are_pruned_by_their_own_number(

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import CHECKOUT
-from tests.helpers.transfer_cases import as_json, floats, instants, jsons, numbers, texts
+from tests.helpers.transfer_cases import as_json, by_hand, floats, instants, jsons, numbers, organization, texts
+from tomato_dao import Database
 from tomato_dao.transfer import reader
 from tomato_dao.transfer.catalog import Column, Table
 from tomato_dao.transfer.load import check
@@ -127,6 +128,16 @@ def test_an_array_of_more_dimensions_than_the_server_has_is_refused() -> None:
     assert reading.row(line) is None
     with pytest.raises(ValueError, match="an array has more than 6 dimensions"):
         reading.any_row(line, line.rindex(b","))
+
+
+def test_most_lines_of_a_dump_are_read_many_at_once(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = 20_000
+    text = by_hand(db, (organization(n) for n in range(1, rows + 1)))
+    calls: list[bytes] = []
+    row = RecordReader.row
+    monkeypatch.setattr(RecordReader, "row", lambda self, line: (calls.append(line), row(self, line))[1])
+    assert check(text).rows == rows
+    assert len(calls) < rows / 4
 
 
 def test_few_lines_of_a_dump_are_read_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The load: into an empty database, instead of what is there, or merged into it; and all of the schema as it was."""
 
+import copy
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -195,6 +196,10 @@ def test_a_connection_without_two_ends_is_refused(db: Database, world: World) ->
     line = 3 + [(r["model"], r["pk"]) for r in found].index(("connection", connection.id))
     (third,) = (r for r in found if (r["model"], r["pk"]) == ("element", ends[2]))
     third["fields"]["connection_id"] = connection.id
+    (second,) = (r for r in found if (r["model"], r["pk"]) == ("element", ends[1]))
+    (alone := copy.deepcopy(second))["fields"]["connection_id"] = None
+    with pytest.raises(InvalidValue, match=f": connection {connection.id}: 1 end$"):
+        tomato_dao.load(db, by_hand(db, [alone if r is second else r for r in found if r is not third]), replace=True)
     said = f"connection {connection.id}: 3 ends$"
     with pytest.raises(InvalidValue, match=f"^connections need exactly two ends: line {line}: {said}"):
         tomato_dao.load(db, by_hand(db, found), replace=True)

@@ -16,7 +16,7 @@ from tests.helpers.transfer_cases import another_database, by_hand, closed, dump
 from tomato_dao import AlreadyExists, Database, InvalidValue, NotFound, TomatoError, WrongSchema
 from tomato_dao.server import schema
 from tomato_dao.transfer.blame import RowLines, Search
-from tomato_dao.transfer.catalog import Reference
+from tomato_dao.transfer.catalog import Reference, Table
 from tomato_dao.transfer.load import check
 from tomato_dao.transfer.reader import DumpReader
 
@@ -117,6 +117,16 @@ def test_references_of_rows_without_a_line_come_last(monkeypatch: pytest.MonkeyP
     with db.connection() as connection:
         error = Search(connection, RowLines(), staged=False).dangling([Reference("", "a", (), "b", ())], {})
     assert str(error) == "references to missing records: line 1: d; line 3: c; b; a"
+
+
+def test_the_line_of_a_row_of_a_partitioned_table_is_not_told_unless_it_is_staged(db: Database) -> None:
+    plain, whole = (Table("organizations", "organization", (), (), members=members) for members in ((), ("a partition",)))
+    lines = RowLines()
+    lines.add("organizations", 5, 3)
+    with db.connection() as connection:
+        connection.execute("create temp table load_organizations (id bigint)")
+        for table, staged, line in ((plain, False, 3), (plain, True, 3), (whole, False, None), (whole, True, 3)):
+            assert Search(connection, lines, staged=staged)._line(table, "(0,1)") == line
 
 
 def test_kinds_of_errors_tell_faults_apart(empty: Database) -> None:

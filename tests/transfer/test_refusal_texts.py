@@ -31,6 +31,8 @@ MORE_LINES: list[tuple[str, Sequence[Line]]] = [
             "password_at": None, "last_login_at": None, "usage_id": None, "attrs": {},
         },
     }]),
+    ("nothing in an object", ["{}"]),
+    ("nothing in fields", [{**organization(5), "fields": {}}]),
     ("eleven references to nothing", [site(n, 100 + n) for n in range(1, 12)]),
     (IN_THE_WAY, [organization(6, name="org1")]),
     ("a name that the file gives away, twice", [organization(1, name="x"), *(organization(n, name="org1") for n in (6, 7))]),

@@ -53,6 +53,8 @@ def top(text: str) -> list[tuple[str, object]] | None:
 @example('{"a":1}', 4, 1, ",")
 @example('{"a":1}', 1, 3, "1")
 @example('"a"', 0, 0, "\x1f")
+@example('["a"]', 2, 1, "\\u0000")
+@example('["a"]', 2, 1, "\\ud800")
 def test_a_text_is_split_as_json_or_refused(text: str, at: int, removed: int, added: str) -> None:
     changed = text[:at] + added + text[at + removed :]
     expected = top(changed)

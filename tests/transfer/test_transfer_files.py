@@ -33,6 +33,17 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, name: str, exists: bool) -
     assert {path for path in tmp_path.rglob("*") if not path.is_dir()} == {real, link}
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are known on Linux only")
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+def test_nothing_stays_open(tmp_path: Path, ending: str) -> None:
+    with files.written(tmp_path / f"dump.json{ending}") as file:
+        file.write(b"a dump")
+    with files.source(tmp_path / f"dump.json{ending}") as chunks:
+        assert b"".join(chunks) == b"a dump"
+    opened = [os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()]
+    assert [path for path in opened if path.startswith(os.path.realpath(tmp_path))] == []
+
+
 def test_a_compressed_file_has_a_checksum(tmp_path: Path) -> None:
     with files.written(tmp_path / "dump.json.zst") as file:
         file.write(b"a dump")
