@@ -1,5 +1,6 @@
 """The dump: everything as of one moment, in a format that any JSON tool reads, and every value exactly as it was."""
 
+import hashlib
 import io
 import json
 import select
@@ -38,6 +39,7 @@ from tests.helpers.transfer_cases import (
 from tomato_dao import Database, NotAllowed, WrongSchema, WrongState, connect
 from tomato_dao.server import schema
 from tomato_dao.transfer import catalog, snapshot
+from tomato_dao.transfer.dump import _ENOUGH, _Body, trailer
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
@@ -235,7 +237,9 @@ def test_a_dump_takes_one_connection_unless_told_otherwise(db: Database, world: 
 
 
 @pytest.mark.slow
-def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psycopg.Connection) -> None:
+def test_jobs_that_are_given_up_leave_the_pool_whole(
+    db: Database, server: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 200000)")
 
     class Full(io.RawIOBase):
@@ -245,6 +249,7 @@ def test_jobs_that_are_given_up_leave_the_pool_whole(db: Database, server: psyco
     for jobs in (1, 3):
         with pytest.raises(OSError, match="No space left"):
             tomato_dao.dump(db, Full(), jobs=jobs)  # type: ignore[arg-type]
+    assert caplog.messages == []  # of a rollback in the midst of a COPY
     assert dumped(db, jobs=4).count(b"usage_statistic") > 200000
 
 
@@ -258,6 +263,17 @@ def test_a_small_dump_is_written_in_one_piece(db: Database, world: World) -> Non
 
     tomato_dao.dump(db, Output())
     assert len(pieces) == 2  # and its trailer
+
+
+@pytest.mark.parametrize("size", [_ENOUGH - 1, _ENOUGH, _ENOUGH + 1])
+def test_pieces_of_any_size_are_written_in_order(size: int) -> None:
+    file = io.BytesIO()
+    body = _Body(file)
+    for n, piece in enumerate((1, size, 1, size, size, 1)):
+        body.write(bytes([n]) * piece)
+    body.end({})
+    expected = b"".join(bytes([n]) * piece for n, piece in enumerate((1, size, 1, size, size, 1)))
+    assert file.getvalue() == expected + trailer({}, hashlib.sha256(expected).hexdigest()) + b"\n]\n"
 
 
 def test_a_dump_reads_no_further_ahead_than_it_may(

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import zstandard
 
 from tests.helpers.lock_cases import line, process
-from tomato_dao import Unavailable
+from tomato_dao import NotFound, Unavailable
 from tomato_dao.transfer import files
 
 
@@ -121,6 +122,16 @@ def test_several_compressed_parts_are_read_as_one(compress: Callable[[bytes], by
     """Compressed files that were joined, as by cat, and those of tools that compress in several threads."""
     file = b"".join(compress(part.encode()) for part in parts)
     assert b"".join(files.chunks(io.BytesIO(file))) == b"a dump"
+
+
+def test_a_name_with_an_ending_gets_no_other(tmp_path: Path) -> None:
+    for ending in (".json", ".gz", ".zst"):
+        for more in (".json", ".json.gz", ".json.zst"):
+            (tmp_path / f"dump{ending}{more}").touch()
+        with pytest.raises(NotFound, match=rf"^there is no file dump\{ending} in {re.escape(str(tmp_path))}$"):
+            files.find(tmp_path / f"dump{ending}")
+    (tmp_path / "other.json.gz").touch()
+    assert files.find(tmp_path / "other") == tmp_path / "other.json.gz"
 
 
 def test_a_directory_of_the_name_does_not_hide_the_file(tmp_path: Path) -> None:
