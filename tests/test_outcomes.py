@@ -248,6 +248,26 @@ def test_a_deadline_at_a_write_that_waits_for_a_lock_rolls_it_back(asking: Datab
     assert names(asking) == []
 
 
+def test_a_deadline_after_the_commit_of_a_write_is_not_told_as_its_failure(
+    asking: Database, watcher: psycopg.Connection
+) -> None:
+    """The server stops once it has committed, while it is asked for the position."""
+    names(asking)
+    (session,) = asking._pool._all
+    session.position_query = b"select pg_sleep(60)"
+
+    def write() -> str:
+        with asking.timeout(5):
+            return asking.organizations.create("uni").name
+
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(write)
+        until(watcher, "exists (select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep')")
+        with stopped(watcher, "writer"):
+            assert call.result(60) == "uni"
+    assert names(asking) == ["uni"]
+
+
 def test_a_transaction_that_was_ended_in_its_commit_is_reported_as_rolled_back(
     writer: Database, watcher: psycopg.Connection
 ) -> None:
