@@ -21,7 +21,8 @@ from tests.conftest import CHECKOUT
 from tomato_dao import Unavailable, WrongSchema
 from tomato_dao.ops import embedded, embedded_command, embedded_server, programs
 from tomato_dao.ops.databases import create_database
-from tomato_dao.ops.embedded_server import MEMORY, SOCKET_NAME, EmbeddedServer, tests_dir
+from tomato_dao.ops.embedded_server import MEMORY, SOCKET_NAME, EmbeddedServer
+from tomato_dao.ops.embedded_server import tests_dir as data_of_tests
 
 pytestmark = pytest.mark.slow
 
@@ -196,8 +197,8 @@ def url_of(process: "subprocess.Popen[str]") -> str:
 def for_tests(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedServer]:
     """Provide the tests' server of that data directory."""
     monkeypatch.setenv("TOMATO_DATA_DIR", str(data_dir))
-    yield EmbeddedServer.of(tests_dir())
-    embedded.remove(tests_dir())
+    yield EmbeddedServer.of(data_of_tests())
+    embedded.remove(data_of_tests())
 
 
 def test_the_last_user_of_the_tests_server_removes_it(data_dir: Path, for_tests: EmbeddedServer) -> None:
