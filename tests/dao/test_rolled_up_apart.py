@@ -256,9 +256,16 @@ def test_windows_that_settle_at_once_are_kept_until_each_users_quota_has_counted
     db.usage.aggregate(now=NOON + SETTLED)
     assert [len(use(db, owned.user)) for owned in both] == [15, 15]
     assert db.quotas.count_use(now=NOON + SETTLED) == 2
-    for owned in both:
-        import_use(db, owned.component, NOON + WINDOW)
-    db.usage.aggregate(now=NOON + SETTLED + WINDOW)
+    alices, bobs = both
+    # After an outage of the backend only bob's host delivers: alice's records are not looked at.
+    later = NOON + 20 * WINDOW
+    import_use(db, bobs.component, later)
+    for n in (0, 1, 2, 3):
+        db.usage.aggregate(now=later + n * WINDOW)
+    assert [len(use(db, owned.user)) for owned in both] == [15, 12]
+    import_use(db, alices.component, later + WINDOW)
+    for n in (1, 2, 3, 4):
+        db.usage.aggregate(now=later + n * WINDOW)
     assert [len(use(db, owned.user)) for owned in both] == [12, 12]
 
 

@@ -171,10 +171,20 @@ def test_without_books_the_first_record_of_a_type_is_due_too(
         assert [r.cputime for r in db.usage.list(topology.usage_id, type)] == [12 * 0.25], type
 
 
-def test_without_books_the_end_of_a_longer_record_lets_no_window_be_due(
+def test_without_books_the_end_of_a_day_makes_no_hour_due(db: Database, topology: Topology, server: psycopg.Connection) -> None:
+    """As where days of another time zone were kept: the last window and hour end shortly before the day."""
+    last = NOON - timedelta(minutes=2)
+    for type, end in (("5minutes", last), ("hour", last), ("day", NOON)):
+        add_usage(server, topology.usage_id, type, end)
+    db.usage.aggregate(now=NOON + 4 * WINDOW)
+    assert topology.usage_id
+    assert [r.end_at for r in db.usage.list(topology.usage_id, "hour")] == [last]
+
+
+def test_without_books_the_end_of_a_longer_record_makes_no_window_due(
     db: Database, component: HostComponent, topology: Topology, server: psycopg.Connection
 ) -> None:
-    """The last windows of both end before noon, and an hour's record of the element, which has them, at noon."""
+    """Both have their last window before noon; the element also has an hour's record that ends at noon."""
     element = db.elements.get(component.element_id or 0)
     last = NOON - timedelta(minutes=2)
     for row in (element, topology):

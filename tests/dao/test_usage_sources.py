@@ -65,7 +65,7 @@ def test_a_component_counts_once_for_each_that_it_serves(
 
 
 def test_a_user_and_an_organization_do_not_wait_for_what_runs_nowhere(db: Database, world: World, bob: User) -> None:
-    """One topology of alice's runs something; another one does not, and none of a colleague's."""
+    """One topology of alice's runs something; another of hers, and a colleague's, run nothing."""
     colleague = db.users.create("carol", organization_id=world.organization.id)
     for user in (world.user, colleague, bob):
         topology = db.topologies.create("lab", owner_id=user.id)

@@ -24,7 +24,7 @@ from tests.helpers.doctor_cases import assert_sick, finding
 from tests.helpers.transfer_cases import by_hand, dumped, records
 from tests.helpers.usage_cases import in_small_parts
 from tests.server.test_schema import catalog
-from tomato_dao import Database, NotFound, WrongSchema, WrongState, connect, load
+from tomato_dao import AlreadyExists, Database, NotFound, WrongSchema, WrongState, connect, load
 from tomato_dao.ops import distributed, roles
 from tomato_dao.ops.backup import back_up
 from tomato_dao.ops.distribute import distribute
@@ -269,6 +269,17 @@ def test_a_dump_of_a_cluster_is_that_of_one_server_and_either_loads_into_the_oth
         next(r for r in found if r["model"] == "usage_record")["pk"][0] = 987654
         with pytest.raises(NotFound, match="usage_id 987654: names no usage_statistic"):
             load(far, by_hand(far, found), replace=True)
+        twice = records(ours)
+        twice.append(next(r for r in twice if r["model"] == "usage_record"))
+        with pytest.raises(AlreadyExists, match=r"^usage_record .*: it is there twice$") as caught:
+            load(far, by_hand(far, twice), replace=True)
+        assert caught.value.entity == "usage_record"
+        assert str(caught.value.key).startswith(f"{twice[-1]['pk'][0]}, {twice[-1]['pk'][1]}, ")
+        kept = [r for r in records(ours) if r["model"] in ("usage_statistic", "usage_record")]
+        for n, record_ in enumerate(r for r in kept if r["model"] == "usage_record"):
+            record_["pk"][0] = 987654 + n
+        with pytest.raises(NotFound, match=r"^the first 10 references to missing records: (usage_record of [^;]*(; )?){10}$"):
+            load(far, by_hand(far, kept), replace=True)
 
 
 def test_a_dump_among_importers_has_the_arrival_of_each_record_that_no_run_took_up(

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from tomato_dao import NotFound, connect, connect_async
+from tomato_dao.pool import Pool
 from tomato_dao.sql import statements
 
 
@@ -36,6 +39,27 @@ def test_a_slow_read_is_logged_with_its_plan_once_a_minute(
             assert connection.execute("select count(*) from pg_prepared_statements where name = 'explained'").fetchone() == (0,)
             assert connection.execute("show plan_cache_mode").fetchone() == ("auto",)
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("sql", [None, b"explain nonsense"], ids=["explained", "refused"])
+@pytest.mark.parametrize("generic_plans", [160000, 10**9], ids=["generic_plan", "as before 16"])
+def test_an_explained_read_leaves_no_transaction_open(
+    tomato_url: str, monkeypatch: pytest.MonkeyPatch, sql: bytes | None, generic_plans: int
+) -> None:
+    monkeypatch.setattr(statements, "_GENERIC_PLANS", generic_plans)
+    if sql:
+        monkeypatch.setattr(statements.QueryRunner, "_plan", lambda self, *_: self._ask(sql))
+    released: list[TransactionStatus] = []
+    release = Pool.release
+
+    def noted(self: Pool, connection: Any) -> None:
+        released.append(connection.pgconn.transaction_status)
+        release(self, connection)
+
+    monkeypatch.setattr(Pool, "release", noted)
+    with connect(tomato_url, pool_size=1, explain_slower_than=0) as db:
+        db.organizations.list()
+    assert set(released) == {TransactionStatus.IDLE}
 
 
 def test_a_plan_holds_no_values(tomato_url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,10 +5,11 @@ import io
 import json
 import select
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
+from select import POLLHUP, POLLIN, POLLOUT
 from time import process_time
 from typing import Any
 
@@ -17,6 +18,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
+from psycopg.pq import TransactionStatus
+from psycopg.waiting import Ready, Wait
 
 import tomato_dao
 from tests.conftest import World
@@ -238,8 +241,18 @@ def test_a_dump_takes_one_connection_unless_told_otherwise(db: Database, world: 
 
 @pytest.mark.slow
 def test_jobs_that_are_given_up_leave_the_pool_whole(
-    db: Database, server: psycopg.Connection, caplog: pytest.LogCaptureFixture
+    db: Database, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stopped_sessions: list[bool] = []
+    stop = snapshot._SnapshotReader.stop
+
+    def noted(self: snapshot._SnapshotReader) -> None:
+        was_reading = self._connection.pgconn.transaction_status == TransactionStatus.ACTIVE
+        stop(self)
+        if was_reading:
+            stopped_sessions.append(self._connection.closed)
+
+    monkeypatch.setattr(snapshot._SnapshotReader, "stop", noted)
     server.execute("insert into usage_statistics (attrs) select '{}' from generate_series(1, 200000)")
 
     class Full(io.RawIOBase):
@@ -249,7 +262,7 @@ def test_jobs_that_are_given_up_leave_the_pool_whole(
     for jobs in (1, 3):
         with pytest.raises(OSError, match="No space left"):
             tomato_dao.dump(db, Full(), jobs=jobs)  # type: ignore[arg-type]
-    assert caplog.messages == []  # of a rollback in the midst of a COPY
+    assert set(stopped_sessions) == {True}  # at once, and not by a rollback in the midst of a COPY
     assert dumped(db, jobs=4).count(b"usage_statistic") > 200000
 
 
@@ -276,6 +289,23 @@ def test_pieces_of_any_size_are_written_in_order(size: int) -> None:
     assert file.getvalue() == expected + trailer({}, hashlib.sha256(expected).hexdigest()) + b"\n]\n"
 
 
+def test_a_reader_goes_on_with_what_its_socket_is_ready_for(db: Database) -> None:
+    told: list[Ready | int] = []
+
+    def reading() -> Generator[Wait, Ready | int, None]:
+        while True:
+            told.append((yield Wait.RW))
+
+    with db.connection() as connection:
+        reader = snapshot._SnapshotReader(connection, [], set(), 1)
+    reader._reading = reading()
+    reader.start()
+    assert reader.events == POLLIN | POLLOUT
+    for events in (POLLIN, POLLOUT, POLLIN | POLLOUT, POLLHUP):
+        reader.go_on(events)
+    assert told == [Ready.R, Ready.W, Ready.RW, Ready.R]
+
+
 def test_a_dump_reads_no_further_ahead_than_it_may(
     db: Database, server: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,8 +325,11 @@ def test_a_dump_reads_no_further_ahead_than_it_may(
             for block in piece:
                 taken += len(block.text)
                 most = max(most, *(sum(len(ahead.text) for ahead in reader.found if ahead) for reader in readers))
-                if waiting := [reader.socket for reader in readers if reader.events]:
-                    select.select(waiting, [], [], 60)
+                sockets = select.poll()
+                for reader in readers:
+                    if reader.events:
+                        sockets.register(reader.socket, reader.events)
+                sockets.poll(1000 if any(reader.events for reader in readers) else 0)
     assert taken > 20_000_000
     assert most < 1 << 19
 

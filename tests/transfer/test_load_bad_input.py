@@ -18,7 +18,7 @@ from tomato_dao.server import schema
 from tomato_dao.transfer.blame import RowLines, Search
 from tomato_dao.transfer.catalog import Reference, Table
 from tomato_dao.transfer.load import check
-from tomato_dao.transfer.reader import DumpReader
+from tomato_dao.transfer.reader import _SLICE, DumpReader
 
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
@@ -210,6 +210,15 @@ def test_bytes_that_are_no_text_are_told_by_line_where_lines_come_one_by_one(emp
     lines = by_hand(empty, [organization(5)]).getvalue().splitlines(keepends=True)
     with pytest.raises(InvalidValue, match=f"^line {line}: it has bytes that are not valid UTF-8$"):
         read_all([*lines[: line - 1], b"\xff\n"])
+
+
+@pytest.mark.parametrize("before", range(-4, 1))
+def test_bytes_that_are_no_text_are_told_by_line_wherever_a_character_is_cut(empty: Database, before: int) -> None:
+    """Around the border of the slices in which a text is looked through."""
+    start, _ = by_hand(empty, []).getvalue().split(b'{"model": "dump.trailer"')
+    line = start.count(b"\n") + 1
+    with pytest.raises(InvalidValue, match=f"^line {line}: it has bytes that are not valid UTF-8$"):
+        read_all([start, b"a" * (_SLICE + before) + "€".encode() + b"\xff\n\n\n"])
 
 
 def test_a_file_that_never_ends_after_its_trailer_is_not_read_on(empty: Database) -> None:

@@ -21,6 +21,7 @@ from tomato_dao.transfer.load import check
 pytestmark = [pytest.mark.as_owner, pytest.mark.slow]  # which a load needs
 
 KEPT = Path(__file__).with_name("refusals.txt")
+PARTS = ["wrong lines", "more lines", "ends", "other files"]
 IN_THE_WAY = "a name of the database"  # where a load replaces the database, it is not
 MORE_LINES: list[tuple[str, Sequence[Line]]] = [
     ("characters of two bytes in a value that the server refuses", [organization(5, name="é" * 40 + "/")]),
@@ -150,7 +151,11 @@ def refusals(db: Database, part: str) -> Iterator[str]:
             before = said
 
 
-@pytest.mark.parametrize("part", ["wrong lines", "more lines", "ends", "other files"])
+def test_each_kept_refusal_is_compared() -> None:
+    assert [line for line in KEPT.read_text("utf-8").splitlines() if line.startswith("#")] == [f"# {part}" for part in PARTS]
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_refusals_are_told_to_the_letter(one: Database, part: str) -> None:
     found = "".join(f"{line}\n" for line in refusals(one, part))
     for version in tomato_dao.server.schema.known():

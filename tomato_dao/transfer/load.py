@@ -97,7 +97,7 @@ def check(file: str | os.PathLike[str] | IO[bytes] | Source, *, progress: Report
 def lacking(theirs: list[str]) -> list[str]:
     """Return this code's migrations that a dump of an older schema lacks.
 
-    None are lacking in a dump of this code's schema, nor in one of before the first release, whose records are compared with
+    None are lacking in a dump of this code's schema, nor in one from before the first release, whose records are compared with
     the tables' fields. Raises WrongSchema for a newer or an unreleased schema.
     """
     ours = schema.known()

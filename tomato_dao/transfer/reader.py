@@ -158,10 +158,11 @@ def _simple_lines(records: RecordReader, text: bytes, first_line: int) -> Block 
 def _check_encoding(text: bytes, lines_before: int) -> None:
     decoder = codecs.getincrementaldecoder("utf-8")()
     for start in range(0, len(text), _SLICE):
+        begun = len(decoder.getstate()[0])  # bytes of a character that the slice before has cut
         try:
             decoder.decode(text[start : start + _SLICE])  # the last line ends with a newline, and so with a complete character
         except UnicodeDecodeError as error:
-            line = lines_before + text.count(b"\n", 0, start + error.start) + 1
+            line = lines_before + text.count(b"\n", 0, start - begun + error.start) + 1
             raise _wrong(line, "it has bytes that are not valid UTF-8") from None
 
 
