@@ -1,33 +1,28 @@
 """Outcomes of transactions whose COMMIT was sent and never answered."""
 
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.fixtures.operations import dropped_afterwards
 from tests.helpers.async_bridge import bridged
 from tests.helpers.dao_cases import until
 from tests.helpers.hanging_cases import stopped
 from tests.helpers.own_servers import start_anew
 from tests.helpers.read_only_cases import admit, hosts, set_read_only, stored, turn_read_only
-from tests.helpers.session_cases import let_commits_wait, names
-from tomato_dao import Database, NotFound, OutcomeUnknown, Unavailable, connect, dump
+from tests.helpers.session_cases import commits_waiting, names
+from tomato_dao import Database, NotFound, OutcomeUnknown, Unavailable, connect
 from tomato_dao.ops import embedded
-from tomato_dao.ops import restore as restoring
-from tomato_dao.ops.backup import back_up
 from tomato_dao.ops.databases import create_database
 from tomato_dao.ops.migrate import migrate
-from tomato_dao.ops.scratch import scratch_database, with_database
+from tomato_dao.ops.scratch import with_database
 from tomato_dao.server.commits import server_of, was_committed
 
 pytestmark = pytest.mark.slow
@@ -44,31 +39,21 @@ for each row execute function wait_at_commit()
 
 
 @pytest.fixture
-def url(durable_server_url: str, durable_template: str) -> Iterator[str]:
-    with scratch_database(durable_server_url, template=durable_template) as url:
-        yield url
-
-
-@pytest.fixture
-def watcher(url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(url, autocommit=True, options="-c synchronous_commit=local") as connection:
+def watcher(durable_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(durable_url, autocommit=True, options="-c synchronous_commit=local") as connection:
         yield connection
 
 
 @pytest.fixture
 def commits_wait(watcher: psycopg.Connection) -> Iterator[None]:
     """Let all commits of the server wait for a standby that is not there."""
-    try:
-        let_commits_wait(watcher)
+    with commits_waiting(watcher):
         yield
-    finally:
-        watcher.execute("alter system reset synchronous_standby_names")
-        watcher.execute("select pg_reload_conf()")
 
 
 @pytest.fixture
-def writer(url: str) -> Iterator[Database]:
-    with closing(connect(url, pool_size=1, application_name="writer")) as db:
+def writer(durable_url: str) -> Iterator[Database]:
+    with closing(connect(durable_url, pool_size=1, application_name="writer")) as db:
         yield db
 
 
@@ -91,9 +76,9 @@ def test_a_commit_whose_answer_was_lost_is_found_out(writer: Database, watcher: 
 
 
 @pytest.fixture(params=[connect, bridged], ids=["threads", "asyncio"])
-def asking(url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+def asking(durable_url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
     """Provide a Database that asks for the ids of its writes."""
-    with request.param(url, pool_size=1, application_name="writer", tokens=True) as db:
+    with request.param(durable_url, pool_size=1, application_name="writer", tokens=True) as db:
         yield db
 
 
@@ -124,31 +109,31 @@ def beside(watcher: psycopg.Connection, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("connect_", [connect, bridged], ids=["threads", "asyncio"])
 def test_a_write_that_went_to_another_server_and_whose_answer_was_lost_is_found_out(
-    url: str, beside: str, watcher: psycopg.Connection, commits_wait: None, connect_: Callable[..., Any]
+    durable_url: str, beside: str, watcher: psycopg.Connection, commits_wait: None, connect_: Callable[..., Any]
 ) -> None:
-    with connect_(hosts((beside, url)), pool_size=1) as db, ThreadPoolExecutor(1) as threads:
+    with connect_(hosts((beside, durable_url)), pool_size=1) as db, ThreadPoolExecutor(1) as threads:
         turn_read_only(beside, db)
         call = threads.submit(db.organizations.create, "uni")
         until(watcher, COMMITTING)
         watcher.execute(END)
         assert call.result(10).name == "uni"
-        assert (stored(beside), stored(url)) == (set(), {"uni"})
+        assert (stored(beside), stored(durable_url)) == (set(), {"uni"})
 
 
 def test_a_commit_whose_server_turned_read_only_before_it_answered_is_found_out(
-    url: str, beside: str, watcher: psycopg.Connection, commits_wait: None
+    durable_url: str, beside: str, watcher: psycopg.Connection, commits_wait: None
 ) -> None:
-    with connect(hosts((url, beside), like=url), pool_size=1) as db, ThreadPoolExecutor(1) as threads:
+    with connect(hosts((durable_url, beside), like=durable_url), pool_size=1) as db, ThreadPoolExecutor(1) as threads:
         call = threads.submit(create, db)
         until(watcher, COMMITTING)
-        set_read_only(url, "on")
+        set_read_only(durable_url, "on")
         try:
             until(watcher, "current_setting('default_transaction_read_only') = 'on'")
             watcher.execute(END)
             call.result(10)  # it was committed, and nothing is raised
         finally:
-            set_read_only(url, None)
-        assert (stored(beside), stored(url)) == (set(), {"uni"})
+            set_read_only(durable_url, None)
+        assert (stored(beside), stored(durable_url)) == (set(), {"uni"})
 
 
 @pytest.mark.usefixtures("commits_wait")
@@ -178,10 +163,10 @@ def test_a_write_that_was_ended_in_its_commit_is_told_as_rolled_back(asking: Dat
 
 
 @pytest.mark.usefixtures("commits_wait")
-def test_a_query_by_hand_whose_answer_was_lost_is_found_out(url: str, watcher: psycopg.Connection) -> None:
+def test_a_query_by_hand_whose_answer_was_lost_is_found_out(durable_url: str, watcher: psycopg.Connection) -> None:
     command = [sys.executable, "-m", "tomato_dao", "query", "--write", "key_values.set", "key=a", "value=1"]
     with subprocess.Popen(
-        command, env={"DATABASE_URL": url, "PATH": ""}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env={"DATABASE_URL": durable_url, "PATH": ""}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as query:
         until(watcher, COMMITTING)
         watcher.execute(END)
@@ -192,9 +177,11 @@ def test_a_query_by_hand_whose_answer_was_lost_is_found_out(url: str, watcher: p
 
 
 @pytest.mark.parametrize("tokens", [True, False])
-def test_a_write_that_the_server_has_ended_has_done_nothing(url: str, watcher: psycopg.Connection, tokens: bool) -> None:
+def test_a_write_that_the_server_has_ended_has_done_nothing(
+    durable_url: str, watcher: psycopg.Connection, tokens: bool
+) -> None:
     with (
-        connect(url, pool_size=1, application_name="writer", tokens=tokens) as db,
+        connect(durable_url, pool_size=1, application_name="writer", tokens=tokens) as db,
         ThreadPoolExecutor(1) as threads,
         watcher.transaction(),
     ):
@@ -210,11 +197,11 @@ def test_a_write_that_the_server_has_ended_has_done_nothing(url: str, watcher: p
 @pytest.mark.parametrize("tokens", [True, False])
 @pytest.mark.parametrize("write", [create_alone, create], ids=["write", "transaction"])
 def test_what_is_refused_in_its_commit_is_an_error_and_no_more(
-    url: str, watcher: psycopg.Connection, write: Callable[[Database], None], tokens: bool
+    durable_url: str, watcher: psycopg.Connection, write: Callable[[Database], None], tokens: bool
 ) -> None:
     watcher.execute("alter table organizations add parent text references organizations (name) initially deferred")
     watcher.execute("alter table organizations alter parent set default 'nobody'")
-    with connect(url, pool_size=1, tokens=tokens) as db:
+    with connect(durable_url, pool_size=1, tokens=tokens) as db:
         db.organizations.list()
         (session,) = db._pool._all
         for _ in range(2):
@@ -306,10 +293,12 @@ def test_a_commit_that_is_in_progress_at_the_deadline_is_unknown_and_never_repea
     assert tries == [1]
 
 
-def test_a_transaction_whose_id_the_server_does_not_know_was_not_carried_out(url: str, watcher: psycopg.Connection) -> None:
+def test_a_transaction_whose_id_the_server_does_not_know_was_not_carried_out(
+    durable_url: str, watcher: psycopg.Connection
+) -> None:
     """As after a crash that has lost the commit, and with it the id."""
     usual = 5  # ids below 3 are reserved, in each epoch
-    assert was_committed(url, server_of(watcher), 2**62 + usual, timeout=5) is False
+    assert was_committed(durable_url, server_of(watcher), 2**62 + usual, timeout=5) is False
 
 
 def test_a_deadline_at_a_commit_that_waits_for_a_standby_reports_the_outcome(
@@ -349,60 +338,3 @@ def test_an_interrupt_as_soon_as_a_commit_is_sent_is_not_told_as_a_rollback(writ
     with pytest.raises(KeyboardInterrupt) as stopped:
         interrupted()
     assert "may or may not have been carried out" in " ".join(stopped.value.__notes__)
-
-
-def test_an_interrupted_load_says_that_all_was_committed(
-    url: str, writer: Database, watcher: psycopg.Connection, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    create(writer)
-    dump(writer, tmp_path / "d.json")
-    request.getfixturevalue("commits_wait")
-    command = [sys.executable, "-m", "tomato_dao", "load", "--replace", str(tmp_path / "d.json")]
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored, where a shell runs the tests in the background
-    try:
-        started = subprocess.Popen(command, env={"DATABASE_URL": url, "PATH": ""}, stderr=subprocess.PIPE, text=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with started as load:
-        until(watcher, COMMITTING)
-        load.send_signal(signal.SIGINT)
-        _, said = load.communicate(timeout=30)
-    assert load.returncode == 130
-    # Unknown if it comes before the load has read the transaction's id, which a busy machine shows.
-    assert "but all was committed before" in said or "may or may not have been carried out" in said
-    assert "nothing" not in said
-
-
-def test_a_restore_whose_session_is_lost_in_the_swap_reports_the_outcome(
-    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("BACKUP_DIR", str(tmp_path))
-    file = back_up(url)
-    calls, swapping = [], Event()
-    with (
-        psycopg.connect(with_database(url, "postgres"), autocommit=True, options="-c synchronous_commit=local") as admin,
-        ThreadPoolExecutor(1) as threads,
-        dropped_afterwards(url),
-    ):
-
-        def then_commits_wait(server: psycopg.Connection, name: str) -> None:
-            calls.append(name)
-            if len(calls) == 2:  # all is restored, and the swap comes
-                let_commits_wait(admin)
-                swapping.set()
-
-        monkeypatch.setattr(restoring, "_refuse_while_connected", then_commits_wait)
-        try:
-            call = threads.submit(restoring.restore, file, url)
-            assert swapping.wait(60)
-            until(admin, "exists (select from pg_stat_activity where wait_event = 'SyncRep')")
-            admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
-        finally:
-            admin.execute("alter system reset synchronous_standby_names")
-            admin.execute("select pg_reload_conf()")
-        kept = call.result(30)
-        assert kept is not None
-        allowed = admin.execute("select datallowconn from pg_database where datname = %s", [kept]).fetchone()
-        assert allowed == (True,)
-    with connect(url, pool_size=1) as db:
-        assert names(db) == []

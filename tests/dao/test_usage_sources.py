@@ -1,4 +1,4 @@
-"""What counts for what: each component of a host once, for all that names it or refers to it."""
+"""Sources of use: each component of a host counts once for whatever names it or refers to it."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime

@@ -57,6 +57,17 @@ def let_commits_wait(server: psycopg.Connection) -> None:
                 probe.pgconn.consume_input()
 
 
+@contextmanager
+def commits_waiting(server: psycopg.Connection) -> Iterator[None]:
+    """Let all commits of a server wait in the block for a standby that is not there."""
+    try:
+        let_commits_wait(server)
+        yield
+    finally:
+        server.execute("alter system reset synchronous_standby_names")
+        server.execute("select pg_reload_conf()")
+
+
 def setting(db: Database, name: str) -> str:
     with db.connection() as connection:
         row = connection.execute("select current_setting(%s)", [name]).fetchone()

@@ -65,7 +65,9 @@ BAD = {
     "a number as record": (b"[1]", "a record is expected"),
     "no model": (b'[{"pk": 1, "fields": {}}]', "a record must have a model, a pk and fields"),
     "a list as pk": (b'[{"model": "a.b", "pk": [1], "fields": {}}]', "a record must have a model, a pk and fields"),
-    "no UTF-8": (b'[{"model": "\xff"}]', "is not UTF-8"),
+    "no UTF-8": (b'[{"model": "\xff"}]', "is not UTF-8 at byte 13: invalid start byte"),
+    "no UTF-8 within a character": (b'[{"model": "\xe2\x82\xff"}]', "is not UTF-8 at byte 13: invalid continuation byte"),
+    "cut in a character": (b'[{"model": "\xe2\x82', "is not UTF-8 at byte 13: unexpected end of data"),
 }
 
 

@@ -48,7 +48,7 @@ class LegacyRecords(Iterator[Record]):
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
-        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._scan = json.JSONDecoder().raw_decode
         self._text = ""  # text that was read and, from _at on, not yet returned
         self._at = 0
@@ -123,13 +123,13 @@ class LegacyRecords(Iterator[Record]):
         ended = False
         while length <= least and not ended:
             chunk = next(self._chunks, b"")
-            self.size += len(chunk)
+            begun = len(self._decoder.getstate()[0])  # bytes of a character that the chunk before has cut
             try:
-                pieces.append(self._decode(chunk, not chunk))
+                pieces.append(self._decoder.decode(chunk, not chunk))
             except UnicodeDecodeError as error:
-                raise InvalidValue(
-                    f"the file is not UTF-8 within the {counted(len(chunk), 'byte')} before byte {self.size}: {error}"
-                ) from None
+                at = self.size - begun + error.start + 1
+                raise InvalidValue(f"the file is not UTF-8 at byte {at}: {error.reason}") from None
+            self.size += len(chunk)
             length += len(pieces[-1])
             ended = not chunk
         self._text = "".join(pieces)
