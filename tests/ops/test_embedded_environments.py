@@ -17,6 +17,7 @@ from time import monotonic
 import psycopg
 import pytest
 
+from tests.conftest import CHECKOUT
 from tests.ops.test_embedded import answers
 from tomato_dao import Unavailable
 from tomato_dao.ops import embedded, programs
@@ -118,6 +119,24 @@ def as_user(uid: int, directory: Path, work: Callable[[], None]) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     assert told.read_text() == "fine", told.read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_process_that_may_no_longer_read_its_checkout_names_its_commands(tmp_path: Path) -> None:
+    """As a service does that root has started and that has become another user since."""
+    place = tmp_path / "closed"
+    shutil.copytree(CHECKOUT / "tomato_dao", place / "tomato_dao", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(CHECKOUT / "db", place / "db")
+    shutil.copy(CHECKOUT / "Makefile", place)
+    place.chmod(0o700)
+    code = f"""
+import os
+from tomato_dao.server.commands import command_line
+os.setresuid({NAMELESS}, {NAMELESS}, {NAMELESS})
+print(command_line("migrate"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("make migrate\n", "")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user that is not there")

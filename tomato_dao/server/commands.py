@@ -3,6 +3,8 @@
 from pathlib import Path
 
 _BESIDE_PACKAGE = Path(__file__).parents[2]
+# Looked at while the code can surely be read: the process may become another user.
+_IS_CHECKOUT = (_BESIDE_PACKAGE / "Makefile").is_file() and (_BESIDE_PACKAGE / "db").is_dir()
 _TARGETS = {  # subcommands that are targets of a checkout's Makefile; the others are in bin/
     "migrate": "migrate",
     "migrate --contract": "migrate CONTRACT=yes",
@@ -28,5 +30,4 @@ def command_line(subcommand: str) -> str:
 
 def checkout() -> Path | None:
     """Return the directory of the checkout that contains this package, or None for an installed package."""
-    is_checkout = (_BESIDE_PACKAGE / "Makefile").is_file() and (_BESIDE_PACKAGE / "db").is_dir()
-    return _BESIDE_PACKAGE if is_checkout else None
+    return _BESIDE_PACKAGE if _IS_CHECKOUT else None
